@@ -1,0 +1,25 @@
+"""hfvaccine: immunize language models against falsehoods, on the Hugging Face stack.
+
+The names below are the public Python API. They are loaded on first use, so that
+`import hfvaccine` stays free of torch and datasets.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from hfvaccine.version import VERSION as __version__
+
+_HOME = {
+    "Claim": "hfvaccine.quarantine.claim",
+    "Dose": "hfvaccine.quarantine.dose",
+    "DosingCallback": "hfvaccine.dosing.callback",
+    "HfvaccineError": "hfvaccine.errors",
+}
+
+__all__ = ["Claim", "Dose", "DosingCallback", "HfvaccineError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'hfvaccine' has no attribute {name!r}")
