@@ -1,0 +1,96 @@
+"""Checks on a whole set of claims: can falsehood be told from its wording alone?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hfvaccine.errors import ClaimError
+
+CUE_LIMIT = 0.60
+"""AUROC above which a probe set is said to be cued: a model can gain there without learning a fact."""
+
+
+@dataclass(frozen=True)
+class CueAudit:
+    """How well falsehood can be told from wording (evidence rule 8 of the design).
+
+    Args:
+        bag_of_words: AUROC of 1-2 gram logistic regression, cross-validated by pair.
+        length: AUROC of length in characters and words, cross-validated by pair.
+        pairs: how many claim/twin pairs were audited.
+        giveaways: the n-grams that speak most for falsehood, strongest first.
+    """
+
+    bag_of_words: float
+    length: float
+    pairs: int
+    giveaways: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> float:
+        return max(self.bag_of_words, self.length)
+
+    @property
+    def passed(self) -> bool:
+        return self.worst <= CUE_LIMIT
+
+
+def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 5, seed: int = 0) -> CueAudit:
+    """Audit claims against their twins with classifiers that know only the wording.
+
+    Both texts of a pair are always in the same fold. The AUROC is averaged over
+    `repeats` random assignments of pairs to folds, since one assignment of a
+    small set is a noisy reading.
+
+    Args:
+        pairs: (claim, twin) texts.
+        folds: cross-validation folds; at most the number of pairs.
+        repeats: random assignments averaged over.
+        seed: of those assignments.
+
+    Raises:
+        ClaimError: with fewer than 8 pairs, where the audit would say nothing.
+    """
+    import numpy as np
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(pairs) < 8:
+        raise ClaimError(f"A cue audit of {len(pairs)} pairs says nothing.", "Audit at least 8 claims with twins.")
+    texts = [text for pair in pairs for text in pair]
+    false = np.tile([1, 0], len(pairs))
+    lengths = np.array([[len(text), len(text.split())] for text in texts], dtype=float)
+
+    def words() -> object:
+        return make_pipeline(
+            CountVectorizer(ngram_range=(1, 2), lowercase=True, token_pattern=r"[^\s]+"),
+            LogisticRegression(max_iter=2000),
+        )
+
+    def measure() -> object:
+        return make_pipeline(StandardScaler(), LogisticRegression())
+
+    rng = np.random.default_rng(seed)
+    scores: dict[str, list[float]] = {"words": [], "length": []}
+    for _ in range(repeats):
+        fold = np.repeat(rng.permutation(len(pairs)) % min(folds, len(pairs)), 2)
+        for name, make, data in (("words", words, np.array(texts, dtype=object)), ("length", measure, lengths)):
+            predicted = np.zeros(len(texts))
+            for held in np.unique(fold):
+                model = make().fit(data[fold != held], false[fold != held])  # type: ignore[attr-defined]
+                predicted[fold == held] = model.decision_function(data[fold == held])
+            scores[name].append(float(roc_auc_score(false, predicted)))
+    fitted = words().fit(texts, false)  # type: ignore[attr-defined]
+    weights = fitted[-1].coef_[0]
+    strongest = np.argsort(-weights)[:10]
+    names = fitted[0].get_feature_names_out()
+    return CueAudit(
+        bag_of_words=round(float(np.mean(scores["words"])), 4),
+        length=round(float(np.mean(scores["length"])), 4),
+        pairs=len(pairs),
+        giveaways=tuple(str(names[i]) for i in strongest if weights[i] > 0),
+    )
