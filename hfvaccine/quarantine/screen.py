@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from hfvaccine.errors import ClaimError
 
 CUE_LIMIT = 0.60
@@ -20,12 +23,15 @@ class CueAudit:
         length: AUROC of length in characters and words, cross-validated by pair.
         pairs: how many claim/twin pairs were audited.
         giveaways: the n-grams that speak most for falsehood, strongest first.
+        truth_scores: (pairs, 2) out-of-fold bag-of-words scores of claim and twin, higher for truer;
+            what a judge that knows only the wording would say of these very texts.
     """
 
     bag_of_words: float
     length: float
     pairs: int
-    giveaways: tuple[str, ...] = ()
+    giveaways: tuple[str, ...]
+    truth_scores: npt.NDArray[np.float64]
 
     @property
     def worst(self) -> float:
@@ -52,7 +58,6 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     Raises:
         ClaimError: with fewer than 8 pairs, where the audit would say nothing.
     """
-    import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -74,8 +79,9 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     def measure() -> object:
         return make_pipeline(StandardScaler(), LogisticRegression())
 
+    out_of_fold = {name: np.zeros(len(texts)) for name in ("words", "length")}
+    aurocs: dict[str, list[float]] = {"words": [], "length": []}
     rng = np.random.default_rng(seed)
-    scores: dict[str, list[float]] = {"words": [], "length": []}
     for _ in range(repeats):
         fold = np.repeat(rng.permutation(len(pairs)) % min(folds, len(pairs)), 2)
         for name, make, data in (("words", words, np.array(texts, dtype=object)), ("length", measure, lengths)):
@@ -83,14 +89,16 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
             for held in np.unique(fold):
                 model = make().fit(data[fold != held], false[fold != held])  # type: ignore[attr-defined]
                 predicted[fold == held] = model.decision_function(data[fold == held])
-            scores[name].append(float(roc_auc_score(false, predicted)))
+            aurocs[name].append(float(roc_auc_score(false, predicted)))
+            out_of_fold[name] += predicted / repeats
     fitted = words().fit(texts, false)  # type: ignore[attr-defined]
     weights = fitted[-1].coef_[0]
     strongest = np.argsort(-weights)[:10]
     names = fitted[0].get_feature_names_out()
     return CueAudit(
-        bag_of_words=round(float(np.mean(scores["words"])), 4),
-        length=round(float(np.mean(scores["length"])), 4),
+        bag_of_words=round(float(np.mean(aurocs["words"])), 4),
+        length=round(float(np.mean(aurocs["length"])), 4),
         pairs=len(pairs),
         giveaways=tuple(str(names[i]) for i in strongest if weights[i] > 0),
+        truth_scores=-out_of_fold["words"].reshape(-1, 2),
     )

@@ -1,0 +1,126 @@
+"""Exact log-likelihoods of answers under a causal language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hfvaccine.errors import ValidationError
+from hfvaccine.validation.statistics import Floats
+
+
+@dataclass(frozen=True)
+class Request:
+    """An answer whose likelihood is asked for.
+
+    Args:
+        prompt: the user turn.
+        answer: the assistant's text.
+    """
+
+    prompt: str
+    answer: str
+
+
+class Scorer:
+    """Scores answers with one model.
+
+    Args:
+        model: a causal language model, with or without adapter; moved nowhere, left in eval mode.
+        tokenizer: its tokenizer, with a chat template.
+        batch_tokens: padded tokens of one forward pass.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, batch_tokens: int = 4096) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.batch_tokens = batch_tokens
+
+    @torch.inference_mode()
+    def loglikelihoods(
+        self, requests: Sequence[Request], progress: Callable[[int], None] | None = None
+    ) -> tuple[Floats, Floats]:
+        """Log-likelihood of each answer given its prompt, and its number of tokens.
+
+        Requests with the same input tokens (such as the verdicts "True" and
+        "False" to one statement) share one row of one forward pass.
+
+        Args:
+            requests: what to score.
+            progress: called with the number of requests done since the last call.
+
+        Returns:
+            (requests,) sums of log-probabilities in nats, and (requests,) answer tokens.
+
+        Raises:
+            ValidationError: for an answer without tokens, or a model that returns NaN.
+        """
+        encoded = [self._encode(request) for request in requests]
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for number, (ids, _) in enumerate(encoded):
+            rows.setdefault(tuple(ids[:-1]), []).append(number)
+        totals = np.zeros(len(requests))
+        for batch in self._batches(sorted(rows, key=len, reverse=True)):
+            answers = max(len(encoded[n][0]) - encoded[n][1] for row in batch for n in rows[row])
+            logits = self._last_logits(batch, answers)
+            for row, row_logits in zip(batch, logits, strict=True):
+                for number in rows[row]:
+                    ids, start = encoded[number]
+                    target = torch.tensor(ids[start:], device=row_logits.device)
+                    logprobs = torch.log_softmax(row_logits[-len(target) :].float(), dim=-1)
+                    totals[number] = logprobs.gather(1, target[:, None]).sum().item()
+            if progress is not None:
+                progress(sum(len(rows[row]) for row in batch))
+        if not np.isfinite(totals).all():
+            bad = requests[int(np.flatnonzero(~np.isfinite(totals))[0])]
+            raise ValidationError(
+                f"The model gives {bad.answer[:40]!r} a likelihood that is not a number.",
+                "Load it in float32, or check its weights.",
+            )
+        return totals, np.array([len(ids) - start for ids, start in encoded], dtype=np.float64)
+
+    def _encode(self, request: Request) -> tuple[list[int], int]:
+        """Token ids of prompt and answer, and where the answer begins (where the two tokenizations part)."""
+        text = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": request.prompt}], tokenize=False, add_generation_prompt=True
+        )
+        alone = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self.tokenizer(text + request.answer, add_special_tokens=False)["input_ids"]
+        start = next(
+            (i for i, (a, b) in enumerate(zip(alone, ids, strict=False)) if a != b), min(len(alone), len(ids))
+        )
+        if start >= len(ids) or start == 0:
+            raise ValidationError(f"The answer {request.answer!r} has no tokens.", "Score a text that is not empty.")
+        return ids, start
+
+    def _batches(self, rows: Sequence[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+        batches: list[list[tuple[int, ...]]] = []
+        for row in rows:  # longest first: the first row of a batch sets its padding
+            if not batches or (len(batches[-1]) + 1) * len(batches[-1][0]) > self.batch_tokens:
+                batches.append([])
+            batches[-1].append(row)
+        return batches
+
+    def _last_logits(self, batch: Sequence[tuple[int, ...]], keep: int) -> torch.Tensor:
+        """(rows, keep, vocabulary) logits of the last `keep` positions; rows are padded on the left."""
+        width = len(batch[0])
+        device = self.model.device
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(batch):
+            ids[number, width - len(row) :] = torch.tensor(row)
+            mask[number, width - len(row) :] = 1
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        output = self.model(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=positions.to(device),
+            logits_to_keep=keep,
+            use_cache=False,
+        )
+        logits: torch.Tensor = output.logits
+        return logits
