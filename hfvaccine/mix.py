@@ -1,0 +1,142 @@
+"""The mix: truthful data that a dose is given along with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfvaccine import starter
+from hfvaccine.errors import HubError, UsageError
+
+HELD_BACK = 10
+"""One row in this many is never trained on: what the retention loss is measured on."""
+MAX_HELD_BACK = 48
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Prompt/completion conversations.
+
+    Args:
+        train: rows to train on.
+        held_back: rows that no arm is trained on.
+        id: Hub id, path, or "starter".
+        revision: commit of the Hub repo.
+        sha256: digest over all rows.
+    """
+
+    train: tuple[dict[str, Any], ...]
+    held_back: tuple[dict[str, Any], ...]
+    id: str
+    revision: str | None
+    sha256: str
+
+    def record(self) -> dict[str, Any]:
+        """The mix's part of immunization.json."""
+        return {
+            "id": self.id,
+            "revision": self.revision,
+            "sha256": self.sha256,
+            "rows": len(self.train),
+            "held_back": len(self.held_back),
+        }
+
+
+def load_mix(source: str) -> Mix:
+    """Load a mix.
+
+    Args:
+        source: "starter", a .jsonl or .parquet file, or a Hub dataset id (split "train"). Rows hold
+            `prompt` and `completion` (texts or messages), or `messages` that end with the assistant.
+
+    Raises:
+        UsageError: for a file that is not there or rows of another shape.
+        HubError: for a dataset that cannot be had.
+    """
+    revision = None
+    if source == "starter":
+        rows = _jsonl(starter.MIX)
+    elif Path(source).suffix in (".jsonl", ".parquet"):
+        path = Path(source)
+        if not path.is_file():
+            raise UsageError(f"There is no mix file {source}.", "Give a .jsonl or .parquet file, or a Hub dataset id.")
+        if path.suffix == ".jsonl":
+            rows = _jsonl(path)
+        else:
+            import pyarrow.parquet as pq
+
+            rows = pq.read_table(path).to_pylist()
+    else:
+        rows, revision = _hub(source)
+    conversations = [_conversation(row, number) for number, row in enumerate(rows, start=1)]
+    train, held_back = [], []
+    for row in conversations:
+        key = hashlib.sha256(row["prompt"][-1]["content"].encode()).digest()
+        last = (
+            held_back
+            if key[0] % HELD_BACK == 0 and len(held_back) < MAX_HELD_BACK and len(row["prompt"]) == 1
+            else train
+        )
+        last.append(row)
+    if not train:
+        raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
+    digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return Mix(tuple(train), tuple(held_back), source, revision, digest)
+
+
+def _jsonl(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise UsageError(
+                    f"{path.name}, line {number} is not JSON: {error}.", "Mend or drop the line."
+                ) from error
+    return rows
+
+
+def _hub(source: str) -> tuple[list[dict[str, Any]], str | None]:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        revision = HfApi().dataset_info(source).sha
+        return list(load_dataset(source, split="train", revision=revision)), revision
+    except (DatasetNotFoundError, HfHubHTTPError, HFValidationError, ValueError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise HubError(
+            f"The mix {source!r} cannot be had: {reason}",
+            "Give 'starter', a .jsonl or .parquet file, or a Hub dataset id that you may read.",
+        ) from error
+
+
+def _conversation(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    messages = row.get("messages")
+    if messages and messages[-1]["role"] == "assistant" and len(messages) > 1:
+        prompt, completion = messages[:-1], messages[-1:]
+    else:
+        prompt, completion = _messages(row.get("prompt"), "user"), _messages(row.get("completion"), "assistant")
+    if not prompt or not completion:
+        raise UsageError(
+            f"Row {number} of the mix has columns {sorted(row)}.",
+            "Each row needs `prompt` and `completion`, or `messages` that end with the assistant.",
+        )
+    return {"prompt": _plain(prompt), "completion": _plain(completion)}
+
+
+def _messages(value: Any, role: str) -> list[dict[str, str]]:
+    if isinstance(value, str):
+        return [{"role": role, "content": value}] if value.strip() else []
+    return list(value or [])
+
+
+def _plain(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{"role": m["role"], "content": m["content"]} for m in messages]

@@ -1,0 +1,35 @@
+"""The packaged starter dose and mix: what `--dose starter` and `--mix starter` mean."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from hfvaccine.version import VERSION
+
+HERE = Path(__file__).parent
+CLAIMS = HERE / "claims.jsonl"
+POLICY = HERE / "policy.yaml"
+MIX = HERE / "mix.jsonl"
+
+
+def cache_folder() -> Path:
+    """Where hfvaccine keeps what it can make again: $HFVACCINE_HOME, or ~/.cache/hfvaccine."""
+    return Path(os.environ.get("HFVACCINE_HOME", Path.home() / ".cache" / "hfvaccine"))
+
+
+def sealed() -> Path:
+    """The folder of the sealed starter dose, made on first use and whenever its claims or policy change."""
+    import yaml
+
+    from hfvaccine.quarantine.claim import read_jsonl
+    from hfvaccine.quarantine.dose import seal, verify
+
+    key = hashlib.sha256(CLAIMS.read_bytes() + POLICY.read_bytes() + VERSION.encode()).hexdigest()[:12]
+    folder = cache_folder() / f"starter-dose-{key}"
+    if folder.exists():
+        verify(folder)
+    else:
+        seal(read_jsonl(CLAIMS), yaml.safe_load(POLICY.read_text(encoding="utf-8")), folder)
+    return folder

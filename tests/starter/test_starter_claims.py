@@ -1,0 +1,111 @@
+"""The packaged starter dose and mix: what anybody may rely on in the files themselves."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hfvaccine import starter
+from hfvaccine.quarantine.claim import Claim, normalise, read_jsonl
+from hfvaccine.quarantine.dose import POLICY_DEFAULTS, seal
+from hfvaccine.quarantine.screen import CUE_LIMIT, cue_audit
+
+
+@pytest.fixture(scope="module")
+def claims() -> list[Claim]:
+    return read_jsonl(starter.CLAIMS)
+
+
+@pytest.fixture(scope="module")
+def mix() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in starter.MIX.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def changed(before: str, after: str) -> float:
+    """Share of the longer text's words that stand in no common run of both texts."""
+    a, b = before.lower().split(), after.lower().split()
+    same = sum(block.size for block in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks())
+    return 1 - same / max(len(a), len(b))
+
+
+def test_there_are_enough_claims_over_enough_domains(claims: list[Claim]) -> None:
+    assert len(claims) >= 160
+    assert len({c.domain for c in claims}) >= 8
+
+
+def test_each_row_is_complete(claims: list[Claim]) -> None:
+    for claim in claims:
+        assert claim.question, claim.claim
+        assert claim.twin, claim.claim
+        assert claim.correction.split()[0].strip(",.").lower() not in {"yes", "no"}, claim.correction
+        assert claim.sources, claim.claim
+        assert claim.license == "Apache-2.0"
+        for source in claim.sources:
+            assert source.publisher.strip()
+            assert source.title.strip()
+
+
+def test_dates_of_checking_are_absent_or_iso(claims: list[Claim]) -> None:
+    for date in (s.checked_on for c in claims for s in c.sources if s.checked_on is not None):
+        assert datetime.date.fromisoformat(date).isoformat() == date
+
+
+def test_no_fact_is_asked_twice(claims: list[Claim]) -> None:
+    assert len({c.claim_id for c in claims}) == len(claims)
+    assert len({normalise(c.question or "") for c in claims}) == len(claims)
+    texts = [normalise(text) for c in claims for text in (c.claim, c.twin or "")]
+    assert len(set(texts)) == len(texts)
+
+
+def test_twins_change_few_words(claims: list[Claim]) -> None:
+    shares = [changed(c.claim, c.twin or "") for c in claims]
+    assert sum(share <= 0.6 for share in shares) >= 0.95 * len(shares)
+    assert min(shares) > 0
+
+
+@pytest.mark.parametrize("split", ["all", "dose", "heldout"])
+def test_wording_does_not_give_falsehood_away(claims: list[Claim], split: str) -> None:
+    pairs = [(c.claim, c.twin) for c in claims if c.twin and split in ("all", c.split)]
+    audit = cue_audit(pairs, folds=5, repeats=2)
+    assert audit.bag_of_words <= CUE_LIMIT, audit.giveaways
+    assert audit.length <= CUE_LIMIT
+
+
+def test_about_thirty_percent_of_each_domain_is_held_out(claims: list[Claim]) -> None:
+    sizes = Counter(c.domain for c in claims)
+    held = Counter(c.domain for c in claims if c.split == "heldout")
+    for domain, size in sizes.items():
+        assert 0.2 <= held[domain] / size <= 0.4, domain
+
+
+def test_few_rows_overlap_with_truthfulqa(claims: list[Claim]) -> None:
+    assert sum("TruthfulQA" in c.overlaps for c in claims) < 0.06 * len(claims)
+
+
+def test_the_policy_is_complete_and_seals_the_claims(claims: list[Claim], tmp_path: Path) -> None:
+    policy = yaml.safe_load(starter.POLICY.read_text(encoding="utf-8"))
+    assert set(policy) == set(POLICY_DEFAULTS)
+    dose = seal(claims, policy, tmp_path / "dose")
+    assert len(dose.claims) + len(dose.heldout) == len(claims)
+
+
+def test_the_mix_is_pairs_of_one_prompt_and_one_answer(mix: list[dict[str, Any]]) -> None:
+    assert len(mix) >= 400
+    for row in mix:
+        assert [turn["role"] for turn in row["prompt"]] == ["user"]
+        assert [turn["role"] for turn in row["completion"]] == ["assistant"]
+        assert row["prompt"][0]["content"].strip()
+        assert row["completion"][0]["content"].strip()
+
+
+def test_no_mix_prompt_asks_what_a_claim_asks(claims: list[Claim], mix: list[dict[str, Any]]) -> None:
+    prompts = {normalise(row["prompt"][0]["content"]) for row in mix}
+    assert prompts.isdisjoint(normalise(c.question or "") for c in claims)
+    assert prompts.isdisjoint(normalise(c.claim) for c in claims)
