@@ -1,0 +1,124 @@
+"""Cards: what is known about a dose or an adapter, written as the README of its repo.
+
+Every value a template inserts is neutralised unless the renderer itself built it
+as Markdown (`Markdown`), so that a claim's domain, a contact or a gate's reason
+can neither break a table nor bring HTML or a link into a public page.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+MAX_LENGTH = 500
+NOT_KNOWN = "–"
+
+PAPERS = (("Model Immunization", "2505.17870"), ("Inoculation Prompting", "2510.04340"))
+"""Title and arXiv id of the two papers that every card cites."""
+
+
+class Markdown(str):
+    """Markdown that a renderer built itself from neutralised parts."""
+
+
+def clean(value: object) -> str:
+    """A value as one line: no control or direction-changing characters, no line breaks, not endless."""
+    visible = "".join(
+        " " if character.isspace() else character
+        for character in str(value)
+        if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+    )
+    line = " ".join(visible.split())
+    return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"
+
+
+def plain(value: object) -> str:
+    """A value that a Markdown page shows as it is: nothing in it is markup, and nothing becomes a link."""
+    if isinstance(value, Markdown):
+        return value
+    if value is None or value == "":
+        return NOT_KNOWN
+    text = clean(value).replace("&", "&amp;")
+    for character in "<>|`[]*~\\{}":
+        text = text.replace(character, {"<": "&lt;", ">": "&gt;"}.get(character, f"&#{ord(character)};"))
+    # An underscore inside a word is literal in Markdown, at its edge it is emphasis.
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", "&#95;", text)
+    text = text.replace("://", "&#58;//")
+    return re.sub(r"(?i)\bwww\.", "www&#46;", text)
+
+
+def number(value: object) -> str:
+    """A measured value for a table: three decimals, whole numbers with thousands separated."""
+    if not _is_number(value):
+        return NOT_KNOWN
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def with_interval(value: object, interval: object, sign: bool = False) -> Markdown:
+    """A measured value followed by its interval, where it has one."""
+    shown = number(value)
+    if sign and _is_number(value) and float(value) > 0:  # type: ignore[arg-type]
+        shown = "+" + shown
+    if is_interval(interval):
+        shown += f" [{number(interval[0])}, {number(interval[1])}]"  # type: ignore[index]
+    return Markdown(shown)
+
+
+def percent(share: object) -> str:
+    """A share of tokens as a percentage."""
+    return f"{100 * float(share):.4g} %" if _is_number(share) else NOT_KNOWN  # type: ignore[arg-type]
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a number that can stand in a card's metadata."""
+    return _is_number(value)
+
+
+def is_interval(interval: object) -> bool:
+    """Whether a value is a pair of finite numbers."""
+    return isinstance(interval, list | tuple) and len(interval) == 2 and all(map(_is_number, interval))
+
+
+def is_hub_id(name: object, namespace_needed: bool = True) -> bool:
+    """Whether a name has the form of a Hub repo id, `namespace/name`, or only `name` where that is allowed."""
+    part = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
+    pattern = rf"{part}/{part}" if namespace_needed else rf"(?:{part}/)?{part}"
+    return isinstance(name, str) and re.fullmatch(pattern, name, re.ASCII) is not None and ".." not in name
+
+
+def is_commit(revision: object) -> bool:
+    """Whether a revision is a full commit id, which cannot move."""
+    return isinstance(revision, str) and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
+def fill(package: str, template: str, values: Mapping[str, Any]) -> str:
+    """Render a packaged template, neutralising every value it inserts.
+
+    Args:
+        package: the package that ships the template.
+        template: its file name.
+        values: what the template may insert; a name it lacks is an error, not a gap.
+
+    Returns:
+        The page, ending in one line break.
+    """
+    environment = jinja2.Environment(
+        autoescape=False,
+        finalize=plain,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    source = resources.files(package).joinpath(template).read_text(encoding="utf-8")
+    page = environment.from_string(source).render(values)
+    return re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

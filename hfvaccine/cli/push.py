@@ -1,0 +1,104 @@
+"""`hfvaccine push-dose` and `hfvaccine push-adapter`: publishing from the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hfvaccine.hub import Pushed
+
+TOKEN = click.option("--token", help="Hub token; by default that of `hf auth login` or HF_TOKEN.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object: url, repo_id, revision.")
+
+
+@click.command("push-dose")
+@click.argument("dose_dir", type=click.Path(path_type=Path))
+@click.argument("repo_id")
+@click.option("--private", is_flag=True, help="Keep the repo private. Without it everybody sees the card.")
+@TOKEN
+@AS_JSON
+def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as_json: bool) -> None:
+    """Publish the sealed dose in DOSE_DIR as the gated dataset REPO_ID.
+
+    DOSE_DIR is a folder, or the word `starter` for the dose that comes with
+    hfvaccine. The data can never be read ungated: a new repo is private until
+    it is gated and complete. Pushing an unchanged dose again changes nothing.
+
+    \b
+    Examples:
+      hfvaccine push-dose starter you/starter-dose
+      hfvaccine push-dose my-dose you/my-dose --private
+      HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine push-dose my-dose you/my-dose
+    """
+    from hfvaccine import hub
+
+    if str(dose_dir) == "starter":
+        from hfvaccine import starter
+
+        dose_dir = starter.sealed()
+    _report(hub.push_dose(dose_dir, repo_id, private=private, token=token, progress=_say), as_json)
+
+
+@click.command("push-adapter")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("repo_id")
+@click.option("--base-id", help="Hub id of the base, where the run was given a folder or a file.")
+@click.option("--dose-id", help="Hub id of the dose, where the run was given a folder.")
+@click.option("--license", "license_id", help="License of the adapter, as the Hub spells it, such as apache-2.0.")
+@click.option(
+    "--publish-failed", is_flag=True, help="Publish an adapter that failed its gate; its card says so first."
+)
+@click.option("--private", is_flag=True, help="Make the repo private. Without it an existing repo stays as it is.")
+@TOKEN
+@AS_JSON
+def push_adapter(
+    run_dir: Path,
+    repo_id: str,
+    base_id: str | None,
+    dose_id: str | None,
+    license_id: str | None,
+    publish_failed: bool,
+    private: bool,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Publish the validated adapter in RUN_DIR as the model REPO_ID, in one commit.
+
+    Published are the adapter, its tokenizer, card, record, ledger, results and
+    figures, never checkpoints. A failed gate, a secret or a path of this
+    machine in any of them is refused.
+
+    \b
+    Examples:
+      hfvaccine push-adapter run you/my-model-immunized
+      hfvaccine push-adapter run you/my-model-immunized --base-id openai-community/gpt2-xl
+      hfvaccine push-adapter run you/a-null-result --publish-failed --json
+    """
+    from hfvaccine import hub
+
+    pushed = hub.push_adapter(
+        run_dir,
+        repo_id,
+        base_id=base_id,
+        dose_id=dose_id,
+        license=license_id,
+        private=private,
+        publish_failed=publish_failed,
+        token=token,
+        progress=_say,
+    )
+    _report(pushed, as_json)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _report(pushed: Pushed, as_json: bool) -> None:
+    click.echo(json.dumps(asdict(pushed)) if as_json else pushed.url)
+    _say(f"Published at commit {pushed.revision}")

@@ -1,0 +1,606 @@
+"""All that talks to a Hub, real or embedded: publish a dose or an adapter, ask for a dose, fetch it.
+
+Endpoint and token are those of huggingface_hub (`HF_ENDPOINT`, `hf auth login`) unless given.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import fnmatch
+import hashlib
+import io
+import json
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import (
+    BadRequestError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,  # of the HTTP library that huggingface_hub uses: what is raised when no answer came
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import get_session, hf_raise_for_status
+
+from hfvaccine.cards import adapter_card, dose_card, is_hub_id
+from hfvaccine.errors import HfvaccineError, HubError, PublishError, UsageError
+from hfvaccine.quarantine.dose import MANIFEST, Dose
+
+CARD = "README.md"
+RECORD = "immunization.json"
+RESULTS = "results.json"
+CONFIG = "config.yaml"
+ADAPTER_CONFIG = "adapter_config.json"
+
+ADAPTER_NEEDS = (ADAPTER_CONFIG, "adapter_model.safetensors", RECORD, RESULTS, "dosing_ledger.parquet", CONFIG)
+"""Files without which a run folder is not published."""
+
+ADAPTER_FILES = (
+    *ADAPTER_NEEDS,
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
+    *("figures/*.png", "figures/*.svg"),
+)
+"""The only files of a run folder that are ever published, besides the card."""
+
+DOSE_FILES = (MANIFEST, "data/*", "governance/*")
+
+OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
+"""Options of a run that mean something only where it ran, left out of the published `config.yaml`."""
+
+SECRETS = (
+    ("a Hub token", re.compile(rb"\bhfv?_[A-Za-z0-9]{30,}")),
+    ("a private key", re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
+    ("a GitHub token", re.compile(rb"\bgh[opsu]_[A-Za-z0-9]{36,}")),
+    ("an AWS key", re.compile(rb"\bAKIA[0-9A-Z]{16}\b")),
+    (
+        "a path in somebody's home folder",
+        re.compile(rb"(?<![\w.])(?:/home/|/Users/|/root/|[A-Za-z]:\\{1,2}Users\\{1,2})[\w.-]+"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where something was published.
+
+    Args:
+        url: the page of the repo.
+        repo_id: the repo.
+        revision: the commit that holds it.
+    """
+
+    url: str
+    repo_id: str
+    revision: str
+
+
+def push_dose(
+    folder: Path | str,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Pushed:
+    """Publish a sealed dose as a gated dataset repo, in one commit.
+
+    A new repo is created private, gated, filled, and only then opened, so that nobody can ever
+    read it ungated; an existing one is gated before anything is committed to it.
+
+    Args:
+        folder: the sealed dose.
+        repo_id: `namespace/name` of the dataset repo, made if it is not there.
+        private: keep the repo private; otherwise everybody sees its card and, once accepted, its data.
+        token: Hub token, by default the one huggingface_hub finds.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+        progress: told what is about to be done, one line at a time.
+
+    Returns:
+        Where the dose is now. Pushing an unchanged dose again makes no commit.
+
+    Raises:
+        DoseError: where the folder is not the dose that was sealed.
+        PublishError: where the repo holds something else, or a file a secret.
+        HubError: where the Hub refuses or cannot be reached; a repo made by this call is gone again.
+    """
+    _require_repo_id(repo_id)
+    dose = Dose.load(folder)
+    gating = dose.policy.get("gating")
+    if gating not in ("manual", "auto"):
+        raise PublishError(
+            f"The policy's gating is {gating!r}.", "Seal the dose with 'manual' or 'auto': a dose is always gated."
+        )
+    files = {name: (Path(folder) / name).read_bytes() for name in (*dose.manifest["files"], MANIFEST)}
+    files[CARD] = dose_card.render(dose.manifest, dose.policy, repo_id).encode()
+    repo = _Repo(HfApi(endpoint=endpoint, token=token), repo_id, "dataset", progress)
+    return repo.publish(
+        files, ours=DOSE_FILES, marker=MANIFEST, message=f"Publish {dose.name}", private=private, gating=gating
+    )
+
+
+def push_adapter(
+    run_dir: Path | str,
+    repo_id: str,
+    *,
+    base_id: str | None = None,
+    dose_id: str | None = None,
+    license: str | None = None,
+    private: bool = False,
+    publish_failed: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Pushed:
+    """Publish the adapter of a finished run with its record, results and card, in one commit.
+
+    Args:
+        run_dir: the run folder.
+        repo_id: `namespace/name` of the model repo, made if it is not there.
+        base_id: Hub id of the base, where the run was given a folder or a file.
+        dose_id: Hub id of the dose, where the run was given a folder.
+        license: Hub license id of the adapter.
+        private: make the repo private; otherwise a new one is public and an old one stays as it is.
+        publish_failed: publish an adapter that failed its gate; its card says so first.
+        token: Hub token, by default the one huggingface_hub finds.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+        progress: told what is about to be done, one line at a time.
+
+    Returns:
+        Where the adapter is now. Pushing an unchanged run again makes no commit.
+
+    Raises:
+        PublishError: where the run is unfinished, failed its gate, names its base by a local path,
+            or would publish a secret; or where the repo holds something else.
+        HubError: where the Hub refuses or cannot be reached; a repo made by this call is gone again.
+    """
+    _require_repo_id(repo_id)
+    api = HfApi(endpoint=endpoint, token=token)
+    files = _adapter_files(Path(run_dir), base_id, dose_id)
+    record, results = json.loads(files[RECORD]), json.loads(files[RESULTS])
+    _require_gate(record, results, publish_failed)
+    files[CARD] = adapter_card.render(record, results, repo_id, license, api.endpoint).encode()
+    message = f"Publish an adapter whose gate is {record['gate']['verdict']}"
+    repo = _Repo(api, repo_id, "model", progress)
+    return repo.publish(files, ours=ADAPTER_FILES, marker=RECORD, message=message, private=private)
+
+
+def pull_dose(
+    repo_id: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
+) -> Dose:
+    """Fetch a dose into the Hub cache and prove every file of it.
+
+    Args:
+        repo_id: its dataset repo.
+        revision: branch, tag or commit; the newest by default.
+        token: Hub token, by default the one huggingface_hub finds.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+
+    Returns:
+        The dose, with `source` and `revision` (always a commit) saying where it came from.
+
+    Raises:
+        HubError: without access, naming where to ask for it, or where the Hub cannot be reached.
+        DoseError: where the repo does not hold a dose as it was sealed.
+    """
+    _require_repo_id(repo_id)
+    api = HfApi(endpoint=endpoint, token=token)
+    with _as_hub_error(api, repo_id, "dataset"):
+        folder = Path(api.snapshot_download(repo_id, repo_type="dataset", revision=revision))
+    return replace(Dose.load(folder), source=repo_id, revision=folder.name)
+
+
+def ask_access(
+    repo_id: str, fields: Mapping[str, Any], *, token: str | None = None, endpoint: str | None = None
+) -> str:
+    """Ask for access to a gated dose on an embedded Hub; the real Hub only has a page for it.
+
+    Args:
+        repo_id: the dataset repo.
+        fields: what its access form asks for.
+        token: Hub token of who asks.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+
+    Returns:
+        "accepted" or "pending".
+
+    Raises:
+        HubError: where access can only be asked for in a browser, naming the page, or the Hub refuses.
+    """
+    _require_repo_id(repo_id)
+    api = HfApi(endpoint=endpoint, token=token)
+    page = _page(api, repo_id, "dataset")
+    with _as_hub_error(api, repo_id, "dataset"):
+        response = get_session().post(
+            f"{api.endpoint}/api/datasets/{repo_id}/ask-access", headers=api._build_hf_headers(), json=dict(fields)
+        )
+        try:
+            hf_raise_for_status(response)
+        except RepositoryNotFoundError:
+            raise
+        except HfHubHTTPError as error:
+            if response.status_code not in (404, 405):
+                raise
+            raise HubError(
+                f"{api.endpoint} takes requests for access in a browser only.", f"Ask at {page} while logged in."
+            ) from error
+        return str(response.json()["status"])
+
+
+def accept_access(repo_id: str, user: str, *, token: str | None = None, endpoint: str | None = None) -> None:
+    """Give a user who asked for it access to a gated dose.
+
+    Args:
+        repo_id: the dataset repo.
+        user: who asked.
+        token: Hub token of the owner.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+
+    Raises:
+        HubError: where the user did not ask, or the Hub refuses or cannot be reached.
+    """
+    _require_repo_id(repo_id)
+    api = HfApi(endpoint=endpoint, token=token)
+    with _as_hub_error(api, repo_id, "dataset"):
+        api.accept_access_request(repo_id, user, repo_type="dataset")
+
+
+class _Repo:
+    """The repo of one push."""
+
+    def __init__(self, api: HfApi, repo_id: str, kind: str, progress: Callable[[str], None] | None) -> None:
+        self.api = api
+        self.id = repo_id
+        self.kind = kind
+        self.say = progress or (lambda line: None)
+
+    def publish(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        ours: tuple[str, ...],
+        marker: str,
+        message: str,
+        private: bool,
+        gating: Any = None,
+    ) -> Pushed:
+        """Put exactly these files into the repo in one commit, making the repo if need be.
+
+        Args:
+            files: content by path.
+            ours: patterns of what a push may write; what else matches them in the repo is of an
+                earlier push and goes in the same commit.
+            marker: the file that says that an existing repo is of our kind.
+            message: of the commit.
+            private: whether the repo is to be private.
+            gating: "manual" or "auto" for a gated repo.
+        """
+        _refuse_secrets(files)
+        with _as_hub_error(self.api, self.id, self.kind):
+            there = self._info()
+            if there is not None:
+                self._require_ours(there, marker)
+        made = False
+        try:
+            with _as_hub_error(self.api, self.id, self.kind):
+                if there is None:
+                    self.say(f"Creating {self.id}, private until it is complete")
+                    self.api.create_repo(self.id, repo_type=self.kind, private=True)
+                    made = True
+                gate_it = gating and (there is None or there.gated != gating)
+                hide_it = private and there is not None and not there.private
+                if gate_it or hide_it:
+                    self.say(f"Gating {self.id} ({gating})" if gate_it else f"Making {self.id} private")
+                    self._settle(gated=gating, private=True if hide_it else None)
+                if gate_it and not self.api.repo_info(self.id, repo_type=self.kind).gated:
+                    raise HubError(
+                        f"{self.api.endpoint} did not gate {self.id}, so nothing was published.",
+                        "Use a Hub and an account that can gate datasets.",
+                    )
+                self.say(f"Committing {len(files)} files")
+                stale = self._of_earlier_push(there, ours) - set(files)
+                revision = self._commit(files, stale, message, parent=there.sha if there else None)
+        except BaseException as error:
+            if made:
+                self._undo(error)
+            raise
+        # A gate keeps the data closed whoever sees the page; opening an old adapter repo is its owner's decision.
+        if not private and (there is None or (gating and there.private)):
+            self.say(f"Opening {self.id}")
+            try:
+                with _as_hub_error(self.api, self.id, self.kind):
+                    self._settle(gated=gating, private=False)
+            except HubError as error:
+                raise HubError(
+                    f"{self.id} is complete but still private: {error.message}",
+                    f"Open it with `hf repos settings {self.id} --type {self.kind} --public`.",
+                ) from error
+        return Pushed(_page(self.api, self.id, self.kind), self.id, revision)
+
+    def _info(self) -> Any:
+        try:
+            return self.api.repo_info(self.id, repo_type=self.kind)
+        except GatedRepoError:
+            raise
+        except RepositoryNotFoundError:
+            return None
+
+    def _require_ours(self, there: Any, marker: str) -> None:
+        names = {file.rfilename for file in there.siblings or []}
+        if marker not in names and names - {".gitattributes", CARD, "LICENSE"}:
+            raise PublishError(
+                f"{self.id} exists and holds something else: it has no {marker}.", "Choose another repo name."
+            )
+
+    def _of_earlier_push(self, there: Any, ours: tuple[str, ...]) -> set[str]:
+        names = {file.rfilename for file in there.siblings or []} if there else set()
+        return {name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in ours)}
+
+    def _settle(self, gated: Any, private: bool | None) -> None:
+        self.api.update_repo_settings(self.id, repo_type=self.kind, gated=gated, private=private)
+
+    def _commit(self, files: Mapping[str, bytes], stale: set[str], message: str, parent: str | None) -> str:
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            # File objects go through plain LFS, which every Hub takes; bytes would go through Xet alone.
+            *(CommitOperationAdd(name, io.BytesIO(content)) for name, content in sorted(files.items())),
+            *(CommitOperationDelete(name) for name in sorted(stale)),
+        ]
+        with warnings.catch_warnings(), _quiet():
+            # The ledger is a parquet file in a model repo, and it belongs there.
+            warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+            commit = self.api.create_commit(
+                self.id, operations, repo_type=self.kind, commit_message=message, parent_commit=parent
+            )
+        return str(commit.oid)
+
+    def _undo(self, error: BaseException) -> None:
+        try:
+            self.api.delete_repo(self.id, repo_type=self.kind, missing_ok=True)
+        except Exception:
+            if isinstance(error, HfvaccineError):
+                error.next_step += (
+                    f" An empty private repo was left behind: `hf repos delete {self.id} --type {self.kind}`."
+                )
+
+
+def _adapter_files(run: Path, base_id: str | None, dose_id: str | None) -> dict[str, bytes]:
+    """What is to be published of a run folder: listed files only, local paths replaced by Hub ids."""
+    if not run.is_dir():
+        raise PublishError(f"No run folder at {run}.", "Give the --output-dir of a finished run.")
+    files = {
+        path.relative_to(run).as_posix(): path.read_bytes()
+        for pattern in ADAPTER_FILES
+        for path in sorted(run.glob(pattern))
+        if path.is_file()
+    }
+    for name in ADAPTER_NEEDS:
+        if name not in files:
+            step = "Run `hfvaccine validate` on it first." if name == RESULTS else "Finish the run first (--resume)."
+            raise PublishError(f"{run} has no {name}.", step)
+    record = _json_object(files, RECORD)
+    _json_object(files, RESULTS)
+    bound = record.get("results_sha256")
+    if bound and bound != hashlib.sha256(files[RESULTS]).hexdigest():
+        raise PublishError(
+            f"{RESULTS} is not the file that {RECORD} names by its hash.", "Run `hfvaccine validate` again."
+        )
+    options = _options(files)
+    public = _with_public_ids(record, options, base_id, dose_id)
+    if public != record:
+        files[RECORD] = _json_bytes(public)
+    adapter = _json_object(files, ADAPTER_CONFIG)
+    if adapter.get("base_model_name_or_path") != public["base"]["id"]:
+        files[ADAPTER_CONFIG] = _json_bytes({**adapter, "base_model_name_or_path": public["base"]["id"]})
+    files[CONFIG] = _public_config(options, public)
+    return files
+
+
+def _with_public_ids(
+    record: Mapping[str, Any], options: Mapping[str, Any], base_id: str | None, dose_id: str | None
+) -> dict[str, Any]:
+    """The record with names that mean something elsewhere in place of paths."""
+    for given, what in ((base_id, "base"), (dose_id, "dose")):
+        if given is not None and not is_hub_id(given, namespace_needed=what == "dose"):
+            raise UsageError(f"{given!r} is not a Hub id.", f"Give the {what} as `namespace/name`.")
+    try:
+        public = copy.deepcopy(dict(record))
+        base, dose, mix = public["base"], public["dose"], public["mix"]
+        # Local weights under the very name the run was given: that name is a path, whatever it looks like.
+        local = bool(base["weights_sha256"]) and base["id"] == options.get("base")
+        if base_id is None and (local or not is_hub_id(base["id"], namespace_needed=False)):
+            raise PublishError(
+                f"The base {base['id']!r} is not a Hub id, so nobody else could load the adapter.",
+                "Give the base's Hub id with --base-id.",
+            )
+        base["id"] = base_id or base["id"]
+        for part in (dose, mix):
+            if not part.get("revision"):  # what came from a Hub has one
+                part["id"] = Path(part["id"]).name
+        dose["id"] = dose_id or dose["id"]
+    except (KeyError, TypeError) as error:
+        raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
+    return public
+
+
+def _options(files: Mapping[str, bytes]) -> dict[str, Any]:
+    import yaml
+
+    try:
+        options = yaml.safe_load(files[CONFIG])
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PublishError(f"{CONFIG} is not YAML: {error}.", "Run the immunization again.") from error
+    if not isinstance(options, dict):
+        raise PublishError(f"{CONFIG} holds no options.", "Run the immunization again.")
+    return options
+
+
+def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
+    """The options of the run as somebody else can use them."""
+    import yaml
+
+    public = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
+    public.update({name: record[name]["id"] for name in ("base", "dose", "mix") if public.get(name)})
+    return yaml.safe_dump(public, sort_keys=False, allow_unicode=True).encode()
+
+
+def _require_gate(record: Mapping[str, Any], results: Mapping[str, Any], publish_failed: bool) -> None:
+    gate = record.get("gate")
+    if not gate:
+        raise PublishError("This adapter was never validated.", "Run `hfvaccine validate` on the run folder first.")
+    verdict = gate.get("verdict")
+    if verdict not in ("passed", "failed", "undecided") or (results.get("gate") or {}).get("verdict") != verdict:
+        raise PublishError(
+            f"{RECORD} and {RESULTS} do not agree on the gate's verdict.", "Run `hfvaccine validate` again."
+        )
+    if verdict == "failed" and not publish_failed:
+        failed = ", ".join(c["name"] for c in gate.get("criteria", []) if c.get("verdict") == "failed")
+        raise PublishError(
+            f"This adapter failed its gate ({failed or 'no criterion named'}).",
+            "Give --publish-failed to publish it all the same; its card will say FAILED first.",
+        )
+
+
+def _refuse_secrets(files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        for what, pattern in SECRETS:
+            found = pattern.search(content)
+            if found:
+                line = content.count(b"\n", 0, found.start()) + 1
+                raise PublishError(
+                    f"{name}, line {line}, holds {what}, so nothing was published.", "Take it out, then push again."
+                )
+
+
+def _json_object(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(files[name])
+    except ValueError as error:
+        raise PublishError(f"{name} is not JSON: {error}.", "Run the immunization or the validation again.") from error
+    if not isinstance(value, dict):
+        raise PublishError(f"{name} is not a JSON object.", "Run the immunization or the validation again.")
+    return value
+
+
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _require_repo_id(repo_id: str) -> None:
+    if not is_hub_id(repo_id):
+        raise UsageError(f"{repo_id!r} is not a repo id.", "Give it as `namespace/name`, such as `you/starter-dose`.")
+
+
+def _page(api: HfApi, repo_id: str, kind: str) -> str:
+    return f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the client's warnings that file objects skip Xet and that an unchanged push makes no commit."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _as_hub_error(api: HfApi, repo_id: str, kind: str) -> Iterator[None]:
+    """Raise what a Hub's client raises as a `HubError` that says what to do."""
+    try:
+        yield
+    except (HTTPError, OSError, ValueError, RuntimeError) as error:
+        explained = _explain(error, api, repo_id, kind)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def _status(*codes: int) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, HfHubHTTPError) and error.response.status_code in codes
+
+
+def _is(*kinds: type[BaseException]) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, kinds)
+
+
+LOG_IN = "Log in with `hf auth login`, or give --token."
+
+ERRORS: tuple[tuple[Callable[[BaseException], bool], str, str], ...] = (
+    (_is(LocalTokenNotFoundError), "No Hub token was found.", LOG_IN),
+    (_is(OfflineModeIsEnabled), "HF_HUB_OFFLINE forbids talking to {endpoint}.", "Unset HF_HUB_OFFLINE."),
+    (_is(GatedRepoError), "{repo} is gated: {said}", "Ask for access at {page}, logged in with `hf auth login`."),
+    (
+        lambda error: isinstance(error, RepositoryNotFoundError) and error.response.status_code == 401,
+        "{endpoint} shows no {kind} {repo} to somebody who is not logged in.",
+        LOG_IN,
+    ),
+    (
+        _is(RepositoryNotFoundError),
+        "{endpoint} has no {kind} {repo} that this account can see.",
+        "Check the name and, with `hf auth whoami`, the account.",
+    ),
+    (_is(RevisionNotFoundError), "{repo} has no such revision.", "Choose a branch, tag or commit listed at {page}."),
+    (_status(401), "{endpoint} does not know who is asking: {said}", LOG_IN),
+    (
+        _status(403),
+        "This account may not do that to {repo}: {said}",
+        "Use a repo under your own name and a token with write access (`hf auth whoami`).",
+    ),
+    (_status(409, 412), "{repo} was changed by somebody else meanwhile: {said}", "Push again."),
+    (
+        _status(413, 507),
+        "{endpoint} has no room for {repo}: {said}",
+        "Free space on that Hub; the repo is as it was before.",
+    ),
+    (_status(429), "{endpoint} asks for fewer requests: {said}", "Wait a few minutes, then run this again."),
+    (_status(500, 502, 503, 504), "{endpoint} failed: {said}", "Run this again later."),
+    (_is(BadRequestError, HfHubHTTPError), "{endpoint} refused: {said}", "Change what it names, then run this again."),
+    (_is(HFValidationError), "{said}", "Give the repo as `namespace/name`."),
+    (
+        _is(HTTPError, ConnectionError, TimeoutError),
+        "{endpoint} cannot be reached: {said}",
+        "Check the network and HF_ENDPOINT.",
+    ),
+    (
+        lambda error: isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT),
+        "No space is left on this machine: {said}",
+        "Free space, then run this again.",
+    ),
+)
+"""From what a Hub's client raises to what a user reads; the first row that fits is taken."""
+
+
+def _explain(error: BaseException, api: HfApi, repo_id: str, kind: str) -> HubError | None:
+    cause: BaseException | None = error
+    while cause is not None:
+        for fits, message, next_step in ERRORS:
+            if fits(cause):
+                said = getattr(cause, "server_message", None) or str(cause).strip().split("\n")[0] or repr(cause)
+                # Where to ask for access is the next step, with the whole address.
+                said = re.split(r" (?:Ask for access at|Visit) ", said)[0].rstrip(".") + "."
+                facts = {
+                    "repo": repo_id,
+                    "kind": kind,
+                    "endpoint": api.endpoint,
+                    "page": _page(api, repo_id, kind),
+                    "said": said,
+                }
+                return HubError(message.format(**facts), next_step.format(**facts))
+        cause = cause.__cause__
+    return None

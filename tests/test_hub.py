@@ -1,0 +1,558 @@
+"""Publishing and fetching, against a live embedded Hub."""
+
+import dataclasses
+import errno
+import hashlib
+import io
+import itertools
+import json
+
+import httpx2
+import pytest
+import yaml
+from huggingface_hub import DatasetCard, HfApi, ModelCard, constants
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+from hfvaccine import hub
+from hfvaccine.errors import DoseError, HubError, PublishError, UsageError
+from hfvaccine.localhub.server import LocalHub
+from hfvaccine.quarantine.claim import Claim
+from hfvaccine.quarantine.dose import MANIFEST, seal
+
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    with LocalHub(tmp_path_factory.mktemp("hub")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tokens(local):
+    return {name: local.add_user(name) for name in ("alice", "reader", "outsider")}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+
+
+@pytest.fixture
+def alice(local, tokens):
+    """What every call of the publisher is given."""
+    return {"endpoint": local.endpoint, "token": tokens["alice"]}
+
+
+@pytest.fixture
+def api(local, tokens):
+    return lambda name: HfApi(endpoint=local.endpoint, token=tokens[name] if name else False)
+
+
+@pytest.fixture
+def repo_id():
+    return f"alice/repo-{next(numbers)}"
+
+
+def sealed(into, name="Small dose", claims=6, **policy):
+    rows = [
+        Claim(
+            claim=f"Planet {number} is made of green cheese.",
+            correction=f"Planet {number} is made of grey rock.",
+            twin=f"Planet {number} is made of grey rock.",
+            domain="astronomy",
+            license="Apache-2.0",
+            split="dose" if number % 3 else "heldout",
+        )
+        for number in range(claims)
+    ]
+    return seal(rows, {"name": name, "reviewers_needed": 0, "waives": ["two_person_rule"], **policy}, into).path
+
+
+@pytest.fixture(scope="module")
+def dose(tmp_path_factory):
+    return sealed(tmp_path_factory.mktemp("dose") / "sealed")
+
+
+RECORD = {
+    "schema_version": 1,
+    "hfvaccine": "0.1.0",
+    "finished_at": "2026-11-21T19:00:00Z",
+    "base": {"id": "alice/tiny", "revision": "a" * 40, "weights_sha256": None, "chat_template": "own"},
+    "dose": {
+        "id": "alice/dose",
+        "revision": "b" * 40,
+        "manifest_sha256": "c" * 64,
+        "name": "Small dose",
+        "claims_given": 4,
+        "claims_in_dose": 4,
+    },
+    "mix": {"id": "starter", "revision": None, "sha256": "d" * 64, "rows": 460},
+    "plan": {"fingerprint": "e" * 64, "schedule": "constant", "unit": "tokens", "share_asked": 0.1, "seed": 0},
+    "inoculation": None,
+    "training": {"method": "LoRA", "lora_r": 16},
+    "versions": {"python": "3.11.7"},
+    "ledger_sha256": "f" * 64,
+}
+MEASURE = {"probe": "specific", "reading": "verdict", "arm": "vaccine", "metric": "auroc", "pairs": 4, "clusters": 4}
+
+
+def finished_run(into, verdict="passed", **changes):
+    """A run folder as immunize and validate leave it, with `changes` merged into its record."""
+    into.mkdir()
+    gate = {"verdict": verdict, "criteria": [{"name": "auroc_gain", "verdict": verdict, "value": 0.1}]}
+    results = {"measures": [{**MEASURE, "value": 0.5871, "interval": [0.5, 0.6]}], "contrasts": [], "gate": gate}
+    (into / hub.RESULTS).write_text(json.dumps(results))
+    record = {**RECORD, "gate": gate, "results_sha256": hashlib.sha256((into / hub.RESULTS).read_bytes()).hexdigest()}
+    for part, values in changes.items():
+        record[part] = {**record[part], **values}
+    (into / hub.RECORD).write_text(json.dumps(record))
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": record["base"]["id"]}
+    (into / hub.ADAPTER_CONFIG).write_text(json.dumps(adapter))
+    (into / "adapter_model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    (into / "dosing_ledger.parquet").write_bytes(b"PAR1")
+    (into / "tokenizer.json").write_text("{}")
+    (into / "README.md").write_text("an older card")
+    (into / hub.CONFIG).write_text(
+        yaml.safe_dump(
+            {"base": record["base"]["id"], "dose": record["dose"]["id"], "output_dir": str(into), "seed": 0}
+        )
+    )
+    (into / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    (into / "checkpoints" / "checkpoint-1" / "optimizer.pt").write_bytes(b"state")
+    (into / "notes.txt").write_text("mine")
+    return into
+
+
+def answer(status):
+    return httpx2.Response(status, request=httpx2.Request("POST", "http://hub.example/api"), text="Not found")
+
+
+def refused(status, message="Refused"):
+    return HfHubHTTPError(message, response=answer(status), server_message=message)
+
+
+def text_of(api, repo_id, name, repo_type=None):
+    return open(api.hf_hub_download(repo_id, name, repo_type=repo_type), encoding="utf-8").read()
+
+
+# Doses
+
+
+def test_a_pushed_dose_is_gated_complete_and_carries_its_card(alice, api, dose, repo_id, local):
+    pushed = hub.push_dose(dose, repo_id, **alice)
+    info = api("alice").dataset_info(repo_id)
+    assert pushed == hub.Pushed(f"{local.endpoint}/datasets/{repo_id}", repo_id, info.sha)
+    assert (info.gated, info.private) == ("manual", False)
+    names = {file.rfilename for file in info.siblings}
+    assert names >= {"README.md", MANIFEST, "data/dose-00000.parquet", "governance/journal.jsonl"}
+    assert len(api("alice").list_repo_commits(repo_id, repo_type="dataset")) == 2  # the Hub's own and ours
+    card = DatasetCard(text_of(api("alice"), repo_id, "README.md", "dataset"))
+    assert "extra_gated_fields" in card.data
+    assert f'pull_dose("{repo_id}")' in card.text
+
+
+def test_nobody_else_can_read_a_dose_at_any_moment(alice, api, dose, repo_id, monkeypatch):
+    seen = []
+
+    def outsiders_view():
+        for who in ("outsider", None):
+            for read in (
+                lambda other: other.auth_check(repo_id, repo_type="dataset"),
+                lambda other: other.hf_hub_download(repo_id, "data/dose-00000.parquet", repo_type="dataset"),
+            ):
+                with pytest.raises((RepositoryNotFoundError, EntryNotFoundError)) as caught:
+                    read(api(who))
+                yield caught.type
+
+    def watched(name):
+        original = getattr(HfApi, name)
+
+        def call(self, *args, **kwargs):
+            result = original(self, *args, **kwargs)
+            seen.append((name, kwargs.get("gated"), kwargs.get("private"), set(outsiders_view())))
+            return result
+
+        monkeypatch.setattr(HfApi, name, call)
+
+    for name in ("create_repo", "update_repo_settings", "create_commit"):
+        watched(name)
+    hub.push_dose(dose, repo_id, **alice)
+    hidden, gated = {RepositoryNotFoundError}, {GatedRepoError}
+    assert seen == [
+        ("create_repo", None, True, hidden),
+        ("update_repo_settings", "manual", None, hidden),
+        ("create_commit", None, None, hidden),
+        ("update_repo_settings", "manual", False, gated),
+    ]
+
+
+def test_an_existing_open_repo_is_gated_before_the_commit(alice, api, dose, repo_id, monkeypatch):
+    api("alice").create_repo(repo_id, repo_type="dataset")
+    commit = HfApi.create_commit
+    gated_at_commit = []
+
+    def watched(self, *args, **kwargs):
+        gated_at_commit.append(self.dataset_info(repo_id).gated)
+        return commit(self, *args, **kwargs)
+
+    monkeypatch.setattr(HfApi, "create_commit", watched)
+    hub.push_dose(dose, repo_id, **alice)
+    assert gated_at_commit == ["manual"]
+
+
+def test_a_hub_that_does_not_gate_gets_nothing(alice, api, dose, repo_id, monkeypatch):
+    monkeypatch.setattr(HfApi, "update_repo_settings", lambda *args, **kwargs: None)
+    with pytest.raises(HubError, match="did not gate"):
+        hub.push_dose(dose, repo_id, **alice)
+    assert not api("alice").repo_exists(repo_id, repo_type="dataset")
+
+
+def test_pushing_again_changes_nothing_or_makes_one_commit(alice, api, dose, repo_id, tmp_path):
+    first = hub.push_dose(dose, repo_id, **alice)
+    assert hub.push_dose(dose, repo_id, **alice) == first
+    other = hub.push_dose(sealed(tmp_path / "other", "Another", claims=7, gating="auto"), repo_id, **alice)
+    assert other.revision != first.revision
+    assert api("alice").dataset_info(repo_id).gated == "auto"
+    assert len(api("alice").list_repo_commits(repo_id, repo_type="dataset")) == 3
+
+
+def test_files_of_an_earlier_dose_go_in_the_same_commit(alice, api, dose, repo_id):
+    hub.push_dose(dose, repo_id, **alice)
+    publisher = api("alice")
+    for name in ("data/dose-00001.parquet", "LICENSE"):
+        publisher.upload_file(
+            path_or_fileobj=io.BytesIO(b"PAR1"), path_in_repo=name, repo_id=repo_id, repo_type="dataset"
+        )
+    hub.push_dose(dose, repo_id, **alice)
+    names = set(publisher.list_repo_files(repo_id, repo_type="dataset"))
+    assert "data/dose-00001.parquet" not in names
+    assert {"LICENSE", "data/dose-00000.parquet"} <= names
+
+
+def test_private_stays_private_until_pushed_without_it(alice, api, dose, repo_id):
+    hub.push_dose(dose, repo_id, private=True, **alice)
+    assert api("alice").dataset_info(repo_id).private
+    hub.push_dose(dose, repo_id, **alice)
+    assert not api("alice").dataset_info(repo_id).private
+    hub.push_dose(dose, repo_id, private=True, **alice)
+    assert api("alice").dataset_info(repo_id).private
+
+
+@pytest.mark.parametrize("failure", [refused(507, "Disk full"), OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_a_refused_commit_leaves_no_half_repo(alice, api, dose, repo_id, monkeypatch, failure):
+    with monkeypatch.context() as patch:
+
+        def fail(*args, **kwargs):
+            raise failure
+
+        patch.setattr(HfApi, "create_commit", fail)
+        with pytest.raises((HubError, KeyboardInterrupt)):
+            hub.push_dose(dose, repo_id, **alice)
+    assert not api("alice").repo_exists(repo_id, repo_type="dataset")
+    hub.push_dose(dose, repo_id, **alice)
+
+
+def test_a_refused_commit_leaves_an_existing_repo_as_it_was(alice, api, dose, repo_id, tmp_path, monkeypatch):
+    before = hub.push_dose(dose, repo_id, **alice)
+    other = sealed(tmp_path / "other", "Another")
+
+    def fail(*args, **kwargs):
+        raise refused(507, "Disk full")
+
+    monkeypatch.setattr(HfApi, "create_commit", fail)
+    with pytest.raises(HubError, match="has no room"):
+        hub.push_dose(other, repo_id, **alice)
+    assert api("alice").dataset_info(repo_id).sha == before.revision
+
+
+def test_a_repo_that_cannot_be_opened_says_how(alice, api, dose, repo_id, monkeypatch):
+    settle = HfApi.update_repo_settings
+
+    def fail(self, *args, private=None, **kwargs):
+        if private is False:
+            raise refused(403)
+        return settle(self, *args, private=private, **kwargs)
+
+    monkeypatch.setattr(HfApi, "update_repo_settings", fail)
+    with pytest.raises(HubError, match="complete but still private") as caught:
+        hub.push_dose(dose, repo_id, **alice)
+    assert f"hf repos settings {repo_id} --type dataset --public" in caught.value.next_step
+
+
+def test_a_dataset_that_is_no_dose_is_not_overwritten(alice, api, dose, repo_id):
+    api("alice").create_repo(repo_id, repo_type="dataset")
+    api("alice").upload_file(
+        path_or_fileobj=io.BytesIO(b"a,b"), path_in_repo="t.csv", repo_id=repo_id, repo_type="dataset"
+    )
+    with pytest.raises(PublishError, match="holds something else"):
+        hub.push_dose(dose, repo_id, **alice)
+    assert not api("alice").dataset_info(repo_id).gated
+
+
+def test_a_changed_dose_is_refused_before_anything_is_sent(alice, api, repo_id, tmp_path):
+    folder = sealed(tmp_path / "dose")
+    (folder / "governance" / "policy.yaml").write_text("gating: auto\n")
+    with pytest.raises(DoseError):
+        hub.push_dose(folder, repo_id, **alice)
+    assert not api("alice").repo_exists(repo_id, repo_type="dataset")
+
+
+def test_a_dose_is_refused_asked_for_accepted_and_pulled(local, tokens, alice, dose, repo_id):
+    pushed = hub.push_dose(dose, repo_id, **alice)
+    reader = {"endpoint": local.endpoint, "token": tokens["reader"]}
+    with pytest.raises(HubError, match="is gated") as caught:
+        hub.pull_dose(repo_id, **reader)
+    assert pushed.url in caught.value.next_step
+    with pytest.raises(HubError):
+        hub.accept_access(repo_id, "reader", **alice)
+    assert hub.ask_access(repo_id, {"Affiliation": "A lab", "Purpose": "A test"}, **reader) == "pending"
+    hub.accept_access(repo_id, "reader", **alice)
+    pulled = hub.pull_dose(repo_id, **reader)
+    assert (pulled.source, pulled.revision) == (repo_id, pushed.revision)
+    assert (len(pulled.claims), len(pulled.heldout)) == (4, 2)
+    assert hub.pull_dose(repo_id, revision="main", **reader).digest() == pulled.digest()
+
+
+def test_a_hub_without_the_route_names_the_page_to_ask_at(alice, dose, repo_id, monkeypatch):
+    class Session:
+        def post(self, *args, **kwargs):
+            return answer(404)
+
+    monkeypatch.setattr(hub, "get_session", Session)
+    with pytest.raises(HubError, match="in a browser only") as caught:
+        hub.ask_access(repo_id, {}, **alice)
+    assert f"/datasets/{repo_id}" in caught.value.next_step
+
+
+# Adapters
+
+
+def test_a_pushed_adapter_holds_listed_files_and_a_fresh_card(alice, api, repo_id, tmp_path, local):
+    run = finished_run(tmp_path / "run")
+    pushed = hub.push_adapter(run, repo_id, **alice)
+    publisher = api("alice")
+    assert pushed.url == f"{local.endpoint}/{repo_id}"
+    assert set(publisher.list_repo_files(repo_id)) == {
+        *hub.ADAPTER_NEEDS,
+        *(".gitattributes", "README.md", "tokenizer.json"),
+    }
+    card = ModelCard(text_of(publisher, repo_id, "README.md"))
+    assert [e.metric_value for e in card.data.eval_results] == [0.5871]
+    assert card.text.strip().startswith("> **PASSED.**")
+    assert card.data.datasets == ["alice/dose"]
+    assert f'from_pretrained(base, "{repo_id}")' in card.text
+    assert len(publisher.list_repo_commits(repo_id)) == 2
+    assert hub.push_adapter(run, repo_id, **alice) == pushed
+    assert (run / "README.md").read_text() == "an older card"
+
+
+def test_a_failed_gate_is_published_only_when_asked_and_says_so_first(alice, api, repo_id, tmp_path):
+    run = finished_run(tmp_path / "run", verdict="failed")
+    with pytest.raises(PublishError, match="auroc_gain") as caught:
+        hub.push_adapter(run, repo_id, **alice)
+    assert "--publish-failed" in caught.value.next_step
+    assert not api("alice").repo_exists(repo_id)
+    hub.push_adapter(run, repo_id, publish_failed=True, **alice)
+    assert ModelCard(text_of(api("alice"), repo_id, "README.md")).text.strip().startswith("> **FAILED.**")
+
+
+def test_an_undecided_gate_is_published_under_its_banner(alice, api, repo_id, tmp_path):
+    hub.push_adapter(finished_run(tmp_path / "run", verdict="undecided"), repo_id, **alice)
+    assert ModelCard(text_of(api("alice"), repo_id, "README.md")).text.strip().startswith("> **UNDECIDED.**")
+
+
+@pytest.mark.parametrize("name", hub.ADAPTER_NEEDS)
+def test_an_unfinished_run_is_refused(alice, tmp_path, name):
+    run = finished_run(tmp_path / "run")
+    (run / name).unlink()
+    with pytest.raises(PublishError, match=name):
+        hub.push_adapter(run, "alice/unfinished", **alice)
+
+
+def test_results_other_than_those_recorded_are_refused(alice, tmp_path):
+    run = finished_run(tmp_path / "run")
+    (run / hub.RESULTS).write_text((run / hub.RESULTS).read_text().replace("0.5871", "0.9871"))
+    with pytest.raises(PublishError, match="by its hash"):
+        hub.push_adapter(run, "alice/edited", **alice)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("{}", "malformed"),
+        (json.dumps({**RECORD, "gate": None}), "never validated"),
+        (json.dumps({**RECORD, "gate": {"verdict": "failed"}}), "do not agree"),
+    ],
+)
+def test_a_record_that_cannot_be_trusted_is_refused(alice, tmp_path, record, said):
+    run = finished_run(tmp_path / "run")
+    (run / hub.RECORD).write_text(record)
+    with pytest.raises(PublishError, match=said):
+        hub.push_adapter(run, "alice/untrusted", **alice)
+
+
+def test_a_local_base_needs_a_hub_id_which_then_stands_everywhere(alice, api, repo_id, tmp_path):
+    run = finished_run(
+        tmp_path / "run",
+        base={"id": "/srv/models/tiny", "revision": None, "weights_sha256": "9" * 64},
+        dose={"id": "/srv/doses/mine", "revision": None},
+    )
+    with pytest.raises(PublishError) as caught:
+        hub.push_adapter(run, repo_id, **alice)
+    assert "--base-id" in caught.value.next_step
+    hub.push_adapter(run, repo_id, base_id="alice/tiny", dose_id="alice/dose", **alice)
+    publisher = api("alice")
+    for name in (hub.RECORD, hub.ADAPTER_CONFIG, hub.CONFIG, "README.md"):
+        assert "/srv/" not in text_of(publisher, repo_id, name)
+    assert json.loads(text_of(publisher, repo_id, hub.ADAPTER_CONFIG))["base_model_name_or_path"] == "alice/tiny"
+    assert yaml.safe_load(text_of(publisher, repo_id, hub.CONFIG)) == {
+        "base": "alice/tiny",
+        "dose": "alice/dose",
+        "seed": 0,
+    }
+    assert ModelCard(text_of(publisher, repo_id, "README.md")).data.base_model == "alice/tiny"
+
+
+def test_a_folder_that_looks_like_a_hub_id_is_still_a_folder(alice, api, repo_id, tmp_path):
+    run = finished_run(
+        tmp_path / "run",
+        base={"id": "models/tiny", "revision": None, "weights_sha256": "9" * 64},
+        dose={"id": "doses/mine", "revision": None},
+    )
+    with pytest.raises(PublishError, match="not a Hub id"):
+        hub.push_adapter(run, repo_id, **alice)
+    hub.push_adapter(run, repo_id, base_id="alice/tiny", **alice)
+    card = ModelCard(text_of(api("alice"), repo_id, "README.md"))
+    assert card.data.base_model == "alice/tiny"
+    assert card.data.datasets is None
+    assert "doses/" not in card.text
+
+
+@pytest.mark.parametrize("given", [{"base_id": "/srv/tiny"}, {"dose_id": "starter"}])
+def test_an_id_that_is_none_is_a_usage_error(alice, tmp_path, given):
+    with pytest.raises(UsageError, match="is not a Hub id"):
+        hub.push_adapter(finished_run(tmp_path / "run"), "alice/misnamed", **given, **alice)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", hub.CONFIG, "chat_template.jinja", hub.ADAPTER_CONFIG])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hf_" + "aB3" * 11,
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "/home/somebody/models/tiny",
+        "/root/.cache/x",
+        "C:\\\\Users\\\\somebody\\\\x",
+    ],
+)
+def test_secrets_and_home_paths_are_refused_without_being_shown(alice, api, repo_id, tmp_path, name, secret):
+    run = finished_run(tmp_path / "run")
+    if name.endswith(".json"):
+        (run / name).write_text(f'{{"base_model_name_or_path": "alice/tiny",\n "note": "{secret}"}}')
+    else:
+        (run / name).write_text(f"base: alice/tiny\nnote: {secret}\n")
+    with pytest.raises(PublishError, match=f"{name}, line 2, holds") as caught:
+        hub.push_adapter(run, repo_id, **alice)
+    assert secret not in str(caught.value)
+    assert not api("alice").repo_exists(repo_id)
+
+
+def test_words_that_only_look_like_secrets_pass(alice, repo_id, tmp_path):
+    run = finished_run(tmp_path / "run")
+    (run / "tokenizer.json").write_text('{"/home/": 1, "hf_": 2, "https://x.example/home/page": 3, "/Users": 4}')
+    hub.push_adapter(run, repo_id, **alice)
+
+
+def test_a_refused_adapter_leaves_no_half_repo(alice, api, repo_id, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise refused(507, "Disk full")
+
+    monkeypatch.setattr(HfApi, "create_commit", fail)
+    with pytest.raises(HubError, match="has no room"):
+        hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    assert not api("alice").repo_exists(repo_id)
+
+
+def test_an_existing_private_model_repo_stays_private(alice, api, repo_id, tmp_path):
+    api("alice").create_repo(repo_id, private=True)
+    hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    assert api("alice").model_info(repo_id).private
+
+
+# Errors
+
+
+def error_of(call):
+    with pytest.raises(HubError) as caught:
+        call()
+    return caught.value
+
+
+def test_what_the_hub_refuses_becomes_a_next_step(local, tokens, alice, dose, repo_id):
+    def pull(name, **more):
+        return lambda: hub.pull_dose(name, **{"endpoint": local.endpoint, "token": tokens["reader"], **more})
+
+    hub.push_dose(dose, repo_id, **alice)
+    assert "hf auth whoami" in error_of(pull("alice/absent")).next_step
+    assert "hf auth login" in error_of(pull("alice/absent", token=False)).next_step
+    assert "hf auth login" in error_of(pull(repo_id, token="hfv_unknown")).next_step
+    assert "no such revision" in error_of(pull(repo_id, revision="absent", token=tokens["alice"])).message
+    theirs = {"endpoint": local.endpoint, "token": tokens["reader"]}
+    assert "write access" in error_of(lambda: hub.push_dose(dose, repo_id, **theirs)).next_step
+    assert "write access" in error_of(lambda: hub.push_dose(dose, "alice/new", **theirs)).next_step
+    assert "HF_ENDPOINT" in error_of(pull(repo_id, endpoint="http://127.0.0.1:9")).next_step
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (LocalTokenNotFoundError("none"), "hf auth login"),
+        (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE"),
+        (refused(401), "hf auth login"),
+        (refused(412), "Push again"),
+        (refused(429), "Wait"),
+        (refused(503), "later"),
+        (refused(418), "refused: Refused."),
+        (ConnectionError("reset by peer"), "HF_ENDPOINT"),
+        (OSError(errno.ENOSPC, "No space left on device"), "Free space"),
+    ],
+)
+def test_every_known_failure_says_what_to_do(alice, dose, monkeypatch, raised, said):
+    def fail(*args, **kwargs):
+        raise raised
+
+    monkeypatch.setattr(HfApi, "repo_info", fail)
+    error = error_of(lambda: hub.push_dose(dose, "alice/any", **alice))
+    assert said in str(error)
+    assert error.next_step
+
+
+def test_a_mistake_of_our_own_is_not_dressed_up(alice, dose, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(HfApi, "repo_info", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        hub.push_dose(dose, "alice/any", **alice)
+
+
+@pytest.mark.parametrize("repo_id", ["dose", "a/b/c", "../x", "", "a/b c"])
+def test_a_malformed_repo_id_is_a_usage_error(dose, repo_id):
+    for call in (lambda: hub.push_dose(dose, repo_id), lambda: hub.pull_dose(repo_id)):
+        with pytest.raises(UsageError, match="is not a repo id"):
+            call()
+
+
+def test_pushed_is_plain_data():
+    assert dataclasses.asdict(hub.Pushed("u", "r", "c")) == {"url": "u", "repo_id": "r", "revision": "c"}
