@@ -1,0 +1,129 @@
+"""Base models: a Hub id, a local folder or a .gguf file, always with a chat template."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.errors import ModelError
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "### {{ message['role'] | capitalize }}:\n{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
+)
+"""For models without a chat template, such as gpt2-xl; saved with the adapter's tokenizer."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base model and how to name it.
+
+    Args:
+        model: the causal language model.
+        tokenizer: with a chat template and a padding token.
+        id: what the adapter's card calls the base: a Hub id wherever there is one.
+        revision: commit of the Hub repo, None for local files.
+        weights_sha256: digest over local weight files, None for a Hub repo (its revision binds them).
+        chat_template: "own" or "hfvaccine" (`PLAIN_TEMPLATE`).
+    """
+
+    model: Any
+    tokenizer: Any
+    id: str
+    revision: str | None
+    weights_sha256: str | None
+    chat_template: str
+
+    def record(self) -> dict[str, Any]:
+        """The base's part of immunization.json."""
+        return {
+            "id": self.id,
+            "revision": self.revision,
+            "weights_sha256": self.weights_sha256,
+            "chat_template": self.chat_template,
+        }
+
+
+def load_base(name: str, base_id: str | None = None, revision: str | None = None, dtype: str = "auto") -> Base:
+    """Load a base model.
+
+    Args:
+        name: Hub id, folder, or .gguf file (dequantised while loading).
+        base_id: Hub id to put on the card for a local base.
+        revision: of a Hub repo.
+        dtype: "bfloat16", "float32", or "auto": bfloat16 where the hardware multiplies it.
+
+    Raises:
+        ModelError: where it cannot be found, read or used.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = Path(name)
+    kwargs: dict[str, Any] = {"revision": revision} if revision else {}
+    where = name
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"There is no file {name}.", "Give the path of a .gguf file.")
+        try:
+            import gguf  # noqa: F401
+            from transformers import GgufConfig
+        except ImportError as error:
+            raise ModelError(f"{name} is GGUF, which needs a reader.", "pip install 'hfvaccine[gguf]'") from error
+        where, kwargs = str(path.parent), {"gguf_file": path.name}
+        quantization = {"quantization_config": GgufConfig(dequantize=True)}
+    else:
+        quantization = {}
+    precision = choose_dtype() if dtype == "auto" else getattr(torch, dtype)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, **kwargs)
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=precision, **kwargs, **quantization)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"The base model {name!r} cannot be loaded: {reason}",
+            "Give a Hub id, a folder with config.json and weights, or a .gguf file; "
+            "for a gated or private model run `hf auth login` first.",
+        ) from error
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    template = "own"
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template, template = PLAIN_TEMPLATE, "hfvaccine"
+    local = path.exists()
+    return Base(
+        model,
+        tokenizer,
+        base_id or name,
+        None if local else getattr(model.config, "_commit_hash", None),
+        weights_digest(path) if local else None,
+        template,
+    )
+
+
+def choose_dtype() -> Any:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if supported else torch.float32
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 over a model's local weight files, by name and content."""
+    files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
