@@ -68,5 +68,3 @@ class LocalHubError(HfvaccineError):
 
 class RunInterrupted(HfvaccineError):
     """Training was stopped by Ctrl-C; the run folder can be resumed."""
-
-    exit_code = 130

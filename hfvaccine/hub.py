@@ -203,6 +203,54 @@ def pull_dose(
     return replace(Dose.load(folder), source=repo_id, revision=folder.name)
 
 
+def check_write(repo_id: str, *, token: str | None = None, endpoint: str | None = None) -> None:
+    """Refuse a repo that this account cannot write to, before any work is done for it.
+
+    Args:
+        repo_id: `namespace/name` of the repo to be.
+        token: Hub token, by default the one huggingface_hub finds.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+
+    Raises:
+        HubError: without a token, with one that only reads, or for a namespace that is not the account's.
+    """
+    _require_repo_id(repo_id)
+    api = HfApi(endpoint=endpoint, token=token)
+    with _as_hub_error(api, repo_id, "model"):
+        me = api.whoami()
+    namespace = repo_id.split("/")[0]
+    own = {str(me["name"]).lower(), *(str(org["name"]).lower() for org in me.get("orgs", ()))}
+    if namespace.lower() not in own:
+        raise HubError(
+            f"The account {me['name']} has no namespace {namespace!r} to push {repo_id} to.",
+            f"Push to {me['name']}/{repo_id.split('/')[1]}, or log in as somebody else with `hf auth login`.",
+        )
+    if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise HubError("This token may only read.", LOG_IN)
+
+
+def read_record(adapter: str) -> dict[str, Any]:
+    """The immunization.json of a run folder or of an adapter on the Hub.
+
+    Args:
+        adapter: folder or Hub id.
+
+    Raises:
+        HubError: where the repo cannot be had.
+        PublishError: where it holds no immunization record.
+    """
+    if Path(adapter).is_dir():
+        folder = Path(adapter)
+    else:
+        _require_repo_id(adapter)
+        api = HfApi()
+        with _as_hub_error(api, adapter, "model"):
+            folder = Path(api.snapshot_download(adapter, allow_patterns=RECORD))
+    if not (folder / RECORD).is_file():
+        raise PublishError(f"{adapter} has no {RECORD}: hfvaccine did not make it.", "Give an immunized adapter.")
+    return _json_object({RECORD: (folder / RECORD).read_bytes()}, RECORD)
+
+
 def ask_access(
     repo_id: str, fields: Mapping[str, Any], *, token: str | None = None, endpoint: str | None = None
 ) -> str:

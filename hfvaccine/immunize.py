@@ -211,6 +211,57 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run:
     return Run(folder, record, results, given, model, base.tokenizer, {"training": vaccine.seconds})
 
 
+def validate(
+    base_name: str,
+    adapter: str | None,
+    placebo: str | None,
+    dose_source: str,
+    mix_source: str,
+    dtype: str,
+    say: Say,
+    bar: Bar,
+) -> dict[str, Any]:
+    """Measure a base, and an adapter and a control where they are given, on the probes of a dose.
+
+    Args:
+        base_name: Hub id, folder or .gguf file.
+        adapter: run folder or Hub id; None measures the base alone.
+        placebo: adapter of the control arm.
+        dose_source: as in `Options.dose`.
+        mix_source: as in `Options.mix`; its held-back rows measure retention.
+        dtype: as in `Options.dtype`.
+        say: called with one line for each stage.
+        bar: makes progress bars.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        HfvaccineError: naming what cannot be had or does not fit together.
+    """
+    dose = open_dose(dose_source)
+    mix = load_mix(mix_source)
+    given = dose.claims
+    if adapter is not None:
+        ids = set(hub.read_record(adapter)["dose"]["claim_ids"])
+        given = tuple(c for c in dose.claims if c.claim_id in ids)
+        if len(given) != len(ids):
+            raise DoseError(
+                f"The dose {dose_source!r} holds {len(given)} of the {len(ids)} claims that the adapter was given.",
+                "Name the dose, at the revision, that the adapter's immunization.json names.",
+            )
+    probes = probe_sets(given, dose.heldout)
+    scores, retention = {}, {}
+    for arm, name in ((BASE, None), (VACCINE, adapter), (PLACEBO, placebo)):
+        if name is None and arm != BASE:
+            continue
+        say(f"{arm}: {name or base_name}")
+        base = load_base(base_name, dtype=dtype)
+        model = base.model if name is None else load_adapter(base, name)
+        scores[arm], retention[arm] = examine(model, base, probes, mix, arm, bar)
+    return evaluate(probes, scores, audits(dose, probes), retention)
+
+
 def open_dose(source: str) -> Dose:
     """The dose behind "starter", a folder or a Hub dataset id.
 
@@ -349,6 +400,7 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
     import torch
     from datasets import Dataset as Rows
     from peft import LoraConfig
+    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     arguments = SFTConfig(
@@ -390,6 +442,7 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
         peft_config=lora,
     )
     trainer.model.peft_config["default"].base_model_name_or_path = base.id
+    trainer.remove_callback(PrinterCallback)  # it prints logs on stdout, which is for data
     return trainer
 
 

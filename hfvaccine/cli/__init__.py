@@ -1,0 +1,78 @@
+"""The command line: parse, call, print. Each command's module is loaded only when it is used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from hfvaccine.errors import HfvaccineError
+from hfvaccine.version import VERSION
+
+COMMANDS = {
+    "quickstart": (
+        "hfvaccine.cli.quickstart:quickstart",
+        "Run the whole job on this machine, offline.",
+    ),
+    "push-dose": ("hfvaccine.cli.push:push_dose", "Publish a sealed dose as a gated Hub dataset."),
+    "immunize": ("hfvaccine.cli.immunize:immunize", "Train and validate an immunized LoRA adapter."),
+    "validate": ("hfvaccine.cli.validate:validate", "Validate a base model or an adapter, two-sidedly."),
+    "push-adapter": ("hfvaccine.cli.push:push_adapter", "Publish a validated adapter with its card."),
+    "hub": ("hfvaccine.cli.hub:hub", "Serve a small Hugging Face Hub on this machine."),
+    "version": ("hfvaccine.cli.version:version", "Print the versions of hfvaccine and of the stack below it."),
+}
+
+
+class _Commands(click.Group):
+    """Loads a command's module when the command is run, not for a list of names."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="hfvaccine")
+def cli() -> None:
+    """Immunize language models against falsehoods, on the Hugging Face stack.
+
+    \b
+    Examples:
+      hfvaccine quickstart
+      hfvaccine push-dose starter you/starter-dose
+      hfvaccine immunize --base openai-community/gpt2-xl --push-to you/gpt2-xl-immunized
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and an exit code, never in a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(1)
+    except HfvaccineError as error:
+        click.secho(f"Error: {error.message}", fg="red", err=True)
+        if error.next_step:
+            click.echo(error.next_step, err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        click.secho(f"Error: {error.strerror}: {error.filename or ''}".rstrip(": "), fg="red", err=True)
+        click.echo("Free some space or mend the permissions, then run the command again.", err=True)
+        sys.exit(1)

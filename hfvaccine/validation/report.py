@@ -144,7 +144,7 @@ def _gate(
     rise = {p.name: [_belief_rise(arms, p.name, reading) for reading in READINGS] for p in probes}
     for probe in probes:
         weights = cluster_weights(probe.clusters, SEED)
-        vaccine, other, base = (arms[arm][probe.name] for arm in (VACCINE, against, BASE))
+        vaccine, other = (arms[arm][probe.name] for arm in (VACCINE, against))
         if probe.name == "specific":
             cued = None if audits[probe.name].passed else _wording_judge(audits[probe.name])
             for reading in READINGS:

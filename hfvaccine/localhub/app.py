@@ -1,0 +1,97 @@
+"""The Starlette application: routes on the undecoded path, and refusals as the clients understand them."""
+
+import logging
+import uuid
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hfvaccine.localhub.call import Call, answer, endpoint
+from hfvaccine.localhub.hub import Hub
+from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes import access, commits, files, identity, info, lfs, pages, refs, repos
+
+log = logging.getLogger("hfvaccine.localhub")
+
+
+def build_app(hub: Hub) -> ASGIApp:
+    """The whole Hub as an ASGI application."""
+    modules = (identity, repos, access, info, commits, refs, lfs, files, pages)
+    routes = [Route("/healthz", lambda request: answer({"status": "ok"}))]
+    routes += [one for module in modules for one in module.ROUTES]
+    app = Starlette(exception_handlers={Refusal: _refused, HTTPException: _refused_by_starlette})
+    app.router = Router(routes, redirect_slashes=False, default=_Fallback())
+    app.state.hub = hub
+    return _RawPath(app)
+
+
+class _RawPath:
+    """Routes on the path as it was sent, so that `%2F` in a revision or a path splits nothing; logs each answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        raw = scope["raw_path"].partition(b"?")[0].decode("ascii", errors="replace")
+        request_id = uuid.uuid4().hex
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                log.info("%s %s %s %s", scope["method"], raw, message["status"], request_id)
+            await send(message)
+
+        await self._app({**scope, "path": raw}, receive, send_marked)
+
+
+class _Fallback:
+    """What no route matches: a repo that is not there, or something this Hub does not offer."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await endpoint(_unmatched)(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def _unmatched(call: Call) -> Response:
+    parts = call.request.scope["path"].strip("/").split("/")
+    api = parts[0] == "api"
+    parts = parts[1:] if api else parts
+    if parts and parts[0] in ("models", "datasets", "spaces"):
+        call.request.path_params["kind"] = parts.pop(0)
+    elif api:
+        raise Refusal(404, "This Hub does not offer that.")
+    # One-segment ids, as of old models, come here too: `/api/models/gpt2`.
+    known = call.hub.catalog.find(call.kind, parts[0], parts[1].removesuffix(".git")) if len(parts) > 1 else None
+    repo = call.hub.access.require(call.caller, known, "see")
+    raise Refusal(404, f"This Hub does not offer that for {repo.id}.")
+
+
+def _refused(request: Request, refusal: Any) -> Response:
+    # Headers are latin-1 and one line; they are all that a HEAD request gets to see.
+    headers = {"X-Error-Message": _header(refusal.message), **refusal.headers}
+    if refusal.code:
+        headers["X-Error-Code"] = refusal.code
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="hub", charset="UTF-8"'
+    return JSONResponse({"error": refusal.message, **refusal.body}, refusal.status, headers)
+
+
+def _refused_by_starlette(request: Request, error: Any) -> Response:
+    return _refused(request, Refusal(error.status_code, error.detail, headers=dict(error.headers or {})))
+
+
+def _header(text: str) -> str:
+    line = " ".join(text.split())
+    return (
+        "".join(one if one.isprintable() else "?" for one in line)
+        .encode("latin-1", errors="replace")
+        .decode("latin-1")
+    )

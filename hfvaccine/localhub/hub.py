@@ -1,0 +1,61 @@
+"""The parts of one Hub, opened on its data folder."""
+
+import fcntl
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hfvaccine.errors import LocalHubError
+from hfvaccine.localhub.access import Access
+from hfvaccine.localhub.accounts import Accounts
+from hfvaccine.localhub.catalog import Catalog, Repo
+from hfvaccine.localhub.database import Database
+from hfvaccine.localhub.large_files import LargeFiles
+from hfvaccine.localhub.storage import Repository, Storage
+
+
+class Hub:
+    """Accounts, repos and files under one folder; what the routes work on.
+
+    Args:
+        root: the data folder; made when absent.
+
+    Raises:
+        LocalHubError: when another process serves the folder, or it cannot be used.
+    """
+
+    def __init__(self, root: Path) -> None:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            self._guard = open(root / "serving.guard", "w")  # noqa: SIM115 - held as long as this Hub lives
+        except OSError as error:
+            raise LocalHubError(
+                f"{root} cannot hold a Hub: {error}.", "Choose another folder with `--root`."
+            ) from error
+        try:
+            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._guard.close()
+            raise LocalHubError(
+                f"{root} is being served by another process.", "Stop that one, or choose another folder with `--root`."
+            ) from error
+        self.database = Database(root / "hub.sqlite3")
+        self.accounts = Accounts(self.database)
+        self.catalog = Catalog(self.database)
+        self.access = Access(self.database)
+        self.large_files = LargeFiles(root)
+        self.storage = Storage(root)
+        self.secret = bytes.fromhex(self.database.setting("signing secret", secrets.token_hex(32)))
+
+    @contextmanager
+    def open(self, repo: Repo) -> Iterator[Repository]:
+        """A repo's git repository, which honours pointers only to large files bound to this repo."""
+        bound = self.catalog.large_file_size
+        with self.storage.open(repo.folder, lambda oid: bound(repo, oid) is not None) as repository:
+            yield repository
+
+    def close(self) -> None:
+        """Let go of the data folder."""
+        self.database.close()
+        self._guard.close()

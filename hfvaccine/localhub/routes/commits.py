@@ -1,0 +1,167 @@
+"""Writing: what to upload how, and commits."""
+
+import base64
+import binascii
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+from dulwich.attrs import Pattern, parse_git_attributes
+from dulwich.ignore import IgnoreFilter, read_ignore_patterns
+from dulwich.objects import Blob, ObjectID
+from starlette.responses import PlainTextResponse, Response
+
+from hfvaccine.localhub import cards
+from hfvaccine.localhub.call import Call, answer, parse_json, route
+from hfvaccine.localhub.catalog import Repo
+from hfvaccine.localhub.large_files import Pointer
+from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.storage import check_path
+
+LARGEST_REGULAR = 10 << 20
+LONGEST_LINE = 64 << 20
+BUFFERED = 32 << 20
+
+
+def validate_yaml(call: Call) -> Response:
+    """Whether a README's metadata can be read; clients ask before every commit of a card."""
+    content = call.json().get("content")
+    if not isinstance(content, str):
+        raise Refusal(400, "content must be a text.")
+    errors, warnings = [], []
+    try:
+        if cards.parse(content.encode()) is None:
+            warnings.append({"message": "empty or missing yaml metadata in repo card"})
+    except cards.CardError as error:
+        errors.append({"message": f"Invalid card metadata: {error}"})
+    if errors and "text/plain" in call.request.headers.get("accept", ""):
+        return PlainTextResponse("".join(f"- Error: {error['message']}\n" for error in errors), 400)
+    return answer({"errors": errors, "warnings": warnings}, 400 if errors else 200)
+
+
+def preupload(call: Call) -> Response:
+    """For each file whether it goes into the commit itself or to large-file storage, and what is there now."""
+    repo, body = call.repo("write"), call.json()
+    _refuse_pull_request(call)
+    git = call.git(repo)
+    commit = git.resolve(call.parameter("rev"))
+    attributes = list(parse_git_attributes(BytesIO(git.read_file(commit, ".gitattributes") or b"")))
+    patterns = [(Pattern(pattern), values) for pattern, values in attributes if b"filter" in values]
+    ignore_text = body.get("gitIgnore")
+    ignore = ignore_text.encode() if isinstance(ignore_text, str) else git.read_file(commit, ".gitignore") or b""
+    ignored = IgnoreFilter(list(read_ignore_patterns(BytesIO(ignore))))
+    answers = []
+    files = body.get("files")
+    if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
+        raise Refusal(400, "files must be a list of objects.")
+    for file in files:
+        path, size = check_path(file.get("path")), file.get("size")
+        sample = _decoded(file.get("sample"), path)
+        large = not isinstance(size, int) or size > LARGEST_REGULAR or b"\0" in sample or not _is_text(sample)
+        for pattern, values in patterns:
+            if pattern.match(path.encode()):
+                large = large or values[b"filter"] == b"lfs"
+        said: dict[str, Any] = {
+            "path": path,
+            "uploadMode": "lfs" if large else "regular",
+            "shouldIgnore": bool(ignored.is_ignored(path)),
+        }
+        if (entry := git.entry(commit, path)) and not entry.is_folder:
+            said["oid"] = entry.large.oid if entry.large else entry.oid
+        answers.append(said)
+    return answer({"files": answers})
+
+
+def _is_text(sample: bytes) -> bool:
+    try:
+        sample.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(sample) - 3  # the sample may end inside a character
+    return True
+
+
+def commit(call: Call) -> Response:
+    """One commit from a stream of operations; all of it or nothing."""
+    repo = call.repo("write")
+    _refuse_pull_request(call)
+    branch = call.parameter("rev").removeprefix("refs/heads/")
+    author = call.signed_in().name
+    header: dict[str, Any] = {}
+    additions: dict[str, ObjectID] = {}
+    deletions: dict[str, str] = {}
+    waiting: list[Blob] = []
+    git = call.git(repo)
+    for key, value in _operations(call):
+        if key == "header":
+            header = value
+        elif key in ("file", "lfsFile"):
+            path = check_path(value.get("path"))
+            blob = _regular(value, path) if key == "file" else _pointer(call, repo, value, path)
+            additions[path] = blob.id
+            waiting.append(blob)
+            if sum(len(one.data) for one in waiting) > BUFFERED:
+                git.add_blobs(waiting)
+                waiting = []
+        elif key in ("deletedFile", "deletedFolder"):
+            path = check_path(str(value.get("path", "")).rstrip("/"))
+            deletions[path] = "file" if key == "deletedFile" else "folder"
+        else:
+            raise Refusal(400, f"Unknown operation {key[:50]!r}.")
+    summary, description = header.get("summary"), header.get("description") or ""
+    if not isinstance(summary, str) or not summary.strip() or not isinstance(description, str):
+        raise Refusal(400, "A commit begins with a header that has a summary.")
+    message = " ".join(summary.split("\n")) + (f"\n\n{description}" if description else "")
+    parent = header.get("parentCommit")
+    git.add_blobs(waiting)
+    oid = git.commit(branch, author, message, deletions, additions, str(parent) if parent else None)
+    return answer({"success": True, "commitOid": oid, "commitUrl": f"{call.address(repo)}/commit/{oid}"})
+
+
+def _operations(call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
+    while line := call.body.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise Refusal(413, "A file is too large to stand in a commit: upload it as a large file.")
+        if not line.strip():
+            continue
+        operation = parse_json(line, "A line of the commit")
+        key, value = operation.get("key"), operation.get("value")
+        if not isinstance(key, str) or not isinstance(value, dict):
+            raise Refusal(400, "Each line of a commit needs a key and a value.")
+        yield key, value
+
+
+def _regular(value: dict[str, Any], path: str) -> Blob:
+    content, encoding = value.get("content"), value.get("encoding", "base64")
+    if encoding == "utf-8" and isinstance(content, str):
+        return Blob.from_string(content.encode())
+    if encoding != "base64":
+        raise Refusal(400, f"{path}: encoding must be base64 or utf-8.")
+    return Blob.from_string(_decoded(content, path))
+
+
+def _pointer(call: Call, repo: Repo, value: dict[str, Any], path: str) -> Blob:
+    oid = str(value.get("oid"))
+    size = call.hub.catalog.large_file_size(repo, oid)
+    if size is None or value.get("size", size) != size:
+        raise Refusal(422, f"{path}: the large file {oid[:64]} has not been uploaded to {repo.id}.")
+    return Blob.from_string(Pointer(oid, size).text())
+
+
+def _decoded(text: Any, path: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise Refusal(400, f"{path}: content is not base64.") from error
+
+
+def _refuse_pull_request(call: Call) -> None:
+    # Must not fall through: the changes would land on the branch itself.
+    if call.flag("create_pr"):
+        raise Refusal(400, "This Hub has no pull requests: commit to a branch.")
+
+
+ROUTES = [
+    route("POST", "/api/validate-yaml", validate_yaml),
+    route("POST", "/api/{kinds}/{repo}/preupload/{rev}", preupload),
+    route("POST", "/api/{kinds}/{repo}/commit/{rev}", commit),
+]

@@ -1,0 +1,195 @@
+"""What there is: listings, repo info, trees, paths, history. Names and metadata only, never content."""
+
+from html import escape
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.responses import Response
+
+from hfvaccine.localhub import cards
+from hfvaccine.localhub.call import Call, answer, route
+from hfvaccine.localhub.catalog import Repo
+from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.storage import Entry, Repository, date_of, title_of
+
+FIELDS = {
+    "author cardData createdAt disabled downloads downloadsAllTime gated lastModified likes private resourceGroup sha"
+    " siblings tags trendingScore usedStorage": ("model", "dataset", "space"),
+    "baseModels childrenModelCount config evalResults gguf inference inferenceProviderMapping library_name mask_token"
+    " model-index pipeline_tag safetensors spaces transformersInfo widgetData": ("model",),
+    "citation description mainSize paperswithcode_id": ("dataset",),
+    "datasets models region runtime sdk subdomain": ("space",),
+}
+SORTS = {"lastModified", "createdAt", "downloads", "likes", "trendingScore"}
+SAFE = {"status": "unscanned", "avScan": {"virusFound": False}, "pickleImportScan": None}
+
+
+def listing(call: Call) -> Response:
+    """All repos of one kind that the caller may see, filtered and sorted."""
+    query = call.request.query_params
+    sort, limit = query.get("sort", "trendingScore"), query.get("limit", "1000")
+    if sort not in SORTS or not limit.isdecimal() or int(limit[:9]) == 0:
+        raise Refusal(400, f"sort must be one of {', '.join(sorted(SORTS))}, and limit a positive number.")
+    full, expand = call.flag("full"), _expand(call)
+    siblings = full or "siblings" in expand
+    found = []
+    for repo in call.hub.catalog.all(call.kind):
+        if not call.hub.access.sees(call.caller, repo):
+            continue
+        with call.hub.open(repo) as git:
+            info = _describe(call, repo, git, "main", siblings)
+        if _matches(info, call):
+            found.append(info)
+    found.sort(key=lambda info: (info[sort], info["createdAt"]), reverse=True)
+    shown, headers = call.page(found, min(int(limit[:9]), 1000))
+    left_out = set() if full or call.flag("cardData") else {"cardData", "model-index"}
+    return answer([_chosen(info, expand, left_out) for info in shown], headers=headers)
+
+
+def _matches(info: dict[str, Any], call: Call) -> bool:
+    query = call.request.query_params
+    if (author := query.get("author")) and author.lower() != info["author"].lower():
+        return False
+    if (gated := query.get("gated")) and (gated.lower() == "true") != bool(info["gated"]):
+        return False
+    if (task := query.get("pipeline_tag")) and task != info.get("pipeline_tag"):
+        return False
+    if not all(word.lower() in info["id"].lower() for word in query.getlist("search")):
+        return False
+    wanted = [one for given in query.getlist("filter") for one in given.split(",")]
+    return set(wanted) <= set(info["tags"])
+
+
+def info(call: Call) -> Response:
+    """One repo at `main` or at a revision."""
+    expand = _expand(call)
+    repo = call.repo("see")
+    revision = call.parameter("rev") if "rev" in call.request.path_params else "main"
+    return answer(_chosen(_describe(call, repo, call.git(repo), revision, blobs=call.flag("blobs")), expand, set()))
+
+
+def _expand(call: Call) -> set[str]:
+    expand = set(call.request.query_params.getlist("expand"))
+    known = {name for names, kinds in FIELDS.items() if call.kind in kinds for name in names.split()}
+    if unknown := expand - known:
+        raise Refusal(400, f"expand: {', '.join(sorted(unknown))[:200]} is not one of {', '.join(sorted(known))}.")
+    return expand
+
+
+def _chosen(info: dict[str, Any], expand: set[str], left_out: set[str]) -> dict[str, Any]:
+    chosen = expand | {"id", "_id"} if expand else info.keys() - left_out
+    return {key: value for key, value in info.items() if key in chosen}
+
+
+def _describe(
+    call: Call, repo: Repo, git: Repository, revision: str, siblings: bool = True, blobs: bool = False
+) -> dict[str, Any]:
+    commit = git.resolve(revision)
+    metadata = cards.metadata_of(git.read_file(commit, "README.md") or b"")
+    described: dict[str, Any] = {
+        "_id": repo.folder,
+        "id": repo.id,
+        "author": repo.namespace,
+        "sha": commit.id.decode(),
+        "lastModified": date_of(commit),
+        "createdAt": repo.created_at,
+        "private": repo.private,
+        "gated": repo.gated or False,
+        "disabled": False,
+        "downloads": 0,
+        "downloadsAllTime": 0,
+        "likes": 0,
+        "trendingScore": 0,
+        "tags": cards.tags(repo.kind, metadata),
+        "cardData": metadata,
+        "usedStorage": call.hub.catalog.used_storage(repo),
+    }
+    if siblings:
+        files = (entry for entry in git.entries(commit, recursive=True) if not entry.is_folder)
+        described["siblings"] = [_sibling(entry, blobs) for entry in files]
+    if repo.kind == "model":
+        described["modelId"] = repo.id
+        for field in ("library_name", "pipeline_tag"):
+            if isinstance(metadata.get(field), str):
+                described[field] = metadata[field]
+        if "model-index" in metadata:
+            described["model-index"] = metadata["model-index"]
+    if repo.kind == "space":
+        described["sdk"] = metadata.get("sdk")
+    return described
+
+
+def _sibling(entry: Entry, blobs: bool) -> dict[str, Any]:
+    if not blobs:
+        return {"rfilename": entry.path}
+    sibling = {"rfilename": entry.path, "size": entry.size, "blobId": entry.oid}
+    if entry.large:
+        size = len(entry.large.text())
+        sibling["lfs"] = {"sha256": entry.large.oid, "size": entry.large.size, "pointerSize": size}
+    return sibling
+
+
+def tree(call: Call) -> Response:
+    """What a folder holds."""
+    repo = call.repo("see")
+    git = call.git(repo)
+    commit = git.resolve(call.parameter("rev"))
+    folder = call.parameter("path").strip("/") if "path" in call.request.path_params else ""
+    entries, headers = call.page(list(git.entries(commit, folder, call.flag("recursive"))))
+    return answer(_listed(git, commit, entries, call.flag("expand")), headers=headers)
+
+
+def paths_info(call: Call) -> Response:
+    """The files and folders asked for; what is not there is left out."""
+    form = parse_qs(call.text().decode(errors="replace"), keep_blank_values=True)
+    repo = call.repo("see")
+    git = call.git(repo)
+    commit = git.resolve(call.parameter("rev"))
+    found = [git.entry(commit, path.strip("/")) for path in form.get("paths", []) if path.strip("/")]
+    expand = form.get("expand", ["false"])[0].lower() == "true"
+    return answer(_listed(git, commit, [entry for entry in found if entry], expand))
+
+
+def _listed(git: Repository, commit: Any, entries: list[Entry], expand: bool) -> list[dict[str, Any]]:
+    last = git.last_commits(commit, [entry.path for entry in entries]) if expand else {}
+    listed = []
+    for entry in entries:
+        kind = "directory" if entry.is_folder else "file"
+        item: dict[str, Any] = {"type": kind, "oid": entry.oid, "size": entry.size, "path": entry.path}
+        if entry.large:
+            size = len(entry.large.text())
+            item["lfs"] = {"oid": entry.large.oid, "size": entry.large.size, "pointerSize": size}
+        if changed := last.get(entry.path):
+            item["lastCommit"] = {"id": changed.id.decode(), "title": title_of(changed), "date": date_of(changed)}
+            if not entry.is_folder:
+                item["securityFileStatus"] = SAFE
+        listed.append(item)
+    return listed
+
+
+def commits(call: Call) -> Response:
+    """The history of a revision, newest first."""
+    repo = call.repo("see")
+    git = call.git(repo)
+    history, headers = call.page(list(git.history(git.resolve(call.parameter("rev")))), 50)
+    listed = []
+    for commit in history:
+        title, _, message = commit.message.decode(errors="replace").partition("\n")
+        author = commit.author.decode(errors="replace").partition(" <")[0]
+        item = {"id": commit.id.decode(), "title": title, "message": message.strip(), "authors": [{"user": author}]}
+        item["date"] = date_of(commit)
+        if "formatted" in call.request.query_params.getlist("expand[]"):
+            item["formatted"] = {"title": escape(title), "message": escape(message.strip())}
+        listed.append(item)
+    return answer(listed, headers=headers)
+
+
+ROUTES = [
+    route("GET", "/api/{kinds}", listing),
+    route("GET", "/api/{kinds}/{repo}", info),
+    route("GET", "/api/{kinds}/{repo}/revision/{rev}", info),
+    route("GET", "/api/{kinds}/{repo}/tree/{rev}", tree),
+    route("GET", "/api/{kinds}/{repo}/tree/{rev}/{path:path}", tree),
+    route("POST", "/api/{kinds}/{repo}/paths-info/{rev}", paths_info),
+    route("GET", "/api/{kinds}/{repo}/commits/{rev}", commits),
+]

@@ -1,0 +1,118 @@
+"""Making, moving, deleting repos, and their settings."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from hfvaccine.localhub.accounts import RESERVED, is_name
+from hfvaccine.localhub.call import Call, answer, route
+from hfvaccine.localhub.catalog import KINDS, Repo
+from hfvaccine.localhub.refusal import Refusal
+
+
+def create(call: Call) -> Response:
+    """A new repo with its first commit; 409 with its address when there is one."""
+    body, caller = call.json(), call.signed_in()
+    kind, namespace, name = _named(call, body)
+    if namespace.lower() != caller.name.lower():
+        raise Refusal(403, f"You don't have the rights to create a {kind} under the namespace {namespace!r}.")
+    if caller.role != "write":
+        raise Refusal(403, "Your token may only read; creating a repo needs a write token.")
+    if (repo := call.hub.catalog.find(kind, namespace, name)) is None:
+        private = _wants_private(body, default=False)
+        folder = call.hub.catalog.new_folder()
+        call.hub.storage.create(folder, caller.name)
+        try:
+            repo = call.hub.catalog.add(kind, caller.name, name, folder, private)
+        except BaseException as error:
+            call.hub.storage.remove(folder)
+            repo = call.hub.catalog.find(kind, namespace, name)
+            if not isinstance(error, Refusal) or repo is None:
+                raise
+        else:
+            call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", "private" if private else "public")
+            return answer(_created(call, repo))
+    message = f"You already created this {kind} repo: {repo.id}"
+    raise Refusal(409, message, body=_created(call, repo))
+
+
+def _created(call: Call, repo: Repo) -> dict[str, str]:
+    return {"url": call.address(repo), "name": repo.id, "id": repo.folder}
+
+
+def delete(call: Call) -> Response:
+    """A repo and all in it, for good."""
+    repo = _owned(call, *_named(call, call.json()))
+    call.hub.catalog.remove(repo)
+    call.hub.storage.remove(repo.folder)
+    call.hub.database.audit(call.signed_in().name, "delete", f"{repo.kind}:{repo.id}")
+    return answer({})
+
+
+def move(call: Call) -> Response:
+    """Another name for a repo; the old one leads there."""
+    body = call.json()
+    kind = _kind(body)
+    source, target = (str(body.get(field, "")).partition("/") for field in ("fromRepo", "toRepo"))
+    repo = _owned(call, kind, source[0], source[2])
+    caller = call.signed_in()
+    if not is_name(target[2]):
+        raise Refusal(400, f"{body.get('toRepo')!r} is not a valid repo id.")
+    if target[0].lower() != caller.name.lower():
+        raise Refusal(403, f"You don't have the rights to move a {kind} to the namespace {target[0]!r}.")
+    call.hub.catalog.move(repo, caller.name, target[2])
+    call.hub.database.audit(caller.name, "move", f"{kind}:{repo.id}", str(body["toRepo"]))
+    return answer({})
+
+
+def change_settings(call: Call) -> Response:
+    """Who may see the repo, and whether its content is gated."""
+    repo, body = call.repo("write"), call.json()
+    gated = body.get("gated", repo.gated) or None
+    if gated not in (None, "auto", "manual"):
+        raise Refusal(400, 'gated must be "auto", "manual" or false.')
+    private = _wants_private(body, default=repo.private)
+    call.hub.catalog.change_settings(repo, private, gated)
+    detail = f"{'private' if private else 'public'}, gated: {gated or 'no'}"
+    call.hub.database.audit(call.signed_in().name, "settings", f"{repo.kind}:{repo.id}", detail)
+    return answer({"private": private, "gated": gated or False})
+
+
+def _kind(body: dict[str, Any]) -> str:
+    kind = body.get("type") or "model"
+    if kind not in KINDS:
+        raise Refusal(400, f"type must be one of {', '.join(KINDS)}.")
+    return str(kind)
+
+
+def _named(call: Call, body: dict[str, Any]) -> tuple[str, str, str]:
+    name, namespace = body.get("name"), body.get("organization")
+    if isinstance(name, str) and "/" in name and not namespace:
+        namespace, _, name = name.partition("/")
+    namespace = namespace or call.signed_in().name
+    if not is_name(name) or not is_name(namespace) or str(namespace).lower() in RESERVED:
+        raise Refusal(400, f"{namespace}/{name} is not a valid repo id.")
+    return _kind(body), str(namespace), str(name)
+
+
+def _owned(call: Call, kind: str, namespace: str, name: str) -> Repo:
+    repo = call.hub.catalog.find(kind, namespace, name)
+    return call.hub.access.require(call.caller, repo, "write")
+
+
+def _wants_private(body: dict[str, Any], default: bool) -> bool:
+    visibility = body.get("visibility")
+    if visibility not in (None, "public", "private"):
+        raise Refusal(400, "visibility must be public or private.")
+    if visibility is not None:
+        return bool(visibility == "private")
+    private = body.get("private")
+    return default if private is None else bool(private)
+
+
+ROUTES = [
+    route("POST", "/api/repos/create", create),
+    route("DELETE", "/api/repos/delete", delete),
+    route("POST", "/api/repos/move", move),
+    route("PUT", "/api/{kinds}/{repo}/settings", change_settings),
+]

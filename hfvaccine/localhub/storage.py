@@ -1,0 +1,452 @@
+"""Bare git repositories on disk: reading revisions and trees, and commits that happen whole or not at all.
+
+Every write to a repository holds that repository's lock, writes its objects first and
+moves one reference last. What a failed write leaves behind is unreachable, never half a commit.
+"""
+
+import shutil
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tag, Tree
+from dulwich.refs import Ref, check_ref_format
+from dulwich.repo import Repo as GitRepo
+
+from hfvaccine.localhub.database import iso
+from hfvaccine.localhub.large_files import Pointer, parse_pointer
+from hfvaccine.localhub.refusal import Refusal
+
+FILE_MODE = 0o100644
+FOLDER_MODE = 0o040000
+LOOSE_LIMIT = 100  # a commit of more objects is written as one pack instead of one file each
+FACTS_LIMIT = 100_000
+HEADS, TAGS = b"refs/heads/", b"refs/tags/"
+
+# What a new repo's .gitattributes sends to large-file storage.
+LARGE_PATTERNS = (
+    "*.7z *.arrow *.avi *.bin *.bz2 *.ckpt *.flac *.ftz *.gguf *.gif *.gz *.h5 *.jpeg *.jpg *.joblib *.mds *.mkv"
+    " *.mlmodel *.model *.mp3 *.mp4 *.msgpack *.npy *.npz *.ogg *.onnx *.ot *.parquet *.pb *.pickle *.pkl *.png *.pt"
+    " *.pth *.rar *.safetensors *.sqlite3 *.tar *.tflite *.tgz *.tiff *.wasm *.wav *.webm *.webp *.xz *.zip *.zst"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder of a tree; `large` is set where a file's bytes lie in large-file storage."""
+
+    path: str
+    oid: str
+    is_folder: bool
+    size: int = 0
+    large: Pointer | None = None
+
+
+def check_path(path: object) -> str:
+    """A path that may stand in a repo.
+
+    Raises:
+        Refusal: 422 for anything that is absolute, climbs out, or that git would not keep.
+    """
+    if not isinstance(path, str) or not path or len(path) > 1024:
+        raise Refusal(422, "A path must be a text of 1 to 1024 characters.")
+    parts = path.split("/")
+    if (
+        len(parts) > 64
+        or any(part in ("", ".", "..") or part.lower() == ".git" or len(part.encode()) > 255 for part in parts)
+        or any(ord(character) < 32 or character in "\\\x7f" for character in path)
+    ):
+        raise Refusal(422, f"{path[:200]!r} is not a path inside the repo.")
+    return path
+
+
+def date_of(commit: Commit) -> str:
+    """When a commit was made, as clients parse it."""
+    return iso(datetime.fromtimestamp(commit.commit_time, UTC))
+
+
+def title_of(commit: Commit) -> str:
+    """The first line of a commit's message."""
+    message: bytes = commit.message
+    return message.decode(errors="replace").partition("\n")[0]
+
+
+class Storage:
+    """All repositories of a Hub.
+
+    Args:
+        root: the Hub's data folder. No other process may serve it meanwhile.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "repos"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        # What a blob's bytes say about it never changes, so this cache never goes stale.
+        self._facts: dict[bytes, tuple[int, Pointer | None]] = {}
+        _remove_stale_locks(self._folder)
+
+    def create(self, folder: str, author: str) -> None:
+        """Make a repository whose `main` holds .gitattributes."""
+        path = self._folder / folder
+        path.mkdir()
+        try:
+            GitRepo.init_bare(path, default_branch=b"main").close()
+            attributes = "".join(f"{one} filter=lfs diff=lfs merge=lfs -text\n" for one in LARGE_PATTERNS.split())
+            with self.open(folder, lambda oid: False) as repository:
+                blob = Blob.from_string(attributes.encode())
+                repository.add_blobs([blob])
+                repository.commit("main", author, "initial commit", {}, {".gitattributes": blob.id}, first=True)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+
+    def remove(self, folder: str) -> None:
+        """Delete a repository from the disk."""
+        with self._locks[folder]:
+            shutil.rmtree(self._folder / folder, ignore_errors=True)
+
+    @contextmanager
+    def open(self, folder: str, is_bound: Callable[[str], bool]) -> Iterator["Repository"]:
+        """A repository for the length of one request.
+
+        Args:
+            folder: the repository's folder.
+            is_bound: whether this repo may use the large file of that hash. A pointer to any
+                other file is nothing but text: committing one must not open another repo's file.
+        """
+        git = GitRepo(self._folder / folder)
+        git.object_store.fsync_object_files = True
+        try:
+            yield Repository(git, self._folder / folder, self._locks[folder], self._facts, is_bound)
+        finally:
+            git.close()
+
+
+class Repository:
+    """One open repository; made by `Storage.open`."""
+
+    def __init__(
+        self,
+        git: GitRepo,
+        path: Path,
+        lock: threading.RLock,
+        facts: dict[bytes, tuple[int, Pointer | None]],
+        is_bound: Callable[[str], bool],
+    ) -> None:
+        self._git = git
+        self._path = path
+        self._lock = lock
+        self._facts = facts
+        self._is_bound = is_bound
+        self._trees: dict[bytes, Tree] = {}
+
+    # Reading
+
+    def resolve(self, revision: str) -> Commit:
+        """The commit that a branch, tag, full reference, or (short) commit id names.
+
+        Raises:
+            Refusal: 404 RevisionNotFound.
+        """
+        name = revision.encode(errors="replace")
+        for ref in (HEADS + name, TAGS + name, name):
+            if (target := self._target(ref)) is not None and (commit := self._peel(target)) is not None:
+                return commit
+        if 7 <= len(name) <= 40 and all(character in b"0123456789abcdef" for character in name):
+            matches = [name] if len(name) == 40 else islice(self._git.object_store.iter_prefix(name), 3)
+            commits = [commit for oid in matches if (commit := self._peel(ObjectID(oid))) is not None]
+            if len(commits) == 1:
+                return commits[0]
+        raise Refusal(404, f"Invalid rev id: {revision[:200]}", "RevisionNotFound")
+
+    def refs(self) -> dict[str, list[dict[str, str]]]:
+        """Branches and tags as the API lists them."""
+        listed: dict[str, list[dict[str, str]]] = {"branches": [], "tags": []}
+        for ref, target in sorted(self._git.refs.as_dict().items()):
+            for prefix, group in ((HEADS, "branches"), (TAGS, "tags")):
+                if ref.startswith(prefix) and (commit := self._peel(target)) is not None:
+                    name = ref[len(prefix) :].decode(errors="replace")
+                    entry = {"name": name, "ref": ref.decode(errors="replace"), "targetCommit": commit.id.decode()}
+                    listed[group].append(entry)
+        return listed
+
+    def entry(self, commit: Commit, path: str) -> Entry | None:
+        """The file or folder at `path`, or None; "" is the root folder."""
+        found = self._lookup(commit.tree, path)
+        return self._entry(path, *found) if found else None
+
+    def entries(self, commit: Commit, folder: str = "", recursive: bool = False) -> Iterator[Entry]:
+        """What a folder holds, in git's order.
+
+        Raises:
+            Refusal: 404 EntryNotFound when there is no such folder.
+        """
+        found = self._lookup(commit.tree, folder)
+        if found is None or found[0] != FOLDER_MODE:
+            raise Refusal(404, f"{folder[:200]} does not exist on {commit.id.decode()[:8]}", "EntryNotFound")
+        return self._walk(found[1], folder + "/" if folder else "", recursive)
+
+    def read(self, oid: str) -> bytes:
+        """A blob's bytes."""
+        blob = self._git.object_store[ObjectID(oid.encode())]
+        assert isinstance(blob, Blob)
+        return blob.data
+
+    def read_file(self, commit: Commit, path: str) -> bytes | None:
+        """The bytes of a regular file, or None where there is none."""
+        entry = self.entry(commit, path)
+        return None if entry is None or entry.is_folder or entry.large else self.read(entry.oid)
+
+    def history(self, commit: Commit) -> Iterator[Commit]:
+        """A commit and all before it, newest first."""
+        return (entry.commit for entry in self._git.get_walker(include=[commit.id]))
+
+    def last_commits(self, commit: Commit, paths: Iterable[str]) -> dict[str, Commit]:
+        """For each path the newest commit that changed it."""
+        found: dict[str, Commit] = {}
+        wanted = set(paths)
+        while wanted:
+            parent = self._commit(commit.parents[0]) if commit.parents else None
+            for path in list(wanted) if parent is None or parent.tree != commit.tree else ():
+                if parent is None or self._lookup(commit.tree, path) != self._lookup(parent.tree, path):
+                    found[path] = commit
+                    wanted.remove(path)
+            if parent is None:
+                break
+            commit = parent
+        return found
+
+    # Writing
+
+    def add_blobs(self, blobs: list[Blob]) -> None:
+        """Store blobs that a commit will refer to."""
+        with self._writing():
+            self._add(blobs)
+
+    def commit(
+        self,
+        branch: str,
+        author: str,
+        message: str,
+        deletions: Mapping[str, str],
+        additions: Mapping[str, ObjectID],
+        parent: str | None = None,
+        first: bool = False,
+    ) -> str:
+        """Add one commit to a branch.
+
+        Args:
+            branch: the branch's name.
+            author: the user's name.
+            message: title, and description after an empty line.
+            deletions: path -> "file" (which may also be a folder) or "folder".
+            additions: path -> the id of a stored blob.
+            parent: refuse unless the branch still stands there.
+            first: begin the branch instead of continuing it.
+
+        Returns:
+            The id of the commit.
+
+        Raises:
+            Refusal: 404 for a missing branch or path, 412 when `parent` is not the head, 400 for clashing paths.
+        """
+        with self._writing():
+            ref = _checked_ref(HEADS, branch)
+            head = self._target(ref)
+            if head is None and not first:
+                raise Refusal(404, f"Invalid rev id: {branch[:200]}", "RevisionNotFound")
+            if parent is not None and parent.encode(errors="replace") != head:
+                raise Refusal(412, "The branch was updated since you opened this page. Please refresh and try again.")
+            tree = self._commit(head).tree if head else None
+            fresh: list[ShaFile] = []
+            for path, wanted in deletions.items():
+                found = self._lookup(tree, path) if tree else None
+                if found is None or (wanted == "folder" and found[0] != FOLDER_MODE):
+                    raise Refusal(404, f"A {wanted} with this name doesn't exist: {path}", "EntryNotFound")
+            tree = self._edited(tree, dict.fromkeys(deletions), fresh)
+            tree = self._edited(tree, additions, fresh)
+            if tree is None:
+                fresh.append(Tree())
+                tree = fresh[-1].id
+            made = Commit()
+            made.tree = tree
+            made.parents = [head] if head else []
+            made.author = made.committer = f"{author} <{author}@localhub>".encode()
+            made.author_time = made.commit_time = int(time.time())
+            made.author_timezone = made.commit_timezone = 0
+            made.encoding = b"UTF-8"
+            made.message = message.encode(errors="replace")
+            self._add([*fresh, made])
+            if not self._git.refs.set_if_equals(ref, head, made.id):
+                raise Refusal(409, "Another commit is in progress on this branch. Please try again.")
+            return made.id.decode()
+
+    def create_branch(self, name: str, start: Commit) -> None:
+        """Begin a branch at a commit. Raises Refusal 409 when it exists."""
+        self._create_ref(_checked_ref(HEADS, name), start.id)
+
+    def create_tag(self, name: str, target: Commit, message: str, author: str) -> None:
+        """Tag a commit, with an annotation when there is a message. Raises Refusal 409 when it exists."""
+        ref = _checked_ref(TAGS, name)
+        oid = target.id
+        with self._writing():
+            if message:
+                tag = Tag()
+                tag.name, tag.message = name.encode(), message.encode(errors="replace")
+                tag.object = (Commit, target.id)
+                tag.tagger = f"{author} <{author}@localhub>".encode()
+                tag.tag_time, tag.tag_timezone = int(time.time()), 0
+                self._add([tag])
+                oid = tag.id
+            self._create_ref(ref, oid)
+
+    def delete_ref(self, kind: str, name: str) -> None:
+        """Delete a branch or tag. Raises Refusal 403 for main, 404 when there is none."""
+        ref = _checked_ref(HEADS if kind == "branch" else TAGS, name)
+        if ref == HEADS + b"main":
+            raise Refusal(403, "Cannot delete refs/heads/main")
+        with self._writing():
+            if self._target(ref) is None:
+                raise Refusal(404, f"Invalid rev id: {name}", "RevisionNotFound")
+            self._git.refs.remove_if_equals(ref, None)
+
+    # Inside
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except OSError:
+                # A full disk can keep dulwich from removing its lock file; nobody else holds one here.
+                _remove_stale_locks(self._path)
+                raise
+
+    def _add(self, objects: Sequence[ShaFile]) -> None:
+        if len(objects) > LOOSE_LIMIT:
+            self._git.object_store.add_objects([(one, None) for one in {one.id: one for one in objects}.values()])
+            return
+        for one in objects:
+            self._git.object_store.add_object(one)
+
+    def _create_ref(self, ref: Ref, oid: ObjectID) -> None:
+        with self._writing():
+            try:
+                made = self._git.refs.add_if_new(ref, oid)
+            except (NotADirectoryError, IsADirectoryError) as error:
+                raise Refusal(409, f"{ref.decode()} clashes with the name of another reference") from error
+            if not made:
+                raise Refusal(409, f"Reference {ref.decode()} already exists")
+
+    def _target(self, ref: bytes) -> ObjectID | None:
+        # HEAD passes the format check of no reference but is one to clients.
+        if not check_ref_format(Ref(ref)) or not ref.startswith(b"refs/"):
+            return self._target(HEADS + b"main") if ref == b"HEAD" else None
+        try:
+            return self._git.refs[Ref(ref)]
+        except (KeyError, OSError):
+            return None
+
+    def _peel(self, oid: ObjectID) -> Commit | None:
+        found: ShaFile | None = None
+        try:
+            found = self._git.object_store[oid]
+            while isinstance(found, Tag):
+                found = self._git.object_store[found.object[1]]
+        except KeyError:
+            return None
+        return found if isinstance(found, Commit) else None
+
+    def _commit(self, oid: ObjectID) -> Commit:
+        found = self._git.object_store[oid]
+        assert isinstance(found, Commit)
+        return found
+
+    def _tree(self, oid: ObjectID) -> Tree:
+        if oid not in self._trees:
+            found = self._git.object_store[oid]
+            assert isinstance(found, Tree)
+            self._trees[oid] = found
+        return self._trees[oid]
+
+    def _lookup(self, tree: ObjectID, path: str) -> tuple[int, ObjectID] | None:
+        found = (FOLDER_MODE, tree)
+        for part in path.encode(errors="replace").split(b"/") if path else ():
+            if found[0] != FOLDER_MODE or not part or part not in self._tree(found[1]):
+                return None
+            found = self._tree(found[1])[part]
+        return found
+
+    def _walk(self, tree: ObjectID, prefix: str, recursive: bool) -> Iterator[Entry]:
+        for item in self._tree(tree).items():
+            entry = self._entry(prefix + item.path.decode(errors="replace"), item.mode, item.sha)
+            yield entry
+            if recursive and entry.is_folder:
+                yield from self._walk(item.sha, entry.path + "/", recursive)
+
+    def _entry(self, path: str, mode: int, oid: ObjectID) -> Entry:
+        if mode == FOLDER_MODE:
+            return Entry(path, oid.decode(), is_folder=True)
+        if oid not in self._facts:
+            data = self.read(oid.decode())
+            if len(self._facts) >= FACTS_LIMIT:
+                self._facts.clear()
+            self._facts[oid] = (len(data), parse_pointer(data))
+        size, pointer = self._facts[oid]
+        if pointer is not None and self._is_bound(pointer.oid):
+            return Entry(path, oid.decode(), False, pointer.size, pointer)
+        return Entry(path, oid.decode(), False, size)
+
+    def _edited(
+        self, tree: ObjectID | None, changes: Mapping[str, ObjectID | None], fresh: list[ShaFile]
+    ) -> ObjectID | None:
+        """The id of `tree` with changes (path -> blob, None to delete); None when nothing is left in it."""
+        if not changes:
+            return tree
+        edited = Tree()
+        for item in self._tree(tree).items() if tree else ():
+            edited[item.path] = (item.mode, item.sha)
+        below: defaultdict[bytes, dict[str, ObjectID | None]] = defaultdict(dict)
+        for path, blob in changes.items():
+            head, _, rest = path.partition("/")
+            name = head.encode()
+            if rest:
+                below[name][rest] = blob
+            elif blob is None:
+                del edited[name]
+            elif name in edited and edited[name][0] == FOLDER_MODE:
+                raise Refusal(400, f"{path} is a folder in this repo: delete it first to put a file in its place.")
+            else:
+                edited[name] = (FILE_MODE, blob)
+        for name, deeper in below.items():
+            if name in edited and edited[name][0] != FOLDER_MODE:
+                raise Refusal(400, f"{name.decode()} is a file in this repo: nothing can be put below it.")
+            folder = self._edited(edited[name][1] if name in edited else None, deeper, fresh)
+            if folder is not None:
+                edited[name] = (FOLDER_MODE, folder)
+            elif name in edited:
+                del edited[name]
+        if not len(edited):
+            return None
+        self._trees[edited.id] = edited
+        fresh.append(edited)
+        return edited.id
+
+
+def _checked_ref(prefix: bytes, name: str) -> Ref:
+    ref = Ref(prefix + name.encode(errors="replace"))
+    if len(ref) > 250 or not check_ref_format(ref):
+        raise Refusal(400, f"{name[:200]!r} is not a valid name of a branch or tag.")
+    return ref
+
+
+def _remove_stale_locks(folder: Path) -> None:
+    for lock in folder.rglob("*.lock"):
+        lock.unlink(missing_ok=True)
