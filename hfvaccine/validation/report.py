@@ -62,6 +62,7 @@ def evaluate(
     Returns:
         The content of results.json; it holds no text of a claim.
     """
+    retention = {arm: values for arm, values in retention.items() if len(values)}  # a small mix holds nothing back
     measures: list[dict[str, Any]] = []
     contrasts: list[dict[str, Any]] = []
     for probe in probes:

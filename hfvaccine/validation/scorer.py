@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +65,10 @@ class Scorer:
         for number, (ids, _) in enumerate(encoded):
             rows.setdefault(tuple(ids[:-1]), []).append(number)
         totals = np.zeros(len(requests))
+        shared = self._shared(list(rows))
         for batch in self._batches(sorted(rows, key=len, reverse=True)):
             answers = max(len(encoded[n][0]) - encoded[n][1] for row in batch for n in rows[row])
-            logits = self._last_logits(batch, answers)
+            logits = self._last_logits(batch, answers, shared)
             for row, row_logits in zip(batch, logits, strict=True):
                 for number in rows[row]:
                     ids, start = encoded[number]
@@ -105,22 +107,45 @@ class Scorer:
             batches[-1].append(row)
         return batches
 
-    def _last_logits(self, batch: Sequence[tuple[int, ...]], keep: int) -> torch.Tensor:
-        """(rows, keep, vocabulary) logits of the last `keep` positions; rows are padded on the left."""
-        width = len(batch[0])
-        device = self.model.device
+    def _shared(self, rows: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], Any]:
+        """The tokens that every row begins with (the chat template's system turn), and their keys and values."""
+        first, last = min(rows, default=()), max(rows, default=())
+        alike = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+        start = first[: max(0, min(alike, min(map(len, rows), default=0) - 1))]
+        if not start or len(rows) < 2:
+            return (), None
+        output = self.model(
+            input_ids=torch.tensor([start], device=self.model.device), use_cache=True, logits_to_keep=1
+        )
+        return start, output.past_key_values
+
+    def _last_logits(
+        self, batch: Sequence[tuple[int, ...]], keep: int, shared: tuple[tuple[int, ...], Any]
+    ) -> torch.Tensor:
+        """(rows, keep, vocabulary) logits of the last `keep` positions; rows are padded between start and rest."""
+        start, cache = shared
+        if keep > len(batch[-1]) - len(start):
+            start, cache = (), None
+        width = len(batch[0]) - len(start)
         ids = torch.zeros((len(batch), width), dtype=torch.long)
         mask = torch.zeros_like(ids)
         for number, row in enumerate(batch):
-            ids[number, width - len(row) :] = torch.tensor(row)
-            mask[number, width - len(row) :] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
+            rest = row[len(start) :]
+            ids[number, width - len(rest) :] = torch.tensor(rest)
+            mask[number, width - len(rest) :] = 1
+        positions = (mask.cumsum(1) - 1).clamp(min=0) + len(start)
+        if cache is not None:
+            cache = copy.deepcopy(cache)  # a forward pass appends to it
+            cache.batch_repeat_interleave(len(batch))
+            mask = torch.cat([torch.ones((len(batch), len(start)), dtype=torch.long), mask], dim=1)
+        device = self.model.device
         output = self.model(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             position_ids=positions.to(device),
+            past_key_values=cache,
             logits_to_keep=keep,
-            use_cache=False,
+            use_cache=cache is not None,
         )
         logits: torch.Tensor = output.logits
         return logits
