@@ -143,8 +143,17 @@ def _listen(host: str, port: int, allow_insecure: bool = False) -> socket.socket
         )
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=512)
+        # With the protocol named, asyncio turns Nagle's algorithm off: else small answers wait 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, OverflowError) as error:
+        raise LocalHubError(f"Cannot listen on {host}: {error}.", "Use 127.0.0.1.") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(512)
+        return listening
+    except (OSError, OverflowError) as error:
+        listening.close()
         raise LocalHubError(
             f"Cannot listen on {host}, port {port}: {error}.",
             "Choose another port with `--port` (0 takes a free one).",

@@ -1,0 +1,161 @@
+import errno
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from dulwich.object_store import DiskObjectStore
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
+from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+
+
+def ndjson(*operations, summary="raw"):
+    lines = [("header", {"summary": summary}), *operations]
+    return "\n".join(json.dumps({"key": key, "value": value}) for key, value in lines)
+
+
+def add(path, content="eA=="):
+    return "file", {"path": path, "content": content, "encoding": "base64"}
+
+
+def test_add_copy_delete(api, repo_id, data):
+    first = api.create_commit(
+        repo_id,
+        [CommitOperationAdd("a.bin", data), CommitOperationAdd("b/c.txt", b"c"), CommitOperationAdd("d.txt", b"d")],
+        commit_message="one",
+        commit_description="all of it",
+    )
+    assert first.commit_url.endswith(f"/{repo_id}/commit/{first.oid}")
+    api.create_commit(
+        repo_id,
+        [
+            CommitOperationCopy("a.bin", "copy.bin"),
+            CommitOperationDelete("b/"),
+            CommitOperationDelete("a.bin"),
+            CommitOperationAdd("d.txt", b"new"),
+        ],
+        commit_message="two",
+    )
+    assert sorted(api.list_repo_files(repo_id)) == [".gitattributes", "copy.bin", "d.txt"]
+    assert sorted(api.list_repo_files(repo_id, revision=first.oid)) == [".gitattributes", "a.bin", "b/c.txt", "d.txt"]
+    assert api.list_repo_commits(repo_id)[1].message == "all of it"
+
+
+def test_upload_folder_skips_what_is_there(api, repo_id, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/text.txt").write_text("text")
+    (tmp_path / "weights.safetensors").write_bytes(b"\0" * 5000)
+    first = api.upload_folder(repo_id=repo_id, folder_path=tmp_path)
+    assert api.upload_folder(repo_id=repo_id, folder_path=tmp_path).oid == first.oid
+    assert {"sub/text.txt", "weights.safetensors"} < set(api.list_repo_files(repo_id))
+    api.upload_folder(repo_id=repo_id, folder_path=tmp_path / "sub", delete_patterns="*.safetensors")
+    assert sorted(api.list_repo_files(repo_id)) == [".gitattributes", "sub/text.txt", "text.txt"]
+
+
+def test_a_parent_that_is_not_the_head(api, repo_id):
+    parent = api.model_info(repo_id).sha
+    api.create_commit(repo_id, [CommitOperationAdd("a", b"1")], commit_message="one", parent_commit=parent)
+    with pytest.raises(HfHubHTTPError, match="The branch was updated since") as refused:
+        api.create_commit(repo_id, [CommitOperationAdd("a", b"2")], commit_message="two", parent_commit=parent)
+    assert refused.value.response.status_code == 412
+
+
+def test_revisions_that_take_no_commit(live, api, repo_id):
+    with pytest.raises(RevisionNotFoundError):
+        api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=repo_id, revision="missing")
+    for revision in (api.model_info(repo_id).sha, "refs%2Ftags%2Fv1", "..%2F..%2Fmain"):
+        response = live.request("POST", f"/api/models/{repo_id}/commit/{revision}", "alice", content=ndjson(add("x")))
+        assert response.status_code in (400, 404)
+    with pytest.raises(HfHubHTTPError, match="no pull requests"):
+        api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=repo_id, create_pr=True)
+    assert api.list_repo_files(repo_id) == [".gitattributes"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        ("lfsFile", {"path": "large.bin", "algo": "sha256", "oid": "0" * 64, "size": 5}),
+        ("lfsFile", {"path": "large.bin", "oid": None}),
+        ("deletedFile", {"path": "missing"}),
+        ("deletedFolder", {"path": "good.txt"}),
+        ("unknown", {}),
+        ("file", {"path": "x", "content": "not base64!"}),
+        ("file", {"path": "x", "content": "eA==", "encoding": "rot13"}),
+        add("../outside"),
+        add("/etc/passwd"),
+        add(".git/config"),
+        add("good.txt/below"),
+        add(None),
+    ],
+)
+def test_one_bad_operation_refuses_the_whole_commit(live, api, repo_id, operation):
+    head = api.model_info(repo_id).sha
+    content = ndjson(add("good.txt"), operation)
+    response = live.request("POST", f"/api/models/{repo_id}/commit/main", "alice", content=content)
+    assert 400 <= response.status_code < 500
+    info = api.model_info(repo_id)
+    assert (info.sha, [one.rfilename for one in info.siblings]) == (head, [".gitattributes"])
+
+
+HEADLESS = ["", "\n", "5\n", '{"key": 1}', '{"key": "header", "value": {}}', ndjson(summary=" ")]
+
+
+@pytest.mark.parametrize("content", HEADLESS)
+def test_commits_without_a_header(live, repo_id, content):
+    response = live.request("POST", f"/api/models/{repo_id}/commit/main", "alice", content=content)
+    assert response.status_code == 400
+
+
+def test_bad_paths_are_refused_before_the_upload(live, repo_id):
+    for path in ("../x", "/x", "a//b", ""):
+        files = {"files": [{"path": path, "sample": "", "size": 1}]}
+        response = live.request("POST", f"/api/models/{repo_id}/preupload/main", "alice", json=files)
+        assert response.status_code == 422
+
+
+def test_upload_modes(live, api, repo_id):
+    api.upload_file(path_or_fileobj=b"*.log\n", path_in_repo=".gitignore", repo_id=repo_id)
+    text, binary = "eHl6", "AAEC"
+    files = [("a.txt", text, 3), ("a.txt", text, 11 << 20), ("a.dat", binary, 3), ("b.parquet", text, 3)]
+    files.append(("c.log", text, 3))
+    body = {"files": [{"path": path, "sample": sample, "size": size} for path, sample, size in files]}
+    said = live.request("POST", f"/api/models/{repo_id}/preupload/main", "alice", json=body).json()["files"]
+    assert [one["uploadMode"] for one in said] == ["regular", "lfs", "lfs", "lfs", "regular"]
+    assert [one["shouldIgnore"] for one in said] == [False, False, False, False, True]
+
+
+def test_many_writers_lose_nothing(api, repo_id):
+    def write(number):
+        for part in range(5):
+            operation = CommitOperationAdd(f"{number}/{part}", b"x")
+            api.create_commit(repo_id, [operation], commit_message=f"{number} {part}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert len(api.list_repo_files(repo_id)) == 21
+    assert len(api.list_repo_commits(repo_id)) == 21
+
+
+def test_cards_are_checked(live, api, repo_id):
+    with pytest.raises(ValueError, match="Invalid metadata"):
+        api.upload_file(path_or_fileobj=b"---\nlicense: [\n---\n", path_in_repo="README.md", repo_id=repo_id)
+    ask = {"content": "# no metadata", "repoType": "model"}
+    answer = live.request("POST", "/api/validate-yaml", json=ask).json()
+    assert answer == {"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]}
+    ask["content"] = "---\na: [\n---\n"
+    plain = live.request("POST", "/api/validate-yaml", json=ask, headers={"Accept": "text/plain"})
+    assert plain.status_code == 400 and plain.text.startswith("- Error: ")
+
+
+def test_a_full_disk_is_told_and_keeps_nothing(live, api, repo_id, monkeypatch):
+    head = api.model_info(repo_id).sha
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskObjectStore, "add_object", full)
+        with pytest.raises(HfHubHTTPError, match="disk is full") as refused:
+            api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=repo_id)
+    assert refused.value.response.status_code == 507
+    assert api.model_info(repo_id).sha == head
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=repo_id)

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+
+def test_create_twice(live, api):
+    address = api.create_repo("alice/twice", private=True)
+    assert address == f"{live.hub.endpoint}/alice/twice"
+    assert api.create_repo("Alice/Twice", exist_ok=True) == address
+    with pytest.raises(HfHubHTTPError) as refused:
+        api.create_repo("alice/twice")
+    assert refused.value.response.status_code == 409
+    assert api.model_info("alice/twice").private
+
+
+def test_a_name_alone_goes_to_ones_own_namespace(api):
+    assert api.create_repo("alone", repo_type="dataset").repo_id == "alice/alone"
+    assert api.create_repo("alone").repo_type == "model"
+    assert api.create_repo("room", repo_type="space", space_sdk="static").repo_type == "space"
+
+
+@pytest.mark.parametrize("name", ["bob/x", "outsider/x"])
+def test_other_namespaces_are_closed(api, name):
+    with pytest.raises(HfHubHTTPError) as refused:
+        api.create_repo(name)
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b/c", ".git", "x.git", "", None, "x" * 200, 5, "a\0b"])
+def test_names_that_no_repo_can_have(live, name):
+    assert live.request("POST", "/api/repos/create", "alice", json={"name": name}).status_code in (400, 403)
+
+
+def test_anonymous_creates_nothing(live):
+    assert live.request("POST", "/api/repos/create", json={"name": "x"}).status_code == 401
+
+
+def test_private_gate_commit_open(live, api):
+    """The order in which a dose is published: at no moment can it be read without leave."""
+    reader = live.api("reader")
+    api.create_repo("alice/dose", repo_type="dataset", private=True)
+    api.update_repo_settings("alice/dose", repo_type="dataset", gated="manual")
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="alice/dose", repo_type="dataset")
+    with pytest.raises(RepositoryNotFoundError):
+        reader.dataset_info("alice/dose")
+    api.update_repo_settings("alice/dose", repo_type="dataset", visibility="public")
+    info = reader.dataset_info("alice/dose")
+    assert (info.private, info.gated) == (False, "manual")
+    assert {one.rfilename for one in info.siblings} == {".gitattributes", "x.txt"}
+    api.update_repo_settings("alice/dose", repo_type="dataset", gated=False)
+    assert reader.file_exists("alice/dose", "x.txt", repo_type="dataset")
+
+
+def test_delete(api, repo_id):
+    api.delete_repo(repo_id)
+    with pytest.raises(RepositoryNotFoundError):
+        api.model_info(repo_id)
+    with pytest.raises(RepositoryNotFoundError):
+        api.delete_repo(repo_id)
+    api.delete_repo(repo_id, missing_ok=True)
+
+
+def test_a_new_repo_of_an_old_name_has_nothing_of_the_old(api, repo_id, data):
+    api.upload_file(path_or_fileobj=data, path_in_repo="a.bin", repo_id=repo_id)
+    api.delete_repo(repo_id)
+    api.create_repo(repo_id)
+    assert api.list_repo_files(repo_id) == [".gitattributes"]
+    assert api.model_info(repo_id, expand=["usedStorage"]).used_storage == 0
+
+
+def test_move(live, api, repo_id, tmp_path):
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=repo_id)
+    api.create_repo("alice/taken", exist_ok=True)
+    with pytest.raises(HfHubHTTPError, match="already exists"):
+        api.move_repo(repo_id, "alice/taken")
+    target = repo_id + "-moved"
+    api.move_repo(repo_id, target)
+    assert api.model_info(repo_id).id == target
+    assert Path(api.hf_hub_download(repo_id, "x.txt", cache_dir=tmp_path)).read_text() == "x"
+    response = live.request("GET", f"/api/models/{repo_id}/tree/main?recursive=true")
+    assert response.status_code == 307
+    assert response.headers["Location"] == f"/api/models/{target}/tree/main?recursive=true"
+    api.update_repo_settings(target, private=True)
+    assert live.request("GET", f"/api/models/{repo_id}").status_code == 401
+    api.create_repo(repo_id)
+    assert api.model_info(repo_id).id == repo_id
