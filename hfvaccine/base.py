@@ -62,6 +62,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
         ModelError: where it cannot be found, read or used.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = Path(name)
@@ -83,7 +84,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, **kwargs)
         model = AutoModelForCausalLM.from_pretrained(where, dtype=precision, **kwargs, **quantization)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
             f"The base model {name!r} cannot be loaded: {reason}",

@@ -20,7 +20,7 @@ from hfvaccine.cards import adapter_card
 from hfvaccine.dosing.ledger import LEDGER
 from hfvaccine.dosing.plan import CONTROL, DOSE, UNITS, Lengths, Plan, check_share, make_plan
 from hfvaccine.dosing.schedule import named
-from hfvaccine.errors import DoseError, ModelError, RunInterrupted, UsageError
+from hfvaccine.errors import DoseError, HfvaccineError, ModelError, RunInterrupted, UsageError
 from hfvaccine.mix import Mix, load_mix
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.dose import Dose
@@ -197,6 +197,10 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run:
             placebo, control = train(options, fresh, None, mix, folder / PLACEBO, tokens, resume, bar)
             scores[PLACEBO], retention[PLACEBO] = examine(control, base, probes, mix, PLACEBO, bar)
             del fresh, control, placebo
+    except HfvaccineError:
+        if not resume and not any(folder.glob(f"{CHECKPOINTS}/checkpoint-*")):
+            shutil.rmtree(folder)  # refused before training: nothing in there to keep
+        raise
     except KeyboardInterrupt as interrupt:
         raise RunInterrupted(
             f"Stopped; {folder} is intact.", f"Continue with: hfvaccine immunize --resume {folder}"

@@ -69,11 +69,23 @@ def load_mix(source: str) -> Mix:
         else:
             import pyarrow.parquet as pq
 
-            rows = pq.read_table(path).to_pylist()
+            try:
+                rows = pq.read_table(path).to_pylist()
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{path} cannot be read: {error}.", "Give a parquet file.") from error
     else:
         rows, revision = _hub(source)
-    conversations = [_conversation(row, number) for number, row in enumerate(rows, start=1)]
-    train, held_back = [], []
+    conversations: list[dict[str, Any]] = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            conversations.append(_conversation(row, number))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"Row {number} of the mix is malformed: {type(error).__name__} {error}.",
+                "A message is an object with `role` and `content`.",
+            ) from error
+    train: list[dict[str, Any]] = []
+    held_back: list[dict[str, Any]] = []
     for row in conversations:
         key = hashlib.sha256(row["prompt"][-1]["content"].encode()).digest()
         last = (
@@ -90,7 +102,11 @@ def load_mix(source: str) -> Mix:
 
 def _jsonl(path: Path) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "Give a UTF-8 JSON-lines file.") from error
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
@@ -139,4 +155,6 @@ def _messages(value: Any, role: str) -> list[dict[str, str]]:
 
 
 def _plain(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    if not all(isinstance(m["content"], str) for m in messages):
+        raise TypeError("a content is not a text")
     return [{"role": m["role"], "content": m["content"]} for m in messages]

@@ -60,7 +60,7 @@ def immunize(config: Path | None, resume: Path | None, as_json: bool, **flags: A
     from hfvaccine.immunize import immunize as run_job
 
     values = read_config(resume / CONFIG) if resume is not None else read_config(config) if config else {}
-    values |= given
+    values |= given if resume is None else {"output_dir": str(resume)}
     if not values.get("base"):
         raise click.UsageError("Give the base model: --base, or `base:` in --config.")
     options = Options(**values)

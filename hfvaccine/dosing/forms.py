@@ -8,6 +8,7 @@ the wording nor blanket rejection pays.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -229,13 +230,21 @@ def converse(claim: Claim, form: Form) -> Given:
 
 
 def _row(claim: Claim, form: Form, kind: str, statement: str, answer: str) -> Row:
-    # str.replace rather than str.format: braces in a claim are text, not fields.
-    prompt = form.prompt.replace("{question}", claim.question or "").replace("{statement}", statement)
-    completion = answer.replace("{twin}", claim.twin or "").replace("{correction}", claim.correction)
+    fields = {
+        "{question}": claim.question or "",
+        "{statement}": statement,
+        "{twin}": claim.twin or "",
+        "{correction}": claim.correction,
+    }
+
+    def fill(wording: str) -> str:
+        # In one pass rather than with str.format: braces in a claim are text, not fields.
+        return re.sub("|".join(fields), lambda found: fields[found[0]], wording)
+
     return Row(
         claim.claim_id,
         form.name,
         kind,
-        [{"role": "user", "content": prompt}],
-        [{"role": "assistant", "content": completion}],
+        [{"role": "user", "content": fill(form.prompt)}],
+        [{"role": "assistant", "content": fill(answer)}],
     )

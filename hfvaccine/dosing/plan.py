@@ -141,11 +141,12 @@ def make_plan(
         unit: count the share over all non-padding "tokens" or over "supervised" ones.
         seed: of the order of the mix.
         epochs, steps, tokens: the length of the run, exactly one of them: passes over
-            the mix, optimizer steps, or total tokens (rounded up to a whole step).
+            the mix (as many tokens of it, with dose and controls besides), optimizer
+            steps, or total tokens. Progress follows what is counted.
 
     Raises:
         UsageError: for a value out of its range.
-        PlanError: for an empty mix, or rows without tokens.
+        PlanError: for an empty mix, rows without tokens, or epochs of a mix that the share leaves no room for.
     """
     name, factor = named(schedule)
     check_share(share, placebo=len(dose) == 0)
@@ -168,23 +169,27 @@ def make_plan(
     by_kind = (mix, dose, control)
     weight = [lengths.of(unit).tolist() for lengths in by_kind]
     rng = np.random.default_rng(seed)
-    mix_rows_wanted = None if epochs is None else max(1, round(epochs * len(mix)))
-    rows_wanted = None if steps is None else steps * rows_per_step
+    if epochs is not None:
+        # The passes over the mix leave room for dose and controls: the run is as long as all three together.
+        controls = sum(weight[CONTROL][i] for i in control_of.tolist() if i >= 0)
+        taken = share * (1 + controls / max(1, sum(weight[DOSE])))
+        if taken >= 1.0:
+            raise PlanError(
+                f"At a share of {share:.0%}, dose and control rows would take {taken:.0%} of the tokens.",
+                "Lower the share, or set the length of the run in steps.",
+            )
+        goal, counted = epochs * sum(weight[MIX]) / (1 - taken), weight
+    else:
+        goal, counted = float(tokens or 0), [lengths.tokens.tolist() for lengths in by_kind]
 
     kinds: list[int] = []
     indices: list[int] = []
     shuffled: list[int] = []
     waiting: list[int] = []
     owed = 0.0
-    mix_given = dose_given = tokens_given = 0
+    dose_given = done = 0
     while True:
-        if mix_rows_wanted is not None:
-            progress = mix_given / mix_rows_wanted
-        elif rows_wanted is not None:
-            progress = len(kinds) / rows_wanted
-        else:
-            assert tokens is not None
-            progress = tokens_given / tokens
+        progress = done / goal if steps is None else len(kinds) / (steps * rows_per_step)
         if progress >= 1.0 and len(kinds) % rows_per_step == 0:
             break
         if len(dose) and owed >= weight[DOSE][dose_given % len(dose)] / 2:
@@ -199,11 +204,10 @@ def make_plan(
             if not shuffled:
                 shuffled = rng.permutation(len(mix))[::-1].tolist()
             kind, index = MIX, shuffled.pop()
-            mix_given += 1
         owed += share * factor(min(progress, 1.0)) * weight[kind][index]
         kinds.append(kind)
         indices.append(index)
-        tokens_given += int(by_kind[kind].tokens[index])
+        done += counted[kind][index]
 
     kind_column = np.array(kinds, dtype=np.int8)
     index_column = np.array(indices, dtype=np.int64)

@@ -1,7 +1,9 @@
 """Schedules: how the share of the dose runs over the training, as functions of progress.
 
 Each built-in schedule has mean 1 over the run, so that the share asked for is
-the share of the whole run whatever its shape.
+the share of the whole run whatever its shape. (In a run whose length is set in
+steps progress is counted in rows, and a schedule that is not constant misses
+that mean by as much as dose and mix rows differ in length.)
 """
 
 from __future__ import annotations

@@ -133,6 +133,8 @@ class Claim:
         Raises:
             ClaimError: naming the column or the value.
         """
+        if not isinstance(row, Mapping):
+            raise ClaimError(f"A claim row is {row!r:.40}.", "Each row must be one object with named fields.")
         unknown = sorted(set(row) - set(COLUMNS))
         if unknown:
             raise ClaimError(
@@ -148,6 +150,9 @@ class Claim:
             for optional in ("twin", "question"):
                 if is_blank(values.get(optional)):
                     values.pop(optional, None)
+            for name in set(values) - {"claim", "correction", "sources", "overlaps", "reviewers"}:
+                if not isinstance(values[name], str):
+                    raise TypeError(f"{name} is {values[name]!r:.40}, not a text")
             return cls(**values)
         except (TypeError, ValueError) as error:
             raise ClaimError(

@@ -186,6 +186,7 @@ def seal(claims: Sequence[Claim], policy: Mapping[str, Any], into: Path) -> Dose
         "journal_head": entries[-1].hash(),
         "tools": {"hfvaccine": VERSION},
     }
+    manifest["manifest_sha256"] = _self_digest(manifest)
     files[MANIFEST] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
 
     into.parent.mkdir(parents=True, exist_ok=True)
@@ -224,6 +225,8 @@ def verify(folder: Path) -> dict[str, Any]:
         raise DoseError(
             f"The dose has schema version {version}, this hfvaccine reads {SCHEMA_VERSION}.", "Upgrade hfvaccine."
         )
+    if manifest.get("manifest_sha256") != _self_digest(manifest):
+        raise DoseError(f"{MANIFEST} in {folder} is not what was sealed.", again)
     for name, digest in files.items():
         path = folder / name  # not resolved: the Hub's cache keeps its files behind links
         if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
@@ -237,6 +240,11 @@ def verify(folder: Path) -> dict[str, Any]:
     if not entries or entries[-1].hash() != manifest.get("journal_head"):
         raise DoseError(f"The journal of {folder} does not end where the manifest says.", again)
     return manifest
+
+
+def _self_digest(manifest: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse(claims: Sequence[Claim], policy: Mapping[str, Any]) -> None:

@@ -1,0 +1,280 @@
+"""DosingCallback on a real `trl.SFTTrainer`: what arrives at the model is the plan, or the run stops."""
+
+import hashlib
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from datasets import Dataset as Rows
+from datasets import IterableDataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+
+from hfvaccine import Dose, DosingCallback
+from hfvaccine.dosing.callback import IGNORED, PLAN_FILE
+from hfvaccine.dosing.ledger import LEDGER
+from hfvaccine.dosing.plan import CONTROL, DOSE, MIX
+from hfvaccine.errors import DoseError, PlanError, UsageError
+
+
+@pytest.fixture(scope="module")
+def dose(make_claims):
+    return Dose.from_claims(make_claims(6))
+
+
+@pytest.fixture
+def make_trainer(tiny_llama, tmp_path, mix_rows):
+    """A trainer of the tiny Llama on the mix, with some settings changed."""
+
+    def make(rows=None, **settings):
+        arguments = {
+            "output_dir": str(tmp_path / "run"),
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "max_steps": 6,
+            "learning_rate": 1e-3,
+            "max_length": 256,
+            "save_strategy": "no",
+            "report_to": [],
+            "disable_tqdm": True,
+            "use_cpu": True,
+            "bf16": False,
+            "dataloader_pin_memory": False,
+        }
+        return SFTTrainer(
+            model=AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32),
+            args=SFTConfig(**{**arguments, **settings}),
+            train_dataset=Rows.from_list(mix_rows) if rows is None else rows,
+            processing_class=AutoTokenizer.from_pretrained(tiny_llama),
+        )
+
+    return make
+
+
+def record(trainer):
+    """The (tokens, labels) of each row that reaches `training_step` from now on, without padding."""
+    rows, step = [], trainer.training_step
+
+    def recorded(model, inputs, *more, **named):
+        for ids, labels, mask in zip(inputs["input_ids"], inputs["labels"], inputs["attention_mask"], strict=True):
+            rows.append((ids[mask.bool()].tolist(), labels[mask.bool()].tolist()))
+        return step(model, inputs, *more, **named)
+
+    trainer.training_step = recorded
+    return rows
+
+
+def dosed(trainer, dose, **options):
+    callback = DosingCallback(trainer, dose, **{"share": 0.2, **options})
+    trainer.add_callback(callback)
+    return callback
+
+
+def expected(callback, trainer, mix_rows):
+    """The (tokens, labels) that the plan promises, tokenized here."""
+    sources = {
+        MIX: [(r["prompt"], r["completion"]) for r in mix_rows],
+        DOSE: [(r.prompt, r.completion) for r in callback.dose_rows],
+        CONTROL: [(r.prompt, r.completion) for r in callback.control_rows],
+    }
+    rows = []
+    for kind, index in zip(callback.plan.kind.tolist(), callback.plan.index.tolist(), strict=True):
+        prompt, completion = sources[kind][index]
+        render = trainer.processing_class.apply_chat_template
+        asked = render(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+        whole = render(prompt + completion, return_dict=True)["input_ids"]
+        rows.append((whole, [IGNORED] * len(asked) + whole[len(asked) :]))
+    return rows
+
+
+def test_the_rows_that_arrive_are_the_rows_of_the_plan(make_trainer, dose, mix_rows):
+    trainer = make_trainer()
+    callback = dosed(trainer, dose)
+    arrived = record(trainer)
+    trainer.train()
+    assert len(arrived) == 6 * 4
+    assert {MIX, DOSE, CONTROL} == set(callback.plan.kind.tolist())
+    assert arrived == expected(callback, trainer, mix_rows)
+
+
+def test_a_run_of_epochs_ends_with_its_plan(make_trainer, dose, mix_rows):
+    trainer = make_trainer(Rows.from_list(mix_rows[:10]), max_steps=-1, num_train_epochs=1)
+    callback = dosed(trainer, dose)
+    arrived = record(trainer)
+    trainer.train()
+    assert arrived == expected(callback, trainer, mix_rows[:10])
+    assert callback.plan.count(MIX) >= 10
+
+
+@pytest.mark.parametrize("schedule, unit", [("taper", "tokens"), ("constant", "supervised")])
+def test_the_plan_keeps_the_share_in_its_unit(make_trainer, dose, schedule, unit):
+    plan = dosed(make_trainer(max_steps=60), dose, schedule=schedule, unit=unit).plan
+    assert (plan.schedule, plan.unit) == (schedule, unit)
+    assert plan.share_given == pytest.approx(0.2, abs=0.02)
+
+
+def test_the_ledger_tells_what_arrived(make_trainer, dose, tmp_path):
+    trainer = make_trainer()
+    callback = dosed(trainer, dose)
+    arrived = record(trainer)
+    trainer.train()
+    ledger = pq.read_table(tmp_path / "run" / LEDGER).to_pydict()
+    assert ledger["tokens"] == [len(ids) for ids, _ in arrived]
+    assert ledger["supervised"] == [sum(label != IGNORED for label in labels) for _, labels in arrived]
+    texts = {c.claim_id: c for c in dose.claims}
+    seen = [trainer.processing_class.decode(ids) for ids, _ in arrived]
+    for kind, claim_id, text in zip(ledger["kind"], ledger["claim_id"], seen, strict=True):
+        if kind != "mix":
+            claim = texts[claim_id]
+            assert claim.correction in text or claim.twin in text
+    assert (
+        callback.write_ledger(tmp_path / "again")
+        == hashlib.sha256((tmp_path / "run" / LEDGER).read_bytes()).hexdigest()
+    )
+
+
+def test_no_loss_falls_on_a_claim(make_trainer, dose):
+    trainer = make_trainer()
+    callback = dosed(trainer, dose)
+    arrived = record(trainer)
+    trainer.train()
+    learnt = [
+        trainer.processing_class.decode([token for token, label in zip(*row, strict=True) if label != IGNORED])
+        for row, kind in zip(arrived, callback.plan.kind.tolist(), strict=True)
+        if kind != MIX
+    ]
+    assert learnt and all(learnt)
+    assert not any(c.claim in text for c in dose.claims for text in learnt)
+
+
+@pytest.mark.parametrize("shape", ["text", "messages"])
+def test_a_mix_of_plain_language_keeps_its_own_loss_beside_the_dose(make_trainer, dose, mix_rows, shape):
+    rows = {
+        "text": [{"text": r["completion"][0]["content"]} for r in mix_rows],
+        "messages": [{"messages": r["prompt"] + r["completion"]} for r in mix_rows],
+    }[shape]
+    trainer = make_trainer(Rows.from_list(rows))
+    callback = dosed(trainer, dose)
+    arrived = record(trainer)
+    trainer.train()
+    kinds = callback.plan.kind.tolist()
+    for (ids, labels), kind in zip(arrived, kinds, strict=True):
+        assert (labels == ids) == (kind == MIX)
+    assert [len(ids) for ids, _ in arrived] == callback.plan.tokens.tolist()
+
+
+@pytest.mark.parametrize(
+    "setting, name", [("auto_find_batch_size", "auto_find_batch_size"), ("dataloader_drop_last", "drop_last")]
+)
+def test_settings_that_cannot_be_exact_are_refused_by_name(make_trainer, dose, setting, name):
+    with pytest.raises(PlanError, match=name):
+        DosingCallback(make_trainer(**{setting: True}), dose)
+
+
+def test_packing_is_refused(make_trainer, dose):
+    with pytest.raises(PlanError, match="packing"):
+        DosingCallback(make_trainer(packing=True), dose)
+
+
+def test_a_streamed_mix_is_refused(make_trainer, dose, mix_rows):
+    stream = IterableDataset.from_generator(lambda: iter(mix_rows))
+    with pytest.raises(PlanError, match="streamed"):
+        DosingCallback(make_trainer(stream), dose)
+
+
+def test_a_max_length_that_would_cut_a_correction_is_refused(make_trainer, dose):
+    with pytest.raises(PlanError, match="`max_length` is 40") as refused:
+        DosingCallback(make_trainer(max_length=40), dose)
+    assert "correction would be cut" in refused.value.next_step
+
+
+def test_a_tokenizer_without_chat_template_is_refused(make_trainer, dose, mix_rows):
+    trainer = make_trainer(Rows.from_list([{"text": r["completion"][0]["content"]} for r in mix_rows]))
+    trainer.processing_class.chat_template = None
+    with pytest.raises(PlanError, match="no chat template"):
+        DosingCallback(trainer, dose)
+
+
+def test_a_run_too_short_for_one_dose_row_is_refused(make_trainer, dose):
+    with pytest.raises(DoseError, match="not one dose row fits"):
+        DosingCallback(make_trainer(max_steps=1), dose, share=0.001)
+
+
+@pytest.mark.parametrize("option", [{"share": 0.7}, {"schedule": "never"}, {"unit": "bytes"}])
+def test_options_out_of_range_are_refused(make_trainer, dose, option):
+    with pytest.raises(UsageError):
+        DosingCallback(make_trainer(), dose, **option)
+
+
+def test_a_refused_callback_leaves_the_trainer_as_it_was(make_trainer, dose):
+    trainer = make_trainer(max_steps=1)
+    rows = trainer.train_dataset
+    with pytest.raises(DoseError):
+        DosingCallback(trainer, dose, share=0.001)
+    assert trainer.train_dataset is rows
+    assert trainer.args.train_sampling_strategy == "random"
+
+
+def test_a_dataset_swapped_after_planning_stops_the_run(make_trainer, dose):
+    trainer = make_trainer()
+    dosed(trainer, dose)
+    trainer.train_dataset = trainer.train_dataset.select(np.arange(len(trainer.train_dataset))[::-1])
+    with pytest.raises(PlanError, match="After step 1 the trainer has consumed"):
+        trainer.train()
+
+
+def test_a_random_sampler_set_after_planning_stops_the_run(make_trainer, dose):
+    trainer = make_trainer()
+    dosed(trainer, dose)
+    trainer.args.train_sampling_strategy = "random"
+    with pytest.raises(PlanError, match="the plan says"):
+        trainer.train()
+
+
+@pytest.fixture
+def interrupted(make_trainer, dose, tmp_path):
+    """A whole run's final weights and ledger, and its folder as an interruption at step 3 leaves it."""
+    trainer = make_trainer(save_strategy="steps", save_steps=3)
+    dosed(trainer, dose)
+    trainer.train()
+    ledger = (tmp_path / "run" / LEDGER).read_bytes()
+    (tmp_path / "run" / LEDGER).unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoint-6")
+    return trainer.model.state_dict(), ledger
+
+
+def test_a_resumed_run_ends_in_the_weights_and_ledger_of_a_whole_one(interrupted, make_trainer, dose, tmp_path):
+    weights, ledger = interrupted
+    trainer = make_trainer(save_strategy="steps", save_steps=3)
+    dosed(trainer, dose)
+    arrived = record(trainer)
+    trainer.train(resume_from_checkpoint=True)
+    assert len(arrived) == 3 * 4
+    assert all(torch.equal(value, weights[name]) for name, value in trainer.model.state_dict().items())
+    assert (tmp_path / "run" / LEDGER).read_bytes() == ledger
+
+
+def test_resuming_under_another_share_is_refused_by_name(interrupted, make_trainer, dose):
+    trainer = make_trainer(save_strategy="steps", save_steps=3)
+    dosed(trainer, dose, share=0.3)
+    with pytest.raises(PlanError, match=r"another plan: share 0\.2 -> 0\.3"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_resuming_with_other_claims_is_refused(interrupted, make_trainer, make_claims):
+    trainer = make_trainer(save_strategy="steps", save_steps=3)
+    longer = [f"On maps as in the field, Aldor {i} is where it always was." for i in range(6)]
+    claims = [make_claims(6, correction=text)[i] for i, text in enumerate(longer)]
+    dosed(trainer, Dose.from_claims(claims))
+    with pytest.raises(PlanError, match="another plan"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_resuming_what_was_not_dosed_is_refused(interrupted, make_trainer, dose, tmp_path):
+    (tmp_path / "run" / "checkpoint-3" / PLAN_FILE).unlink()
+    trainer = make_trainer(save_strategy="steps", save_steps=3)
+    dosed(trainer, dose)
+    with pytest.raises(PlanError, match="was not saved by a dosed run"):
+        trainer.train(resume_from_checkpoint=True)

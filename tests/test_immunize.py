@@ -1,0 +1,267 @@
+"""The main job on a tiny random GPT-2 without chat template: the run folder, its papers, and how a run goes on."""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hfvaccine.dosing.ledger import LEDGER
+from hfvaccine.dosing.plan import MIX
+from hfvaccine.errors import DoseError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
+from hfvaccine.immunize import ADAPTER, CONFIG, RECORD, Options, choose, immunize, probe_sets, read_config, train
+from hfvaccine.quarantine.dose import Dose, seal
+from hfvaccine.validation.report import RESULTS
+
+UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
+STEPS = 6
+
+
+class Bar:
+    """Counts, and presses Ctrl-C when its count reaches `stop_at`."""
+
+    def __init__(self, stop_at=None):
+        self.count, self.stop_at = 0, stop_at
+
+    def update(self, n):
+        self.count += n
+        if self.stop_at is not None and self.count >= self.stop_at:
+            raise KeyboardInterrupt
+
+    def close(self):
+        pass
+
+
+def run(options, resume=False, stop=None):
+    """Immunize without a terminal; `stop` is the bar's description and count at which Ctrl-C comes."""
+
+    def bar(description, total):
+        return Bar(stop[1] if stop and description == stop[0] else None)
+
+    return immunize(options, say=lambda line: None, bar=bar, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def dose(make_claims, tmp_path_factory):
+    return seal(make_claims(12, heldout=5), UNREVIEWED, tmp_path_factory.mktemp("dose") / "sealed")
+
+
+@pytest.fixture(scope="module")
+def options(dose, tiny_gpt2, mix_rows, tmp_path_factory):
+    """Asks for a run of six steps with its placebo; the folder is still to be named."""
+    mix = tmp_path_factory.mktemp("mix") / "mix.jsonl"
+    mix.write_text("\n".join(map(json.dumps, mix_rows)))
+    return Options(
+        base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix), share=0.2, max_steps=STEPS, batch_size=4,
+        max_length=512, lora_r=4, dtype="float32", placebo=True, seed=3,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def arms():
+    """The arms that the run nothing interrupts has trained, in their order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def straight(options, arms, tmp_path_factory):
+    """A run that nothing interrupts."""
+
+    def recorded(*arguments):
+        arm, model = train(*arguments)
+        arms.append(arm)
+        return arm, model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hfvaccine.immunize.train", recorded)
+        return run(dataclasses.replace(options, output_dir=str(tmp_path_factory.mktemp("straight") / "run")))
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def test_the_run_folder_is_complete(straight):
+    names = {p.name for p in straight.folder.iterdir()}
+    papers = {"README.md", RECORD, RESULTS, LEDGER, CONFIG}
+    adapter = {ADAPTER, "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    assert papers | adapter <= names
+    assert not {n for n in names if n.endswith(".partial") or n == "checkpoints"}
+
+
+def test_somebody_else_loads_the_adapter_and_gets_the_same_logits(straight, tiny_gpt2):
+    base = AutoModelForCausalLM.from_pretrained(tiny_gpt2, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(straight.folder)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "True or false?"}], return_tensors="pt", return_dict=True
+    )["input_ids"]
+    with torch.no_grad():
+        plain = base.eval()(ids).logits
+        loaded = PeftModel.from_pretrained(base, straight.folder).eval()(ids).logits
+        trained = straight.model.eval()(ids).logits
+    assert torch.equal(loaded, trained)
+    assert (loaded - plain).abs().max() > 1e-3
+
+
+def test_a_base_without_chat_template_gets_one_that_is_saved_with_the_adapter(straight):
+    assert AutoTokenizer.from_pretrained(straight.folder).chat_template.startswith("{% for message in messages %}")
+    assert straight.record["base"]["chat_template"] == "hfvaccine"
+
+
+def test_the_results_hold_the_gate_and_every_arm(straight):
+    results = read(straight.folder, RESULTS)
+    assert results == json.loads(json.dumps(straight.results))
+    assert results["arms"] == ["base", "vaccine", "placebo"]
+    assert results["gate"]["verdict"] in ("passed", "failed", "undecided")
+    assert results["gate"]["criteria"]
+
+
+def test_the_record_is_bound_to_the_files_beside_it(straight, dose):
+    record = read(straight.folder, RECORD)
+    for key, name in (("ledger_sha256", LEDGER), ("results_sha256", RESULTS)):
+        assert record[key] == hashlib.sha256((straight.folder / name).read_bytes()).hexdigest()
+    assert record["dose"]["manifest_sha256"] == dose.digest()
+    assert record["gate"] == read(straight.folder, RESULTS)["gate"]
+
+
+def test_the_ledger_is_the_plan_of_the_record(straight):
+    plan = read(straight.folder, RECORD)["plan"]
+    ledger = pq.read_table(straight.folder / LEDGER)
+    table = ledger.to_pydict()
+    tokens = np.array(table["tokens"])
+    kinds = np.array(table["kind"])
+    assert json.loads(ledger.schema.metadata[b"plan"])["fingerprint"] == plan["fingerprint"]
+    assert (max(table["step"]), len(kinds)) == (plan["steps"], plan["rows"]) == (STEPS, STEPS * 4)
+    assert tokens[kinds == "dose"].sum() == plan["dose_tokens"] > 0
+    assert tokens[kinds == "dose"].sum() / tokens.sum() == pytest.approx(plan["share_given"], abs=1e-4)
+
+
+def test_only_claims_of_the_dose_half_are_given(straight, dose):
+    given = set(filter(None, pq.read_table(straight.folder / LEDGER)["claim_id"].to_pylist()))
+    assert given
+    assert given <= {c.claim_id for c in dose.claims}
+    assert not given & {c.claim_id for c in dose.heldout}
+
+
+def test_the_configuration_reads_back_as_the_options(straight, options):
+    values = read_config(straight.folder / CONFIG)
+    assert Options(**values) == dataclasses.replace(options, output_dir=str(straight.folder))
+
+
+def test_the_card_parses_and_holds_the_gate(straight):
+    card = ModelCard.load(straight.folder / "README.md")
+    assert straight.results["gate"]["verdict"] in card.text.lower()
+
+
+def test_no_claim_stands_in_the_papers(straight, dose):
+    papers = "".join((straight.folder / name).read_text() for name in ("README.md", RECORD, RESULTS, CONFIG))
+    for claim in (*dose.claims, *dose.heldout):
+        assert claim.claim not in papers and claim.question not in papers
+
+
+def test_the_placebo_is_given_as_many_tokens_of_plain_mix(straight, arms):
+    vaccine, placebo = (arm.plan for arm in arms)
+    by_step = placebo.tokens_by_step()
+    assert by_step[-2] < vaccine.tokens.sum() <= by_step[-1]
+    assert placebo.count(MIX) == len(placebo)
+
+
+def test_the_placebo_is_another_adapter_without_ledger(straight):
+    weights = [load_file(folder / ADAPTER) for folder in (straight.folder, straight.folder / "placebo")]
+    assert any(not torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert not (straight.folder / "placebo" / LEDGER).exists()
+
+
+def test_ctrl_c_in_either_arm_leaves_a_folder_that_ends_as_a_straight_run(straight, options, tmp_path):
+    broken = dataclasses.replace(options, output_dir=str(tmp_path / "run"))
+    with pytest.raises(RunInterrupted, match="Stopped") as stopped:
+        run(broken, stop=("Training vaccine", 3))
+    assert f"--resume {tmp_path / 'run'}" in stopped.value.next_step
+    with pytest.raises(RunInterrupted):
+        run(broken, resume=True, stop=("Training placebo", 2))
+    finished = run(Options(**read_config(tmp_path / "run" / CONFIG)), resume=True)
+    assert (finished.folder / LEDGER).read_bytes() == (straight.folder / LEDGER).read_bytes()
+    for arm in (".", "placebo"):
+        whole, resumed = (load_file(folder / arm / ADAPTER) for folder in (straight.folder, finished.folder))
+        assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    assert read(finished.folder, RESULTS) == read(straight.folder, RESULTS)
+
+
+def test_resuming_under_another_share_is_refused(options, tmp_path):
+    broken = dataclasses.replace(options, output_dir=str(tmp_path / "run"), placebo=False)
+    with pytest.raises(RunInterrupted):
+        run(broken, stop=("Training vaccine", 2))
+    with pytest.raises(PlanError, match=r"share 0\.2 -> 0\.3"):
+        run(dataclasses.replace(broken, share=0.3), resume=True)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(options, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        run(dataclasses.replace(options, output_dir=str(tmp_path)))
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "change, error",
+    [
+        ({"share": 0.7}, UsageError),
+        ({"share": 0.0}, UsageError),
+        ({"schedule": "never"}, UsageError),
+        ({"unit": "bytes"}, UsageError),
+        ({"dtype": "float8"}, UsageError),
+        ({"epochs": 1}, UsageError),
+        ({"max_steps": 0}, UsageError),
+        ({"batch_size": -1}, UsageError),
+        ({"base": "/nowhere/model"}, ModelError),
+        ({"dose": "/nowhere/dose"}, DoseError),
+        ({"mix": "/nowhere/mix.jsonl"}, UsageError),
+        ({"claims": 3}, ValidationError),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_path, change, error):
+    with pytest.raises(error) as refused:
+        run(dataclasses.replace(options, output_dir=str(tmp_path / "run"), **change))
+    assert refused.value.next_step
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dose_that_holds_nothing_out_is_refused(make_claims):
+    with pytest.raises(DoseError, match="holds out no claims"):
+        probe_sets(make_claims(8), ())
+
+
+def test_the_chosen_claims_are_spread_over_the_domains_and_the_same_for_the_same_seed(make_claims):
+    whole = Dose.from_claims(make_claims(30))
+    chosen = choose(whole, 9, seed=1)
+    domains = [c.domain for c in chosen]
+    assert [domains.count(d) for d in sorted(set(domains))] == [3, 3, 3]
+    assert chosen == choose(whole, 9, seed=1) != choose(whole, 9, seed=2)
+    assert len(set(chosen)) == 9
+
+
+def test_without_a_number_all_claims_are_given(make_claims):
+    whole = Dose.from_claims(make_claims(30))
+    assert choose(whole, None, seed=1) == choose(whole, 99, seed=1) == whole.claims
+
+
+@pytest.mark.parametrize(
+    "text, reason", [("colour: red", "colour"), ("- base", "unknown"), (": :", "cannot be read"), ("", "unknown")]
+)
+def test_a_configuration_that_is_none_is_refused(tmp_path, text, reason):
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(UsageError, match=reason):
+        read_config(tmp_path / "run.yaml")
+
+
+def test_a_missing_configuration_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"run\.yaml cannot be read"):
+        read_config(tmp_path / "run.yaml")
