@@ -551,7 +551,22 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or set(values) - known:
         unknown = sorted(map(str, set(values) - known)) if isinstance(values, dict) else [repr(values)[:40]]
         raise UsageError(f"{path} has unknown option(s): {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
+    for option in fields(Options):
+        if option.name in values and not _fits(values[option.name], str(option.type)):
+            raise UsageError(
+                f"In {path}, {option.name} is {values[option.name]!r}.", f"It must be of type {option.type}."
+            )
     return values
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if value is None:
+        return kind.endswith("None")
+    if isinstance(value, bool):
+        return kind.startswith("bool")
+    if kind.startswith("float"):
+        return isinstance(value, int | float)
+    return isinstance(value, {"int": int, "str": str}.get(kind.split(" ")[0], ()))
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

@@ -265,3 +265,12 @@ def test_a_configuration_that_is_none_is_refused(tmp_path, text, reason):
 def test_a_missing_configuration_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"run\.yaml cannot be read"):
         read_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    "line", ["share: lots", "seed: 1.5", "base: 7", "placebo: 1", "learning_rate: true", "epochs: []"]
+)
+def test_a_configuration_with_a_value_of_another_type_is_refused_by_name(tmp_path, line):
+    (tmp_path / "run.yaml").write_text(line + "\n")
+    with pytest.raises(UsageError, match=line.split(":")[0]):
+        read_config(tmp_path / "run.yaml")

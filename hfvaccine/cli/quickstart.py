@@ -68,7 +68,6 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
     """
     started = time.monotonic()
     folder = folder or free_folder(Path("hfvaccine-quickstart"))
-    folder.mkdir(parents=True, exist_ok=True)
     say(f"Everything this makes goes to {folder}/")
     # Read by huggingface_hub when it is imported, which is why nothing above imports it.
     os.environ |= {
