@@ -84,7 +84,7 @@ class Options:
     claims: int | None = None
     epochs: float | None = None
     max_steps: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-4
     lora_r: int = 16
     lora_alpha: int | None = None
     batch_size: int = 8

@@ -22,7 +22,7 @@ from hfvaccine.cli.output import bar, results, say
 @click.option("--claims", type=int, help="How many of the dose's claims to give.  [default: all]")
 @click.option("--epochs", type=float, help="Passes over the mix.  [default: 3]")
 @click.option("--max-steps", type=int, help="Optimizer steps, instead of --epochs.")
-@click.option("--learning-rate", type=float, help="Peak learning rate.  [default: 1e-3]")
+@click.option("--learning-rate", type=float, help="Peak learning rate.  [default: 2e-4]")
 @click.option("--lora-r", type=int, help="Rank of the adapter.  [default: 16]")
 @click.option("--lora-alpha", type=int, help="Scale of the adapter.  [default: twice the rank]")
 @click.option("--batch-size", type=int, help="Rows of one forward pass.  [default: 8]")

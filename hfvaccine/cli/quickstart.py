@@ -34,10 +34,10 @@ REAL_HUB = "https://huggingface.co"
 TREATMENT: Mapping[str, Any] = {
     "share": 0.10,
     "claims": 10,
-    "max_steps": 130,
-    "learning_rate": 1e-3,
+    "max_steps": 260,
+    "batch_size": 4,
+    "learning_rate": 2e-3,
     "lora_r": 16,
-    "batch_size": 8,
 }
 """Chosen on benchmarks/tuning_claims.jsonl, then frozen; docs/quickstart-tuning.md lists what was tried."""
 
