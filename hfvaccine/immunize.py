@@ -20,7 +20,7 @@ from hfvaccine.cards import adapter_card
 from hfvaccine.dosing.ledger import LEDGER
 from hfvaccine.dosing.plan import CONTROL, DOSE, UNITS, Lengths, Plan, check_share, make_plan
 from hfvaccine.dosing.schedule import named
-from hfvaccine.errors import DoseError, HfvaccineError, ModelError, RunInterrupted, UsageError
+from hfvaccine.errors import DoseError, HfvaccineError, ModelError, RunInterrupted, UsageError, ValidationError
 from hfvaccine.mix import Mix, load_mix
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.dose import Dose
@@ -131,17 +131,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Arm:
-    """A trained arm: where its adapter lies and what its run was."""
+    """A trained arm: where its adapter lies, what its run was, and `witness` of its trained model."""
 
     folder: Path
     plan: Plan
     seconds: float
     loss: float | None
+    witness: list[float]
 
 
 @dataclass
 class Run:
-    """A finished run: its folder, its papers, and the trained model for whoever wants to go on with it."""
+    """A finished run: its folder, its papers, and the adapter as loaded from the folder."""
 
     folder: Path
     record: dict[str, Any]
@@ -188,15 +189,16 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run:
         scores, retention = {}, {}
         scores[BASE], retention[BASE] = examine(base.model, base, probes, mix, BASE, bar)
         say(f"Vaccine: {len(given)} of {len(dose.claims)} claims at a share of {options.share:.0%} of the tokens")
-        vaccine, model = train(options, base, replace_claims(dose, given), mix, folder, None, resume, bar)
+        vaccine = train(options, base, replace(dose, claims=given), mix, folder, None, resume, bar)
+        base, model = load_trained(options, vaccine)
         scores[VACCINE], retention[VACCINE] = examine(model, base, probes, mix, VACCINE, bar)
         if options.placebo:
             tokens = int(vaccine.plan.tokens.sum())
             say(f"Placebo: {tokens:,} tokens of the plain mix")
             fresh = load_base(options.base, options.base_id, dtype=options.dtype)
-            placebo, control = train(options, fresh, None, mix, folder / PLACEBO, tokens, resume, bar)
-            scores[PLACEBO], retention[PLACEBO] = examine(control, base, probes, mix, PLACEBO, bar)
-            del fresh, control, placebo
+            placebo = train(options, fresh, None, mix, folder / PLACEBO, tokens, resume, bar)
+            fresh, control = load_trained(options, placebo)
+            scores[PLACEBO], retention[PLACEBO] = examine(control, fresh, probes, mix, PLACEBO, bar)
     except HfvaccineError:
         if not resume and not any(folder.glob(f"{CHECKPOINTS}/checkpoint-*")):
             shutil.rmtree(folder)  # refused before training: nothing in there to keep
@@ -294,11 +296,6 @@ def choose(dose: Dose, number: int | None, seed: int) -> tuple[Claim, ...]:
     return tuple(shuffled[i] for i in np.argsort(order, kind="stable")[:number])
 
 
-def replace_claims(dose: Dose, given: Sequence[Claim]) -> Dose:
-    """The same dose with only some of its claims given."""
-    return replace(dose, claims=tuple(given))
-
-
 def probe_sets(given: Sequence[Claim], heldout: Sequence[Claim]) -> list[ProbeSet]:
     """What to ask: the given claims in other wordings, and the claims never given.
 
@@ -332,7 +329,7 @@ def examine(
 
 def train(
     options: Options, base: Base, dose: Dose | None, mix: Mix, folder: Path, tokens: int | None, resume: bool, bar: Bar
-) -> tuple[Arm, Any]:
+) -> Arm:
     """Train one arm with a stock `SFTTrainer` and save its adapter.
 
     Args:
@@ -346,12 +343,8 @@ def train(
         bar: makes the progress bar.
 
     Returns:
-        The arm, and the trained model.
+        The arm; its model is not kept, `load_trained` loads it as anybody else would.
     """
-    from peft import PeftModel, set_peft_model_state_dict
-    from safetensors.torch import load_file
-    from transformers.trainer_utils import get_last_checkpoint
-
     from hfvaccine.dosing.callback import ConsumedAsPlanned, DosingCallback, measure, replay, rows_per_step
 
     trainer = make_trainer(options, base, mix, folder)
@@ -383,20 +376,55 @@ def train(
         done = json.loads(summary.read_text(encoding="utf-8"))
         if done["fingerprint"] != plan.fingerprint():
             raise UsageError(f"{folder} was trained under another plan.", "Choose another --output-dir.")
-        set_peft_model_state_dict(trainer.model, load_file(folder / ADAPTER))
-        return Arm(folder, plan, done["seconds"], done["loss"]), trainer.model
-    last = get_last_checkpoint(str(folder / CHECKPOINTS)) if resume and (folder / CHECKPOINTS).is_dir() else None
+        return Arm(folder, plan, done["seconds"], done["loss"], done["witness"])
+    last = last_checkpoint(folder / CHECKPOINTS) if resume else None
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=last)
     seconds = round(time.monotonic() - started, 1)
-    assert isinstance(trainer.model, PeftModel)
-    trainer.model.save_pretrained(str(folder))
+    # Without the trainer's autocast, which those who load the adapter do not have either.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    model.save_pretrained(str(folder))
     base.tokenizer.save_pretrained(str(folder))
     if dose is not None:
         callback.write_ledger(folder / LEDGER)
     loss = round(float(outcome.training_loss), 4)
-    write_json({"fingerprint": plan.fingerprint(), "seconds": seconds, "loss": loss}, summary)
-    return Arm(folder, plan, seconds, loss), trainer.model
+    seen = witness(model)
+    write_json({"fingerprint": plan.fingerprint(), "seconds": seconds, "loss": loss, "witness": seen}, summary)
+    return Arm(folder, plan, seconds, loss, seen)
+
+
+def witness(model: Any) -> list[float]:
+    """A model's logits for a fixed token, by which a loaded adapter is told to be the trained one."""
+    import torch
+
+    ids = torch.arange(8, device=model.device)[None]
+    with torch.inference_mode():
+        return [float(x) for x in model.eval()(input_ids=ids).logits[0, -1, :64].float()]
+
+
+def load_trained(options: Options, arm: Arm) -> tuple[Base, Any]:
+    """Base and adapter of an arm, from its folder, as anybody else would load them: what is validated is what is used.
+
+    Raises:
+        ValidationError: where the saved adapter is not the model that was trained.
+    """
+    base = load_base(options.base, options.base_id, dtype=options.dtype)
+    model = load_adapter(base, str(arm.folder)).eval()
+    difference = float(np.abs(np.array(witness(model)) - np.array(arm.witness)).max())
+    if difference > 1e-6:
+        raise ValidationError(
+            f"The adapter in {arm.folder} gives other logits than the model that was trained (by {difference:g}).",
+            "Do not use it; train again and report this.",
+        )
+    return base, model
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end: the plan beside it is what is written last."""
+    from hfvaccine.dosing.callback import PLAN_FILE
+
+    complete = [path.parent for path in folder.glob(f"checkpoint-*/{PLAN_FILE}")]
+    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
 def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTrainer:
@@ -418,7 +446,7 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
         warmup_steps=0.05,
         max_length=options.max_length,
         seed=options.seed,
-        save_total_limit=1,
+        save_total_limit=2,  # the newest may be half written when a run is killed
         save_strategy="steps",
         save_steps=50,
         logging_strategy="steps",

@@ -16,7 +16,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hfvaccine.dosing.ledger import LEDGER
 from hfvaccine.dosing.plan import MIX
 from hfvaccine.errors import DoseError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
-from hfvaccine.immunize import ADAPTER, CONFIG, RECORD, Options, choose, immunize, probe_sets, read_config, train
+from hfvaccine.immunize import (
+    ADAPTER,
+    CONFIG,
+    RECORD,
+    Options,
+    choose,
+    immunize,
+    last_checkpoint,
+    probe_sets,
+    read_config,
+    train,
+)
 from hfvaccine.quarantine.dose import Dose, seal
 from hfvaccine.validation.report import RESULTS
 
@@ -75,9 +86,8 @@ def straight(options, arms, tmp_path_factory):
     """A run that nothing interrupts."""
 
     def recorded(*arguments):
-        arm, model = train(*arguments)
-        arms.append(arm)
-        return arm, model
+        arms.append(train(*arguments))
+        return arms[-1]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hfvaccine.immunize.train", recorded)
@@ -274,3 +284,12 @@ def test_a_configuration_with_a_value_of_another_type_is_refused_by_name(tmp_pat
     (tmp_path / "run.yaml").write_text(line + "\n")
     with pytest.raises(UsageError, match=line.split(":")[0]):
         read_config(tmp_path / "run.yaml")
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
+    for step in (9, 10, 11):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert last_checkpoint(tmp_path) is None
+    for step in (9, 10):
+        (tmp_path / f"checkpoint-{step}" / "dosing_plan.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")

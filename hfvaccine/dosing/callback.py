@@ -177,7 +177,9 @@ class ConsumedAsPlanned(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / PLAN_FILE
-            path.write_text(json.dumps({"fingerprint": self.plan.fingerprint(), **self.plan.settings()}, indent=2))
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps({"fingerprint": self.plan.fingerprint(), **self.plan.settings()}, indent=2))
+            partial.replace(path)  # written last and whole: its presence says that the checkpoint is complete
 
 
 def refuse_inexact(trainer: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,29 @@ class Scorer:
         for number, (ids, _) in enumerate(encoded):
             rows.setdefault(tuple(ids[:-1]), []).append(number)
         totals = np.zeros(len(requests))
+        # The last positions are a slice of the hidden states. Of a slice and a frozen head, torch.matmul makes a
+        # batched product that copies the head once a row (15 times slower); of a contiguous input it does not.
+        head = self.model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
+        try:
+            self._fill(totals, encoded, rows, progress)
+        finally:
+            hook.remove()
+        if not np.isfinite(totals).all():
+            bad = requests[int(np.flatnonzero(~np.isfinite(totals))[0])]
+            raise ValidationError(
+                f"The model gives {bad.answer[:40]!r} a likelihood that is not a number.",
+                "Load it in float32, or check its weights.",
+            )
+        return totals, np.array([len(ids) - start for ids, start in encoded], dtype=np.float64)
+
+    def _fill(
+        self,
+        totals: Floats,
+        encoded: Sequence[tuple[list[int], int]],
+        rows: Mapping[tuple[int, ...], Sequence[int]],
+        progress: Callable[[int], None] | None,
+    ) -> None:
         shared = self._shared(list(rows))
         for batch in self._batches(sorted(rows, key=len, reverse=True)):
             answers = max(len(encoded[n][0]) - encoded[n][1] for row in batch for n in rows[row])
@@ -77,13 +100,6 @@ class Scorer:
                     totals[number] = logprobs.gather(1, target[:, None]).sum().item()
             if progress is not None:
                 progress(sum(len(rows[row]) for row in batch))
-        if not np.isfinite(totals).all():
-            bad = requests[int(np.flatnonzero(~np.isfinite(totals))[0])]
-            raise ValidationError(
-                f"The model gives {bad.answer[:40]!r} a likelihood that is not a number.",
-                "Load it in float32, or check its weights.",
-            )
-        return totals, np.array([len(ids) - start for ids, start in encoded], dtype=np.float64)
 
     def _encode(self, request: Request) -> tuple[list[int], int]:
         """Token ids of prompt and answer, and where the answer begins (where the two tokenizations part)."""
