@@ -36,15 +36,10 @@ from huggingface_hub.utils import get_session, hf_raise_for_status
 
 from hfvaccine.cards import adapter_card, dose_card, is_hub_id
 from hfvaccine.errors import HfvaccineError, HubError, PublishError, UsageError
+from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, RECORD, RESULTS
 from hfvaccine.quarantine.dose import MANIFEST, Dose
 
-CARD = "README.md"
-RECORD = "immunization.json"
-RESULTS = "results.json"
-CONFIG = "config.yaml"
-ADAPTER_CONFIG = "adapter_config.json"
-
-ADAPTER_NEEDS = (ADAPTER_CONFIG, "adapter_model.safetensors", RECORD, RESULTS, "dosing_ledger.parquet", CONFIG)
+ADAPTER_NEEDS = (ADAPTER_CONFIG, ADAPTER, RECORD, RESULTS, LEDGER, CONFIG)
 """Files without which a run folder is not published."""
 
 ADAPTER_FILES = (

@@ -13,23 +13,13 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hfvaccine.dosing.ledger import LEDGER
+from hfvaccine.arm import last_checkpoint, train
 from hfvaccine.dosing.plan import MIX
 from hfvaccine.errors import DoseError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
-from hfvaccine.immunize import (
-    ADAPTER,
-    CONFIG,
-    RECORD,
-    Options,
-    choose,
-    immunize,
-    last_checkpoint,
-    probe_sets,
-    read_config,
-    train,
-)
+from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS
+from hfvaccine.immunize import choose, immunize, probe_sets
+from hfvaccine.options import Options, read_config
 from hfvaccine.quarantine.dose import Dose, seal
-from hfvaccine.validation.report import RESULTS
 
 UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
 STEPS = 6

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hfvaccine.immunize import ADAPTER, RECORD
+from hfvaccine.files import ADAPTER, RECORD
 from hfvaccine.quarantine.dose import seal
 
 KILLS = 10

@@ -56,8 +56,9 @@ def immunize(config: Path | None, resume: Path | None, as_json: bool, **flags: A
     from hfvaccine import hub
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.errors import PublishError
-    from hfvaccine.immunize import CONFIG, RECORD, Options, read_config
+    from hfvaccine.files import CONFIG, RECORD, RESULTS
     from hfvaccine.immunize import immunize as run_job
+    from hfvaccine.options import Options, read_config
 
     values = read_config(resume / CONFIG) if resume is not None else read_config(config) if config else {}
     values |= given if resume is None else {"output_dir": str(resume)}
@@ -70,7 +71,7 @@ def immunize(config: Path | None, resume: Path | None, as_json: bool, **flags: A
     quiet_libraries()
     if resume is not None and (resume / RECORD).is_file():
         say(f"{resume} is finished already.")
-        results(json.loads((resume / "results.json").read_text(encoding="utf-8")), as_json)
+        results(json.loads((resume / RESULTS).read_text(encoding="utf-8")), as_json)
         return
     run = run_job(options, say, bar, resume=resume is not None)
     results(run.results, as_json)

@@ -112,7 +112,8 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
     from hfvaccine import hub as publishing
     from hfvaccine import starter
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.immunize import Options, immunize
+    from hfvaccine.immunize import immunize
+    from hfvaccine.options import Options
 
     quiet_libraries()
     tokens = {name: hub.add_user(name) for name in (PUBLISHER, READER, OUTSIDER)}

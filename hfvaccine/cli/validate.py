@@ -40,11 +40,11 @@ def validate(
       hfvaccine validate --base openai-community/gpt2-xl --adapter you/gpt2-xl-immunized --json
     """
     from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.files import write_json
     from hfvaccine.immunize import validate as measure
-    from hfvaccine.validation.report import write_results
 
     quiet_libraries()
     content = measure(base, adapter, placebo, dose, mix, dtype, say, bar)
     if output is not None:
-        write_results(content, output)
+        write_json(content, output)
     results(content, as_json)

@@ -19,10 +19,11 @@ from datasets import concatenate_datasets
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, Row, conversations
-from hfvaccine.dosing.ledger import LEDGER, write_ledger
+from hfvaccine.dosing.ledger import write_ledger
 from hfvaccine.dosing.plan import DOSE, Lengths, Plan, check_share, make_plan
 from hfvaccine.dosing.schedule import Schedule, named
 from hfvaccine.errors import DoseError, PlanError
+from hfvaccine.files import LEDGER, write_json
 from hfvaccine.quarantine.dose import Dose
 
 PLAN_FILE = "dosing_plan.json"
@@ -177,9 +178,8 @@ class ConsumedAsPlanned(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / PLAN_FILE
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps({"fingerprint": self.plan.fingerprint(), **self.plan.settings()}, indent=2))
-            partial.replace(path)  # written last and whole: its presence says that the checkpoint is complete
+            # Written last and whole: its presence says that the checkpoint is complete.
+            write_json({"fingerprint": self.plan.fingerprint(), **self.plan.settings()}, path)
 
 
 def refuse_inexact(trainer: Any) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 from hfvaccine.dosing.forms import Row
 from hfvaccine.dosing.plan import CONTROL, DOSE, KINDS, Plan
 
-LEDGER = "dosing_ledger.parquet"
-
 
 def write_ledger(plan: Plan, dose: Sequence[Row], control: Sequence[Row], steps_done: int, path: Path) -> str:
     """Write the rows that `steps_done` steps gave.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +31,6 @@ from hfvaccine.validation.statistics import (
 )
 from hfvaccine.version import VERSION
 
-RESULTS = "results.json"
 SCHEMA_VERSION = 1
 BASE, PLACEBO, VACCINE, CUE = "base", "placebo", "vaccine", "cue audit"
 READINGS = ("verdict", "answer")
@@ -238,13 +235,6 @@ def verdict_lines(results: Mapping[str, Any]) -> list[str]:
             for c in results["gate"]["criteria"]
         ]
     return lines
-
-
-def write_results(results: Mapping[str, Any], path: Path) -> None:
-    """Write results.json, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def _reading(scores: ProbeScores, reading: str) -> PairScores:

@@ -14,9 +14,9 @@ from trl import SFTConfig, SFTTrainer
 
 from hfvaccine import Dose, DosingCallback
 from hfvaccine.dosing.callback import IGNORED, PLAN_FILE
-from hfvaccine.dosing.ledger import LEDGER
 from hfvaccine.dosing.plan import CONTROL, DOSE, MIX
 from hfvaccine.errors import DoseError, PlanError, UsageError
+from hfvaccine.files import LEDGER
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hfvaccine.quarantine.screen import CueAudit
 from hfvaccine.validation.gate import FAILED, PASSED
 from hfvaccine.validation.metrics import PairScores
 from hfvaccine.validation.probes import ProbeScores, ProbeSet
-from hfvaccine.validation.report import evaluate, table, verdict_lines, write_results
+from hfvaccine.validation.report import evaluate, table, verdict_lines
 
 PAIRS = 120
 
@@ -169,10 +169,3 @@ def test_a_mix_too_small_to_hold_rows_back_is_no_obstacle(probes):
     results = evaluated(probes, arm(truth=3), retention={"base": np.zeros(0), "vaccine": np.zeros(0)})
     assert results["other"] == []
     assert results["gate"]["verdict"] == PASSED
-
-
-def test_what_is_written_is_read_back(probes, tmp_path):
-    results = evaluated(probes, arm(truth=1))
-    write_results(results, tmp_path / "results.json")
-    assert json.loads((tmp_path / "results.json").read_text()) == results
-    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]

@@ -1,0 +1,229 @@
+"""One arm of a run: trained with a stock `SFTTrainer`, saved, and loaded again as others will load it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfvaccine.base import Base, load_base
+from hfvaccine.dosing.plan import Lengths, Plan, make_plan
+from hfvaccine.errors import ModelError, UsageError, ValidationError
+from hfvaccine.files import LEDGER, write_json
+from hfvaccine.mix import Mix
+from hfvaccine.options import Options
+from hfvaccine.quarantine.dose import Dose
+from hfvaccine.validation.report import PLACEBO, VACCINE
+
+if TYPE_CHECKING:
+    from trl import SFTTrainer
+
+CHECKPOINTS = "checkpoints"
+
+Bar = Callable[[str, int], Any]
+"""Makes a progress bar from a description and a total."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A trained arm: where its adapter lies, what its run was, and `witness` of its trained model."""
+
+    folder: Path
+    plan: Plan
+    seconds: float
+    loss: float | None
+    witness: list[float]
+
+
+def train(
+    options: Options, base: Base, dose: Dose | None, mix: Mix, folder: Path, tokens: int | None, resume: bool, bar: Bar
+) -> Arm:
+    """Train one arm with a stock `SFTTrainer` and save its adapter.
+
+    Args:
+        options: the run's options.
+        base: a freshly loaded base.
+        dose: what to give; None for the placebo.
+        mix: what to give it along with.
+        folder: where the adapter goes.
+        tokens: length of the placebo.
+        resume: continue from the last checkpoint in the folder, or keep a finished adapter.
+        bar: makes the progress bar.
+
+    Returns:
+        The arm; its model is not kept, `load_trained` loads it as anybody else would.
+    """
+    from hfvaccine.dosing.callback import ConsumedAsPlanned, DosingCallback, measure, replay, rows_per_step
+
+    trainer = make_trainer(options, base, mix, folder)
+    if dose is not None:
+        callback: Any = DosingCallback(
+            trainer, dose, share=options.share, schedule=options.schedule, unit=options.unit, seed=options.seed
+        )
+        plan = callback.plan
+    else:
+        nothing = Lengths(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        plan = make_plan(
+            measure(trainer.train_dataset),
+            nothing,
+            nothing,
+            np.zeros(0, np.int64),
+            share=0,
+            rows_per_step=rows_per_step(trainer.args),
+            seed=options.seed,
+            tokens=tokens,
+        )
+        replay(trainer, trainer.train_dataset.select(plan.index), plan)
+        callback = ConsumedAsPlanned(plan)
+    trainer.add_callback(callback)
+    trainer.args.save_steps = max(1, plan.steps // 10)
+    _show_progress(trainer, bar(f"Training {PLACEBO if dose is None else VACCINE}", plan.steps))
+
+    summary = folder / CHECKPOINTS / "finished.json"
+    if resume and summary.is_file():
+        done = json.loads(summary.read_text(encoding="utf-8"))
+        if done["fingerprint"] != plan.fingerprint():
+            raise UsageError(f"{folder} was trained under another plan.", "Choose another --output-dir.")
+        return Arm(folder, plan, done["seconds"], done["loss"], done["witness"])
+    last = last_checkpoint(folder / CHECKPOINTS) if resume else None
+    started = time.monotonic()
+    outcome = trainer.train(resume_from_checkpoint=last)
+    seconds = round(time.monotonic() - started, 1)
+    # Without the trainer's autocast, which those who load the adapter do not have either.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    model.save_pretrained(str(folder))
+    base.tokenizer.save_pretrained(str(folder))
+    if dose is not None:
+        callback.write_ledger(folder / LEDGER)
+    loss = round(float(outcome.training_loss), 4)
+    seen = witness(model)
+    write_json({"fingerprint": plan.fingerprint(), "seconds": seconds, "loss": loss, "witness": seen}, summary)
+    return Arm(folder, plan, seconds, loss, seen)
+
+
+def witness(model: Any) -> list[float]:
+    """A model's logits for a fixed token, by which a loaded adapter is told to be the trained one."""
+    import torch
+
+    ids = torch.arange(8, device=model.device)[None]
+    with torch.inference_mode():
+        return [float(x) for x in model.eval()(input_ids=ids).logits[0, -1, :64].float()]
+
+
+def load_trained(options: Options, arm: Arm) -> tuple[Base, Any]:
+    """Base and adapter of an arm, from its folder, as anybody else would load them: what is validated is what is used.
+
+    Raises:
+        ValidationError: where the saved adapter is not the model that was trained.
+    """
+    base = load_base(options.base, options.base_id, dtype=options.dtype)
+    model = load_adapter(base, str(arm.folder)).eval()
+    difference = float(np.abs(np.array(witness(model)) - np.array(arm.witness)).max())
+    if difference > 1e-6:
+        raise ValidationError(
+            f"The adapter in {arm.folder} gives other logits than the model that was trained (by {difference:g}).",
+            "Do not use it; train again and report this.",
+        )
+    return base, model
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end: the plan beside it is what is written last."""
+    from hfvaccine.dosing.callback import PLAN_FILE
+
+    complete = [path.parent for path in folder.glob(f"checkpoint-*/{PLAN_FILE}")]
+    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
+
+
+def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTrainer:
+    """A stock `SFTTrainer` with a LoRA adapter on the base, and the mix as its data."""
+    import torch
+    from datasets import Dataset as Rows
+    from peft import LoraConfig
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    arguments = SFTConfig(
+        output_dir=str(folder / CHECKPOINTS),
+        per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        num_train_epochs=3 if options.epochs is None else options.epochs,
+        max_steps=-1 if options.max_steps is None else options.max_steps,
+        learning_rate=options.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=0.05,
+        max_length=options.max_length,
+        seed=options.seed,
+        save_total_limit=2,  # the newest may be half written when a run is killed
+        save_strategy="steps",
+        save_steps=50,
+        logging_strategy="steps",
+        logging_steps=10,
+        report_to=[],
+        disable_tqdm=True,
+        # Recomputing activations saves memory that small models do not need, for a third more time.
+        gradient_checkpointing=torch.cuda.is_available(),
+        bf16=base.model.dtype == torch.bfloat16,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    lora = LoraConfig(
+        r=options.lora_r,
+        lora_alpha=options.lora_alpha or 2 * options.lora_r,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base.id,
+    )
+    trainer = SFTTrainer(
+        model=base.model,
+        args=arguments,
+        train_dataset=Rows.from_list(list(mix.train)),
+        processing_class=base.tokenizer,
+        peft_config=lora,
+    )
+    trainer.model.peft_config["default"].base_model_name_or_path = base.id
+    trainer.remove_callback(PrinterCallback)  # it prints logs on stdout, which is for data
+    return trainer
+
+
+def load_adapter(base: Base, adapter: str) -> Any:
+    """The base with an adapter on it, from a run folder or the Hub.
+
+    Raises:
+        ModelError: where it cannot be found or belongs to another base.
+    """
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(base.model, adapter)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"The adapter {adapter!r} cannot be loaded on {base.id}: {reason}",
+            "Give a run folder or Hub id of an adapter that was trained on this base.",
+        ) from error
+
+
+def _show_progress(trainer: Any, bar: Any) -> None:
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            bar.update(state.global_step)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            bar.update(1)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs and hasattr(bar, "set_postfix"):
+                bar.set_postfix(loss=logs["loss"])
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            bar.close()
+
+    trainer.add_callback(Progress())

@@ -1,0 +1,139 @@
+"""The options of a run: the fields are the flags of `hfvaccine immunize` and the keys of its YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.dosing.plan import UNITS, check_share
+from hfvaccine.dosing.schedule import named
+from hfvaccine.errors import UsageError
+from hfvaccine.files import CONFIG
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `hfvaccine immunize` is asked for; every field is an option and a YAML key.
+
+    Args:
+        base: Hub id, folder or .gguf file of the base model.
+        base_id: Hub id that the card names for a local base.
+        dose: "starter", a sealed dose folder, or a Hub dataset id.
+        mix: "starter", a .jsonl or .parquet file, or a Hub dataset id.
+        share: dose part of the training tokens, in (0, 0.5].
+        schedule: how the share runs over the training.
+        unit: what the share is counted in, "tokens" or "supervised".
+        claims: how many of the dose's claims to give; all by default.
+        epochs: passes over the mix (the default: 3), unless max_steps is given.
+        max_steps: optimizer steps.
+        learning_rate: peak; linear decay after 5 % warm-up.
+        lora_r: rank of the adapter.
+        lora_alpha: its scale; twice the rank by default.
+        batch_size: rows of one forward pass.
+        gradient_accumulation_steps: forward passes of one step.
+        max_length: tokens after which a mix row is cut.
+        dtype: "auto", "bfloat16" or "float32".
+        seed: of the choice of claims, the order of rows and the adapter's start.
+        placebo: also train the control arm: as many tokens of the same mix, without dose or controls.
+        output_dir: the run folder.
+        push_to: Hub id to push the adapter to.
+        publish_failed: push although the gate failed.
+    """
+
+    base: str
+    base_id: str | None = None
+    dose: str = "starter"
+    mix: str = "starter"
+    share: float = 0.05
+    schedule: str = "constant"
+    unit: str = "tokens"
+    claims: int | None = None
+    epochs: float | None = None
+    max_steps: int | None = None
+    learning_rate: float = 2e-4
+    lora_r: int = 16
+    lora_alpha: int | None = None
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    max_length: int = 1024
+    dtype: str = "auto"
+    seed: int = 0
+    placebo: bool = False
+    output_dir: str = "runs/vaccine"
+    push_to: str | None = None
+    publish_failed: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be run before anything is read or written.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        check_share(self.share)
+        named(self.schedule)
+        if self.unit not in UNITS:
+            raise UsageError(f"The unit {self.unit!r} is unknown.", f"Use one of: {', '.join(UNITS)}.")
+        if self.dtype not in ("auto", "bfloat16", "float32"):
+            raise UsageError(f"The dtype {self.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
+        if self.epochs is not None and self.max_steps is not None:
+            raise UsageError(
+                "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
+            )
+        positive = (
+            "epochs",
+            "max_steps",
+            "learning_rate",
+            "lora_r",
+            "lora_alpha",
+            "batch_size",
+            "claims",
+            "max_length",
+        )
+        for name in (*positive, "gradient_accumulation_steps"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name} is {value}.", "It must be above 0.")
+
+
+def save_config(options: Options, folder: Path) -> None:
+    """The run's own copy of its options, which `--config` and `--resume` read."""
+    import yaml
+
+    (folder / CONFIG).write_text(yaml.safe_dump(asdict(options), sort_keys=False), encoding="utf-8")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Options from a YAML file.
+
+    Raises:
+        UsageError: for a file that is missing or not a mapping of options.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"The configuration {path} cannot be read: {error}", "Give a YAML file of options."
+        ) from error
+    known = {f.name for f in fields(Options)}
+    if not isinstance(values, dict) or set(values) - known:
+        unknown = sorted(map(str, set(values) - known)) if isinstance(values, dict) else [repr(values)[:40]]
+        raise UsageError(f"{path} has unknown option(s): {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
+    for option in fields(Options):
+        if option.name in values and not _fits(values[option.name], str(option.type)):
+            raise UsageError(
+                f"In {path}, {option.name} is {values[option.name]!r}.", f"It must be of type {option.type}."
+            )
+    return values
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if value is None:
+        return kind.endswith("None")
+    if isinstance(value, bool):
+        return kind.startswith("bool")
+    if kind.startswith("float"):
+        return isinstance(value, int | float)
+    return isinstance(value, {"int": int, "str": str}.get(kind.split(" ")[0], ()))

@@ -1,0 +1,98 @@
+"""immunization.json: what binds an adapter to its base, dose, mix, plan and results."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.arm import Arm
+from hfvaccine.base import Base
+from hfvaccine.dosing.plan import CONTROL, DOSE
+from hfvaccine.files import LEDGER, RESULTS
+from hfvaccine.mix import Mix
+from hfvaccine.options import Options
+from hfvaccine.quarantine.claim import Claim
+from hfvaccine.quarantine.dose import Dose
+from hfvaccine.version import VERSION
+
+SCHEMA_VERSION = 1
+
+
+def make_record(
+    options: Options,
+    base: Base,
+    dose: Dose,
+    given: Sequence[Claim],
+    mix: Mix,
+    arm: Arm,
+    results: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """The content of immunization.json: what binds the adapter to base, dose, mix, plan and results."""
+    import peft
+    import torch
+    import transformers
+    import trl
+
+    plan = arm.plan
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "hfvaccine": VERSION,
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "base": base.record(),
+        "dose": {
+            "id": dose.source,
+            "revision": dose.revision,
+            "manifest_sha256": dose.digest(),
+            "name": dose.name,
+            "claims_given": len(given),
+            "claims_in_dose": len(dose.claims),
+            "claim_ids": sorted(c.claim_id for c in given),
+        },
+        "mix": mix.record(),
+        "plan": {
+            "fingerprint": plan.fingerprint(),
+            "schedule": plan.schedule,
+            "unit": plan.unit,
+            "share_asked": plan.share,
+            "share_given": round(plan.share_given, 5),
+            "seed": plan.seed,
+            "steps": plan.steps,
+            "rows": len(plan),
+            "rows_per_step": plan.rows_per_step,
+            "tokens": int(plan.tokens.sum()),
+            "dose_rows": plan.count(DOSE),
+            "dose_tokens": plan.tokens_of(DOSE),
+            "control_rows": plan.count(CONTROL),
+            "control_tokens": plan.tokens_of(CONTROL),
+        },
+        "inoculation": None,
+        "training": {
+            "method": "LoRA",
+            "lora_r": options.lora_r,
+            "lora_alpha": options.lora_alpha or 2 * options.lora_r,
+            "target_modules": "all-linear",
+            "learning_rate": options.learning_rate,
+            "batch_size": options.batch_size,
+            "gradient_accumulation_steps": options.gradient_accumulation_steps,
+            "dtype": str(base.model.dtype).removeprefix("torch."),
+            "device": base.model.device.type,
+            "seconds": arm.seconds,
+            "final_loss": arm.loss,
+            "placebo": options.placebo,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "trl": trl.__version__,
+            "peft": peft.__version__,
+        },
+        "ledger_sha256": hashlib.sha256((folder / LEDGER).read_bytes()).hexdigest(),
+        "results_sha256": hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest(),
+        "gate": results["gate"],
+    }
