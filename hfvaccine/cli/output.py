@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
+
+WIDTH = 128
+"""Columns of a table that goes into a file or a pipe."""
 
 
 def say(line: str) -> None:
@@ -30,10 +34,10 @@ def results(content: Mapping[str, Any], as_json: bool) -> None:
 
     from hfvaccine.validation.report import table, verdict_lines
 
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     console.print(table(content))
     for line in verdict_lines(content):
-        console.print(line, markup=False, highlight=False)
+        click.echo(line)
 
 
 def quiet_libraries() -> None:

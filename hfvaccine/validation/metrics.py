@@ -73,7 +73,7 @@ def criterion(scores: PairScores) -> Weighted:
 VERDICT_METRICS = {
     f.__name__: f for f in (auroc, pair_accuracy, rejection, true_acceptance, balanced_accuracy, d_prime, criterion)
 }
-RATES = ("rejection", "true_acceptance")
+RATES = ("rejection", "true_acceptance", "pair_accuracy")
 """Metrics that are counts of claims: their intervals are Wilson's."""
 
 

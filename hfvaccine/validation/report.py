@@ -186,21 +186,23 @@ def table(results: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     shown = [
-        ("specific", "verdict", "auroc", "given claims, verdict: AUROC"),
+        ("specific", "verdict", "auroc", "given, verdict: AUROC"),
         ("specific", "verdict", "rejection", "  rejects the claims"),
         ("specific", "verdict", "true_acceptance", "  accepts their true twins"),
-        ("specific", "answer", "pair_accuracy", "given claims, answer: prefers the truth"),
-        ("cross", "verdict", "auroc", "claims never given, verdict: AUROC"),
+        ("specific", "answer", "pair_accuracy", "given, answer: prefers the truth"),
+        ("cross", "verdict", "auroc", "never given, verdict: AUROC"),
         ("cross", "verdict", "rejection", "  rejects the claims"),
         ("cross", "verdict", "true_acceptance", "  accepts their true twins"),
-        ("cross", "answer", "pair_accuracy", "claims never given, answer: prefers the truth"),
+        ("cross", "answer", "pair_accuracy", "never given, answer: prefers the truth"),
     ]
     columns = [arm for arm in (BASE, PLACEBO, VACCINE) if arm in results["arms"]] + ["always-FALSE", CUE]
     at = {(m["probe"], m["reading"], m["metric"], m["arm"]): m for m in results["measures"]}
-    rows = Table(title="Validation in wordings that were never trained on (95 % intervals over claims)")
+    rows = Table(
+        title="Claims that were given and claims that never were, in wordings never trained on; 95 % intervals"
+    )
     rows.add_column("")
     for arm in columns:
-        rows.add_column(arm, justify="right")
+        rows.add_column(arm, justify="right", overflow="fold")
     for probe, reading, metric, label in shown:
         if not any((probe, reading, metric, arm) in at for arm in columns):
             continue

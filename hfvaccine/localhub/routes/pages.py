@@ -32,7 +32,8 @@ def _form(call: Call, path: str, metadata: dict[str, object]) -> str:
     prompt = metadata.get("extra_gated_prompt")
     fields = metadata.get("extra_gated_fields")
     rows = [("token", "A token of this Hub", "password")]
-    rows += [(name, name, "text") for name in fields] if isinstance(fields, dict) else []
+    if isinstance(fields, dict):
+        rows += [(name, name, "checkbox" if kind == "checkbox" else "text") for name, kind in fields.items()]
     inputs = "".join(
         f'<label>{escape(label)}<input type="{kind}" name="{escape(name)}" required autocomplete="off"></label>'
         for name, label, kind in rows
