@@ -53,6 +53,8 @@ def immunize(config: Path | None, resume: Path | None, as_json: bool, **flags: A
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None and (given or config):
         raise click.UsageError("--resume continues a run with its own options: give no others.")
+    if not (resume or config or given.get("base")):
+        raise click.UsageError("Give the base model: --base, or `base:` in --config.")
     from hfvaccine import hub
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.errors import PublishError
