@@ -54,6 +54,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
+    warnings.filterwarnings("ignore", message="Unable to fetch remote file")
     warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
     from datasets import disable_progress_bars
 
