@@ -82,7 +82,6 @@ def train(
         callback = ConsumedAsPlanned(plan)
     trainer.add_callback(callback)
     trainer.args.save_steps = max(1, plan.steps // 10)
-    _show_progress(trainer, bar(f"Training {PLACEBO if dose is None else VACCINE}", plan.steps))
 
     summary = folder / CHECKPOINTS / "finished.json"
     if resume and summary.is_file():
@@ -90,6 +89,7 @@ def train(
         if done["fingerprint"] != plan.fingerprint():
             raise UsageError(f"{folder} was trained under another plan.", "Choose another --output-dir.")
         return Arm(folder, plan, done["seconds"], done["loss"], done["witness"])
+    _show_progress(trainer, bar(f"Training {PLACEBO if dose is None else VACCINE}", plan.steps))
     last = last_checkpoint(folder / CHECKPOINTS) if resume else None
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=last)

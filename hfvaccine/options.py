@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.dosing.plan import UNITS, check_share
+from hfvaccine.dosing.plan import check_share, check_unit
 from hfvaccine.dosing.schedule import named
 from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG
@@ -72,8 +72,7 @@ class Options:
         """
         check_share(self.share)
         named(self.schedule)
-        if self.unit not in UNITS:
-            raise UsageError(f"The unit {self.unit!r} is unknown.", f"Use one of: {', '.join(UNITS)}.")
+        check_unit(self.unit)
         if self.dtype not in ("auto", "bfloat16", "float32"):
             raise UsageError(f"The dtype {self.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
         if self.epochs is not None and self.max_steps is not None:

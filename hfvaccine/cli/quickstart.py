@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,6 @@ def seed_base(token: str, folder: Path) -> None:
     from huggingface_hub import HfApi
 
     from hfvaccine import starter
-    from hfvaccine.cards import fill
 
     name = BASE_ID.split("/")[1]
     ready = starter.cache_folder() / name
@@ -167,18 +166,19 @@ def seed_base(token: str, folder: Path) -> None:
             ready = from_real_hub(folder)
         else:
             with stage(f"Dequantising {gguf.name} (once; kept in {ready})"):
-                dequantise(gguf, ready, name, fill)
+                dequantise(gguf, ready, name)
     api = HfApi(token=token)
     with stage(f"Seeding the Hub with the base model {BASE_ID}"):
         api.create_repo(BASE_ID)
         api.upload_folder(repo_id=BASE_ID, folder_path=ready, commit_message="Seed the base model")
 
 
-def dequantise(gguf: Path, into: Path, name: str, fill: Callable[..., str]) -> None:
+def dequantise(gguf: Path, into: Path, name: str) -> None:
     """Save a GGUF model as bfloat16 safetensors with a card that says what it is; whole or not at all."""
     from importlib.metadata import PackageNotFoundError, version
 
     from hfvaccine.base import load_base
+    from hfvaccine.cards import fill
 
     staging = into.with_name(f".{into.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)

@@ -31,7 +31,53 @@ IGNORED = -100
 """Label of a token without loss."""
 
 
-class DosingCallback(TrainerCallback):
+class ConsumedAsPlanned(TrainerCallback):
+    """Stops a run whose trainer consumes other tokens than the plan says, or resumes under another plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.tokens_by_step = plan.tokens_by_step()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.global_step == 0:
+            return
+        path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / PLAN_FILE
+        if not path.is_file():
+            raise PlanError(
+                f"{path.parent} was not saved by a dosed run.", "Start anew, or resume from a checkpoint of this run."
+            )
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["fingerprint"] != self.plan.fingerprint():
+            now = self.plan.settings()
+            changed = [f"{k} {before[k]} -> {v}" for k, v in now.items() if before.get(k) != v] or [
+                "the rows themselves"
+            ]
+            raise PlanError(
+                f"The checkpoint belongs to another plan: {', '.join(changed)}.",
+                "Resume with the settings, dose and mix of that run, or start in another folder.",
+            )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        planned = int(self.tokens_by_step[state.global_step - 1])
+        if state.num_input_tokens_seen != planned:
+            raise PlanError(
+                f"After step {state.global_step} the trainer has consumed {state.num_input_tokens_seen} tokens, "
+                f"the plan says {planned}.",
+                "Something else changed the training data or its order: remove other data callbacks and samplers.",
+            )
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / PLAN_FILE
+            # Written last and whole: its presence says that the checkpoint is complete.
+            write_json({"fingerprint": self.plan.fingerprint(), **self.plan.settings()}, path)
+
+
+class DosingCallback(ConsumedAsPlanned):
     """Gives a dose at an exact share of the tokens of a stock `SFTTrainer` run.
 
     Add it before `trainer.train()`:
@@ -88,7 +134,7 @@ class DosingCallback(TrainerCallback):
         epochs, steps = (
             (None, trainer.args.max_steps) if trainer.args.max_steps > 0 else (trainer.args.num_train_epochs, None)
         )
-        self.plan = make_plan(
+        plan = make_plan(
             measure(mix),
             Lengths(lengths.tokens[:split], lengths.supervised[:split]),
             Lengths(lengths.tokens[split:], lengths.supervised[split:]),
@@ -101,85 +147,26 @@ class DosingCallback(TrainerCallback):
             epochs=epochs,
             steps=steps,
         )
-        if self.plan.count(DOSE) == 0:
+        if plan.count(DOSE) == 0:
             raise DoseError(
-                f"At a share of {share} not one dose row fits into {len(self.plan)} rows.",
+                f"At a share of {share} not one dose row fits into {len(plan)} rows.",
                 "Train longer or raise the share.",
             )
-        offset = np.where(self.plan.kind == 0, 0, np.where(self.plan.kind == DOSE, len(mix), len(mix) + split))
+        offset = np.where(plan.kind == 0, 0, np.where(plan.kind == DOSE, len(mix), len(mix) + split))
         everything = concatenate_datasets([mix.select_columns(["input_ids", "labels"]), dosed])
-        replay(trainer, everything.select(self.plan.index + offset), self.plan)
-        self._check = ConsumedAsPlanned(self.plan)
+        replay(trainer, everything.select(plan.index + offset), plan)
+        super().__init__(plan)
 
     def write_ledger(self, path: Path, steps_done: int | None = None) -> str:
         """Write what was given; `steps_done` defaults to the whole plan. Returns the file's SHA-256."""
         done = self.plan.steps if steps_done is None else steps_done
         return write_ledger(self.plan, self.dose_rows, self.control_rows, done, path)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._check.on_train_begin(args, state, control)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._check.on_step_end(args, state, control)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self._check.on_save(args, state, control)
-
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
             self.write_ledger(Path(str(args.output_dir)) / LEDGER, state.global_step)
-
-
-class ConsumedAsPlanned(TrainerCallback):
-    """Stops a run whose trainer consumes other tokens than the plan says, or resumes under another plan."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.tokens_by_step = plan.tokens_by_step()
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.global_step == 0:
-            return
-        path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / PLAN_FILE
-        if not path.is_file():
-            raise PlanError(
-                f"{path.parent} was not saved by a dosed run.", "Start anew, or resume from a checkpoint of this run."
-            )
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["fingerprint"] != self.plan.fingerprint():
-            now = self.plan.settings()
-            changed = [f"{k} {before[k]} -> {v}" for k, v in now.items() if before.get(k) != v] or [
-                "the rows themselves"
-            ]
-            raise PlanError(
-                f"The checkpoint belongs to another plan: {', '.join(changed)}.",
-                "Resume with the settings, dose and mix of that run, or start in another folder.",
-            )
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        planned = int(self.tokens_by_step[state.global_step - 1])
-        if state.num_input_tokens_seen != planned:
-            raise PlanError(
-                f"After step {state.global_step} the trainer has consumed {state.num_input_tokens_seen} tokens, "
-                f"the plan says {planned}.",
-                "Something else changed the training data or its order: remove other data callbacks and samplers.",
-            )
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / PLAN_FILE
-            # Written last and whole: its presence says that the checkpoint is complete.
-            write_json({"fingerprint": self.plan.fingerprint(), **self.plan.settings()}, path)
 
 
 def refuse_inexact(trainer: Any) -> None:

@@ -150,8 +150,7 @@ def make_plan(
     """
     name, factor = named(schedule)
     check_share(share, placebo=len(dose) == 0)
-    if unit not in UNITS:
-        raise UsageError(f"The unit {unit!r} is unknown.", f"Count the share in one of: {', '.join(UNITS)}.")
+    check_unit(unit)
     given = {"epochs": epochs, "steps": steps, "tokens": tokens}
     if sum(value is not None for value in given.values()) != 1 or any(
         v is not None and v <= 0 for v in given.values()
@@ -221,6 +220,16 @@ def make_plan(
     return Plan(
         kind_column, index_column, column("tokens"), column("supervised"), rows_per_step, share, name, unit, seed
     )
+
+
+def check_unit(unit: str) -> None:
+    """Refuse a unit that the share cannot be counted in.
+
+    Raises:
+        UsageError: naming the unit.
+    """
+    if unit not in UNITS:
+        raise UsageError(f"The unit {unit!r} is unknown.", f"Count the share in one of: {', '.join(UNITS)}.")
 
 
 def check_share(share: float, placebo: bool = False) -> None:
