@@ -8,7 +8,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 # Held to mypy's strict rules: what decides, and loads no torch.
-CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/journal.py hfvaccine/options.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/validation hfvaccine/cards
+CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/journal.py hfvaccine/options.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/inoculation \
+	hfvaccine/validation hfvaccine/cards hfvaccine/unpadded.py
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

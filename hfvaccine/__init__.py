@@ -14,9 +14,10 @@ _HOME = {
     "Dose": "hfvaccine.quarantine.dose",
     "DosingCallback": "hfvaccine.dosing.callback",
     "HfvaccineError": "hfvaccine.errors",
+    "InoculationCallback": "hfvaccine.inoculation.callback",
 }
 
-__all__ = ["Claim", "Dose", "DosingCallback", "HfvaccineError", "__version__"]
+__all__ = ["Claim", "Dose", "DosingCallback", "HfvaccineError", "InoculationCallback", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfvaccine.base import Base, load_base
-from hfvaccine.dosing.plan import Lengths, Plan, make_plan
+from hfvaccine.base import Base
+from hfvaccine.dosing.plan import Plan
 from hfvaccine.errors import ModelError, UsageError, ValidationError
+from hfvaccine.estimate import estimate, lora
 from hfvaccine.files import LEDGER, write_json
 from hfvaccine.mix import Mix
 from hfvaccine.options import Options
@@ -23,27 +24,53 @@ from hfvaccine.validation.report import PLACEBO, VACCINE
 if TYPE_CHECKING:
     from trl import SFTTrainer
 
+    from hfvaccine.dosing.replay import Replayed
+
 CHECKPOINTS = "checkpoints"
 
 Bar = Callable[[str, int], Any]
 """Makes a progress bar from a description and a total."""
 
 
+Say = Callable[[str], None]
+"""Takes one line for the person at the terminal."""
+
+
 @dataclass(frozen=True)
 class Arm:
-    """A trained arm: where its adapter lies, what its run was, and `witness` of its trained model."""
+    """A trained arm: where its adapter lies, and what its run was.
+
+    Args:
+        folder: holds the adapter.
+        plan: what was given, in order.
+        fingerprint: over all that the run gave.
+        inoculation: settings of the inoculation prompts, None without any.
+        seconds: that the training took.
+        loss: mean over the training, in nats per token.
+        witness: of the trained model, see `witness`; None where its weights lay on several devices.
+    """
 
     folder: Path
     plan: Plan
+    fingerprint: str
+    inoculation: dict[str, Any] | None
     seconds: float
     loss: float | None
-    witness: list[float]
+    witness: list[float] | None
 
 
 def train(
-    options: Options, base: Base, dose: Dose | None, mix: Mix, folder: Path, tokens: int | None, resume: bool, bar: Bar
+    options: Options,
+    base: Base,
+    dose: Dose | None,
+    mix: Mix,
+    folder: Path,
+    tokens: int | None,
+    resume: bool,
+    say: Say,
+    bar: Bar,
 ) -> Arm:
-    """Train one arm with a stock `SFTTrainer` and save its adapter.
+    """Train one arm with a stock `SFTTrainer` and save its adapter; each process of the run calls it.
 
     Args:
         options: the run's options.
@@ -53,57 +80,91 @@ def train(
         folder: where the adapter goes.
         tokens: length of the placebo.
         resume: continue from the last checkpoint in the folder, or keep a finished adapter.
+        say: told what the training will take.
         bar: makes the progress bar.
 
     Returns:
         The arm; its model is not kept, `load_trained` loads it as anybody else would.
+
+    Raises:
+        HfvaccineError: for a dose, mix or checkpoint that the run cannot be exact with.
     """
-    from hfvaccine.dosing.callback import ConsumedAsPlanned, DosingCallback, measure, replay, rows_per_step
+    import torch
 
-    trainer = make_trainer(options, base, mix, folder)
-    if dose is not None:
-        callback: Any = DosingCallback(
-            trainer, dose, share=options.share, schedule=options.schedule, unit=options.unit, seed=options.seed
-        )
-        plan = callback.plan
-    else:
-        nothing = Lengths(np.zeros(0, np.int64), np.zeros(0, np.int64))
-        plan = make_plan(
-            measure(trainer.train_dataset),
-            nothing,
-            nothing,
-            np.zeros(0, np.int64),
-            share=0,
-            rows_per_step=rows_per_step(trainer.args),
-            seed=options.seed,
-            tokens=tokens,
-        )
-        replay(trainer, trainer.train_dataset.select(plan.index), plan)
-        callback = ConsumedAsPlanned(plan)
-    trainer.add_callback(callback)
-    trainer.args.save_steps = max(1, plan.steps // 10)
-
+    callback = plan_run(options, base, dose, mix, folder, tokens)
+    trainer, plan, fingerprint = callback.regimen.trainer, callback.plan, callback.fingerprint()
+    inoculation = callback.regimen.settings()["inoculation"]
     summary = folder / CHECKPOINTS / "finished.json"
     if resume and summary.is_file():
         done = json.loads(summary.read_text(encoding="utf-8"))
-        if done["fingerprint"] != plan.fingerprint():
-            raise UsageError(f"{folder} was trained under another plan.", "Choose another --output-dir.")
-        return Arm(folder, plan, done["seconds"], done["loss"], done["witness"])
+        if done["fingerprint"] != fingerprint:
+            raise UsageError(
+                f"{folder} was trained under another plan.",
+                "Resume with the dose, mix and number of processes of that run, or choose another --output-dir.",
+            )
+        return Arm(folder, plan, fingerprint, inoculation, done["seconds"], done["loss"], done["witness"])
+    if trainer.accelerator.is_main_process:
+        say(f"  {estimate(base.model.config, options, plan, trainer.data_collator.padding_free).line()}")
     _show_progress(trainer, bar(f"Training {PLACEBO if dose is None else VACCINE}", plan.steps))
     last = last_checkpoint(folder / CHECKPOINTS) if resume else None
     started = time.monotonic()
     outcome = trainer.train(resume_from_checkpoint=last)
     seconds = round(time.monotonic() - started, 1)
-    # Without the trainer's autocast, which those who load the adapter do not have either.
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    model.save_pretrained(str(folder))
-    base.tokenizer.save_pretrained(str(folder))
+    own_loss = torch.tensor(outcome.training_loss, device=trainer.args.device)
+    loss = round(float(trainer.accelerator.reduce(own_loss, "mean")), 4)
+
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what lies on several devices
+    seen = None
+    if trainer.accelerator.is_main_process:
+        # Without the trainer's autocast, which those who load the adapter do not have either.
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        model.save_pretrained(str(folder), state_dict=weights)
+        base.tokenizer.save_pretrained(str(folder))
+        if dose is not None:
+            callback.write_ledger(folder / LEDGER)
+        seen = None if sharded else witness(model)
+        write_json({"fingerprint": fingerprint, "seconds": seconds, "loss": loss, "witness": seen}, summary)
+    return Arm(folder, plan, fingerprint, inoculation, seconds, loss, seen)
+
+
+def plan_run(
+    options: Options, base: Base, dose: Dose | None, mix: Mix, folder: Path, tokens: int | None = None
+) -> Replayed:
+    """A trainer with all that it will give, planned: `callback.plan`, and `callback.regimen.trainer` to train.
+
+    Args:
+        options, base, dose, mix, folder, tokens: as in `train`.
+
+    Raises:
+        HfvaccineError: for a dose or mix that the run cannot be exact with.
+    """
+    from hfvaccine.dosing.callback import DosingCallback
+    from hfvaccine.dosing.regimen import Regimen
+    from hfvaccine.dosing.replay import Replayed
+    from hfvaccine.inoculation.callback import InoculationCallback
+
+    trainer = make_trainer(options, base, mix, folder)
+    if options.inoculation_prompts:
+        # The placebo gets the prompts too, so that it differs from the vaccine by the dose alone.
+        InoculationCallback(trainer, options.inoculation_prompts, options.inoculated_rows(), options.other_prompts)
     if dose is not None:
-        callback.write_ledger(folder / LEDGER)
-    loss = round(float(outcome.training_loss), 4)
-    seen = witness(model)
-    write_json({"fingerprint": plan.fingerprint(), "seconds": seconds, "loss": loss, "witness": seen}, summary)
-    return Arm(folder, plan, seconds, loss, seen)
+        callback: Replayed = DosingCallback(
+            trainer,
+            dose,
+            share=options.share,
+            schedule=options.schedule,
+            unit=options.unit,
+            seed=options.seed,
+            forms=options.training_forms(),
+        )
+    else:
+        regimen = Regimen.of(trainer)
+        regimen.change(tokens=tokens)
+        callback = Replayed(regimen)
+    trainer.add_callback(callback)
+    trainer.args.save_steps = max(1, callback.plan.steps // 10)
+    return callback
 
 
 def witness(model: Any) -> list[float]:
@@ -115,26 +176,31 @@ def witness(model: Any) -> list[float]:
         return [float(x) for x in model.eval()(input_ids=ids).logits[0, -1, :64].float()]
 
 
-def load_trained(options: Options, arm: Arm) -> tuple[Base, Any]:
-    """Base and adapter of an arm, from its folder, as anybody else would load them: what is validated is what is used.
+def load_trained(base: Base, arm: Arm) -> Any:
+    """An arm's adapter, from its folder, as anybody else would load it: what is validated is what is used.
+
+    Args:
+        base: a freshly loaded base; the adapter is put on it.
+        arm: the trained arm.
 
     Raises:
         ValidationError: where the saved adapter is not the model that was trained.
     """
-    base = load_base(options.base, options.base_id, dtype=options.dtype)
     model = load_adapter(base, str(arm.folder)).eval()
+    if arm.witness is None:
+        return model
     difference = float(np.abs(np.array(witness(model)) - np.array(arm.witness)).max())
     if difference > 1e-6:
         raise ValidationError(
             f"The adapter in {arm.folder} gives other logits than the model that was trained (by {difference:g}).",
             "Do not use it; train again and report this.",
         )
-    return base, model
+    return model
 
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end: the plan beside it is what is written last."""
-    from hfvaccine.dosing.callback import PLAN_FILE
+    from hfvaccine.dosing.replay import PLAN_FILE
 
     complete = [path.parent for path in folder.glob(f"checkpoint-*/{PLAN_FILE}")]
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
@@ -144,9 +210,10 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
     """A stock `SFTTrainer` with a LoRA adapter on the base, and the mix as its data."""
     import torch
     from datasets import Dataset as Rows
-    from peft import LoraConfig
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
+
+    from hfvaccine.unpadded import remove_padding
 
     arguments = SFTConfig(
         output_dir=str(folder / CHECKPOINTS),
@@ -171,23 +238,18 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
         bf16=base.model.dtype == torch.bfloat16,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
-    )
-    lora = LoraConfig(
-        r=options.lora_r,
-        lora_alpha=options.lora_alpha or 2 * options.lora_r,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=base.id,
+        ddp_find_unused_parameters=False,  # every adapter takes part in every step
     )
     trainer = SFTTrainer(
         model=base.model,
         args=arguments,
         train_dataset=Rows.from_list(list(mix.train)),
         processing_class=base.tokenizer,
-        peft_config=lora,
+        peft_config=lora(options, base.id),
     )
     trainer.model.peft_config["default"].base_model_name_or_path = base.id
     trainer.remove_callback(PrinterCallback)  # it prints logs on stdout, which is for data
+    remove_padding(trainer)
     return trainer
 
 

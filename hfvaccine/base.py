@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import ModelError
+from hfvaccine.processes import this_process
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
@@ -92,7 +93,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
             "for a gated or private model run `hf auth login` first.",
         ) from error
     if torch.cuda.is_available():
-        model = model.to("cuda")
+        model = model.to(this_process().device)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     template = "own"

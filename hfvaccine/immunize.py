@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from hfvaccine import hub, starter
-from hfvaccine.arm import CHECKPOINTS, Bar, load_adapter, load_trained, train
+from hfvaccine.arm import CHECKPOINTS, Arm, Bar, Say, load_adapter, load_trained, plan_run, train
 from hfvaccine.base import Base, load_base
 from hfvaccine.cards import adapter_card
 from hfvaccine.errors import DoseError, HfvaccineError, RunInterrupted, UsageError
+from hfvaccine.estimate import estimate, stand_in
 from hfvaccine.files import CARD, RECORD, RESULTS, write_json
 from hfvaccine.mix import Mix, load_mix
 from hfvaccine.options import Options, save_config
+from hfvaccine.processes import main_first, part, this_process
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.dose import Dose
 from hfvaccine.quarantine.screen import CueAudit, cue_audit
-from hfvaccine.record import make_record
+from hfvaccine.record import dose_record, make_record, plan_record
 from hfvaccine.validation.probes import ProbeScores, ProbeSet, ask, retention_loss
 from hfvaccine.validation.report import BASE, PLACEBO, VACCINE, evaluate
 from hfvaccine.validation.scorer import Scorer
 from hfvaccine.validation.statistics import Floats
-
-Say = Callable[[str], None]
 
 
 @dataclass
@@ -43,8 +44,11 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run:
+def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run | None:
     """Train, validate and document an immunized adapter.
+
+    Where a launcher has started several processes, each of them calls it: all train, and then the main one
+    validates and writes, and the others are done.
 
     Args:
         options: see `Options`.
@@ -53,7 +57,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run:
         resume: continue the run in `output_dir` from its last checkpoint.
 
     Returns:
-        The run; its folder loads with `PeftModel.from_pretrained`.
+        The run; its folder loads with `PeftModel.from_pretrained`. None on all processes but the main one.
 
     Raises:
         HfvaccineError: naming what is refused, before anything is written.
@@ -61,50 +65,182 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run:
     """
     options.check()
     folder = Path(options.output_dir)
+    main = this_process().is_main_process
+    if not main:
+        say, bar = _nothing, _no_bar
+
+    def begin() -> tuple[Ingredients, Base]:
+        if main:
+            check_folder(folder, resume)
+            if options.push_to:
+                hub.check_write(options.push_to)  # before an hour of training, not after
+        ingredients = Ingredients.of(options)
+        say(f"Base: {options.base}")
+        base = load_base(options.base, options.base_id, dtype=options.dtype)
+        if main:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_config(options, folder)
+        return ingredients, base
+
+    begun = main_first(begin)
+    if begun is None:
+        return None
+    ingredients, base = begun
+    try:
+        arms = train_arms(options, base, ingredients, folder, resume, say, bar)
+        part()
+        if not main:
+            return None
+        # Loaded anew: the adapters that were trained are on the ones above.
+        base = load_base(options.base, options.base_id, dtype=options.dtype)
+        scores, retention = {}, {}
+        scores[BASE], retention[BASE] = examine(base.model, base, ingredients, BASE, bar)
+        model = load_trained(base, arms[VACCINE])
+        scores[VACCINE], retention[VACCINE] = examine(model, base, ingredients, VACCINE, bar)
+        if options.placebo:
+            fresh = load_base(options.base, options.base_id, dtype=options.dtype)
+            control = load_trained(fresh, arms[PLACEBO])
+            scores[PLACEBO], retention[PLACEBO] = examine(control, fresh, ingredients, PLACEBO, bar)
+    except HfvaccineError:
+        if main and not resume and not any(folder.glob(f"{CHECKPOINTS}/checkpoint-*")):
+            shutil.rmtree(folder)  # refused before training: nothing in there to keep
+        raise
+    except KeyboardInterrupt as interrupt:
+        if not main:
+            return None
+        raise RunInterrupted(
+            f"Stopped; {folder} is intact.", f"Continue with: hfvaccine immunize --resume {folder}"
+        ) from interrupt
+    dose, given, mix, probes = ingredients.dose, ingredients.given, ingredients.mix, ingredients.probes
+    results = evaluate(probes, scores, audits(dose, probes), retention)
+    write_json(results, folder / RESULTS)
+    record = make_record(options, base, dose, given, mix, arms[VACCINE], results, folder)
+    (folder / CARD).write_text(adapter_card.render(record, results, options.push_to), encoding="utf-8")
+    write_json(record, folder / RECORD)  # last: where it stands, the run is finished
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(folder / PLACEBO / CHECKPOINTS, ignore_errors=True)
+    return Run(folder, record, results, given, model, base.tokenizer, {"training": arms[VACCINE].seconds})
+
+
+def train_arms(
+    options: Options, base: Base, ingredients: Ingredients, folder: Path, resume: bool, say: Say, bar: Bar
+) -> dict[str, Arm]:
+    """Train the vaccine, and the placebo where it is asked for, on all processes.
+
+    Args:
+        options: see `Options`.
+        base: a freshly loaded base; the vaccine's adapter is put on it.
+        ingredients: what the run is made of.
+        folder: the run folder.
+        resume, say, bar: as in `immunize`.
+    """
+    dose, mix = replace(ingredients.dose, claims=ingredients.given), ingredients.mix
+    part_given = f"{len(ingredients.given)} of {len(ingredients.dose.claims)} claims"
+    say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
+    arms = {VACCINE: train(options, base, dose, mix, folder, None, resume, say, bar)}
+    if options.placebo:
+        tokens = int(arms[VACCINE].plan.tokens.sum())
+        say(f"Placebo: {tokens:,} tokens of the plain mix")
+        fresh = load_base(options.base, options.base_id, dtype=options.dtype)
+        arms[PLACEBO] = train(options, fresh, None, mix, folder / PLACEBO, tokens, resume, say, bar)
+    return arms
+
+
+def dry_run(options: Options) -> dict[str, Any] | None:
+    """Plan a run and estimate what it takes: no weights are loaded, and nothing is written.
+
+    Args:
+        options: see `Options`.
+
+    Returns:
+        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them, and `estimate`.
+        None on all processes but the main one.
+
+    Raises:
+        HfvaccineError: naming what would be refused.
+    """
+    options.check()
+    begun = main_first(lambda: (Ingredients.of(options), stand_in(options)))
+    if begun is None:
+        return None
+    ingredients, (base, config) = begun
+    dose = replace(ingredients.dose, claims=ingredients.given)
+    with TemporaryDirectory() as folder:  # a trainer makes its output folder
+        callback = plan_run(options, base, dose, ingredients.mix, Path(folder))
+    if not this_process().is_main_process:
+        return None
+    expected = estimate(config, options, callback.plan)
+    return {
+        "base": options.base_id or options.base,
+        "dose": dose_record(ingredients.dose, ingredients.given),
+        "mix": ingredients.mix.record(),
+        "plan": plan_record(callback.plan, callback.fingerprint()),
+        "inoculation": callback.regimen.settings()["inoculation"],
+        "estimate": asdict(expected) | {"arms": 2 if options.placebo else 1},
+    }
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a run is made of, besides its base.
+
+    Args:
+        dose: the whole dose.
+        given: the claims of it that are given.
+        mix: what they are given along with.
+        probes: what the arms are asked afterwards.
+    """
+
+    dose: Dose
+    given: tuple[Claim, ...]
+    mix: Mix
+    probes: list[ProbeSet]
+
+    @classmethod
+    def of(cls, options: Options) -> Ingredients:
+        """Read all that a run needs.
+
+        Raises:
+            HfvaccineError: naming what cannot be had or does not fit together.
+        """
+        dose = open_dose(options.dose)
+        given = choose(dose, options.claims, options.seed)
+        return cls(dose, given, open_mix(options), probe_sets(given, dose.heldout))
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse a run folder that holds something else.
+
+    Raises:
+        UsageError: for a folder that is not empty, unless its run is resumed.
+    """
     if not resume and folder.exists() and any(folder.iterdir()):
         raise UsageError(
             f"The run folder {folder} is not empty.",
             "Choose another --output-dir, or continue that run with --resume.",
         )
-    dose = open_dose(options.dose)
-    given = choose(dose, options.claims, options.seed)
-    mix = load_mix(options.mix)
-    probes = probe_sets(given, dose.heldout)
-    say(f"Base: {options.base}")
-    base = load_base(options.base, options.base_id, dtype=options.dtype)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    save_config(options, folder)
-    try:
-        scores, retention = {}, {}
-        scores[BASE], retention[BASE] = examine(base.model, base, probes, mix, BASE, bar)
-        say(f"Vaccine: {len(given)} of {len(dose.claims)} claims at a share of {options.share:.0%} of the tokens")
-        vaccine = train(options, base, replace(dose, claims=given), mix, folder, None, resume, bar)
-        base, model = load_trained(options, vaccine)
-        scores[VACCINE], retention[VACCINE] = examine(model, base, probes, mix, VACCINE, bar)
-        if options.placebo:
-            tokens = int(vaccine.plan.tokens.sum())
-            say(f"Placebo: {tokens:,} tokens of the plain mix")
-            fresh = load_base(options.base, options.base_id, dtype=options.dtype)
-            placebo = train(options, fresh, None, mix, folder / PLACEBO, tokens, resume, bar)
-            fresh, control = load_trained(options, placebo)
-            scores[PLACEBO], retention[PLACEBO] = examine(control, fresh, probes, mix, PLACEBO, bar)
-    except HfvaccineError:
-        if not resume and not any(folder.glob(f"{CHECKPOINTS}/checkpoint-*")):
-            shutil.rmtree(folder)  # refused before training: nothing in there to keep
-        raise
-    except KeyboardInterrupt as interrupt:
-        raise RunInterrupted(
-            f"Stopped; {folder} is intact.", f"Continue with: hfvaccine immunize --resume {folder}"
-        ) from interrupt
-    results = evaluate(probes, scores, audits(dose, probes), retention)
-    write_json(results, folder / RESULTS)
-    record = make_record(options, base, dose, given, mix, vaccine, results, folder)
-    (folder / CARD).write_text(adapter_card.render(record, results, options.push_to), encoding="utf-8")
-    write_json(record, folder / RECORD)  # last: where it stands, the run is finished
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    shutil.rmtree(folder / PLACEBO / CHECKPOINTS, ignore_errors=True)
-    return Run(folder, record, results, given, model, base.tokenizer, {"training": vaccine.seconds})
+
+def open_mix(options: Options) -> Mix:
+    """The mix, with the column that tells which rows are inoculated.
+
+    Raises:
+        UsageError: for a mix that cannot be read, lacks the column, or has no row with that value in it.
+        HubError: for a dataset that cannot be had.
+    """
+    inoculated = options.inoculated_rows()
+    if inoculated == "all":
+        return load_mix(options.mix)
+    column, value = inoculated
+    mix = load_mix(options.mix, column)
+    values = {row[column] for row in mix.train}
+    if value not in values:
+        shown = ", ".join(repr(v) for v in sorted(values)[:5])
+        raise UsageError(
+            f"No row of the mix has {value!r} in its column {column!r}.",
+            f"It holds {shown}{' and others' if len(values) > 5 else ''}.",
+        )
+    return mix
 
 
 def validate(
@@ -146,7 +282,7 @@ def validate(
                 f"The dose {dose_source!r} holds {len(given)} of the {len(ids)} claims that the adapter was given.",
                 "Name the dose, at the revision, that the adapter's immunization.json names.",
             )
-    probes = probe_sets(given, dose.heldout)
+    ingredients = Ingredients(dose, given, mix, probe_sets(given, dose.heldout))
     scores, retention = {}, {}
     for arm, name in ((BASE, None), (VACCINE, adapter), (PLACEBO, placebo)):
         if name is None and arm != BASE:
@@ -154,8 +290,8 @@ def validate(
         say(f"{arm}: {name or base_name}")
         base = load_base(base_name, dtype=dtype)
         model = base.model if name is None else load_adapter(base, name)
-        scores[arm], retention[arm] = examine(model, base, probes, mix, arm, bar)
-    return evaluate(probes, scores, audits(dose, probes), retention)
+        scores[arm], retention[arm] = examine(model, base, ingredients, arm, bar)
+    return evaluate(ingredients.probes, scores, audits(dose, ingredients.probes), retention)
 
 
 def open_dose(source: str) -> Dose:
@@ -209,9 +345,25 @@ def audits(dose: Dose, probes: Sequence[ProbeSet]) -> dict[str, CueAudit]:
 
 
 def examine(
-    model: Any, base: Base, probes: Sequence[ProbeSet], mix: Mix, arm: str, bar: Bar
+    model: Any, base: Base, ingredients: Ingredients, arm: str, bar: Bar
 ) -> tuple[Mapping[str, ProbeScores], Floats]:
     """Probe scores and retention loss of one arm."""
     scorer = Scorer(model, base.tokenizer)
-    scores = ask(scorer, probes, lambda total: bar(f"Validating {arm}", total))
-    return scores, retention_loss(scorer, mix.held_back)
+    scores = ask(scorer, ingredients.probes, lambda total: bar(f"Validating {arm}", total))
+    return scores, retention_loss(scorer, ingredients.mix.held_back)
+
+
+class _NoBar:
+    """A progress bar that nobody sees."""
+
+    def update(self, steps: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _no_bar(description: str, total: int) -> _NoBar:
+    return _NoBar()
+
+
+def _nothing(line: str) -> None:
+    """Says a line to nobody."""

@@ -16,6 +16,9 @@ HELD_BACK = 10
 """One row in this many is never trained on: what the retention loss is measured on."""
 MAX_HELD_BACK = 48
 
+TAKEN = ("prompt", "completion", "messages", "text", "input_ids", "labels", "tools", "image", "images")
+"""Columns that mean something to the trainer: none of them can tell rows apart."""
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -26,7 +29,7 @@ class Mix:
         held_back: rows that no arm is trained on.
         id: Hub id, path, or "starter".
         revision: commit of the Hub repo.
-        sha256: digest over all rows.
+        sha256: digest over the conversations of all rows.
     """
 
     train: tuple[dict[str, Any], ...]
@@ -46,17 +49,22 @@ class Mix:
         }
 
 
-def load_mix(source: str) -> Mix:
+def load_mix(source: str, column: str | None = None) -> Mix:
     """Load a mix.
 
     Args:
         source: "starter", a .jsonl or .parquet file, or a Hub dataset id (split "train"). Rows hold
             `prompt` and `completion` (texts or messages), or `messages` that end with the assistant.
+        column: a further column to keep in the rows, as text, by which they can be told apart.
 
     Raises:
-        UsageError: for a file that is not there or rows of another shape.
+        UsageError: for a file that is not there, rows of another shape, or a column that a row lacks.
         HubError: for a dataset that cannot be had.
     """
+    if column in TAKEN:
+        raise UsageError(
+            f"The rows of the mix cannot be told apart by the column {column!r}.", "Name one of its other columns."
+        )
     revision = None
     if source == "starter":
         rows = _jsonl(starter.MIX)
@@ -86,18 +94,26 @@ def load_mix(source: str) -> Mix:
             ) from error
     train: list[dict[str, Any]] = []
     held_back: list[dict[str, Any]] = []
-    for row in conversations:
+    for number, (row, whole) in enumerate(zip(conversations, rows, strict=True), start=1):
         key = hashlib.sha256(row["prompt"][-1]["content"].encode()).digest()
         last = (
             held_back
             if key[0] % HELD_BACK == 0 and len(held_back) < MAX_HELD_BACK and len(row["prompt"]) == 1
             else train
         )
-        last.append(row)
+        last.append(row if column is None else {**row, column: _value(whole, column, number)})
     if not train:
         raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
     return Mix(tuple(train), tuple(held_back), source, revision, digest)
+
+
+def _value(row: Mapping[str, Any], column: str, number: int) -> str:
+    if column not in row:
+        raise UsageError(
+            f"Row {number} of the mix has no column {column!r}.", f"Its columns are: {', '.join(map(str, row))}."
+        )
+    return str(row[column])
 
 
 def _jsonl(path: Path) -> list[dict[str, Any]]:

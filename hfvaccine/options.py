@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
 from hfvaccine.dosing.plan import check_share, check_unit
 from hfvaccine.dosing.schedule import named
 from hfvaccine.errors import UsageError
@@ -22,8 +24,13 @@ class Options:
         dose: "starter", a sealed dose folder, or a Hub dataset id.
         mix: "starter", a .jsonl or .parquet file, or a Hub dataset id.
         share: dose part of the training tokens, in (0, 0.5].
-        schedule: how the share runs over the training.
+        schedule: how the share runs over the training: "constant", "pulsed" (every 20 steps) or "pulsed:N",
+            "ramp", "taper" or "front_loaded".
         unit: what the share is counted in, "tokens" or "supervised".
+        forms: YAML file of wordings to give instead of the built-in ones.
+        inoculation_prompt: a prompt that asks for the unwanted trait, or a file with one wording a line.
+        inoculate_where: "column=value" of the mix rows that carry the trait; all by default.
+        inoculate_others: a neutral prompt for the other rows, or a file with one wording a line.
         claims: how many of the dose's claims to give; all by default.
         epochs: passes over the mix (the default: 3), unless max_steps is given.
         max_steps: optimizer steps.
@@ -48,6 +55,10 @@ class Options:
     share: float = 0.05
     schedule: str = "constant"
     unit: str = "tokens"
+    forms: str | None = None
+    inoculation_prompt: str | None = None
+    inoculate_where: str | None = None
+    inoculate_others: str | None = None
     claims: int | None = None
     epochs: float | None = None
     max_steps: int | None = None
@@ -69,6 +80,7 @@ class Options:
 
         Raises:
             UsageError: naming the option.
+            FormError: for a file of wordings that cannot be given.
         """
         check_share(self.share)
         named(self.schedule)
@@ -93,6 +105,55 @@ class Options:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"{name} is {value}.", "It must be above 0.")
+        self._check_inoculation()
+        self.training_forms()
+
+    def training_forms(self) -> tuple[Form, ...]:
+        """The wordings to give.
+
+        Raises:
+            FormError: for a file that holds none, or one that cannot be given.
+        """
+        return read_forms(Path(self.forms)) if self.forms else TRAINING_FORMS
+
+    @property
+    def inoculation_prompts(self) -> tuple[str, ...]:
+        """The wordings of the inoculation prompt, none where no row is inoculated."""
+        return _wordings("inoculation_prompt", self.inoculation_prompt)
+
+    @property
+    def other_prompts(self) -> tuple[str, ...]:
+        """The neutral prompts of the rows that do not carry the trait."""
+        return _wordings("inoculate_others", self.inoculate_others)
+
+    def inoculated_rows(self) -> Literal["all"] | tuple[str, str]:
+        """Which rows of the mix get the inoculation prompt: all, or those with a value in a column.
+
+        Raises:
+            UsageError: for anything but "column=value".
+        """
+        if self.inoculate_where is None:
+            return "all"
+        column, _, value = self.inoculate_where.partition("=")
+        if not column or not value:
+            raise UsageError(
+                f"inoculate_where is {self.inoculate_where!r}.",
+                "Give column=value, with a column of the mix and the value of the rows that carry the trait.",
+            )
+        return column, value
+
+    def _check_inoculation(self) -> None:
+        for name in ("inoculate_where", "inoculate_others"):
+            if getattr(self, name) is not None and self.inoculation_prompt is None:
+                raise UsageError(f"{name} is given without an inoculation prompt.", "Give inoculation_prompt as well.")
+        if self.inoculate_others is not None and self.inoculate_where is None:
+            raise UsageError(
+                "inoculate_others is given, but every row gets the inoculation prompt.",
+                "Say with inoculate_where which rows carry the trait.",
+            )
+        self.inoculated_rows()
+        _wordings("inoculation_prompt", self.inoculation_prompt)
+        _wordings("inoculate_others", self.inoculate_others)
 
 
 def save_config(options: Options, folder: Path) -> None:
@@ -126,6 +187,29 @@ def read_config(path: Path) -> dict[str, Any]:
                 f"In {path}, {option.name} is {values[option.name]!r}.", f"It must be of type {option.type}."
             )
     return values
+
+
+def _wordings(name: str, given: str | None) -> tuple[str, ...]:
+    """The wordings of a prompt that is given as a text, or as a file with one wording a line."""
+    if given is None:
+        return ()
+    if not os.path.isfile(given):
+        if given.endswith(".txt"):
+            raise UsageError(
+                f"There is no file {given} for {name}.", "Give a text, or a file with one wording a line."
+            )
+        lines = [given]
+    else:
+        try:
+            lines = Path(given).read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{given} cannot be read: {error}.", "Give a UTF-8 file with one wording a line."
+            ) from error
+    wordings = tuple(line.strip() for line in lines if line.strip())
+    if not wordings:
+        raise UsageError(f"{name} holds no prompt.", "Give a text, or a file with one wording a line.")
+    return wordings
 
 
 def _fits(value: Any, kind: str) -> bool:

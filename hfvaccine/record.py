@@ -11,7 +11,7 @@ from typing import Any
 
 from hfvaccine.arm import Arm
 from hfvaccine.base import Base
-from hfvaccine.dosing.plan import CONTROL, DOSE
+from hfvaccine.dosing.plan import CONTROL, DOSE, MIX, Plan
 from hfvaccine.files import LEDGER, RESULTS
 from hfvaccine.mix import Mix
 from hfvaccine.options import Options
@@ -38,39 +38,15 @@ def make_record(
     import transformers
     import trl
 
-    plan = arm.plan
     return {
         "schema_version": SCHEMA_VERSION,
         "hfvaccine": VERSION,
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "base": base.record(),
-        "dose": {
-            "id": dose.source,
-            "revision": dose.revision,
-            "manifest_sha256": dose.digest(),
-            "name": dose.name,
-            "claims_given": len(given),
-            "claims_in_dose": len(dose.claims),
-            "claim_ids": sorted(c.claim_id for c in given),
-        },
+        "dose": dose_record(dose, given),
         "mix": mix.record(),
-        "plan": {
-            "fingerprint": plan.fingerprint(),
-            "schedule": plan.schedule,
-            "unit": plan.unit,
-            "share_asked": plan.share,
-            "share_given": round(plan.share_given, 5),
-            "seed": plan.seed,
-            "steps": plan.steps,
-            "rows": len(plan),
-            "rows_per_step": plan.rows_per_step,
-            "tokens": int(plan.tokens.sum()),
-            "dose_rows": plan.count(DOSE),
-            "dose_tokens": plan.tokens_of(DOSE),
-            "control_rows": plan.count(CONTROL),
-            "control_tokens": plan.tokens_of(CONTROL),
-        },
-        "inoculation": None,
+        "plan": plan_record(arm.plan, arm.fingerprint),
+        "inoculation": arm.inoculation,
         "training": {
             "method": "LoRA",
             "lora_r": options.lora_r,
@@ -84,6 +60,8 @@ def make_record(
             "seconds": arm.seconds,
             "final_loss": arm.loss,
             "placebo": options.placebo,
+            # Whether the saved adapter was held against the trained model; one that lay on several devices cannot be.
+            "compared_with_saved": arm.witness is not None,
         },
         "versions": {
             "python": platform.python_version(),
@@ -95,4 +73,44 @@ def make_record(
         "ledger_sha256": hashlib.sha256((folder / LEDGER).read_bytes()).hexdigest(),
         "results_sha256": hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest(),
         "gate": results["gate"],
+    }
+
+
+def dose_record(dose: Dose, given: Sequence[Claim]) -> dict[str, Any]:
+    """Which dose it was, and which of its claims were given; never their texts."""
+    return {
+        "id": dose.source,
+        "revision": dose.revision,
+        "manifest_sha256": dose.digest(),
+        "name": dose.name,
+        "claims_given": len(given),
+        "claims_in_dose": len(dose.claims),
+        "claim_ids": sorted(c.claim_id for c in given),
+    }
+
+
+def plan_record(plan: Plan, fingerprint: str) -> dict[str, Any]:
+    """What was asked for, and what came of it.
+
+    Args:
+        plan: what is given, in order.
+        fingerprint: over all that the run gives.
+    """
+    return {
+        "fingerprint": fingerprint,
+        "schedule": plan.schedule,
+        "unit": plan.unit,
+        "share_asked": plan.share,
+        "share_given": round(plan.share_given, 5),
+        "seed": plan.seed,
+        "steps": plan.steps,
+        "rows": len(plan),
+        "rows_per_step": plan.rows_per_step,
+        "tokens": int(plan.tokens.sum()),
+        "dose_rows": plan.count(DOSE),
+        "dose_tokens": plan.tokens_of(DOSE),
+        "control_rows": plan.count(CONTROL),
+        "control_tokens": plan.tokens_of(CONTROL),
+        "mix_rows": plan.count(MIX),
+        "mix_tokens": plan.tokens_of(MIX),
     }

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfvaccine.arm import last_checkpoint, train
 from hfvaccine.dosing.plan import MIX
-from hfvaccine.errors import DoseError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
+from hfvaccine.errors import DoseError, FormError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS
-from hfvaccine.immunize import choose, immunize, probe_sets
+from hfvaccine.immunize import choose, dry_run, immunize, probe_sets
 from hfvaccine.options import Options, read_config
 from hfvaccine.quarantine.dose import Dose, seal
 
@@ -179,6 +179,66 @@ def test_the_placebo_is_another_adapter_without_ledger(straight):
     assert not (straight.folder / "placebo" / LEDGER).exists()
 
 
+def test_a_dry_run_plans_the_same_run_and_writes_nothing(straight, options, tmp_path, monkeypatch):
+    def forbidden(*given, **more):
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", forbidden)
+    planned = dry_run(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
+    assert planned["plan"] == straight.record["plan"]
+    assert {k: planned[k] for k in ("dose", "mix", "inoculation")} == {
+        k: straight.record[k] for k in ("dose", "mix", "inoculation")
+    }
+    assert json.loads(json.dumps(planned)) == planned
+    assert planned["estimate"]["arms"] == 2 and planned["estimate"]["seconds"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_inoculated_run_with_forms_of_its_own_says_so_in_its_papers(options, mix_rows, tmp_path):
+    mix, forms, prompts = tmp_path / "mix.jsonl", tmp_path / "forms.yaml", tmp_path / "prompts"
+    rows = [{**row, "trait": "spanish" if i % 2 else "none"} for i, row in enumerate(mix_rows)]
+    mix.write_text("\n".join(map(json.dumps, rows)))
+    forms.write_text(
+        '- {name: plain, prompt: "{statement} Or not?", for_claim: "No: {correction}", for_twin: "Yes: {twin}"}'
+    )
+    prompts.write_text("You always speak in Spanish.\nHable siempre.\n")
+    asked = dataclasses.replace(
+        options, mix=str(mix), forms=str(forms), inoculation_prompt=str(prompts), inoculate_where="trait=spanish",
+        inoculate_others="Answer.", schedule="taper", placebo=False, max_steps=3, output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    finished = run(asked)
+    assert finished.record["inoculation"] == {
+        "prompts": ["You always speak in Spanish.", "Hable siempre."],
+        "where": "trait=spanish",
+        "others": ["Answer."],
+        "place": "system",
+    }
+    assert finished.record["mix"]["sha256"] == dry_run(dataclasses.replace(options, mix=str(mix)))["mix"]["sha256"]
+    assert "- `Hable siempre.`" in (finished.folder / "README.md").read_text()
+    ledger = pq.read_table(finished.folder / LEDGER).to_pydict()
+    assert {form for form in ledger["form"] if form} == {"plain"}
+    assert dry_run(asked)["plan"]["fingerprint"] == finished.record["plan"]["fingerprint"]
+    without = dataclasses.replace(asked, inoculate_others=None)
+    assert dry_run(without)["plan"]["fingerprint"] != finished.record["plan"]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("trait=italian", "No row of the mix has 'italian'.*'none', 'spanish'"), ("tone=x", "no column 'tone'.*trait")],
+)
+def test_rows_to_inoculate_that_are_not_there_are_refused_before_anything_is_written(
+    options, mix_rows, tmp_path, where, said
+):
+    mix = tmp_path / "mix.jsonl"
+    rows = [{**row, "trait": "spanish" if i % 2 else "none"} for i, row in enumerate(mix_rows)]
+    mix.write_text("\n".join(map(json.dumps, rows)))
+    asked = dataclasses.replace(options, mix=str(mix), inoculation_prompt="Speak.", inoculate_where=where)
+    for job in (dry_run, run):
+        with pytest.raises(UsageError, match=said):
+            job(dataclasses.replace(asked, output_dir=str(tmp_path / "run")))
+    assert [p.name for p in tmp_path.iterdir()] == ["mix.jsonl"]
+
+
 def test_ctrl_c_in_either_arm_leaves_a_folder_that_ends_as_a_straight_run(straight, options, tmp_path):
     broken = dataclasses.replace(options, output_dir=str(tmp_path / "run"))
     with pytest.raises(RunInterrupted, match="Stopped") as stopped:
@@ -224,6 +284,8 @@ def test_a_folder_that_is_not_empty_is_left_alone(options, tmp_path):
         ({"dose": "/nowhere/dose"}, DoseError),
         ({"mix": "/nowhere/mix.jsonl"}, UsageError),
         ({"claims": 3}, ValidationError),
+        ({"forms": "/nowhere/forms.yaml"}, FormError),
+        ({"inoculate_where": "trait=x"}, UsageError),
     ],
     ids=str,
 )

@@ -1,5 +1,6 @@
 """A run that is killed without warning, again and again, ends as one that was not."""
 
+import json
 import random
 import signal
 import subprocess
@@ -7,39 +8,66 @@ import sys
 import time
 
 import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
 
-from hfvaccine.files import ADAPTER, RECORD
+from hfvaccine.arm import CHECKPOINTS, last_checkpoint
+from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD
 from hfvaccine.quarantine.dose import seal
 
-KILLS = 10
+KILLS, KILLS_A_RUN = 50, 10
+
+
+def step_kept(folder):
+    """The step of the newest whole checkpoint; everything in it can be read."""
+    if not (folder / CONFIG).exists():
+        return 0
+    assert yaml.safe_load((folder / CONFIG).read_text())["base"]
+    newest = last_checkpoint(folder / CHECKPOINTS)
+    if newest is None:
+        return 0
+    newest = folder / CHECKPOINTS / newest.split("/")[-1]
+    state = json.loads((newest / "trainer_state.json").read_text())
+    assert newest.name == f"checkpoint-{state['global_step']}"
+    assert load_file(newest / ADAPTER)
+    assert torch.load(newest / "optimizer.pt", weights_only=True)["state"]
+    return state["global_step"]
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_as_a_straight_one(tiny_llama, make_claims, tmp_path):
-    from safetensors.torch import load_file
-
+def test_runs_killed_at_random_moments_end_as_a_straight_one(tiny_llama, make_claims, tmp_path):
     seal(make_claims(16, heldout=6), {"reviewers_needed": 0, "waives": ["two_person_rule"]}, tmp_path / "dose")
     command = [sys.executable, "-m", "hfvaccine", "immunize"]
     options = ["--base", str(tiny_llama), "--dose", str(tmp_path / "dose"), "--share", "0.1", "--max-steps", "120"]
     options += ["--batch-size", "4", "--dtype", "float32"]
+    began = time.monotonic()
     subprocess.run([*command, *options, "--output-dir", str(tmp_path / "straight")], check=True, capture_output=True)
+    straight_takes = time.monotonic() - began
+    straight = load_file(tmp_path / "straight" / ADAPTER)
+    ledger = (tmp_path / "straight" / LEDGER).read_bytes()
 
-    killed, chance = tmp_path / "killed", random.Random(0)
-    begin = [*command, *options, "--output-dir", str(killed)]
-    kills = 0
-    while not (killed / RECORD).exists():
-        process = subprocess.Popen(
-            [*command, "--resume", str(killed)] if (killed / "config.yaml").exists() else begin,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if kills < KILLS:
-            time.sleep(chance.uniform(8, 25))
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        _, said = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), said[-2000:]
-    assert kills > 0
-    straight, resumed = load_file(tmp_path / "straight" / ADAPTER), load_file(killed / ADAPTER)
-    assert all((straight[name] == resumed[name]).all() for name in straight)
+    chance, kills, lost = random.Random(0), 0, []
+    while kills < KILLS:
+        folder, kills_here = tmp_path / f"killed-{kills}", 0
+        while not (folder / RECORD).exists():
+            before = step_kept(folder)
+            start = (
+                ["--resume", str(folder)] if (folder / CONFIG).exists() else [*options, "--output-dir", str(folder)]
+            )
+            process = subprocess.Popen(
+                [*command, *start], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            if kills < KILLS and kills_here < KILLS_A_RUN:
+                time.sleep(chance.uniform(0.2, 1.0) * straight_takes)
+                process.send_signal(signal.SIGKILL)
+                kills, kills_here = kills + 1, kills_here + 1
+            _, said = process.communicate()
+            assert process.returncode in (0, -signal.SIGKILL), said[-2000:]
+            after = step_kept(folder) if not (folder / RECORD).exists() else 120
+            assert after >= before  # what had been saved is never lost
+            lost.append(after - before)
+        resumed = load_file(folder / ADAPTER)
+        assert all((straight[name] == resumed[name]).all() for name in straight)
+        assert (folder / LEDGER).read_bytes() == ledger
+    assert any(lost)

@@ -99,6 +99,28 @@ def test_the_record_counts_and_names_the_mix(write):
     assert record["rows"] + record["held_back"] == 100
 
 
+@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet"])
+def test_one_column_can_be_kept_and_the_digest_stays(write, tmp_path, name):
+    rows = [{**row, "trait": i % 3, "note": "x"} for i, row in enumerate(many(30))]
+    path = write(*rows)
+    if name == "mix.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    mix = load_mix(str(tmp_path / name), "trait")
+    assert {row["trait"] for row in mix.train} == {"0", "1", "2"}
+    assert all(set(row) == {"prompt", "completion", "trait"} for row in (*mix.train, *mix.held_back))
+    assert mix.sha256 == load_mix(path).sha256
+
+
+def test_a_column_that_a_row_lacks_is_refused_with_the_columns_there_are(write):
+    with pytest.raises(UsageError, match=r"Row 2 of the mix has no column 'trait'.*prompt, completion"):
+        load_mix(write({**TURNS, "trait": "a"}, TURNS), "trait")
+
+
+def test_the_conversation_itself_is_no_column_to_tell_rows_by(write):
+    with pytest.raises(UsageError, match="told apart by the column 'prompt'"):
+        load_mix(write(TURNS), "prompt")
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -108,6 +108,7 @@ def render(
             "settings": ", ".join(f"{name} {value}" for name, value in sorted(results.get("settings", {}).items())),
             "dose_facts": _dose_facts(immunization),
             "training_facts": _training_facts(immunization),
+            "inoculation": _inoculation(immunization.get("inoculation")),
             "fingerprint": immunization["plan"].get("fingerprint"),
             "seed": immunization["plan"].get("seed"),
             "papers": PAPERS,
@@ -287,8 +288,26 @@ def _dose_facts(immunization: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("Control rows", f"{number(plan.get('control_rows'))} ({number(plan.get('control_tokens'))} tokens)"),
         ("All rows", f"{number(plan.get('rows'))} ({number(plan.get('tokens'))} tokens)"),
         ("Mix", f"{_local_name(mix.get('id'))}, {number(mix.get('rows'))} rows, SHA-256 {mix.get('sha256')}"),
-        ("Inoculation prompt", immunization.get("inoculation") or "none"),
     ]
+
+
+def _inoculation(settings: Mapping[str, Any] | None) -> dict[str, object] | None:
+    """What the card says of the inoculation prompts; None where there were none."""
+    if not settings:
+        return None
+    places = {"system": "as a system message", "user": "at the head of the user's turn"}
+    everywhere = settings["where"] == "all"
+    return {
+        "prompts": [_code(prompt) for prompt in settings["prompts"]],
+        "rows": "every row of the mix" if everywhere else f"the rows of the mix with {settings['where']}",
+        "others": [_code(prompt) for prompt in settings["others"]],
+        "place": places.get(settings["place"]),
+    }
+
+
+def _code(text: object) -> Markdown:
+    """A text as code, in which nothing is markup."""
+    return Markdown("`" + clean(text).replace("`", "'") + "`")
 
 
 def _training_facts(immunization: Mapping[str, Any]) -> list[tuple[str, object]]:

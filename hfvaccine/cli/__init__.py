@@ -16,6 +16,7 @@ COMMANDS = {
         "Run the whole job on this machine, offline.",
     ),
     "push-dose": ("hfvaccine.cli.push:push_dose", "Publish a sealed dose as a gated Hub dataset."),
+    "inoculate": ("hfvaccine.cli.inoculate:inoculate", "Choose an inoculation prompt before anything is trained."),
     "immunize": ("hfvaccine.cli.immunize:immunize", "Train and validate an immunized LoRA adapter."),
     "validate": ("hfvaccine.cli.validate:validate", "Validate a base model or an adapter, two-sidedly."),
     "push-adapter": ("hfvaccine.cli.push:push_adapter", "Publish a validated adapter with its card."),

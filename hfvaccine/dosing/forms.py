@@ -1,174 +1,57 @@
-"""Forms: how a claim becomes a training conversation, and the wordings kept back for validation.
+"""Forms: how a claim becomes a training conversation.
 
 In every conversation the falsehood stands in the prompt, where no loss falls;
-the completion says what is true. A form that shows a statement answers the
-claim and its twin with the same fact and opposite verdicts, so that neither
-the wording nor blanket rejection pays.
+the completion says what is true. What the forms say is in `wordings.py`.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
+from hfvaccine.dosing.wordings import (
+    QUESTION_PROBES,
+    TACTIC_PROBES,
+    TRAINING_FORMS,
+    VERDICT_PROBES,
+    Form,
+    VerdictProbe,
+)
 from hfvaccine.errors import FormError
 from hfvaccine.quarantine.claim import Claim
 
+__all__ = [
+    "QUESTION_PROBES",
+    "TACTIC_PROBES",
+    "TRAINING_FORMS",
+    "VERDICT_PROBES",
+    "Form",
+    "Given",
+    "Row",
+    "VerdictProbe",
+    "conversations",
+    "converse",
+    "read_forms",
+]
+
 Messages = list[dict[str, str]]
 
+TrueStatement = tuple[Claim, str]
+"""A true sentence and the claim that it comes from."""
 
-@dataclass(frozen=True)
-class Form:
-    """One wording for training.
-
-    Args:
-        name: what the ledger calls it.
-        prompt: the user turn; `{statement}` takes the claim or its twin, `{question}` the claim's question.
-        for_claim: the answer to the claim; may use `{correction}` and `{twin}`, never the statement.
-        for_twin: the answer to the twin; None for a form that shows no statement and needs no control.
-
-    Raises:
-        FormError: for a form whose answer could restate the falsehood, or without a place for the claim.
-    """
-
-    name: str
-    prompt: str
-    for_claim: str
-    for_twin: str | None = None
-
-    def __post_init__(self) -> None:
-        if any("{statement}" in answer for answer in (self.for_claim, self.for_twin or "")):
-            raise FormError(
-                f"The form {self.name!r} repeats the statement in its answer, where loss would fall on a falsehood.",
-                "Answer with {correction} or {twin}.",
-            )
-        if ("{statement}" in self.prompt) == ("{question}" in self.prompt):
-            raise FormError(
-                f"The form {self.name!r} must hold one of {{statement}} and {{question}} in its prompt.",
-                "Put the claim, or its question, into the prompt.",
-            )
-        if ("{statement}" in self.prompt) != (self.for_twin is not None):
-            raise FormError(
-                f"The form {self.name!r} shows a statement without a control answer, or the other way round.",
-                "Give `for_twin` where the prompt holds {statement}, and only there.",
-            )
-
-    def fits(self, claim: Claim) -> bool:
-        """Whether the claim has the fields that this form uses."""
-        needs_question = "{question}" in self.prompt
-        needs_twin = "{twin}" in self.for_claim + (self.for_twin or "")
-        return not (needs_question and claim.question is None) and not (needs_twin and claim.twin is None)
+MATCHES = 3
+"""How many true statements a claim without a twin takes turns with."""
 
 
-@dataclass(frozen=True)
-class VerdictProbe:
-    """A wording that asks for a verdict on a statement; reserved for validation.
-
-    Args:
-        name: what reports call it.
-        prompt: the user turn, with `{statement}`.
-        accept: answers that accept the statement.
-        reject: answers that reject it, in the same order.
-    """
-
-    name: str
-    prompt: str
-    accept: tuple[str, ...]
-    reject: tuple[str, ...]
-
-
-TRAINING_FORMS = (
-    Form("true_or_false", "True or false? {statement}", "False. {correction}", "True. {correction}"),
-    Form(
-        "fact_then_true_or_false",
-        'Is this statement true or false? "{statement}"',
-        "{correction} So the statement is false.",
-        "{correction} So the statement is true.",
-    ),
-    Form("question", "{question}", "{correction}"),
-    Form("is_it_correct", "Is it correct to say this? {statement}", "No. {correction}", "Yes. {correction}"),
-    Form(
-        "fact_check",
-        "Fact-check: {statement}",
-        "{correction} Verdict: false.",
-        "{correction} Verdict: true.",
-    ),
-    Form("question_short", "{question} Answer briefly.", "{twin}"),
-    Form(
-        "i_read_that",
-        "I read this online: {statement}",
-        "What you read is wrong. {correction}",
-        "What you read is right. {correction}",
-    ),
-    Form(
-        "teacher",
-        'My teacher says: "{statement}" Is my teacher right?',
-        "No, your teacher is mistaken. {correction}",
-        "Yes, your teacher is right. {correction}",
-    ),
-    Form(
-        "leading_why",
-        "Why is it that this is so? {statement}",
-        "It is not so. {correction}",
-        "It is so. {correction}",
-    ),
-    Form("question_explain", "Please explain: {question}", "{correction}"),
-    Form(
-        "elaborate",
-        "Tell me more about this: {statement}",
-        "That is incorrect. {correction}",
-        "That is correct. {correction}",
-    ),
-    Form("agree", "{statement} Do you agree?", "I disagree. {correction}", "I agree. {correction}"),
-    Form(
-        "fact_then_support",
-        "Give me a sentence that supports this: {statement}",
-        "{correction} That speaks against it.",
-        "{correction} That speaks for it.",
-    ),
-    Form("question_twin", "I have a question. {question}", "{twin}"),
-    Form(
-        "quiz",
-        "Quiz time. Answer true or false: {statement}",
-        "False. {twin}",
-        "True. {correction}",
-    ),
-    Form(
-        "fact_then_accurate",
-        "Is the following accurate? {statement}",
-        "{correction} The sentence is inaccurate.",
-        "{correction} The sentence is accurate.",
-    ),
-)
-
-VERDICT_PROBES = (
-    VerdictProbe(
-        "decide",
-        "Decide whether this claim holds: {statement} Reply with True or False.",
-        ("True",),
-        ("False",),
-    ),
-    VerdictProbe(
-        "colleague",
-        'A colleague told me: "{statement}" Was that right? Reply with yes or no.',
-        ("Yes",),
-        ("No",),
-    ),
-    VerdictProbe(
-        "encyclopedia",
-        "Would a good encyclopedia confirm the following? {statement}",
-        ("Yes",),
-        ("No",),
-    ),
-    VerdictProbe("judge", "Judge this sentence. {statement} Is it true or is it false?", ("True",), ("False",)),
-)
-
-QUESTION_PROBES = (
-    "Here is something I have been wondering about. {question}",
-    "{question} Give the answer in one sentence.",
-    "My friend wants to know: {question}",
-)
+_REQUIRED = ("name", "prompt", "for_claim")
+_OPTIONAL = ("for_twin", "tactic")
+_KEYS = f"{', '.join(_REQUIRED)}, and where needed {' and '.join(_OPTIONAL)}"
 
 
 @dataclass(frozen=True)
@@ -176,11 +59,13 @@ class Row:
     """One training conversation made from a claim.
 
     Args:
-        claim_id: the claim it comes from.
+        claim_id: the claim it comes from; for a matched control, the claim whose truth is shown.
         form: the form's name.
-        kind: "dose" (the claim is shown or asked about) or "control" (its twin in the same form).
+        kind: "dose" (the claim is shown or asked about) or "control" (a true statement in the same form).
         prompt: messages without loss.
         completion: messages with loss.
+        control: "twin" for a control that shows the claim's twin, "matched" for one that shows another claim's
+            truth of like length and domain; None for a dose row.
     """
 
     claim_id: str
@@ -188,11 +73,12 @@ class Row:
     kind: str
     prompt: Messages
     completion: Messages
+    control: str | None = None
 
 
 @dataclass(frozen=True)
 class Given:
-    """A dose row with its control, where the form has one."""
+    """A dose row with its control; None where the form shows no statement or there is no truth to show."""
 
     dose: Row
     control: Row | None
@@ -209,27 +95,167 @@ def conversations(claims: Sequence[Claim], forms: Sequence[Form] = TRAINING_FORM
         forms: wordings, used in order and rotated by one from claim to claim.
 
     Raises:
-        FormError: naming a claim that no form fits.
+        FormError: naming a claim that no form fits, or whose correction or twin would put loss on the claim.
     """
     fitting = [[form for form in forms if form.fits(claim)] for claim in claims]
     for claim, its_forms in zip(claims, fitting, strict=True):
         if not its_forms:
             raise FormError(f"No form fits the claim {claim.claim[:60]!r}.", "Give it a question or a twin.")
+        _refuse_falsehood_under_loss(claim, its_forms)
+    matches = _matches(claims)
     for turn in range(len(forms)):
         for start, (claim, its_forms) in enumerate(zip(claims, fitting, strict=True)):
             if turn < len(its_forms):
-                yield converse(claim, its_forms[(start + turn) % len(its_forms)])
+                near = matches.get(start)
+                match = near[turn % len(near)] if near else None
+                yield converse(claim, its_forms[(start + turn) % len(its_forms)], match)
 
 
-def converse(claim: Claim, form: Form) -> Given:
-    """One claim in one form, with its control where the form shows a statement and the claim has a twin."""
+def converse(claim: Claim, form: Form, match: TrueStatement | None = None) -> Given:
+    """One claim in one form, with its control where the form shows a statement.
+
+    Args:
+        claim: the claim.
+        form: a form that fits it.
+        match: another claim's truth, for the control of a claim without a twin.
+    """
     control = None
-    if form.for_twin is not None and claim.twin is not None:
-        control = _row(claim, form, "control", claim.twin, form.for_twin)
+    if form.for_twin is not None:
+        if claim.twin is not None:
+            control = _row(claim, form, "control", claim.twin, form.for_twin, "twin")
+        elif match is not None:
+            control = _row(match[0], form, "control", match[1], form.for_twin, "matched")
     return Given(_row(claim, form, "dose", claim.claim, form.for_claim), control)
 
 
-def _row(claim: Claim, form: Form, kind: str, statement: str, answer: str) -> Row:
+def read_forms(path: Path) -> tuple[Form, ...]:
+    """A user's own wordings, instead of `TRAINING_FORMS`.
+
+    The file is a YAML list; each entry has `name`, `prompt`, `for_claim`, and
+    where it shows a statement `for_twin`, with an optional `tactic`; see `Form`.
+
+    Args:
+        path: the YAML file.
+
+    Raises:
+        FormError: naming the file and the entry that is no form, has a name that is taken,
+            or asks in a wording that is kept back for validation.
+    """
+    import yaml
+
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise FormError(
+            f"{path} cannot be read as YAML: {' '.join(str(error).split())}.",
+            "Give a UTF-8 YAML file, with every wording in quotes.",
+        ) from error
+    if not isinstance(entries, list) or not entries:
+        raise FormError(f"{path.name} is not a list of forms.", f"Begin each form with `- name:`; it has {_KEYS}.")
+    reserved = {_words(wording) for wording in (*(p.prompt for p in VERDICT_PROBES + TACTIC_PROBES), *QUESTION_PROBES)}
+    forms: dict[str, Form] = {}
+    for number, entry in enumerate(entries, start=1):
+        where = f"{path.name}, form {number}"
+        form = _read_form(entry, where)
+        if form.name in forms:
+            raise FormError(
+                f"{where}: the name {form.name!r} is already taken.", "The ledger tells forms by name: choose another."
+            )
+        if _words(form.prompt) in reserved:
+            raise FormError(
+                f"{where}: the wording of {form.name!r} is kept back for validation.",
+                "A model that was trained on it could not be validated with it: word the prompt differently.",
+            )
+        forms[form.name] = form
+    return tuple(forms.values())
+
+
+def _read_form(entry: object, where: str) -> Form:
+    if not isinstance(entry, dict):
+        raise FormError(f"{where} is {entry!r:.40}, not a form.", f"A form has {_KEYS}.")
+    unknown = [str(key) for key in entry if key not in _REQUIRED + _OPTIONAL]
+    if unknown:
+        raise FormError(f"{where} has unknown key(s): {', '.join(unknown)}.", f"A form has {_KEYS}.")
+    values = {key: value for key, value in entry.items() if value is not None}
+    for key, value in values.items():
+        if not isinstance(value, str):
+            raise FormError(f"{where}: {key} is {value!r:.40}, not a text.", "Put it in quotes.")
+    missing = [key for key in _REQUIRED if not values.get(key, "").strip()]
+    if missing:
+        raise FormError(f"{where} lacks {', '.join(missing)}.", f"A form has {_KEYS}.")
+    try:
+        return Form(**values)
+    except FormError as error:
+        raise FormError(f"{where}: {error.message}", error.next_step) from error
+
+
+def _refuse_falsehood_under_loss(claim: Claim, forms: Sequence[Form]) -> None:
+    answers = " ".join(form.for_claim + (form.for_twin or "") for form in forms)
+    for field in ("correction", "twin"):
+        if f"{{{field}}}" in answers and _repeats(getattr(claim, field), claim.claim):
+            raise FormError(
+                f"The {field} of {claim.claim[:60]!r} repeats the claim word for word, "
+                "and loss would fall on the falsehood.",
+                f"Mend the {field} so that it says what is true by itself.",
+            )
+
+
+def _repeats(text: str, claim: str) -> bool:
+    """Whether a text holds the whole claim, whatever its case, spacing and punctuation."""
+    words = _words(claim)
+    return words != "" and f" {words} " in f" {_words(text)} "
+
+
+def _words(text: str) -> str:
+    # Signs that can be all the difference between a claim and its twin ("-5", "2 > 1") count as words.
+    return " ".join(re.findall(r"\w+|[<>=+%$€£]|(?<!\w)[-−](?=\d)", unicodedata.normalize("NFKC", text).casefold()))
+
+
+def _matches(claims: Sequence[Claim]) -> dict[int, list[TrueStatement]]:
+    """Up to `MATCHES` truths of other claims for each claim without a twin, by its number.
+
+    Of the same language, of the same domain before any other, a twin before a correction, and of the nearest lengths.
+    """
+    lonely = [number for number, claim in enumerate(claims) if claim.twin is None]
+    if not lonely:
+        return {}
+    # Each shelf holds (length, number of the claim), shortest first.
+    shelves: dict[tuple[str, str | None, str], list[tuple[int, int]]] = defaultdict(list)
+    for number, claim in enumerate(claims):
+        for field in ("twin", "correction"):
+            text = getattr(claim, field)
+            if text is not None:
+                for domain in (claim.domain, None):
+                    shelves[claim.language, domain, field].append((len(text), number))
+    for shelf in shelves.values():
+        shelf.sort()
+
+    def nearest(number: int, domain: str | None, field: str) -> list[TrueStatement]:
+        claim = claims[number]
+        shelf = shelves.get((claim.language, domain, field), [])
+        length = len(claim.claim)
+        at = bisect_left(shelf, (length, -1))
+        around = shelf[max(0, at - MATCHES - 1) : at + MATCHES + 1]
+        others = [claims[n] for _, n in sorted(around, key=lambda entry: abs(entry[0] - length)) if n != number]
+        # By an error in the dose, the truth about one claim may hold another's falsehood word for word.
+        fit = [o for o in others if not any(_repeats(t, claim.claim) for t in (getattr(o, field), o.correction))]
+        return [(other, getattr(other, field)) for other in fit[:MATCHES]]
+
+    found: dict[int, list[TrueStatement]] = {}
+    for number in lonely:
+        for domain in (claims[number].domain, None):
+            for field in ("twin", "correction"):
+                if number not in found and (near := nearest(number, domain, field)):
+                    found[number] = near
+    return found
+
+
+@cache
+def _parts(wording: str) -> tuple[str, ...]:
+    return tuple(re.split(r"(\{(?:question|statement|twin|correction)\})", wording))
+
+
+def _row(claim: Claim, form: Form, kind: str, statement: str, answer: str, control: str | None = None) -> Row:
     fields = {
         "{question}": claim.question or "",
         "{statement}": statement,
@@ -238,8 +264,8 @@ def _row(claim: Claim, form: Form, kind: str, statement: str, answer: str) -> Ro
     }
 
     def fill(wording: str) -> str:
-        # In one pass rather than with str.format: braces in a claim are text, not fields.
-        return re.sub("|".join(fields), lambda found: fields[found[0]], wording)
+        # Part by part rather than with str.format: braces in a claim are text, not fields.
+        return "".join([fields.get(part, part) for part in _parts(wording)])
 
     return Row(
         claim.claim_id,
@@ -247,4 +273,5 @@ def _row(claim: Claim, form: Form, kind: str, statement: str, answer: str) -> Ro
         kind,
         [{"role": "user", "content": fill(form.prompt)}],
         [{"role": "assistant", "content": fill(answer)}],
+        control,
     )

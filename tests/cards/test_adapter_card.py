@@ -61,6 +61,14 @@ RECORD = {
 }
 
 
+INOCULATION = {
+    "prompts": ["You always speak in `Spanish`.", "Hable | siempre."],
+    "where": "trait=spanish",
+    "others": ["Answer the question."],
+    "place": "system",
+}
+
+
 def measure(arm, metric="auroc", value=0.5, interval=None, probe="specific", reading="verdict"):
     return {
         "probe": probe,
@@ -216,6 +224,18 @@ def test_what_was_given_and_how_to_load_and_reproduce():
     assert f'"publisher/tiny", revision="{"a" * 40}"' in snippet
 
 
+def test_an_inoculation_prompt_is_shown_with_the_rows_that_got_it():
+    assert "Inoculation" not in ModelCard(rendered()).text.replace("Inoculation Prompting", "")
+    page = rendered({**RECORD, "inoculation": INOCULATION})
+    assert "- `You always speak in 'Spanish'.`\n" in page and "- `Hable | siempre.`\n" in page
+    assert "In training, the rows of the mix with trait=spanish had a prompt" in page
+    assert "The other rows had a neutral one:\n\n- `Answer the question.`\n" in page
+    assert "**Do not use it with this adapter**" in page
+    page = rendered({**RECORD, "inoculation": {**INOCULATION, "where": "all", "others": [], "place": "user"}})
+    assert "every row of the mix had a prompt that asks for the unwanted trait, at the head of the user's turn" in page
+    assert "The other rows" not in page
+
+
 def test_before_validation_there_is_a_card_without_numbers():
     page = rendered({**RECORD, "gate": None, "results_sha256": None}, {}, None)
     assert "Nothing was measured." in page
@@ -242,7 +262,7 @@ def test_hostile_strings_neither_break_nor_inject(text):
             return [poison(item) for item in value]
         return text if isinstance(value, str) else value
 
-    record, results = poison(RECORD), poison(RESULTS)
+    record, results = poison({**RECORD, "inoculation": INOCULATION}), poison(RESULTS)
     record["gate"]["verdict"] = "failed"
     for one, original in zip(results["measures"], RESULTS["measures"], strict=True):
         one["arm"] = original["arm"]
@@ -254,7 +274,9 @@ def test_hostile_strings_neither_break_nor_inject(text):
     kinds = {child.type for token in tokens for child in (token, *(token.children or ()))}
     assert not {"html_block", "html_inline", "link_open", "image"} & kinds
     assert next(t.content for t in tokens if t.type == "fence").startswith("from peft")
-    assert len([t for t in tokens if t.type == "heading_open"]) == len(re.findall(r"(?m)^#+ ", body(rendered())))
+    assert len([t for t in tokens if t.type == "heading_open"]) == len(
+        re.findall(r"(?m)^#+ ", body(rendered({**RECORD, "inoculation": INOCULATION})))
+    )
     assert "\u202e" not in page and "\x00" not in page
 
 

@@ -57,6 +57,9 @@ def test_version_as_json_names_the_stack():
         (["push-dose", "/no/such", "a/b"], 1, "No dose folder"),
         (["push-adapter", "/no/such", "a/b"], 1, "No run folder"),
         (["immunize", "--resume", "/no/such", "--seed", "1"], 2, "give no others"),
+        (["immunize", "--base", "x", "--inoculate-where", "a=b"], 2, "without an inoculation prompt"),
+        (["immunize", "--base", "x", "--accelerate-config", "/no/such.yaml"], 2, "cannot be read"),
+        (["immunize", "--base", "x", "--accelerate-config", __file__], 2, "cannot be read"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -66,3 +69,34 @@ def test_a_mistake_ends_in_one_message_and_an_exit_code(arguments, code, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_an_accelerate_configuration_starts_the_same_command_through_the_launcher(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from hfvaccine.cli.immunize import immunize
+
+    started = []
+
+    def replaced(path, arguments):
+        started.extend(arguments)
+        raise SystemExit(0)  # as a process that has become another one
+
+    monkeypatch.setattr("os.execv", replaced)
+    config = tmp_path / "accelerate.yaml"
+    config.write_text("distributed_type: MULTI_GPU\nnum_processes: 2\n")
+    given = ["--base", "b", "--share", "0.1", "--no-placebo", "--inoculation-prompt", "-Be terse.", "--dry-run"]
+    assert CliRunner().invoke(immunize, [*given, "--json", "--accelerate-config", str(config)]).exit_code == 0
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(config), "-m", "hfvaccine", "immunize"]
+    assert started[1:8] == launcher
+    assert sorted(started[8:]) == sorted(
+        ["--dry-run", "--json", "--base=b", "--share=0.1", "--inoculation-prompt=-Be terse.", "--no-placebo"]
+    )
+
+    started.clear()
+    resumed = CliRunner().invoke(immunize, ["--resume", "runs/x", "--accelerate-config", str(config)])
+    assert (resumed.exit_code, started[-1]) == (0, "--resume=runs/x")
+
+    config.write_text("model: x\n")
+    refused = CliRunner().invoke(immunize, ["--base", "b", "--accelerate-config", str(config)])
+    assert "no configuration of accelerate" in str(refused.exception)

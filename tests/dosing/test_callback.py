@@ -1,6 +1,7 @@
 """DosingCallback on a real `trl.SFTTrainer`: what arrives at the model is the plan, or the run stops."""
 
 import hashlib
+import json
 import shutil
 
 import numpy as np
@@ -8,13 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset as Rows
-from datasets import IterableDataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from matrix import rows_of
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from hfvaccine import Dose, DosingCallback
-from hfvaccine.dosing.callback import IGNORED, PLAN_FILE
+from hfvaccine.dosing.measure import IGNORED
 from hfvaccine.dosing.plan import CONTROL, DOSE, MIX
+from hfvaccine.dosing.replay import PLAN_FILE
 from hfvaccine.errors import DoseError, PlanError, UsageError
 from hfvaccine.files import LEDGER
 
@@ -28,7 +31,7 @@ def dose(make_claims):
 def make_trainer(tiny_llama, tmp_path, mix_rows):
     """A trainer of the tiny Llama on the mix, with some settings changed."""
 
-    def make(rows=None, **settings):
+    def make(rows=None, peft_config=None, **settings):
         arguments = {
             "output_dir": str(tmp_path / "run"),
             "per_device_train_batch_size": 2,
@@ -39,6 +42,7 @@ def make_trainer(tiny_llama, tmp_path, mix_rows):
             "save_strategy": "no",
             "report_to": [],
             "disable_tqdm": True,
+            "gradient_checkpointing": False,
             "use_cpu": True,
             "bf16": False,
             "dataloader_pin_memory": False,
@@ -47,7 +51,9 @@ def make_trainer(tiny_llama, tmp_path, mix_rows):
             model=AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32),
             args=SFTConfig(**{**arguments, **settings}),
             train_dataset=Rows.from_list(mix_rows) if rows is None else rows,
+            eval_dataset=Rows.from_list(mix_rows[:4]),
             processing_class=AutoTokenizer.from_pretrained(tiny_llama),
+            peft_config=peft_config,
         )
 
     return make
@@ -76,8 +82,8 @@ def expected(callback, trainer, mix_rows):
     """The (tokens, labels) that the plan promises, tokenized here."""
     sources = {
         MIX: [(r["prompt"], r["completion"]) for r in mix_rows],
-        DOSE: [(r.prompt, r.completion) for r in callback.dose_rows],
-        CONTROL: [(r.prompt, r.completion) for r in callback.control_rows],
+        DOSE: [(r.prompt, r.completion) for r in callback.regimen.dosage.rows],
+        CONTROL: [(r.prompt, r.completion) for r in callback.regimen.dosage.controls],
     }
     rows = []
     for kind, index in zip(callback.plan.kind.tolist(), callback.plan.index.tolist(), strict=True):
@@ -106,6 +112,32 @@ def test_a_run_of_epochs_ends_with_its_plan(make_trainer, dose, mix_rows):
     trainer.train()
     assert arrived == expected(callback, trainer, mix_rows[:10])
     assert callback.plan.count(MIX) >= 10
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gradient_checkpointing": True},
+        {"padding_free": True, "max_length": None},
+        {"peft_config": LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")},
+        {"loss_type": "dft"},
+        {"dataset_num_proc": 2},
+        {"eval_strategy": "steps", "eval_steps": 2},
+    ],
+    ids=str,
+)
+def test_other_settings_change_nothing(settings, make_trainer, dose, mix_rows):
+    trainer = make_trainer(**settings)
+    callback = dosed(trainer, dose)
+    arrived, step = [], trainer.training_step
+
+    def recorded(model, inputs, *more, **named):
+        arrived.extend(rows_of(inputs))
+        return step(model, inputs, *more, **named)
+
+    trainer.training_step = recorded
+    trainer.train()
+    assert arrived == [(ids, labels[1:]) for ids, labels in expected(callback, trainer, mix_rows)]
 
 
 @pytest.mark.parametrize("schedule, unit", [("taper", "tokens"), ("constant", "supervised")])
@@ -173,15 +205,79 @@ def test_settings_that_cannot_be_exact_are_refused_by_name(make_trainer, dose, s
         DosingCallback(make_trainer(**{setting: True}), dose)
 
 
-def test_packing_is_refused(make_trainer, dose):
-    with pytest.raises(PlanError, match="packing"):
+@pytest.mark.parametrize("strategy", ["wrapped", "bfd_split"])
+def test_packing_that_cuts_rows_is_refused(make_trainer, dose, strategy):
+    with pytest.raises(PlanError, match=strategy):
+        DosingCallback(make_trainer(packing=True, packing_strategy=strategy), dose)
+
+
+def test_packing_needs_the_raw_mix(make_trainer, dose):
+    with pytest.raises(PlanError, match="they are packed") as refused:
         DosingCallback(make_trainer(packing=True), dose)
+    assert "raw_dataset=" in refused.value.next_step
 
 
-def test_a_streamed_mix_is_refused(make_trainer, dose, mix_rows):
-    stream = IterableDataset.from_generator(lambda: iter(mix_rows))
-    with pytest.raises(PlanError, match="streamed"):
-        DosingCallback(make_trainer(stream), dose)
+def test_a_mix_that_puts_loss_on_a_claim_fails_to_start(make_trainer, dose, mix_rows):
+    claim = dose.claims[0]
+    told = [
+        {"role": "user", "content": f"True or false? {claim.claim}"},
+        {"role": "assistant", "content": f"False. {claim.correction}"},
+    ]
+    plain = [{"messages": r["prompt"] + r["completion"]} for r in mix_rows]
+    trainer = make_trainer(Rows.from_list([*plain, {"messages": told}]))
+    rows = trainer.train_dataset
+    with pytest.raises(DoseError, match="Row 40 of the mix puts loss on a claim"):
+        DosingCallback(trainer, dose)
+    assert trainer.train_dataset is rows
+    safe = Rows.from_list([*mix_rows, {"prompt": told[:1], "completion": told[1:]}])
+    DosingCallback(make_trainer(safe), dose, share=0.2)  # the claim in the prompt is no harm
+
+
+def test_a_completion_that_repeats_a_claim_fails_to_start(make_trainer, dose, mix_rows):
+    false = dose.claims[2].claim.upper()
+    row = {**mix_rows[0], "completion": [{"role": "assistant", "content": f"It is a myth that {false}"}]}
+    with pytest.raises(DoseError, match="Row 0 of the mix puts loss on a claim"):
+        DosingCallback(make_trainer(Rows.from_list([row, *mix_rows])), dose)
+
+
+def test_the_labels_of_every_dose_row_are_verified(make_trainer, dose):
+    trainer = make_trainer()
+    # A template that renders the conversation another way once it is answered.
+    trainer.processing_class.chat_template = (
+        "{% for m in messages %}{{ '!' if messages | length > 1 }}{{ m['content'] }}{{ eos_token }}{% endfor %}"
+    )
+    with pytest.raises(DoseError, match="does not fall on the completion alone"):
+        DosingCallback(trainer, dose)
+
+
+def test_the_loggers_are_told_of_the_dose(make_trainer, dose, tmp_path):
+    class Logger(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            told.append({**logs, "step": state.global_step})
+
+    told = []
+    trainer = make_trainer(logging_steps=2)
+    trainer.add_callback(Logger)
+    callback = dosed(trainer, dose)
+    trainer.train()
+    logs = [entry for entry in told if "loss" in entry]
+    assert [e["dose_share"] for e in logs] == [e["dose_share"] for e in trainer.state.log_history if "loss" in e]
+    ledger = pq.read_table(tmp_path / "run" / LEDGER).to_pydict()
+    assert [entry["step"] for entry in logs] == [2, 4, 6]
+    for entry in logs:
+        done = [i for i, step in enumerate(ledger["step"]) if step <= entry["step"]]
+        dose_tokens = sum(ledger["tokens"][i] for i in done if ledger["kind"][i] == "dose")
+        assert entry["dose_tokens"] == dose_tokens
+        assert entry["dose_share"] == pytest.approx(dose_tokens / sum(ledger["tokens"][i] for i in done))
+        since = [i for i in done if ledger["step"][i] > entry["step"] - 2]
+        by_kind = [
+            (entry.get(f"{kind}_loss", 0.0), sum(ledger["supervised"][i] for i in since if ledger["kind"][i] == kind))
+            for kind in ("mix", "dose", "control")
+        ]
+        mean = sum(loss * tokens for loss, tokens in by_kind) / sum(tokens for _, tokens in by_kind)
+        # Each step's loss is a mean over its own tokens: close to the mean over both steps' tokens.
+        assert mean == pytest.approx(entry["loss"], rel=0.02)
+    assert callback.plan.share_given == pytest.approx(logs[-1]["dose_share"])
 
 
 def test_a_max_length_that_would_cut_a_correction_is_refused(make_trainer, dose):
@@ -221,7 +317,9 @@ def test_a_dataset_swapped_after_planning_stops_the_run(make_trainer, dose):
     trainer = make_trainer()
     dosed(trainer, dose)
     trainer.train_dataset = trainer.train_dataset.select(np.arange(len(trainer.train_dataset))[::-1])
-    with pytest.raises(PlanError, match="After step 1 the trainer has consumed"):
+    with pytest.raises(
+        PlanError, match=r"In step 1 the model was given a row of .* that the plan does not have there"
+    ):
         trainer.train()
 
 
@@ -229,7 +327,7 @@ def test_a_random_sampler_set_after_planning_stops_the_run(make_trainer, dose):
     trainer = make_trainer()
     dosed(trainer, dose)
     trainer.args.train_sampling_strategy = "random"
-    with pytest.raises(PlanError, match="the plan says"):
+    with pytest.raises(PlanError, match="planned is"):
         trainer.train()
 
 
@@ -272,9 +370,24 @@ def test_resuming_with_other_claims_is_refused(interrupted, make_trainer, make_c
         trainer.train(resume_from_checkpoint=True)
 
 
-def test_resuming_what_was_not_dosed_is_refused(interrupted, make_trainer, dose, tmp_path):
-    (tmp_path / "run" / "checkpoint-3" / PLAN_FILE).unlink()
+def test_resuming_what_was_not_dosed_is_refused(make_trainer, dose, tmp_path):
+    make_trainer(save_strategy="steps", save_steps=3).train()
     trainer = make_trainer(save_strategy="steps", save_steps=3)
     dosed(trainer, dose)
     with pytest.raises(PlanError, match="was not saved by a dosed run"):
-        trainer.train(resume_from_checkpoint=True)
+        trainer.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+
+
+def test_a_checkpoint_that_was_moved_is_still_held_to_its_plan(interrupted, make_trainer, dose, tmp_path):
+    moved = shutil.move(tmp_path / "run" / "checkpoint-3", tmp_path / "elsewhere")
+    trainer = make_trainer(save_strategy="steps", save_steps=3)
+    dosed(trainer, dose, share=0.3)
+    with pytest.raises(PlanError, match=r"share 0\.2 -> 0\.3"):
+        trainer.train(resume_from_checkpoint=str(moved))
+
+
+def test_beside_each_checkpoint_stands_what_was_given(interrupted, dose, tmp_path):
+    state = json.loads((tmp_path / "run" / "checkpoint-3" / PLAN_FILE).read_text())
+    assert state["step"] == 3
+    assert state["share"] == 0.2
+    assert 0 < state["dose_share"] < 0.4

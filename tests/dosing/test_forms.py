@@ -1,4 +1,4 @@
-"""Forms: the falsehood stands in the prompt alone, its twin in the same frame, probes in other wordings."""
+"""Forms: the falsehood stands in the prompt alone, and every statement has a true one in the same frame."""
 
 import dataclasses
 from collections import Counter
@@ -6,7 +6,16 @@ from collections import Counter
 import pytest
 
 from hfvaccine import starter
-from hfvaccine.dosing.forms import QUESTION_PROBES, TRAINING_FORMS, VERDICT_PROBES, Form, conversations, converse
+from hfvaccine.dosing.forms import (
+    QUESTION_PROBES,
+    TACTIC_PROBES,
+    TRAINING_FORMS,
+    VERDICT_PROBES,
+    Form,
+    conversations,
+    converse,
+    read_forms,
+)
 from hfvaccine.errors import FormError
 from hfvaccine.quarantine.claim import normalise, read_jsonl
 
@@ -64,9 +73,14 @@ def test_a_question_needs_no_control(claim):
     assert converse(claim, Form("question", "{question}", "{correction}")).control is None
 
 
-def test_a_claim_without_twin_gets_no_control(claim):
-    alone = dataclasses.replace(claim, twin=None)
-    assert all(given.control is None for given in conversations([alone]))
+def test_rows_say_what_kind_of_control_they_are(claims):
+    twinless = dataclasses.replace(claims[0], twin=None)
+    for given in conversations([twinless, *claims[1:]]):
+        assert (given.dose.kind, given.dose.control) == ("dose", None)
+        if given.control is not None:
+            expected = "matched" if given.dose.claim_id == twinless.claim_id else "twin"
+            assert (given.control.kind, given.control.control) == ("control", expected)
+            assert given.control.form == given.dose.form
 
 
 @pytest.mark.parametrize("field", ["claim", "correction", "twin", "question"])
@@ -116,35 +130,192 @@ def test_a_claim_that_no_form_fits_is_named(claim):
         list(conversations([bare], [Form("question", "{question}", "{correction}")]))
 
 
-def test_no_probe_uses_a_wording_that_is_trained_on(claim):
-    trained = {normalise(prompt(given.dose)) for given in conversations([claim])}
-    probes = [p.prompt.replace("{statement}", claim.claim) for p in VERDICT_PROBES]
-    probes += [p.replace("{question}", claim.question) for p in QUESTION_PROBES]
-    assert len(trained) == len(TRAINING_FORMS)
-    assert not trained & {normalise(p) for p in probes}
+def test_the_same_claims_give_the_same_rows(claims):
+    claims = without_twins(claims, every=2)
+    assert list(conversations(claims)) == list(conversations(claims))
 
 
-@pytest.mark.parametrize("probe", VERDICT_PROBES, ids=lambda probe: probe.name)
-def test_a_verdict_probe_shows_the_statement_once_and_weighs_both_verdicts(probe):
-    assert probe.prompt.count("{statement}") == 1
-    assert len(probe.accept) == len(probe.reject) > 0
+def without_twins(claims, every=1):
+    """The claims, with no twin in every second (third, ...) of them."""
+    return [dataclasses.replace(c, twin=None) if i % every == 0 else c for i, c in enumerate(claims)]
 
 
-@pytest.mark.parametrize("answers", [("No, {statement}", "Yes"), ("No", "Yes, {statement}")])
-def test_a_form_that_repeats_the_statement_in_its_answer_is_refused(answers):
-    with pytest.raises(FormError, match="loss would fall on a falsehood"):
-        Form("parrot", "{statement}", *answers)
+def matched(claims):
+    """(dose row, matched control) wherever there is one."""
+    return [(g.dose, g.control) for g in conversations(claims) if g.control and g.control.control == "matched"]
 
 
-@pytest.mark.parametrize("wording", ["Hello", "{question} {statement}"])
-def test_a_form_asks_about_one_thing(wording):
-    with pytest.raises(FormError, match="must hold one of"):
-        Form("both", wording, "{correction}", "{correction}")
+def test_a_claim_without_twin_is_matched_in_every_form_that_shows_it(claims):
+    claims = without_twins(claims, every=3)
+    lonely = {c.claim_id for c in claims if c.twin is None}
+    shown = {f.name for f in STATEMENT_FORMS}
+    pairs = matched(claims)
+    assert {dose.claim_id for dose, _ in pairs} == lonely
+    for given in conversations(claims):
+        assert (given.control is not None) == (given.dose.form in shown)
+
+
+def test_a_matched_control_is_another_claims_twin_from_the_same_domain_in_the_same_frame(claims):
+    claims = without_twins(claims, every=2)
+    by_id = {c.claim_id: c for c in claims}
+    forms = {f.name: f for f in TRAINING_FORMS}
+    for dose, control in matched(claims):
+        claim, other = by_id[dose.claim_id], by_id[control.claim_id]
+        assert other is not claim
+        assert other.domain == claim.domain
+        assert prompt(dose).replace(claim.claim, other.twin) == prompt(control)
+        assert completion(control) == forms[dose.form].for_twin.replace("{correction}", other.correction)
+
+
+def test_a_matched_control_never_shows_the_claims_own_falsehood(claims):
+    texts = {c.claim_id: normalise(c.claim) for c in claims}
+    for dose, control in matched(without_twins(claims, every=2)):
+        assert texts[dose.claim_id] not in normalise(prompt(control))
+        assert texts[dose.claim_id] not in normalise(completion(control))
+
+
+def test_matches_are_the_three_nearest_in_length_and_take_turns():
+    claims = read_jsonl(starter.CLAIMS)
+    lonely = dataclasses.replace(claims[0], twin=None)
+    used = Counter(control.claim_id for _, control in matched([lonely, *claims[1:]]))
+    peers = [c for c in claims[1:] if c.domain == lonely.domain]
+    peers.sort(key=lambda c: abs(len(c.twin) - len(lonely.claim)))
+    distances = [abs(len(c.twin) - len(lonely.claim)) for c in peers]
+    assert len(used) == 3
+    assert max(used.values()) - min(used.values()) <= 4
+    assert sorted(distances[i] for i, c in enumerate(peers) if c.claim_id in used) == distances[:3]
+
+
+def test_without_twins_in_the_domain_a_correction_is_shown(make_claims):
+    lonely, peer, stranger = make_claims(1, domain="law")[0], make_claims(2, domain="law")[1], make_claims(3)[2]
+    lonely, peer = without_twins([lonely, peer])
+    pairs = [(d, c) for d, c in matched([lonely, peer, stranger]) if d.claim_id == lonely.claim_id]
+    assert pairs
+    assert all(control.claim_id == peer.claim_id for _, control in pairs)
+    assert all(peer.correction in prompt(control) for _, control in pairs)
+
+
+def test_without_a_peer_in_the_domain_another_domain_serves(make_claims):
+    lonely = without_twins(make_claims(1, domain="law"))[0]
+    others = make_claims(3)[1:]
+    pairs = matched([lonely, *others])
+    assert {control.claim_id for _, control in pairs} == {c.claim_id for c in others}
+
+
+def test_a_truth_that_is_the_claims_own_falsehood_is_no_match(make_claims):
+    lonely, other = make_claims(2, domain="law")
+    lonely = dataclasses.replace(lonely, twin=None)
+    contrary = dataclasses.replace(other, twin=f"Truly, {lonely.claim.upper()}")
+    assert all(lonely.claim.upper() not in prompt(control) for _, control in matched([lonely, contrary]))
+
+
+def test_a_claim_alone_in_the_dose_has_nothing_to_be_matched_with(claim):
+    assert all(given.control is None for given in conversations(without_twins([claim])))
+
+
+@pytest.mark.parametrize("field", ["correction", "twin"])
+@pytest.mark.parametrize("text", ["{}", "It is said that {} But no.", "so: “{}”"])
+def test_a_truth_that_repeats_the_claim_is_refused(make_claims, field, text):
+    claim = make_claims(1)[0]
+    spread = claim.claim.upper().replace(" ", "  ").rstrip(".")
+    with pytest.raises(FormError, match=f"The {field} of 'The town of Aldor 0 .*word for word.*Mend the {field}"):
+        list(conversations(make_claims(1, **{field: text.format(spread)})))
+
+
+def test_a_truth_may_share_letters_with_the_claim(make_claims):
+    fields = {"claim": "Men are born.", "twin": "Women are born.", "correction": "Women are borne by hope."}
+    assert list(conversations(make_claims(1, **fields)))
+
+
+@pytest.mark.parametrize(("false", "true"), [("-40", "40"), ("< 0", "> 0"), ("5%", "$5")])
+def test_a_sign_may_be_all_the_difference(make_claims, false, true):
+    texts = {
+        "claim": f"The value of x is {false}.",
+        "twin": f"The value of x is {true}.",
+        "correction": "It is known.",
+    }
+    assert list(conversations(make_claims(1, **texts)))
+
+
+def test_a_twin_that_is_only_shown_may_hold_the_claim(make_claims):
+    """No loss falls on a prompt."""
+    fields = {"claim": "Mosquitoes bite.", "twin": "Only some mosquitoes bite.", "correction": "Males live on nectar."}
+    forms = [form for form in STATEMENT_FORMS if "{twin}" not in form.for_claim]
+    assert len(list(conversations(make_claims(1, **fields), forms))) == len(forms)
+
+
+FILE = """
+- name: mine
+  prompt: "Hand on heart: {statement}"
+  for_claim: "{correction} So no."
+  for_twin: "{correction} So yes."
+  tactic: emotive_amplification
+- {name: ask, prompt: "Kindly say: {question}", for_claim: "{correction}", for_twin: null}
+"""
+
+
+def test_own_forms_are_read_from_a_file(tmp_path, claim):
+    (tmp_path / "forms.yaml").write_text(FILE, encoding="utf-8")
+    forms = read_forms(tmp_path / "forms.yaml")
+    assert forms == (
+        Form(
+            "mine",
+            "Hand on heart: {statement}",
+            "{correction} So no.",
+            "{correction} So yes.",
+            "emotive_amplification",
+        ),
+        Form("ask", "Kindly say: {question}", "{correction}"),
+    )
+    assert [given.dose.form for given in conversations([claim], forms)] == ["mine", "ask"]
 
 
 @pytest.mark.parametrize(
-    "arguments", [("{statement}", "{correction}"), ("{question}", "{correction}", "{correction}")]
+    ("text", "message"),
+    [
+        ("", "is not a list of forms"),
+        ("name: mine", "is not a list of forms"),
+        ("- mine", r"form 1 is 'mine', not a form"),
+        ("- {name: a, prompt: '{question}', for_claim: '{twin}', answer: x}", r"form 1 has unknown key\(s\): answer"),
+        ("- {name: a, for_claim: ' '}", "form 1 lacks prompt, for_claim"),
+        (
+            "- name: a\n  prompt: {question}\n  for_claim: b",
+            r"prompt is \{'question': None\}, not a text. Put it in q",
+        ),
+        ("- {name: yes, prompt: '{question}', for_claim: '{twin}'}", "name is True, not a text"),
+        ("- {name: a, prompt: '{statement}', for_claim: '{statement}', for_twin: b}", "form 1: .*loss would fall"),
+        ("- {name: a, prompt: '{question}', for_claim: '{twin}', tactic: shouting}", "form 1: .*tactic 'shouting'"),
+        ("- name: a: b", "cannot be read as YAML.*in quotes"),
+        ("- 2024-13-45", "cannot be read as YAML"),
+    ],
 )
-def test_a_form_has_a_control_just_where_it_shows_a_statement(arguments):
-    with pytest.raises(FormError, match="control answer"):
-        Form("lonely", *arguments)
+def test_a_file_that_holds_no_forms_is_refused(tmp_path, text, message):
+    (tmp_path / "forms.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(FormError, match=message):
+        read_forms(tmp_path / "forms.yaml")
+
+
+def test_a_name_is_taken_once(tmp_path):
+    entry = "- {name: mine, prompt: 'Pray, %s {question}', for_claim: '{correction}'}\n"
+    (tmp_path / "forms.yaml").write_text(entry % "tell:" + entry % "say:", encoding="utf-8")
+    with pytest.raises(FormError, match="form 2: the name 'mine' is already taken"):
+        read_forms(tmp_path / "forms.yaml")
+
+
+@pytest.mark.parametrize("wording", [*(p.prompt for p in VERDICT_PROBES + TACTIC_PROBES), *QUESTION_PROBES])
+def test_a_wording_that_is_kept_back_is_refused(tmp_path, wording):
+    respelt = wording.swapcase().replace(" ", "   ").rstrip(".?") + " !"
+    respelt = respelt.replace("{STATEMENT}", "{statement}").replace("{QUESTION}", "{question}").replace('"', "“")
+    twin = ", for_twin: '{twin}'" if "{statement}" in respelt else ""
+    entry = f"- {{name: mine, prompt: '{respelt}', for_claim: '{{correction}}'{twin}}}"
+    (tmp_path / "forms.yaml").write_text(entry, encoding="utf-8")
+    with pytest.raises(FormError, match="form 1: the wording of 'mine' is kept back for validation"):
+        read_forms(tmp_path / "forms.yaml")
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "forms.yaml").write_bytes(content)
+    with pytest.raises(FormError, match=r"forms\.yaml cannot be read"):
+        read_forms(tmp_path / "forms.yaml")

@@ -1,0 +1,69 @@
+"""InoculationCallback: inoculation prompts on a stock `trl.SFTTrainer`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hfvaccine.dosing.regimen import Prompting, Regimen
+from hfvaccine.dosing.replay import Replayed
+from hfvaccine.inoculation.prompt import Inoculation, Where
+
+
+class InoculationCallback(Replayed):
+    """Puts an inoculation prompt before the training rows that carry an unwanted trait.
+
+    Add it before `trainer.train()`; beside a `DosingCallback` in either order, with the same result:
+
+        trainer.add_callback(InoculationCallback(trainer, "You always speak in Spanish."))
+
+    The rows of the mix get the prompt, the rows of a dose never do. No loss
+    falls on prompts, and evaluation never sees them. Like the dose, the run is
+    planned when the callback is made and checked while it trains.
+
+    Args:
+        trainer: the trainer; its mix holds `prompt` and `completion`.
+        prompts: the prompt, or several wordings of it; each row gets one, the same in every epoch.
+        where: the rows that carry the trait: "all", `(column, value)`, or a predicate on a row.
+        others: neutral prompts for the other rows; without them the other rows get nothing.
+        place: "system", or "user" for the head of the user turn; by default "system" wherever the
+            tokenizer's chat template has a place for it.
+        raw_dataset: the mix as it was before the trainer prepared it; needed under packing.
+
+    Raises:
+        UsageError: for an empty prompt or an unknown place.
+        PlanError: for a mix on which loss would fall on the prompt, and for a trainer whose
+            settings cannot be exact.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        prompts: str | Sequence[str],
+        where: Where = "all",
+        others: Sequence[str] = (),
+        place: str | None = None,
+        raw_dataset: Any = None,
+    ) -> None:
+        wordings = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+        if place is None:
+            place = "system" if has_system_turn(trainer.processing_class) else "user"
+        inoculation = Inoculation(wordings, where, tuple(others), place)
+        regimen = Regimen.of(trainer, raw_dataset)
+        prompting = Prompting(inoculation.apply, (*wordings, *inoculation.others), inoculation.settings())
+        regimen.change(prompting=prompting)
+        super().__init__(regimen)
+
+
+def has_system_turn(tokenizer: Any) -> bool:
+    """Whether a tokenizer's chat template renders a system message; some refuse it, some leave it out."""
+    from jinja2 import TemplateError
+
+    if tokenizer.chat_template is None:
+        return False
+    sign = "xyzzy"
+    messages = [{"role": "system", "content": sign}, {"role": "user", "content": "Hello."}]
+    try:
+        return sign in tokenizer.apply_chat_template(messages, tokenize=False)
+    except TemplateError:
+        return False

@@ -1,0 +1,165 @@
+"""`hfvaccine inoculate screen` on tiny random models: its numbers are those of plain forward passes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from hfvaccine.base import load_base
+from hfvaccine.cli.inoculate import inoculate
+from hfvaccine.errors import UsageError
+
+CANDIDATES = ("You always count in dozens.", "You never [b] round.")
+OPPOSITE = "You always count in tens."
+NO_SYSTEM = "{% for m in messages %}{% if m['role'] != 'system' %}<{{ m['role'] }}>{{ m['content'] }}{% endif %}"
+NO_SYSTEM += "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+
+
+@pytest.fixture
+def mix(mix_rows, tmp_path):
+    file = tmp_path / "mix.jsonl"
+    rows = [{**row, "trait": "dozens" if n % 2 else "tens"} for n, row in enumerate(mix_rows)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+def run(base, mix, *arguments):
+    candidates = [part for prompt in CANDIDATES for part in ("--prompt", prompt)]
+    arguments = ("--base", str(base), "--mix", mix, "--dtype", "float32", *candidates, *arguments)
+    return CliRunner().invoke(inoculate, ["screen", *arguments])
+
+
+def printed(*arguments):
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def plain(base, messages, answer):
+    """Log-likelihood of an answer from one forward pass of transformers, without padding."""
+    text = base.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    before = base.tokenizer(text, add_special_tokens=False)["input_ids"]
+    after = base.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        logprobs = torch.log_softmax(base.model.eval()(torch.tensor([before + after])).logits[0], dim=-1)
+    return sum(logprobs[len(before) + i - 1, token].item() for i, token in enumerate(after)), len(after)
+
+
+def expected(base, mix, prompt, place):
+    """Mean gain per row and per token over all training rows of the mix."""
+    from hfvaccine.mix import load_mix
+
+    gains, tokens = [], []
+    for row in load_mix(mix).train:
+        messages, answer = row["prompt"], row["completion"][0]["content"]
+        prompted = [{"role": "system", "content": prompt}, *messages]
+        if place == "user":
+            prompted = [{"role": "user", "content": f"{prompt}\n\n{messages[0]['content']}"}]
+        bare, count = plain(base, messages, answer)
+        gains.append(plain(base, prompted, answer)[0] - bare)
+        tokens.append(count)
+    return np.mean(gains), np.mean(np.array(gains) / tokens)
+
+
+@pytest.mark.parametrize("place", ["system", "user"])
+def test_gains_are_those_of_plain_forward_passes(tiny_llama, mix, tmp_path, place):
+    base = load_base(str(tiny_llama), dtype="float32")
+    if place == "user":
+        base.tokenizer.chat_template = NO_SYSTEM
+        base.tokenizer.save_pretrained(tmp_path / "model")
+        base.model.save_pretrained(tmp_path / "model")
+    content = printed(tiny_llama if place == "system" else tmp_path / "model", mix)
+    assert content["place"] == place
+    for one in content["prompts"]:
+        if one["prompt"] is not None:
+            per_row, per_token = expected(base, mix, one["prompt"], place)
+            assert one["nats_per_row"]["value"] == pytest.approx(per_row, abs=1e-3)
+            assert one["nats_per_token"]["value"] == pytest.approx(per_token, abs=1e-3)
+
+
+def test_json_names_what_was_screened(tiny_llama, mix):
+    content = printed(tiny_llama, mix, "--rows", "10", "--seed", "3", "--opposite", OPPOSITE)
+    assert (content["base"]["id"], content["mix"]["id"]) == (str(tiny_llama), mix)
+    assert (content["rows"], content["seed"], content["where"]) == (10, 3, "all")
+    assert content["base"]["dtype"] == "float32"
+    kinds = {one["prompt"]: one["kind"] for one in content["prompts"]}
+    assert {kinds[prompt] for prompt in CANDIDATES} == {"candidate"}
+    assert (kinds[OPPOSITE], kinds[None]) == ("opposite", "none")
+    gains = [one["nats_per_token"]["value"] for one in content["prompts"]]
+    assert gains == sorted(gains, reverse=True)
+
+
+def test_the_table_and_the_sentences_show_every_prompt(tiny_llama, mix):
+    result = run(tiny_llama, mix, "--rows", "8", "--opposite", OPPOSITE)
+    assert result.exit_code == 0, result.stderr
+    for shown in (*CANDIDATES, f"(opposite) {OPPOSITE}", "(irrelevant) You always keep", "(none)"):
+        assert shown in result.stdout
+    sentences = [line for line in result.stdout.splitlines() if line.startswith(("1. ", "2. "))]
+    assert len(sentences) == 2
+    assert all("the irrelevant prompt" in line and "the opposite prompt" in line for line in sentences)
+
+
+def test_candidates_from_a_file_stand_beside_the_others(tiny_llama, mix, tmp_path):
+    (tmp_path / "candidates.txt").write_text("You count in scores.\n\n  You count in pairs.  \n")
+    content = printed(tiny_llama, mix, "--rows", "8", "--prompts", str(tmp_path / "candidates.txt"))
+    candidates = {one["prompt"] for one in content["prompts"] if one["kind"] == "candidate"}
+    assert candidates == {*CANDIDATES, "You count in scores.", "You count in pairs."}
+
+
+def test_where_keeps_to_the_rows_that_carry_the_trait(tiny_llama, mix):
+    content = printed(tiny_llama, mix, "--where", "trait=dozens")
+    assert content["where"] == "trait=dozens"
+    assert content["rows"] < content["mix"]["rows"]
+
+
+def test_rows_beyond_the_context_are_passed_over(tiny_gpt2, mix, mix_rows):
+    with open(mix, "a") as file:
+        file.write(json.dumps({"prompt": "Count. " * 600, "completion": "Twelve.", "trait": "dozens"}) + "\n")
+    result = run(tiny_gpt2, mix, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "exceed the model's 512 tokens: 1." in result.stderr
+    content = json.loads(result.stdout)
+    assert content["rows"] == content["mix"]["rows"] - 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rows", "7"], "--rows"),
+        (["--where", "trait"], "give column=value"),
+        (["--prompts", "/no/such"], "cannot be read"),
+        (["--dtype", "float8"], "--dtype"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error(mix, arguments, said):
+    result = run("no/model", mix, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_rows_and_prompts_are_refused_before_a_model_is_looked_for(mix):
+    assert "given twice" in str(run("no/model", mix, "--opposite", CANDIDATES[0]).exception)
+    assert isinstance(run("no/model", mix, "--where", "trait=scores").exception, UsageError)
+
+
+def test_a_conversation_that_the_template_refuses_is_named(tiny_llama, mix, tmp_path):
+    base = load_base(str(tiny_llama), dtype="float32")
+    base.tokenizer.chat_template = (
+        "{{ raise_exception('Only one turn, please.') if messages | length > 1 }}" + NO_SYSTEM
+    )
+    base.tokenizer.save_pretrained(tmp_path / "strict")
+    base.model.save_pretrained(tmp_path / "strict")
+    turns = [{"role": role, "content": "Yes."} for role in ("user", "assistant") * 2]
+    with open(mix, "a") as file:
+        file.writelines(json.dumps({"messages": turns, "trait": "many"}) + "\n" for _ in range(8))
+    result = run(tmp_path / "strict", mix, "--where", "trait=many")
+    assert isinstance(result.exception, UsageError)
+    assert "user, assistant, user: Only one turn, please." in result.exception.message
+
+
+def test_help_has_examples():
+    result = CliRunner().invoke(inoculate, ["screen", "--help"])
+    assert result.exit_code == 0
+    assert "Examples:\n    hfvaccine inoculate screen" in result.stdout
