@@ -200,7 +200,7 @@ def load_trained(base: Base, arm: Arm) -> Any:
 
 def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end: the plan beside it is what is written last."""
-    from hfvaccine.dosing.replay import PLAN_FILE
+    from hfvaccine.dosing.regimen import PLAN_FILE
 
     complete = [path.parent for path in folder.glob(f"checkpoint-*/{PLAN_FILE}")]
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None

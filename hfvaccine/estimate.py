@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PROCESS = 0.8e9
 """Bytes of a Python process that has everything imported and its libraries at work, without a model."""
 
-SLACK = 1.5
+SLACK = 2
 """On a CPU the allocator keeps pieces that it cannot use again, as batches differ in length; as measured."""
 
 ADAPTER_BYTES = 16
@@ -134,7 +134,7 @@ class Shapes:
         model.tie_weights()
         head = model.get_output_embeddings()
         linears = [
-            tuple(module.weight.shape) if isinstance(module, Conv1D) else (module.in_features, module.out_features)
+            (module.nx, module.nf) if isinstance(module, Conv1D) else (module.in_features, module.out_features)
             for module in model.modules()
             if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
         ]

@@ -12,6 +12,7 @@ from hfvaccine.dosing.plan import check_share, check_unit
 from hfvaccine.dosing.schedule import named
 from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG
+from hfvaccine.inoculation.prompt import parse_where
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,7 @@ class Options:
         """
         if self.inoculate_where is None:
             return "all"
-        column, _, value = self.inoculate_where.partition("=")
-        if not column or not value:
-            raise UsageError(
-                f"inoculate_where is {self.inoculate_where!r}.",
-                "Give column=value, with a column of the mix and the value of the rows that carry the trait.",
-            )
-        return column, value
+        return parse_where(self.inoculate_where)
 
     def _check_inoculation(self) -> None:
         for name in ("inoculate_where", "inoculate_others"):

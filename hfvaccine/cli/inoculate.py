@@ -71,16 +71,15 @@ def screen(
       hfvaccine inoculate screen --base you/model --mix you/rows --where trait=spanish --prompts candidates.txt \\
         --opposite "You always speak in English." --json
     """
+    from hfvaccine.inoculation.prompt import parse_where
     from hfvaccine.inoculation.screen import Panel, carrying, draw, under
     from hfvaccine.inoculation.screen import screen as measure
     from hfvaccine.mix import load_mix
 
     panel = Panel((*prompts, *(_lines(file) if file is not None else ())), opposite, irrelevant)
-    column, _, value = (where or "").partition("=")
-    if where is not None and not (column and value):
-        raise click.UsageError(f"--where is {where!r}: give column=value.")
-    loaded = load_mix(mix, column=column or None)
-    found = carrying(loaded.train, (column, value) if where else "all")
+    told_by = None if where is None else parse_where(where)
+    loaded = load_mix(mix, column=told_by and told_by[0])
+    found = carrying(loaded.train, told_by or "all")
 
     from hfvaccine.base import load_base
     from hfvaccine.cli.output import quiet_libraries

@@ -72,7 +72,8 @@ class Dosage:
             self.controls += control
             prepared = prepare(self._trainer, [*dose, *control])
             self._doses.append(prepared.select(range(len(dose))))
-            self._controls.append(prepared.select(range(len(dose), len(prepared))))
+            if control:
+                self._controls.append(prepared.select(range(len(dose), len(prepared))))
         return len(self.rows) >= number
 
     @property

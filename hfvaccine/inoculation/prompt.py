@@ -109,9 +109,12 @@ def parse_where(text: str) -> tuple[str, str]:
         UsageError: for another shape.
     """
     column, equals, value = text.partition("=")
-    if not column.strip() or not equals:
-        raise UsageError(f"The rows to inoculate are given as {text!r}.", "Give them as column=value.")
-    return column.strip(), value.strip()
+    if not (column and equals and value):
+        raise UsageError(
+            f"The rows that carry the trait are given as {text!r}.",
+            "Give column=value, with a column of the mix and the value of these rows.",
+        )
+    return column, value
 
 
 def prepend(prompt: str, before: str | Sequence[Mapping[str, str]], place: str = "system") -> Any:

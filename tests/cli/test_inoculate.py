@@ -128,7 +128,7 @@ def test_rows_beyond_the_context_are_passed_over(tiny_gpt2, mix, mix_rows):
     ("arguments", "said"),
     [
         (["--rows", "7"], "--rows"),
-        (["--where", "trait"], "give column=value"),
+        (["--where", "trait"], "Give column=value"),
         (["--prompts", "/no/such"], "cannot be read"),
         (["--dtype", "float8"], "--dtype"),
     ],

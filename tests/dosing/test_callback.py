@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from hfvaccine import Dose, DosingCallback
+from hfvaccine.dosing import regimen
+from hfvaccine.dosing.forms import Form
 from hfvaccine.dosing.measure import IGNORED
 from hfvaccine.dosing.plan import CONTROL, DOSE, MIX
 from hfvaccine.dosing.replay import PLAN_FILE
@@ -291,6 +293,21 @@ def test_a_tokenizer_without_chat_template_is_refused(make_trainer, dose, mix_ro
     trainer.processing_class.chat_template = None
     with pytest.raises(PlanError, match="no chat template"):
         DosingCallback(trainer, dose)
+
+
+def test_wordings_without_controls_are_given_alone(make_trainer, dose, mix_rows):
+    trainer = make_trainer()
+    callback = dosed(trainer, dose, forms=[Form("ask", "{question}", "{correction}")])
+    trainer.train()
+    assert {MIX, DOSE} == set(callback.plan.kind.tolist())
+
+
+def test_a_dose_is_tokenized_as_far_as_the_run_needs_it(make_trainer, dose, monkeypatch):
+    whole = dosed(make_trainer(), dose)
+    monkeypatch.setattr(regimen, "FIRST_ROWS", 1)
+    little = dosed(make_trainer(), dose)
+    assert little.fingerprint() == whole.fingerprint()
+    assert whole.plan.count(DOSE) <= len(little.regimen.dosage.rows) < len(whole.regimen.dosage.rows)
 
 
 def test_a_run_too_short_for_one_dose_row_is_refused(make_trainer, dose):

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.inoculation.prompt import Inoculation, prepend
+from hfvaccine.inoculation.prompt import Inoculation, parse_where, prepend
 
 ASKED = [{"role": "user", "content": "Hello?"}]
 ROW = {"prompt": ASKED, "completion": [{"role": "assistant", "content": "HOLA."}], "trait": "spanish"}
@@ -91,3 +91,13 @@ def test_settings_can_be_compared():
         "others": ["c"],
         "place": "system",
     }
+
+
+def test_rows_are_named_by_column_and_value():
+    assert parse_where("trait=a=b") == ("trait", "a=b")
+
+
+@pytest.mark.parametrize("text", ["", "trait", "trait=", "=spanish"])
+def test_other_names_of_rows_are_refused(text):
+    with pytest.raises(UsageError, match="The rows that carry the trait"):
+        parse_where(text)
