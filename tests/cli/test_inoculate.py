@@ -128,7 +128,6 @@ def test_rows_beyond_the_context_are_passed_over(tiny_gpt2, mix, mix_rows):
     ("arguments", "said"),
     [
         (["--rows", "7"], "--rows"),
-        (["--where", "trait"], "Give column=value"),
         (["--prompts", "/no/such"], "cannot be read"),
         (["--dtype", "float8"], "--dtype"),
     ],
@@ -163,3 +162,8 @@ def test_help_has_examples():
     result = CliRunner().invoke(inoculate, ["screen", "--help"])
     assert result.exit_code == 0
     assert "Examples:\n    hfvaccine inoculate screen" in result.stdout
+
+
+def test_rows_are_named_by_column_and_value(mix):
+    with pytest.raises(UsageError, match="are given as 'trait'"):
+        raise run("no/model", mix, "--where", "trait").exception
