@@ -664,9 +664,10 @@ def add_callbacks(job: Job, trainer: Any) -> Any:
     from hfvaccine.inoculation.callback import InoculationCallback
     from hfvaccine.quarantine.dose import Dose
 
+    dose = Dose.from_claims(claims(Path(job.data))[:CLAIMS])  # by all of them, so that peaks can be compared
     if job.kind not in (DOSED, INOCULATED, OURS, OURS_STORED):
         return None
-    callback = DosingCallback(trainer, Dose.from_claims(claims(Path(job.data))[:CLAIMS]), share=SHARE)
+    callback = DosingCallback(trainer, dose, share=SHARE)
     trainer.add_callback(callback)
     if job.kind == INOCULATED:
         trainer.add_callback(InoculationCallback(trainer, PROMPT))
