@@ -81,6 +81,7 @@ class Job:
         rate: of learning; 0 leaves the model as it is, so that losses can be compared over a run.
         rows: folder of the planned rows.
         turn_tokens: after so many the others have their turn.
+        until: the step at which to stop early, 0 for none.
         task: "train", "prepare" (write the planned rows), "profile" or "plan".
     """
 
@@ -96,6 +97,7 @@ class Job:
     rate: float = 0.0
     rows: str = ""
     turn_tokens: float = math.inf
+    until: int = 0
     task: str = "train"
 
 
@@ -186,7 +188,7 @@ def overhead(job: Job, folder: Path, repeats: int) -> dict[str, Any]:
     kinds = {DOSED: DOSED, PLAIN: DOSED, PLAIN_AGAIN: DOSED, INOCULATED: INOCULATED, PLAIN_INOCULATED: INOCULATED}
     jobs = [replace(job, kind=k, rows=planned[of]["rows"], turn_tokens=turn) for k, of in kinds.items()]
     runs = [in_turns(jobs) for _ in range(repeats)]
-    brief = [replace(j, steps=MEMORY_STEPS, turn_tokens=math.inf) for j in jobs if j.kind != PLAIN_AGAIN]
+    brief = [replace(j, until=MEMORY_STEPS, turn_tokens=math.inf) for j in jobs if j.kind != PLAIN_AGAIN]
     peaks = [{kind: run.done["peak_mb"] for kind, run in in_turns(brief, RETURNING).items()} for _ in range(repeats)]
     compared = []
     targets = []
@@ -793,8 +795,9 @@ def train_in_turns(job: Job, trainer: Any, facts: dict[str, Any], answer: Callab
             answer(facts)
             wait_for_turn()
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             nonlocal begun
+            control.should_training_stop |= state.global_step == job.until
             counts = meter.take()  # waits for the device
             now = time.perf_counter()
             turn.append({"seconds": now - begun, "own": clock.take(), **counts})
