@@ -32,7 +32,7 @@ from hfvaccine.dosing.watch import Seen
 from hfvaccine.errors import DoseError, PlanError
 
 Kinds = npt.NDArray[np.int8]
-FIRST_ROWS = 2000
+FIRST_ROWS = 500
 """Dose rows that are tokenized at first; most runs give fewer."""
 ATTRIBUTE = "dosing_regimen"
 PLAN_FILE = "dosing_plan.json"
