@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hfvaccine.errors import DoseError
+from hfvaccine.errors import DoseError, UsageError
 
 GENESIS = "0" * 64
 """What the first entry names as the hash before it."""
+
+MEND = "Take the journal from where it was not edited: a backup, or the dose's publisher."
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Entry:
     """One act.
 
     Args:
-        act: what was done: intake, review, seal, publish, access, recall.
+        act: what was done: intake, fix, screen, split, review, seal, publish, access, recall.
         by: who did it.
         at: ISO date or time of the act.
         what: plain details of the act.
@@ -32,13 +35,26 @@ class Entry:
     what: dict[str, Any]
     before: str = GENESIS
 
-    def line(self) -> str:
-        """The entry as it stands in the file, without line end."""
-        return json.dumps(vars(self), sort_keys=True, ensure_ascii=False)
-
     def hash(self) -> str:
-        """SHA-256 of `line`, which the next entry carries."""
-        return hashlib.sha256(self.line().encode()).hexdigest()
+        """SHA-256 of the entry, which the next entry carries."""
+        return hashlib.sha256(_dump(vars(self)).encode()).hexdigest()
+
+    def line(self) -> str:
+        """The entry as it stands in the file, with its own hash and without line end."""
+        return _dump({**vars(self), "hash": self.hash()})
+
+
+def follow(entries: list[Entry], act: str, by: str, at: str, what: dict[str, Any]) -> Entry:
+    """The entry of an act that comes after these.
+
+    Raises:
+        UsageError: for a name nobody could be found under.
+    """
+    if not re.fullmatch(r"\w[\w.@+ -]{0,94}\w|\w", by):
+        raise UsageError(
+            f"{by!r} is no name for the journal.", "Use a Hub user name or another name without commas or line breaks."
+        )
+    return Entry(act, by, at, what, entries[-1].hash() if entries else GENESIS)
 
 
 def chain(entries: Iterable[Entry]) -> list[Entry]:
@@ -59,18 +75,32 @@ def loads(text: str) -> list[Entry]:
     """Entries from JSON lines, with the chain proved.
 
     Raises:
-        DoseError: naming the first entry that is malformed or does not follow from the one before.
+        DoseError: naming the first entry that is malformed, was changed, or does not follow from the one before.
     """
     entries: list[Entry] = []
-    for number, line in enumerate(filter(None, text.split("\n")), start=1):
+    lines = text.split("\n")
+    if lines.pop():
+        raise DoseError(f"Journal entry {len(lines) + 1} is cut off.", MEND)
+    for number, line in enumerate(lines, start=1):
         try:
-            entry = Entry(**json.loads(line))
-        except (TypeError, json.JSONDecodeError) as error:
-            raise DoseError(f"Journal entry {number} is malformed: {error}.", "Fetch the dose again.") from error
+            fields = json.loads(line)
+            own = fields.pop("hash")
+            entry = Entry(**fields)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise DoseError(f"Journal entry {number} is malformed: {error}.", MEND) from error
+        if own != entry.hash():
+            raise DoseError(f"Journal entry {number} ({entry.act}) was changed after it was written.", MEND)
         if entry.before != (entries[-1].hash() if entries else GENESIS):
             raise DoseError(
-                f"Journal entry {number} ({entry.act}) does not follow from the entry before it.",
-                "The journal was edited after it was written: fetch the dose again from its publisher.",
+                f"Journal entry {number} ({entry.act}) does not follow from the one before it: "
+                "an entry between them was rewritten, added or taken out.",
+                MEND,
             )
+        if line != entry.line():
+            raise DoseError(f"Journal entry {number} ({entry.act}) is not written as it was.", MEND)
         entries.append(entry)
     return entries
+
+
+def _dump(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True, ensure_ascii=False)

@@ -14,6 +14,7 @@ from hfvaccine.mix import Mix
 from hfvaccine.options import Questions, read_yaml
 from hfvaccine.quarantine.claim import Claim, read_jsonl
 from hfvaccine.quarantine.dose import Dose
+from hfvaccine.quarantine.rows import read_rows
 from hfvaccine.quarantine.screen import CueAudit, cue_audit
 from hfvaccine.validation.benchmark import Benchmark, near_duplicates, overlaps, read_benchmark
 from hfvaccine.validation.figures import Figure
@@ -23,7 +24,6 @@ from hfvaccine.validation.gate import Rule, read_gate
 from hfvaccine.validation.judge import EntailmentJudge, HumanLabels, Judge
 from hfvaccine.validation.probes import Battery, Pair, ProbeSet, Truth
 from hfvaccine.validation.results import evaluate
-from hfvaccine.validation.rows import read_rows
 from hfvaccine.validation.score_file import write_scores
 from hfvaccine.validation.scores import CROSS, SPECIFIC, ArmScores, ItemProbe, PairProbe
 from hfvaccine.validation.statistics import MIN_PAIRS

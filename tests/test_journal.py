@@ -3,9 +3,11 @@
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hfvaccine.errors import DoseError
-from hfvaccine.journal import GENESIS, Entry, chain, dumps, loads
+from hfvaccine.errors import DoseError, UsageError
+from hfvaccine.journal import GENESIS, Entry, chain, dumps, follow, loads
 
 
 @pytest.fixture
@@ -27,10 +29,42 @@ def test_line_separators_of_unicode_do_not_split_an_entry():
     assert loads(dumps(entries)) == entries
 
 
-def test_an_edited_entry_is_found_at_the_next_one(entries):
-    edited = dumps([entries[0], dataclasses.replace(entries[1], by="mallory"), entries[2]])
+def test_an_edited_entry_is_named(entries):
+    line = entries[1].line()
+    for edited in (line.replace('"ada"', '"eve"'), line.replace('"claims": 1', '"claims": 9')):
+        with pytest.raises(DoseError, match=r"entry 2 \(review\) was changed"):
+            loads(dumps(entries).replace(line, edited))
+
+
+def test_an_entry_forged_with_its_own_hash_is_found_at_the_next_one(entries):
+    forged = dumps([entries[0], dataclasses.replace(entries[1], by="mallory"), entries[2]])
     with pytest.raises(DoseError, match=r"entry 3 \(seal\) does not follow"):
-        loads(edited)
+        loads(forged)
+
+
+@given(at=st.integers(min_value=0), bit=st.integers(0, 7))
+def test_any_changed_byte_is_found(at, bit):
+    whole = dumps(chain(Entry("review", "ada", "2026-01-01", {"note": "é", "n": n}) for n in range(3))).encode()
+    at %= len(whole)
+    changed = whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
+    with pytest.raises((DoseError, UnicodeDecodeError)):
+        loads(changed.decode())
+
+
+def test_a_cut_off_entry_is_named(entries):
+    with pytest.raises(DoseError, match="entry 3 is cut off"):
+        loads(dumps(entries)[:-1])
+
+
+@pytest.mark.parametrize("name", ["", " ", "a,b", "a\nb", "-a", "x" * 97])
+def test_a_name_that_nobody_could_be_found_under_is_refused(entries, name):
+    with pytest.raises(UsageError, match="no name for the journal"):
+        follow(entries, "review", name, "2026-01-01", {})
+
+
+@pytest.mark.parametrize("name", ["a", "ada", "ada.l-1", "ada@example.org", "Ada Lovelace", "Åsa"])
+def test_names_of_people_and_accounts_are_taken(entries, name):
+    assert follow(entries, "review", name, "2026-01-01", {}).before == entries[-1].hash()
 
 
 def test_a_removed_entry_is_found(entries):

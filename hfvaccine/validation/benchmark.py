@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.quarantine.claim import Claim, normalise
+from hfvaccine.quarantine.rows import Row, file_format, read_rows
 from hfvaccine.validation.items import Item, all_asks, is_truthfulqa, make_items
-from hfvaccine.validation.rows import Row, file_format, read_rows
 from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS, Floats, ItemKey, ItemProbe
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.validation.rows import Row
+from hfvaccine.quarantine.rows import Row
 from hfvaccine.validation.scores import Floats
 
 Ask = tuple[str, str]

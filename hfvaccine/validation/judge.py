@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from hfvaccine.errors import ModelError, ValidationError
-from hfvaccine.validation.rows import read_rows
+from hfvaccine.quarantine.rows import read_rows
 from hfvaccine.validation.statistics import LEVEL, Estimate
 
 Label = Literal["correct", "incorrect", "unclear"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.validation.benchmark import overlaps, read_benchmark, read_primer
 from hfvaccine.validation.items import WINDOW_WORDS, Mass, Pick, make_items
-from hfvaccine.validation.rows import Row
+from hfvaccine.quarantine.rows import Row
 from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS
 
 PRIMER = "Q: Is water wet?\nA: It is."
