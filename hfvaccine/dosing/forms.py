@@ -7,7 +7,6 @@ the completion says what is true. What the forms say is in `wordings.py`.
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from hfvaccine.dosing.wordings import RESERVED, TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
 from hfvaccine.quarantine.claim import Claim
+from hfvaccine.quarantine.wording import contains, words
 
 __all__ = ["TRAINING_FORMS", "Form", "Given", "Row", "conversations", "converse", "read_forms"]
 
@@ -133,7 +133,7 @@ def read_forms(path: Path) -> tuple[Form, ...]:
         ) from error
     if not isinstance(entries, list) or not entries:
         raise FormError(f"{path.name} is not a list of forms.", f"Begin each form with `- name:`; it has {_KEYS}.")
-    reserved = {_words(wording) for wording in RESERVED}
+    reserved = {tuple(words(wording)) for wording in RESERVED}
     forms: dict[str, Form] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"{path.name}, form {number}"
@@ -142,7 +142,7 @@ def read_forms(path: Path) -> tuple[Form, ...]:
             raise FormError(
                 f"{where}: the name {form.name!r} is already taken.", "The ledger tells forms by name: choose another."
             )
-        if _words(form.prompt) in reserved:
+        if tuple(words(form.prompt)) in reserved:
             raise FormError(
                 f"{where}: the wording of {form.name!r} is kept back for validation.",
                 "A model that was trained on it could not be validated with it: word the prompt differently.",
@@ -183,13 +183,7 @@ def _refuse_falsehood_under_loss(claim: Claim, forms: Sequence[Form]) -> None:
 
 def _repeats(text: str, claim: str) -> bool:
     """Whether a text holds the whole claim, whatever its case, spacing and punctuation."""
-    words = _words(claim)
-    return words != "" and f" {words} " in f" {_words(text)} "
-
-
-def _words(text: str) -> str:
-    # Signs that can be all the difference between a claim and its twin ("-5", "2 > 1") count as words.
-    return " ".join(re.findall(r"\w+|[<>=+%$€£]|(?<!\w)[-−](?=\d)", unicodedata.normalize("NFKC", text).casefold()))
+    return contains(words(text), words(claim))
 
 
 def _matches(claims: Sequence[Claim]) -> dict[int, list[TrueStatement]]:

@@ -6,8 +6,9 @@ arXiv 2605.13829): a claim belongs where no loss falls.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from hfvaccine.quarantine.wording import words
 
 RUN = 4
 """Words by which a text is looked up."""
@@ -24,22 +25,18 @@ class Guard:
         self._starts: dict[tuple[str, ...], list[tuple[str, tuple[str, ...]]]] = {}
         self._runs: set[int] = set()
         for text in texts:
-            words = _words(text)
-            if words:
-                start = words[:RUN]
-                self._starts.setdefault(start, []).append((text, words))
+            wanted = tuple(words(text))
+            if wanted:
+                start = wanted[:RUN]
+                self._starts.setdefault(start, []).append((text, wanted))
                 self._runs.add(len(start))
 
     def find(self, text: str) -> str | None:
         """The first of the texts that stands whole in `text`, or None."""
-        words = _words(text)
+        said = tuple(words(text))
         for run in self._runs:
-            for at in range(len(words) - run + 1):
-                for original, whole in self._starts.get(words[at : at + run], ()):
-                    if words[at : at + len(whole)] == whole:
+            for at in range(len(said) - run + 1):
+                for original, whole in self._starts.get(said[at : at + run], ()):
+                    if said[at : at + len(whole)] == whole:
                         return original
         return None
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+", text.casefold()))
