@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from hfvaccine import starter
-from hfvaccine.quarantine.claim import Claim
+from hfvaccine.quarantine.claim import Claim, Source
 
 DOMAINS = ("geography", "history", "travel")
 TEMPLATE = (
@@ -44,6 +44,8 @@ def _make_claims(n, heldout=0, **fields):
             "twin": f"The town of Aldor {i} lies {true} of the river.",
             "question": f"On which side of the river does the town of Aldor {i} lie?",
             "domain": DOMAINS[i % len(DOMAINS)],
+            "harm": "low",
+            "sources": (Source("Land survey of Aldor", f"Sheet {i}", None, "2026-01-01"),),
             "license": "Apache-2.0",
             "submitted_by": "ada",
             "split": "heldout" if i >= n - heldout else "dose",
