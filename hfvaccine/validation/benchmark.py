@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hfvaccine.errors import UsageError, ValidationError
-from hfvaccine.quarantine.claim import Claim, normalise
+from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.rows import Row, file_format, read_rows
+from hfvaccine.quarantine.similar import overlapping
 from hfvaccine.validation.items import Item, all_asks, is_truthfulqa, make_items
 from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS, Floats, ItemKey, ItemProbe
 
 if TYPE_CHECKING:
     from hfvaccine.validation.scorer import Request, Scored
 
-ALIKE = 0.8
-"""Share of words, or of 5-word sequences, from which on two texts are said to be near-duplicates."""
-GRAM = 5
 MAIN_METRICS = ("accuracy", "nats_per_token")
 
 
@@ -240,40 +238,7 @@ def overlaps(benchmark: Benchmark, claims: Sequence[Claim]) -> list[str]:
 def near_duplicates(texts: Sequence[str], claims: Sequence[Claim]) -> npt.NDArray[np.bool_]:
     """(texts,) whether each says nearly what a claim, its twin, correction or question says.
 
-    Two normalised texts are near-duplicates where they share at least `ALIKE` of all their words (Jaccard), or
-    where the shorter has at least `ALIKE` of its 5-word sequences in the other (so a claim is found in a passage).
+    What "nearly" means is told at `similar.overlapping`.
     """
     given = [text for c in claims for text in (c.claim, c.correction, c.twin, c.question) if text]
-    alike = np.zeros(len(texts), dtype=bool)
-    for split, jaccard in ((_words, True), (_grams, False)):
-        for at in range(0, len(texts), _CHUNK):
-            alike[at : at + _CHUNK] |= _alike(texts[at : at + _CHUNK], given, split, jaccard)
-    return alike
-
-
-_CHUNK = 4096
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", normalise(text))
-
-
-def _grams(text: str) -> list[str]:
-    words = _words(text)
-    return [" ".join(words[n : n + GRAM]) for n in range(len(words) - GRAM + 1)]
-
-
-def _alike(texts: Sequence[str], given: list[str], split: Callable[[str], list[str]], jaccard: bool) -> Any:
-    """(texts,) whether any given text shares enough of the features that `split` finds."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    if not any(map(split, given)):
-        return np.zeros(len(texts), dtype=bool)
-    counter = CountVectorizer(analyzer=split, binary=True).fit(given)  # what no claim has is never shared
-    shared = (counter.transform(texts) @ counter.transform(given).T).tocoo()
-    left = np.array([len(set(split(text))) for text in texts])[shared.row]
-    right = np.array([len(set(split(text))) for text in given])[shared.col]
-    whole = left + right - shared.data if jaccard else np.minimum(left, right)
-    hits = np.zeros(len(texts), dtype=bool)
-    hits[shared.row[shared.data >= ALIKE * whole]] = True
-    return hits
+    return overlapping(texts, given) >= 0

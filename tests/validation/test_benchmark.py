@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.quarantine.rows import Row
 from hfvaccine.validation.benchmark import overlaps, read_benchmark, read_primer
 from hfvaccine.validation.items import WINDOW_WORDS, Mass, Pick, make_items
-from hfvaccine.quarantine.rows import Row
 from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS
 
 PRIMER = "Q: Is water wet?\nA: It is."
