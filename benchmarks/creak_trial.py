@@ -98,7 +98,7 @@ def main(
 
 def prepare(data: Path, folder: Path, given: int, heldout: int, twins: int) -> dict[str, Any]:
     """Write dose, mix, truths and twins; the options that name them."""
-    from hfvaccine.quarantine.dose import seal
+    from hfvaccine.quarantine.seal import seal
 
     train = creak(read_jsonl(data / "creak" / "train.jsonl.gz"))
     dev = read_jsonl(data / "creak" / "dev.jsonl")
@@ -110,6 +110,7 @@ def prepare(data: Path, folder: Path, given: int, heldout: int, twins: int) -> d
             "name": "CREAK trial dose",
             "license": LICENSE.lower(),
             "reviewers_needed": 0,
+            "sources_needed": 0,
             "waives": ["two_person_rule"],
         }
         seal(claims, policy, dose)

@@ -19,7 +19,8 @@ from hfvaccine.errors import DoseError, FormError, ModelError, PlanError, RunInt
 from hfvaccine.files import ADAPTER, CONFIG, FIGURES, LEDGER, PAGE, RECORD, RESULTS, SCORES
 from hfvaccine.immunize import Ingredients, choose, dry_run, immunize, validate
 from hfvaccine.options import Options, Questions, read_config
-from hfvaccine.quarantine.dose import Dose, seal
+from hfvaccine.quarantine.dose import Dose
+from hfvaccine.quarantine.seal import seal
 
 UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
 STEPS = 6

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from hfvaccine.arm import CHECKPOINTS, last_checkpoint
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD
-from hfvaccine.quarantine.dose import seal
+from hfvaccine.quarantine.seal import seal
 
 KILLS, KILLS_A_RUN = 50, 10
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from hfvaccine.errors import UsageError
 from hfvaccine.files import ADAPTER, LEDGER, RECORD
 from hfvaccine.processes import main_first
-from hfvaccine.quarantine.dose import seal
+from hfvaccine.quarantine.seal import seal
 
 OPTIONS = ["--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lora-r", "4"]
 

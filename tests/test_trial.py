@@ -8,7 +8,7 @@ import pytest
 from hfvaccine.errors import RunInterrupted, UsageError
 from hfvaccine.files import RECORD, RESULTS
 from hfvaccine.options import Options
-from hfvaccine.quarantine.dose import seal
+from hfvaccine.quarantine.seal import seal
 from hfvaccine.trial import trial
 
 

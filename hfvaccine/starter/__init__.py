@@ -21,13 +21,14 @@ def cache_folder() -> Path:
 
 def sealed() -> Path:
     """The folder of the sealed starter dose, made on first use and whenever its claims or policy change."""
-    import yaml
-
     from hfvaccine.quarantine.claim import read_jsonl
-    from hfvaccine.quarantine.dose import seal
+    from hfvaccine.quarantine.dose import SCHEMA_VERSION
+    from hfvaccine.quarantine.policy import Policy
+    from hfvaccine.quarantine.seal import seal
 
-    key = hashlib.sha256(CLAIMS.read_bytes() + POLICY.read_bytes() + VERSION.encode()).hexdigest()[:12]
+    made_by = f"{VERSION} {SCHEMA_VERSION}".encode()
+    key = hashlib.sha256(CLAIMS.read_bytes() + POLICY.read_bytes() + made_by).hexdigest()[:12]
     folder = cache_folder() / f"starter-dose-{key}"
     if not folder.exists():  # whoever loads the folder proves it
-        seal(read_jsonl(CLAIMS), yaml.safe_load(POLICY.read_text(encoding="utf-8")), folder)
+        seal(read_jsonl(CLAIMS), Policy.read(POLICY), folder)
     return folder

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from hfvaccine.cli import cli
 from hfvaccine.errors import HfvaccineError
-from hfvaccine.quarantine.dose import seal
+from hfvaccine.quarantine.seal import seal
 
 
 @pytest.fixture(scope="module")

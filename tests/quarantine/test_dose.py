@@ -1,91 +1,106 @@
-"""Doses: sealed to the byte, complete or not there at all, and every later change found."""
+"""Dose folders: every later change is found, and the file or entry named."""
 
-import dataclasses
 import hashlib
 import json
-import random
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from hfvaccine import journal
 from hfvaccine.errors import ClaimError, DoseError
-from hfvaccine.quarantine.dose import JOURNAL, MANIFEST, POLICY, Dose, seal, verify
+from hfvaccine.quarantine.dose import FILES, GIVEN, JOURNAL, MANIFEST, POLICY, Dose, dump, verify
+from hfvaccine.quarantine.seal import seal
 
-UNREVIEWED = {"reviewers_needed": 0, "waives": ["two_person_rule"]}
-FILES = ("data/dose-00000.parquet", "data/heldout-00000.parquet", POLICY, JOURNAL)
+UNREVIEWED = {"reviewers_needed": 0, "waives": ["two_person_rule"], "sealed_by": "ada"}
+HISTORY = journal.chain(
+    journal.Entry(act, by, f"2026-01-0{day}T00:00:00+00:00", {"of": by})
+    for day, (act, by) in enumerate([("intake", "ada"), ("screen", "ada"), ("review", "bob")], start=1)
+)
+
+
+@pytest.fixture(scope="module")
+def sealed(make_claims, tmp_path_factory):
+    """A dose folder that no test changes."""
+    return seal(make_claims(12, heldout=4), UNREVIEWED, tmp_path_factory.mktemp("dose") / "dose", HISTORY).path
 
 
 @pytest.fixture
-def claims(make_claims):
-    return make_claims(12, heldout=4)
-
-
-@pytest.fixture
-def folder(claims, tmp_path):
-    return seal(claims, UNREVIEWED, tmp_path / "dose").path
+def folder(sealed, tmp_path):
+    """The same folder, for a test to change."""
+    for name, data in content(sealed).items():
+        put(tmp_path / "dose" / name, data)
+    return tmp_path / "dose"
 
 
 def content(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def approved(claim, *reviewers):
-    reviews = tuple(
-        {"reviewer": name, "decision": "approve", "digest": claim.digest(), "decided_on": "2026-01-01"}
-        for name in reviewers
-    )
-    return dataclasses.replace(claim, reviewers=reviews)
+def put(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
 
 
-def edit_manifest(folder, change):
+def forge(folder, change):
+    """Change a manifest as somebody would who knows how it is made."""
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
-    manifest.pop("manifest_sha256")
-    forged = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-    manifest["manifest_sha256"] = forged
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(dump(manifest))
 
 
-def test_the_same_claims_in_any_order_give_the_same_bytes(claims, folder, tmp_path):
-    again = seal(random.Random(1).sample(claims, len(claims)), UNREVIEWED, tmp_path / "again").path
-    assert content(again) == content(folder)
+def forge_file(folder, name, data):
+    put(folder / name, data)
+    forge(folder, lambda m: m["files"].update({name: hashlib.sha256(data).hexdigest()}))
 
 
-def test_another_claim_gives_another_canary(make_claims, folder, tmp_path):
-    other = seal(make_claims(13, heldout=4), UNREVIEWED, tmp_path / "other")
-    assert other.manifest["canary"] != verify(folder)["canary"]
-
-
-def test_a_sealed_dose_is_read_back_whole(claims, folder):
-    dose = Dose.load(folder)
-    assert sorted(c.digest() for c in (*dose.claims, *dose.heldout)) == sorted(c.digest() for c in claims)
+def test_a_sealed_dose_is_read_back_whole(make_claims, sealed):
+    dose = Dose.load(sealed)
+    assert sorted(c.digest() for c in (*dose.claims, *dose.heldout)) == sorted(c.digest() for c in make_claims(12, 4))
     assert {c.split for c in dose.claims} == {"dose"}
     assert len(dose.heldout) == 4
+    assert dose.policy == yaml.safe_load((sealed / POLICY).read_text())
+    assert dose.name == "unnamed dose"
 
 
-def test_every_sealed_file_is_in_the_manifest(folder):
-    assert set(content(folder)) - {MANIFEST} == set(verify(folder)["files"]) == set(FILES)
+def test_every_sealed_file_is_in_the_manifest(sealed):
+    assert set(content(sealed)) - {MANIFEST} == set(verify(sealed)["files"]) == set(FILES)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_any_changed_byte_is_found_and_its_file_named(folder, name):
-    path = folder / name
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_changed_byte_of_any_file_is_found_and_named(sealed, data):
+    name = data.draw(st.sampled_from([*FILES, MANIFEST]))
+    path = sealed / name
     whole = path.read_bytes()
-    for at in range(0, len(whole), max(1, len(whole) // 100)):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(DoseError, match=f"{name} in .* is not the file that was sealed"):
-            verify(folder)
+    at = data.draw(st.integers(0, len(whole) - 1))
+    other = data.draw(st.integers(1, 255))
+    named = {MANIFEST: r"manifest\.json|schema version", JOURNAL: "Journal entry [1-4]"}.get(name, name)
+    try:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ other]) + whole[at + 1 :])
+        with pytest.raises(DoseError, match=named):
+            verify(sealed)
+    finally:
+        path.write_bytes(whole)
+    assert verify(sealed)
 
 
-@pytest.mark.parametrize("key", ["counts", "cue_audit", "canary", "name", "policy_sha256", "tools"])
-def test_a_changed_entry_of_the_manifest_is_found(folder, key):
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest[key] = "changed"
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(DoseError, match=r"manifest\.json in .* is not what was sealed"):
-        verify(folder)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_any_byte_added_or_taken_out_is_found(sealed, data):
+    path = sealed / data.draw(st.sampled_from([*FILES, MANIFEST]))
+    whole = path.read_bytes()
+    at = data.draw(st.integers(0, len(whole)))
+    added = data.draw(st.sampled_from([b"", b" ", b"\n", b"x"]))
+    try:
+        path.write_bytes(whole[:at] + added + whole[at + (not added) :] if at < len(whole) or added else whole[:-1])
+        with pytest.raises(DoseError):
+            verify(sealed)
+    finally:
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -95,39 +110,101 @@ def test_a_missing_file_is_named(folder, name):
         verify(folder)
 
 
-def test_a_data_file_that_was_never_sealed_is_found(folder):
-    (folder / "data" / "more.parquet").write_bytes(b"x")
-    with pytest.raises(DoseError, match=r"data/more\.parquet in .* was never sealed"):
+@pytest.mark.parametrize("name", ["more.txt", ".hidden", "data/more.parquet", "figures/a/b.svg", "governance/journal"])
+def test_a_file_that_was_never_sealed_is_named(folder, name):
+    put(folder / name, b"")
+    with pytest.raises(DoseError, match=f"{name} in .* was never sealed"):
         verify(folder)
 
 
-def test_a_manifest_may_not_point_outside_its_folder(folder):
-    edit_manifest(folder, lambda m: m["files"].update({"../secret": "0" * 64}))
-    (folder.parent / "secret").write_text("x")
-    with pytest.raises(DoseError, match="secret is in the manifest"):
+def test_a_link_to_a_folder_is_a_file_that_was_never_sealed(folder):
+    (folder / "more").symlink_to(folder.parent, target_is_directory=True)
+    with pytest.raises(DoseError, match=r"more in .* was never sealed"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("name", [".gitattributes", ".cache/huggingface/download/README.md.lock", ".huggingface/x"])
+def test_what_the_hub_puts_beside_a_dose_is_let_be(folder, name):
+    put(folder / name, b"x")
+    assert verify(folder)
+
+
+def test_files_may_stand_behind_links_as_in_the_hub_cache(folder):
+    for number, name in enumerate([*FILES, MANIFEST]):
+        blob = folder.parent / "blobs" / str(number)
+        put(blob, (folder / name).read_bytes())
+        (folder / name).unlink()
+        (folder / name).symlink_to(blob)
+    assert len(Dose.load(folder).claims) == 8
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "data/more.parquet", "data\\dose.parquet"])
+def test_a_manifest_names_the_files_of_a_dose_and_no_others(folder, name):
+    put(folder.parent / "secret", b"x")
+    forge(folder, lambda m: m["files"].update({name: hashlib.sha256(b"x").hexdigest()}))
+    with pytest.raises(DoseError, match="no file of a dose"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_manifest_names_every_file_of_a_dose(folder, name):
+    (folder / name).unlink()
+    forge(folder, lambda m: m["files"].pop(name))
+    with pytest.raises(DoseError, match=f"{name} is not in the manifest"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_the_first_entry_that_was_tampered_with_is_named(folder, number):
+    lines = (folder / JOURNAL).read_text().split("\n")
+    lines[number - 1] = lines[number - 1].replace('"by": "', '"by": "x')
+    forge_file(folder, JOURNAL, "\n".join(lines).encode())
+    with pytest.raises(DoseError, match=f"Journal entry {number} .* was changed after it was written"):
+        verify(folder)
+
+
+def test_bytes_that_are_no_text_are_named_by_their_entry(folder):
+    lines = (folder / JOURNAL).read_bytes().split(b"\n")
+    lines[1] = lines[1].replace(b"ada", b"\xff\xfe")
+    (folder / JOURNAL).write_bytes(b"\n".join(lines))
+    with pytest.raises(DoseError, match="Journal entry 2 is malformed"):
         verify(folder)
 
 
 def test_another_journal_under_a_forged_hash_is_found(folder):
-    path = folder / JOURNAL
-    path.write_text(path.read_text().split("\n")[0] + "\n")
-    edit_manifest(folder, lambda m: m["files"].update({JOURNAL: hashlib.sha256(path.read_bytes()).hexdigest()}))
+    forge_file(folder, JOURNAL, (folder / JOURNAL).read_bytes().split(b"\n")[0] + b"\n")
     with pytest.raises(DoseError, match="does not end where the manifest says"):
         verify(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 1}'])
+@pytest.mark.parametrize("key", ["counts", "cue_audit", "canary", "name", "policy_sha256", "tools", "lint_off"])
+def test_a_changed_entry_of_the_manifest_is_found(folder, key):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest[key] = "changed"
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    with pytest.raises(DoseError, match=r"manifest\.json in .* is not what was sealed"):
+        verify(folder)
+
+
+def test_counts_that_are_not_those_of_the_claims_are_found(folder):
+    forge(folder, lambda m: m["counts"].update(reviewed=12))
+    with pytest.raises(DoseError, match="not those that its manifest counts"):
+        verify(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 2}', "\xff"])
 def test_a_malformed_manifest_is_refused(folder, text):
-    (folder / MANIFEST).write_text(text)
+    (folder / MANIFEST).write_bytes(text.encode("latin-1"))
     with pytest.raises(DoseError, match="malformed"):
         verify(folder)
 
 
-def test_a_dose_of_a_later_schema_asks_for_an_upgrade(folder):
-    edit_manifest(folder, lambda m: m.update(schema_version=2))
-    with pytest.raises(DoseError, match="schema version 2") as refused:
+@pytest.mark.parametrize(("version", "step"), [(1, "Seal its claims anew"), (3, "Upgrade"), ("x", "Upgrade")])
+def test_a_dose_of_another_schema_is_refused_saying_what_to_do(folder, version, step):
+    forge(folder, lambda m: m.update(schema_version=version))
+    with pytest.raises(DoseError, match=f"schema version {version}") as refused:
         verify(folder)
-    assert "Upgrade" in refused.value.next_step
+    assert step in refused.value.next_step
 
 
 @pytest.mark.parametrize("make", [lambda p: None, Path.mkdir])
@@ -137,108 +214,23 @@ def test_a_folder_that_is_no_dose_is_refused(tmp_path, make):
         Dose.load(tmp_path / "nothing")
 
 
-def test_a_row_without_correction_is_refused_by_name(claims, folder):
-    path = folder / "data" / "dose-00000.parquet"
-    table = pq.read_table(path)
+def test_a_row_without_correction_is_refused_by_name(folder):
+    table = pq.read_table(folder / GIVEN)
     rows = table.to_pylist()
     rows[2]["correction"] = None
-    pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    edit_manifest(folder, lambda m: m["files"].update({"data/dose-00000.parquet": digest}))
+    pq.write_table(type(table).from_pylist(rows, schema=table.schema), folder / GIVEN)
+    forge_file(folder, GIVEN, (folder / GIVEN).read_bytes())
     with pytest.raises(ClaimError, match=f"dose-00000.parquet: The claim '{rows[2]['claim']}' has no correction"):
         Dose.load(folder)
 
 
-REFUSED = {
-    "stand twice": lambda make: (make(10) + make(1), UNREVIEWED),
-    "unknown key": lambda make: (make(10), {**UNREVIEWED, "gate": "open"}),
-    "gating is 'none'": lambda make: (make(10), {**UNREVIEWED, "gating": "none"}),
-    "asks for 0 reviewer": lambda make: (make(10), {"reviewers_needed": 0}),
-    "0 valid approval": lambda make: (make(10), {}),
-    "holds no claim": lambda make: (make(10, heldout=10), UNREVIEWED),
-    "both the dose and the held-out": lambda make: (make(10, heldout=2, cluster_id="one"), UNREVIEWED),
-}
-
-
-@pytest.mark.parametrize("reason", REFUSED)
-def test_a_refused_seal_leaves_nothing(make_claims, tmp_path, reason):
-    claims, policy = REFUSED[reason](make_claims)
-    with pytest.raises(DoseError, match=reason):
-        seal(claims, policy, tmp_path / "deep" / "dose")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_leaves_nothing(claims, tmp_path, monkeypatch):
-    write = Path.write_bytes
-
-    def full(path, data):
-        if path.name == MANIFEST:
-            raise OSError(28, "No space left on device")
-        return write(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        seal(claims, UNREVIEWED, tmp_path / "dose")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_dose_is_never_overwritten(claims, folder):
-    before = content(folder)
-    with pytest.raises(DoseError, match="exists already"):
-        seal(claims, UNREVIEWED, folder)
-    assert content(folder) == before
-
-
-def test_two_approvals_satisfy_the_two_person_rule(make_claims, tmp_path):
-    dose = seal([approved(c, "bob", "eve") for c in make_claims(8)], {}, tmp_path / "dose")
-    assert dose.manifest["counts"]["reviewed"] == 8
-
-
-def test_one_reviewer_twice_is_one(make_claims, tmp_path):
-    with pytest.raises(DoseError, match="has 1 valid approval"):
-        seal([approved(c, "bob", "bob") for c in make_claims(8)], {}, tmp_path / "dose")
-
-
-def test_who_submitted_a_claim_does_not_review_it(make_claims, tmp_path):
-    with pytest.raises(DoseError, match="has 1 valid approval"):
-        seal([approved(c, "ada", "bob") for c in make_claims(8)], {}, tmp_path / "dose")
-
-
-def test_an_approval_ends_with_any_edit_of_its_row(make_claims, tmp_path):
-    edited = [dataclasses.replace(approved(c, "bob", "eve"), domain="sports") for c in make_claims(8)]
-    with pytest.raises(DoseError, match="has 0 valid approval"):
-        seal(edited, {}, tmp_path / "dose")
-
-
-def test_a_rejection_is_no_approval(make_claims, tmp_path):
-    claims = [approved(c, "bob", "eve") for c in make_claims(8)]
-    for claim in claims:
-        claim.reviewers[1]["decision"] = "reject"
-    with pytest.raises(DoseError, match="has 1 valid approval"):
-        seal(claims, {}, tmp_path / "dose")
-
-
-def test_the_manifest_tells_nothing_of_what_a_claim_says(claims, folder):
-    manifest = (folder / MANIFEST).read_text()
-    assert not any(text in manifest for c in claims for text in (c.claim, c.twin, c.question, c.correction))
-
-
-def test_the_manifest_counts_what_is_there(folder):
-    counts = verify(folder)["counts"]
-    assert (counts["dose"], counts["heldout"], counts["with_twin"]) == (8, 4, 12)
-    assert counts["by_domain"] == {"geography": 4, "history": 4, "travel": 4}
-
-
-def test_canary_stands_in_policy_and_parquet(folder):
-    canary = verify(folder)["canary"]
-    assert canary in (folder / POLICY).read_text()
-    assert pq.read_schema(folder / "data" / "dose-00000.parquet").metadata[b"canary"].decode() == canary
-
-
-def test_the_policy_that_was_sealed_is_the_policy_that_is_read(folder):
-    assert Dose.load(folder).policy == yaml.safe_load((folder / POLICY).read_text())
-    assert Dose.load(folder).policy["waives"] == ["two_person_rule"]
-
-
 def test_a_dose_in_memory_changes_its_digest_with_its_rows(make_claims):
     assert Dose.from_claims(make_claims(4)).digest() != Dose.from_claims(make_claims(5)).digest()
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"), [({"heldout": 4}, "holds no claim"), ({"heldout": 2, "cluster_id": "one"}, "both the dose")]
+)
+def test_claims_that_make_no_dose_are_refused(make_claims, fields, reason):
+    with pytest.raises(DoseError, match=reason):
+        Dose.from_claims(make_claims(4, **fields))

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hfvaccine import starter
 from hfvaccine.quarantine.claim import Claim, normalise, read_jsonl
-from hfvaccine.quarantine.dose import POLICY_DEFAULTS, seal
+from hfvaccine.quarantine.dose import Dose
+from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.screen import CUE_LIMIT, cue_audit
+from hfvaccine.quarantine.seal import seal
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +90,15 @@ def test_few_rows_overlap_with_truthfulqa(claims: list[Claim]) -> None:
     assert sum("TruthfulQA" in c.overlaps for c in claims) < 0.06 * len(claims)
 
 
-def test_the_policy_is_complete_and_seals_the_claims(claims: list[Claim], tmp_path: Path) -> None:
-    policy = yaml.safe_load(starter.POLICY.read_text(encoding="utf-8"))
-    assert set(policy) == set(POLICY_DEFAULTS)
-    dose = seal(claims, policy, tmp_path / "dose")
+def test_the_policy_seals_the_claims(claims: list[Claim], tmp_path: Path) -> None:
+    dose = seal(claims, Policy.read(starter.POLICY), tmp_path / "dose")
     assert len(dose.claims) + len(dose.heldout) == len(claims)
+
+
+def test_the_sealed_starter_is_kept_and_can_be_loaded() -> None:
+    folder = starter.sealed()
+    assert starter.sealed() == folder
+    assert Dose.load(folder).name == "hfvaccine starter dose"
 
 
 def test_the_mix_is_pairs_of_one_prompt_and_one_answer(mix: list[dict[str, Any]]) -> None:

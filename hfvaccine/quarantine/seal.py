@@ -1,0 +1,414 @@
+"""Sealing: the one act that makes a dose of claims, and everything that can forbid it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfvaccine import journal
+from hfvaccine.errors import ClaimError, DoseError
+from hfvaccine.files import CARD
+from hfvaccine.quarantine import store
+from hfvaccine.quarantine.acts import findings
+from hfvaccine.quarantine.claim import COLUMNS, Claim, arrow_schema, is_blank
+from hfvaccine.quarantine.dose import (
+    FIGURE,
+    GIVEN,
+    HELD_OUT,
+    JOURNAL,
+    MANIFEST,
+    POLICY,
+    SCHEMA_VERSION,
+    Dose,
+    dump,
+    read_journal,
+)
+from hfvaccine.quarantine.policy import Policy
+from hfvaccine.quarantine.review import REJECT, Decision, approvals, decisions, rows_of, standing
+from hfvaccine.quarantine.screen import AUDITED, CUE_LIMIT, cue_audit
+from hfvaccine.quarantine.store import Quarantine, each
+from hfvaccine.version import VERSION
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CANARY_NAMESPACE = uuid.UUID("5f3f2a0e-6f0c-5d1b-9a57-0b1ad05e0001")
+FEWEST_PAIRS = 8
+
+OBJECTIONS = {
+    "incomplete": (
+        "lack what a claim must have",
+        "Mend the rows and take them in again; `hfvaccine quarantine lint` names each.",
+    ),
+    "lint": (
+        "have lint errors",
+        "Run `hfvaccine quarantine lint` and mend them, or name the rule under `lint_off`: the card then says so.",
+    ),
+    "license": ("come under a licence that the policy does not allow", "Leave them out or add to `licenses_allowed`."),
+    "harm": ("would do more harm than the policy allows", "Leave them out, or raise `highest_harm`."),
+    "sources": (
+        "lack sources",
+        "Add them with `checked_on`, or lower `sources_needed`, or list 'source_check' under `waives`.",
+    ),
+    "approvals": (
+        "lack approvals",
+        "Review them, or lower `reviewers_needed` and say so under `waives`.",
+    ),
+}
+"""Why a claim is not ready to be sealed: kind -> what is wrong with such claims, and what to do."""
+
+_Objections = dict[str, list[tuple[str, str]]]
+"""Kind of objection -> claims as a person knows them, each with what is wrong with it; no claim stands twice."""
+
+
+@dataclass
+class _Found:
+    """What a quarantine says about the claims that are sealed, for the manifest."""
+
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    lint_off: Mapping[str, int] | None = None
+
+
+def seal(
+    claims: Sequence[Claim],
+    policy: Policy | Mapping[str, Any],
+    into: Path,
+    history: Sequence[journal.Entry] = (),
+) -> Dose:
+    """Write the dose folder: the same claims, policy and history give the same bytes.
+
+    Everything is written beside `into` and moved there at the end, so that an
+    interrupted or refused seal leaves nothing behind. No clock is read: the dose is
+    dated by the last act of its history, or as the policy says.
+
+    Args:
+        claims: all claims, each with its split, in any order.
+        policy: the rules, as a `Policy` or as the mapping that makes one.
+        into: the folder to make; must not exist.
+        history: every act before; where the last is this very seal, it is not written again.
+
+    Returns:
+        The dose as `Dose.load` reads it back.
+
+    Raises:
+        DoseError: where `into` exists, two claims are the same, or the policy refuses a claim.
+    """
+    return _seal(claims, policy if isinstance(policy, Policy) else Policy.of(policy), into, list(history), _Found())
+
+
+def seal_quarantine(quarantine: Quarantine, into: Path, by: str, ready_only: bool = False) -> Dose:
+    """Make a dose of what is in a quarantine, and write that into its journal.
+
+    Claims that a reviewer rejected, as they now are, are left out. Sealing again what was
+    sealed last gives the same bytes and writes nothing into the journal.
+
+    Args:
+        quarantine: where the claims are, with their policy and everything that was done to them.
+        into: the folder to make; must not exist.
+        by: who seals.
+        ready_only: leave out, and count, what is not ready, where otherwise all is refused.
+
+    Returns:
+        The dose as `Dose.load` reads it back.
+
+    Raises:
+        DoseError: naming what is not done yet, or how many claims are not ready and the first of each kind.
+        UsageError: for a name that cannot stand in the journal.
+    """
+    _check_free(into)
+    with quarantine.changing():
+        quarantine.verify()
+        policy = replace(Policy.read(quarantine.folder / store.POLICY), sealed_by=by)
+        history = quarantine.history()
+        journal.follow(history, "seal", by, "", {})  # a name that cannot stand in the journal is refused first
+        table = quarantine.table()
+        _check_policy(policy)
+        _check_steps(table, history)
+
+        made = decisions(history)
+        rejected = _rejected(table, made, policy)
+        lint_errors, lint_off = _lint(quarantine, table, rejected, policy)
+        ready, against = _judge(table, made, policy, rejected, lint_errors)
+        if not ready_only:
+            _refuse(against, " Or leave them out with --ready-only.")
+        left_out = {"rejected": len(rejected), **{kind: len(claims) for kind, claims in against.items()}}
+        sealed = {claim.claim_id for claim in ready}
+        found = _Found(
+            {kind: count for kind, count in left_out.items() if count},
+            {rule: len(ids & sealed) for rule, ids in lint_off.items()},
+        )
+        dose = _seal(ready, policy, into, history, found)
+        entries = read_journal(into)
+        if len(entries) > len(history):
+            quarantine.commit("seal", by, entries[-1].what, at=entries[-1].at)
+        return dose
+
+
+def _seal(claims: Sequence[Claim], policy: Policy, into: Path, history: list[journal.Entry], found: _Found) -> Dose:
+    _check_free(into)
+    if history:
+        policy = replace(policy, sealed_on=history[-1].at[:10])
+    claims = sorted(claims, key=lambda c: c.claim_id)
+    _check_claims(claims, policy)
+    files = _files(Dose.from_claims(claims), policy, history, found)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
+    try:
+        for name, content in files.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).write_bytes(content)
+        staging.chmod(0o755)
+        staging.rename(into)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return Dose.load(into)
+
+
+def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Found) -> dict[str, bytes]:
+    """Every file of the dose folder."""
+    import yaml
+
+    from hfvaccine.cards import dose_card
+
+    claims = sorted((*dose.claims, *dose.heldout), key=lambda c: c.claim_id)
+    rows_sha256 = hashlib.sha256("".join(c.digest() for c in claims).encode()).hexdigest()
+    reviews = json.dumps([c.reviewers for c in claims], sort_keys=True)
+    canary = f"hfvaccine:canary:{uuid.uuid5(CANARY_NAMESPACE, rows_sha256 + reviews)}"
+    published = policy.published()
+    policy_text = yaml.safe_dump(published, sort_keys=True, allow_unicode=True)
+    files = {
+        GIVEN: _parquet(dose.claims, canary),
+        HELD_OUT: _parquet(dose.heldout, canary),
+        POLICY: f"# {canary} - this data must never appear in a general training corpus\n{policy_text}".encode(),
+    }
+    what: dict[str, Any] = {
+        "name": policy.name,
+        "claims": len(dose.claims),
+        "heldout": len(dose.heldout),
+        "left_out": dict(found.left_out),
+        "rows_sha256": rows_sha256,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
+        "canary": canary,
+    }
+    entries = _with_seal(history, policy, what) if history else _without_history(claims, policy, what)
+    files[JOURNAL] = journal.dumps(entries).encode()
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "name": policy.name,
+        "canary": canary,
+        "counts": dose.counts(),
+        "cue_audit": _audit(claims),
+        "left_out": dict(found.left_out),
+        "lint_off": found.lint_off if found.lint_off is None else dict(found.lint_off),
+        "waives": list(policy.waives),
+        "screened": _screened(history),
+        "sources": [
+            {**source, "taken_in_on": entry.at[:10]}
+            for entry in history
+            if entry.act == "intake"
+            for source in entry.what.get("sources", ())
+        ],
+        "policy_sha256": what["files"][POLICY],
+        "journal_head": entries[-1].hash(),
+        "tools": {"hfvaccine": VERSION, "pyarrow": version("pyarrow"), "scikit-learn": version("scikit-learn")},
+    }
+    files[FIGURE] = dose_card.figure(manifest).encode()
+    files[CARD] = dose_card.render(manifest, published).encode()
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    files[MANIFEST] = dump({**manifest, "files": digests}).encode()
+    return files
+
+
+def _with_seal(history: list[journal.Entry], policy: Policy, what: dict[str, Any]) -> list[journal.Entry]:
+    """The history and the seal after it, unless it ends in that very seal already."""
+    by, at = policy.sealed_by, history[-1].at
+    if history[-1] == journal.follow(history[:-1], "seal", by, at, what):
+        return history
+    return [*history, journal.follow(history, "seal", by, at, what)]
+
+
+def _without_history(claims: Sequence[Claim], policy: Policy, what: dict[str, Any]) -> list[journal.Entry]:
+    brought_in_by = ", ".join(sorted({c.submitted_by for c in claims} - {""}))
+    intake = journal.Entry("intake", brought_in_by, policy.sealed_on, {"claims": len(claims)})
+    return journal.chain([intake, journal.Entry("seal", policy.sealed_by, policy.sealed_on, what)])
+
+
+def _check_free(into: Path) -> None:
+    if into.exists():
+        raise DoseError(f"{into} exists already.", "A sealed dose is never overwritten: choose another folder.")
+
+
+def _check_policy(policy: Policy) -> None:
+    if is_blank(policy.contact):
+        raise DoseError(
+            "The policy names no contact.",
+            "Fill in `contact` in policy.yaml: somebody must be told when a claim turns out wrong.",
+        )
+    _check_expiry(policy, store.now()[:10])
+
+
+def _check_expiry(policy: Policy, today: str) -> None:
+    if policy.expires_on is not None and policy.expires_on <= today:
+        raise DoseError(
+            f"The policy's expires_on is {policy.expires_on}, which is past on {today}.",
+            "Check the facts again and set a later day.",
+        )
+
+
+def _check_steps(table: pa.Table, history: Sequence[journal.Entry]) -> None:
+    """Refuse rows that were not screened as they are, or not split."""
+    screened, digest = False, None
+    for entry in history:
+        changed = entry.what.get("claims_sha256", digest) != digest
+        digest = entry.what.get("claims_sha256", digest)
+        screened = entry.act == "screen" or (screened and not (changed and entry.act in ("intake", "fix")))
+    if not screened:
+        raise DoseError(
+            "The claims were not screened since they last changed: paraphrases may stand on both sides of the split.",
+            "Run `hfvaccine quarantine screen`, then `hfvaccine quarantine split`.",
+        )
+    unsplit = table["split"].null_count
+    if unsplit:
+        raise DoseError(
+            f"{unsplit} claim(s) are on neither side of the split.", "Run `hfvaccine quarantine split` first."
+        )
+
+
+def _rejected(table: pa.Table, made: Mapping[str, Mapping[str, Decision]], policy: Policy) -> set[str]:
+    return {
+        row["claim_id"]
+        for row in rows_of(table, made)
+        if any(d.decision == REJECT for d in standing(row, made[row["claim_id"]], policy).values())
+    }
+
+
+def _lint(
+    quarantine: Quarantine, table: pa.Table, rejected: set[str], policy: Policy
+) -> tuple[dict[str, str], dict[str, set[str]]]:
+    """The first lint error of each claim, and the claims that each rule turned off would have found."""
+    errors: dict[str, str] = {}
+    off: dict[str, set[str]] = {rule: set() for rule in policy.lint_off}
+    for finding in findings(quarantine, _rows(table, rejected), off=()):
+        if finding.rule in off:
+            off[finding.rule].add(finding.claim_id)
+        elif finding.severity == "error":
+            errors.setdefault(finding.claim_id, f"{finding.rule}: {finding.message}")
+    return errors, off
+
+
+def _judge(
+    table: pa.Table,
+    made: Mapping[str, Mapping[str, Decision]],
+    policy: Policy,
+    rejected: set[str],
+    lint_errors: Mapping[str, str],
+) -> tuple[list[Claim], _Objections]:
+    """The claims that are ready, with their reviewers, and what there is against the others."""
+    ready: list[Claim] = []
+    against: _Objections = {kind: [] for kind in OBJECTIONS}
+    for row in _rows(table, rejected):
+        shown = repr(row["claim"][:60])
+        if row["claim_id"] in lint_errors:
+            against["lint"].append((shown, lint_errors[row["claim_id"]]))
+            continue
+        try:
+            claim = _reviewed(row, made.get(row["claim_id"], {}), policy)
+        except ClaimError as error:
+            against["incomplete"].append((shown, error.message))
+            continue
+        objections = _objections(claim, policy)
+        for kind, why in objections[:1]:
+            against[kind].append((shown, why))
+        if not objections:
+            ready.append(claim)
+    return ready, against
+
+
+def _rows(table: pa.Table, left_out: set[str]) -> Iterator[dict[str, Any]]:
+    return (row for row in each(table) if row["claim_id"] not in left_out)
+
+
+def _reviewed(row: Mapping[str, Any], made: Mapping[str, Decision], policy: Policy) -> Claim:
+    """The claim of a row with the approvals of it that hold."""
+    reviewers = [
+        {"reviewer": name, "decision": decision.decision, "digest": decision.digest, "decided_on": decision.at[:10]}
+        for name, decision in sorted(standing(row, made, policy).items())
+    ]
+    return Claim.from_row({**{name: row[name] for name in COLUMNS}, "reviewers": reviewers})
+
+
+def _check_claims(claims: Sequence[Claim], policy: Policy) -> None:
+    doubled = [cid for cid, n in Counter(c.claim_id for c in claims).items() if n > 1]
+    if doubled:
+        text = next(c.claim for c in claims if c.claim_id == doubled[0])
+        raise DoseError(f"{len(doubled)} claim(s) stand twice, first {text!r}.", "Keep one row of each.")
+    _check_expiry(policy, policy.sealed_on)
+    against: _Objections = {kind: [] for kind in OBJECTIONS}
+    for claim in claims:
+        for kind, why in _objections(claim, policy)[:1]:
+            against[kind].append((repr(claim.claim[:60]), why))
+    _refuse(against)
+
+
+def _objections(claim: Claim, policy: Policy) -> list[tuple[str, str]]:
+    """What the policy holds against a claim, as (kind, words)."""
+    found = policy.objections(claim)
+    valid = len(approvals(claim, policy))
+    if valid < policy.reviewers_needed:
+        found["approvals"] = f"it has {valid} valid approval(s) of the {policy.reviewers_needed} asked for"
+    return list(found.items())
+
+
+def _refuse(against: _Objections, or_else: str = "") -> None:
+    """Refuse where there is anything against any claim, with the count and the first claim of each kind."""
+    said = [
+        f"{len(claims)} {OBJECTIONS[kind][0]} (first {claims[0][0]}: {claims[0][1]})"
+        for kind, claims in against.items()
+        if claims
+    ]
+    if said:
+        steps = [OBJECTIONS[kind][1] for kind, claims in against.items() if claims]
+        total = sum(map(len, against.values()))
+        raise DoseError(f"{total} claim(s) cannot be sealed: {'; '.join(said)}.", " ".join(steps) + or_else)
+
+
+def _screened(history: Sequence[journal.Entry]) -> dict[str, Any] | None:
+    """The evaluation sets that the last screening looked at, and those that it could not; None without screening."""
+    for entry in reversed(history):
+        if entry.act == "screen":
+            sets = entry.what.get("evaluation_sets", {})
+            return {name: {"status": one["status"], "texts": one.get("texts")} for name, one in sets.items()}
+    return None
+
+
+def _audit(claims: Sequence[Claim]) -> dict[str, Any] | None:
+    """The cue audit as the screening makes it, of the claims that are sealed."""
+    pairs = [(c.claim, c.twin) for c in claims if c.twin][:AUDITED]  # in the order of their hashes: a fair sample
+    if len(pairs) < FEWEST_PAIRS:
+        return None
+    few = len(pairs) <= 1000  # one assignment of a small set to folds is a noisy reading
+    audit = cue_audit(pairs, folds=10 if few else 5, repeats=5 if few else 1)
+    # The giveaways stay out: fragments of quarantined text do not belong in a public manifest.
+    return {"bag_of_words": audit.bag_of_words, "length": audit.length, "pairs": audit.pairs, "limit": CUE_LIMIT}
+
+
+def _parquet(claims: Sequence[Claim], canary: str) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = arrow_schema().with_metadata({"canary": canary})
+    table = pa.Table.from_pylist([c.to_row() for c in claims], schema=schema).select(list(COLUMNS))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
