@@ -6,37 +6,30 @@ Endpoint and token are those of huggingface_hub (`HF_ENDPOINT`, `hf auth login`)
 from __future__ import annotations
 
 import copy
-import errno
 import fnmatch
 import hashlib
 import io
 import json
 import logging
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import (
-    BadRequestError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,  # of the HTTP library that huggingface_hub uses: what is raised when no answer came
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import get_session, hf_raise_for_status
 
-from hfvaccine.cards import adapter_card, dose_card, is_hub_id
-from hfvaccine.errors import HfvaccineError, HubError, PublishError, UsageError
+from hfvaccine.cards import adapter_card, is_hub_id
+from hfvaccine.errors import DoseError, HfvaccineError, HubError, PublishError, UsageError
 from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, RECORD, RESULTS, SCORES
+from hfvaccine.hub_errors import LOG_IN, as_hub_error, page_of, require_repo_id
 from hfvaccine.quarantine.dose import MANIFEST, Dose
 
 ADAPTER_NEEDS = (ADAPTER_CONFIG, ADAPTER, RECORD, RESULTS, LEDGER, CONFIG)
@@ -51,7 +44,8 @@ ADAPTER_FILES = (
 )
 """The only files of a run folder that are ever published, besides the card."""
 
-DOSE_FILES = (MANIFEST, "data/*", "governance/*")
+DOSE_FILES = (CARD, MANIFEST, "data/*", "governance/*", "figures/*")
+"""What a push of a dose may write and a pull fetches; what is really in a dose is said by its manifest."""
 
 OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
 """Options of a run that mean something only where it ran, left out of the published `config.yaml`."""
@@ -76,11 +70,13 @@ class Pushed:
         url: the page of the repo.
         repo_id: the repo.
         revision: the commit that holds it.
+        tag: the tag of that commit, "v1", "v2" and so on, for a dose.
     """
 
     url: str
     repo_id: str
     revision: str
+    tag: str | None = None
 
 
 def push_dose(
@@ -92,10 +88,11 @@ def push_dose(
     endpoint: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Pushed:
-    """Publish a sealed dose as a gated dataset repo, in one commit.
+    """Publish a sealed dose, byte for byte, as a gated dataset repo: one commit and its tag.
 
     A new repo is created private, gated, filled, and only then opened, so that nobody can ever
-    read it ungated; an existing one is gated before anything is committed to it.
+    read it ungated; an existing one is gated before anything is committed to it. Each commit that
+    changes the dose gets the next tag: v1, v2 and so on.
 
     Args:
         folder: the sealed dose.
@@ -106,25 +103,36 @@ def push_dose(
         progress: told what is about to be done, one line at a time.
 
     Returns:
-        Where the dose is now. Pushing an unchanged dose again makes no commit.
+        Where the dose is now. Pushing an unchanged dose again makes no commit and no tag, unless
+        a push before it ended between the two: then the tag is made.
 
     Raises:
         DoseError: where the folder is not the dose that was sealed.
-        PublishError: where the repo holds something else, or a file a secret.
-        HubError: where the Hub refuses or cannot be reached; a repo made by this call is gone again.
+        PublishError: where the dose expired, the repo holds something else, or a file a secret.
+        HubError: where the Hub refuses or cannot be reached. A repo made by this call is then gone again, or
+            holds the whole dose, still private, and the next push does what is missing.
     """
-    _require_repo_id(repo_id)
+    require_repo_id(repo_id)
     dose = Dose.load(folder)
     gating = dose.policy.get("gating")
     if gating not in ("manual", "auto"):
         raise PublishError(
             f"The policy's gating is {gating!r}.", "Seal the dose with 'manual' or 'auto': a dose is always gated."
         )
+    _refuse_expired(dose)
     files = {name: (Path(folder) / name).read_bytes() for name in (*dose.manifest["files"], MANIFEST)}
-    files[CARD] = dose_card.render(dose.manifest, dose.policy, repo_id).encode()
+    meant = dose.policy.get("repo_id")
+    if progress and meant and meant != repo_id:
+        progress(f"Note: the card of this dose was sealed for {meant} and names that repo, not {repo_id}")
     repo = _Repo(HfApi(endpoint=endpoint, token=token), repo_id, "dataset", progress)
     return repo.publish(
-        files, ours=DOSE_FILES, marker=MANIFEST, message=f"Publish {dose.name}", private=private, gating=gating
+        files,
+        ours=DOSE_FILES,
+        marker=MANIFEST,
+        message=f"Publish {dose.name}",
+        private=private,
+        gating=gating,
+        versions=True,
     )
 
 
@@ -163,7 +171,7 @@ def push_adapter(
             or would publish a secret; or where the repo holds something else.
         HubError: where the Hub refuses or cannot be reached; a repo made by this call is gone again.
     """
-    _require_repo_id(repo_id)
+    require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
     files = _adapter_files(Path(run_dir), base_id, dose_id)
     record, results = json.loads(files[RECORD]), json.loads(files[RESULTS])
@@ -175,13 +183,20 @@ def push_adapter(
 
 
 def pull_dose(
-    repo_id: str, *, revision: str | None = None, token: str | None = None, endpoint: str | None = None
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    local_dir: Path | str | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
 ) -> Dose:
-    """Fetch a dose into the Hub cache and prove every file of it.
+    """Fetch a dose into the Hub cache, prove every file of it, and copy it where it is wanted.
 
     Args:
         repo_id: its dataset repo.
         revision: branch, tag or commit; the newest by default.
+        local_dir: folder to copy it to, whole or not at all; a dose that is there already stays if it
+            is the same one. By default it is left in the cache.
         token: Hub token, by default the one huggingface_hub finds.
         endpoint: the Hub, by default the one huggingface_hub talks to.
 
@@ -190,13 +205,53 @@ def pull_dose(
 
     Raises:
         HubError: without access, naming where to ask for it, or where the Hub cannot be reached.
-        DoseError: where the repo does not hold a dose as it was sealed.
+        DoseError: where the repo does not hold a dose as it was sealed, or `local_dir` holds anything else.
     """
-    _require_repo_id(repo_id)
+    require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
-    with _as_hub_error(api, repo_id, "dataset"):
-        folder = Path(api.snapshot_download(repo_id, repo_type="dataset", revision=revision))
-    return replace(Dose.load(folder), source=repo_id, revision=folder.name)
+    with as_hub_error(api, repo_id, "dataset"):
+        cached = api.snapshot_download(
+            repo_id, repo_type="dataset", revision=revision, allow_patterns=list(DOSE_FILES)
+        )
+    folder = Path(cached)
+    if not (folder / MANIFEST).is_file():
+        raise DoseError(
+            f"{repo_id} has no {MANIFEST}, so it holds no dose.", f"See {page_of(api, repo_id, 'dataset')}."
+        )
+    dose = replace(Dose.load(folder), source=repo_id, revision=folder.name)
+    return dose if local_dir is None else _copied(dose, Path(local_dir))
+
+
+def _copied(dose: Dose, into: Path) -> Dose:
+    """The dose in a folder of its own: made beside it and moved there at the end."""
+    if into.exists() and not (into.is_dir() and not any(into.iterdir())):
+        try:
+            there = Dose.load(into)
+        except HfvaccineError as error:
+            raise DoseError(
+                f"{into} exists and is not this dose: {error.message}", "Choose a folder that is not there yet."
+            ) from error
+        if there.digest() != dose.digest():
+            raise DoseError(
+                f"{into} holds another dose, {there.name!r} or another version of this one.",
+                "Choose a folder that is not there yet: a dose is never overwritten.",
+            )
+        return replace(there, source=dose.source, revision=dose.revision)
+    cached = dose.path
+    assert cached is not None  # it was loaded from there
+    into.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
+    try:
+        for name in (*dose.manifest["files"], MANIFEST):
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(cached / name, staging / name)
+        copied = Dose.load(staging)
+        staging.chmod(0o755)
+        staging.rename(into)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return replace(copied, path=into, source=dose.source, revision=dose.revision)
 
 
 def check_write(repo_id: str, *, token: str | None = None, endpoint: str | None = None) -> None:
@@ -210,9 +265,9 @@ def check_write(repo_id: str, *, token: str | None = None, endpoint: str | None 
     Raises:
         HubError: without a token, with one that only reads, or for a namespace that is not the account's.
     """
-    _require_repo_id(repo_id)
+    require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
-    with _as_hub_error(api, repo_id, "model"):
+    with as_hub_error(api, repo_id, "model"):
         me = api.whoami()
     namespace = repo_id.split("/")[0]
     own = {str(me["name"]).lower(), *(str(org["name"]).lower() for org in me.get("orgs", ()))}
@@ -238,9 +293,9 @@ def read_record(adapter: str) -> dict[str, Any]:
     if Path(adapter).is_dir():
         folder = Path(adapter)
     else:
-        _require_repo_id(adapter)
+        require_repo_id(adapter)
         api = HfApi()
-        with _as_hub_error(api, adapter, "model"):
+        with as_hub_error(api, adapter, "model"):
             folder = Path(api.snapshot_download(adapter, allow_patterns=RECORD))
     if not (folder / RECORD).is_file():
         raise PublishError(f"{adapter} has no {RECORD}: hfvaccine did not make it.", "Give an immunized adapter.")
@@ -264,10 +319,10 @@ def ask_access(
     Raises:
         HubError: where access can only be asked for in a browser, naming the page, or the Hub refuses.
     """
-    _require_repo_id(repo_id)
+    require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
-    page = _page(api, repo_id, "dataset")
-    with _as_hub_error(api, repo_id, "dataset"):
+    page = page_of(api, repo_id, "dataset")
+    with as_hub_error(api, repo_id, "dataset"):
         response = get_session().post(
             f"{api.endpoint}/api/datasets/{repo_id}/ask-access", headers=api._build_hf_headers(), json=dict(fields)
         )
@@ -282,24 +337,6 @@ def ask_access(
                 f"{api.endpoint} takes requests for access in a browser only.", f"Ask at {page} while logged in."
             ) from error
         return str(response.json()["status"])
-
-
-def accept_access(repo_id: str, user: str, *, token: str | None = None, endpoint: str | None = None) -> None:
-    """Give a user who asked for it access to a gated dose.
-
-    Args:
-        repo_id: the dataset repo.
-        user: who asked.
-        token: Hub token of the owner.
-        endpoint: the Hub, by default the one huggingface_hub talks to.
-
-    Raises:
-        HubError: where the user did not ask, or the Hub refuses or cannot be reached.
-    """
-    _require_repo_id(repo_id)
-    api = HfApi(endpoint=endpoint, token=token)
-    with _as_hub_error(api, repo_id, "dataset"):
-        api.accept_access_request(repo_id, user, repo_type="dataset")
 
 
 class _Repo:
@@ -320,6 +357,7 @@ class _Repo:
         message: str,
         private: bool,
         gating: Any = None,
+        versions: bool = False,
     ) -> Pushed:
         """Put exactly these files into the repo in one commit, making the repo if need be.
 
@@ -331,15 +369,16 @@ class _Repo:
             message: of the commit.
             private: whether the repo is to be private.
             gating: "manual" or "auto" for a gated repo.
+            versions: whether each commit gets the next tag.
         """
         _refuse_secrets(files)
-        with _as_hub_error(self.api, self.id, self.kind):
+        with as_hub_error(self.api, self.id, self.kind):
             there = self._info()
             if there is not None:
                 self._require_ours(there, marker)
         made = False
         try:
-            with _as_hub_error(self.api, self.id, self.kind):
+            with as_hub_error(self.api, self.id, self.kind):
                 if there is None:
                     self.say(f"Creating {self.id}, private until it is complete")
                     self.api.create_repo(self.id, repo_type=self.kind, private=True)
@@ -361,18 +400,21 @@ class _Repo:
             if made:
                 self._undo(error)
             raise
+        if there is not None and revision == there.sha:
+            self.say("Nothing had changed since the last push, so there is no new commit")
+        tag = self._tag(revision) if versions else None
         # A gate keeps the data closed whoever sees the page; opening an old adapter repo is its owner's decision.
         if not private and (there is None or (gating and there.private)):
             self.say(f"Opening {self.id}")
             try:
-                with _as_hub_error(self.api, self.id, self.kind):
+                with as_hub_error(self.api, self.id, self.kind):
                     self._settle(gated=gating, private=False)
             except HubError as error:
                 raise HubError(
                     f"{self.id} is complete but still private: {error.message}",
                     f"Open it with `hf repos settings {self.id} --type {self.kind} --public`.",
                 ) from error
-        return Pushed(_page(self.api, self.id, self.kind), self.id, revision)
+        return Pushed(page_of(self.api, self.id, self.kind), self.id, revision, tag)
 
     def _info(self) -> Any:
         try:
@@ -409,6 +451,28 @@ class _Repo:
                 self.id, operations, repo_type=self.kind, commit_message=message, parent_commit=parent
             )
         return str(commit.oid)
+
+    def _tag(self, revision: str) -> str:
+        """The newest version tag of a commit, made if it has none."""
+        try:
+            with as_hub_error(self.api, self.id, self.kind):
+                versions = {
+                    int(tag.name[1:]): tag.target_commit
+                    for tag in self.api.list_repo_refs(self.id, repo_type=self.kind).tags
+                    if re.fullmatch(r"v[1-9]\d*", tag.name)
+                }
+                of_commit = [number for number, target in versions.items() if target == revision]
+                if of_commit:
+                    return f"v{max(of_commit)}"
+                tag = f"v{max(versions, default=0) + 1}"
+                self.say(f"Tagging it {tag}")
+                self.api.create_tag(self.id, tag=tag, revision=revision, repo_type=self.kind)
+                return tag
+        except HubError as error:
+            raise HubError(
+                f"{self.id} holds the dose at commit {revision}, but has no tag for it: {error.message}",
+                "Push again: that does only what is still missing.",
+            ) from error
 
     def _undo(self, error: BaseException) -> None:
         try:
@@ -539,6 +603,14 @@ def _refuse_secrets(files: Mapping[str, bytes]) -> None:
                 )
 
 
+def _refuse_expired(dose: Dose) -> None:
+    expires_on = dose.policy.get("expires_on")
+    if expires_on and str(expires_on) <= datetime.now(UTC).date().isoformat():
+        raise PublishError(
+            f"{dose.name} expired on {expires_on}.", "Check its facts again, then seal it with a later date."
+        )
+
+
 def _json_object(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     try:
         value = json.loads(files[name])
@@ -553,15 +625,6 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _require_repo_id(repo_id: str) -> None:
-    if not is_hub_id(repo_id):
-        raise UsageError(f"{repo_id!r} is not a repo id.", "Give it as `namespace/name`, such as `you/starter-dose`.")
-
-
-def _page(api: HfApi, repo_id: str, kind: str) -> str:
-    return f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the client's warnings that file objects skip Xet and that an unchanged push makes no commit."""
@@ -572,90 +635,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _as_hub_error(api: HfApi, repo_id: str, kind: str) -> Iterator[None]:
-    """Raise what a Hub's client raises as a `HubError` that says what to do."""
-    try:
-        yield
-    except (HTTPError, OSError, ValueError, RuntimeError) as error:
-        explained = _explain(error, api, repo_id, kind)
-        if explained is None:
-            raise
-        raise explained from error
-
-
-def _status(*codes: int) -> Callable[[BaseException], bool]:
-    return lambda error: isinstance(error, HfHubHTTPError) and error.response.status_code in codes
-
-
-def _is(*kinds: type[BaseException]) -> Callable[[BaseException], bool]:
-    return lambda error: isinstance(error, kinds)
-
-
-LOG_IN = "Log in with `hf auth login`, or give --token."
-
-ERRORS: tuple[tuple[Callable[[BaseException], bool], str, str], ...] = (
-    (_is(LocalTokenNotFoundError), "No Hub token was found.", LOG_IN),
-    (_is(OfflineModeIsEnabled), "HF_HUB_OFFLINE forbids talking to {endpoint}.", "Unset HF_HUB_OFFLINE."),
-    (_is(GatedRepoError), "{repo} is gated: {said}", "Ask for access at {page}, logged in with `hf auth login`."),
-    (
-        lambda error: isinstance(error, RepositoryNotFoundError) and error.response.status_code == 401,
-        "{endpoint} shows no {kind} {repo} to somebody who is not logged in.",
-        LOG_IN,
-    ),
-    (
-        _is(RepositoryNotFoundError),
-        "{endpoint} has no {kind} {repo} that this account can see.",
-        "Check the name and, with `hf auth whoami`, the account.",
-    ),
-    (_is(RevisionNotFoundError), "{repo} has no such revision.", "Choose a branch, tag or commit listed at {page}."),
-    (_status(401), "{endpoint} does not know who is asking: {said}", LOG_IN),
-    (
-        _status(403),
-        "This account may not do that to {repo}: {said}",
-        "Use a repo under your own name and a token with write access (`hf auth whoami`).",
-    ),
-    (_status(409, 412), "{repo} was changed by somebody else meanwhile: {said}", "Push again."),
-    (
-        _status(413, 507),
-        "{endpoint} has no room for {repo}: {said}",
-        "Free space on that Hub; the repo is as it was before.",
-    ),
-    (_status(429), "{endpoint} asks for fewer requests: {said}", "Wait a few minutes, then run this again."),
-    (_status(500, 502, 503, 504), "{endpoint} failed: {said}", "Run this again later."),
-    (_is(BadRequestError, HfHubHTTPError), "{endpoint} refused: {said}", "Change what it names, then run this again."),
-    (_is(HFValidationError), "{said}", "Give the repo as `namespace/name`."),
-    (
-        _is(HTTPError, ConnectionError, TimeoutError),
-        "{endpoint} cannot be reached: {said}",
-        "Check the network and HF_ENDPOINT.",
-    ),
-    (
-        lambda error: isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT),
-        "No space is left on this machine: {said}",
-        "Free space, then run this again.",
-    ),
-)
-"""From what a Hub's client raises to what a user reads; the first row that fits is taken."""
-
-
-def _explain(error: BaseException, api: HfApi, repo_id: str, kind: str) -> HubError | None:
-    cause: BaseException | None = error
-    while cause is not None:
-        for fits, message, next_step in ERRORS:
-            if fits(cause):
-                said = getattr(cause, "server_message", None) or str(cause).strip().split("\n")[0] or repr(cause)
-                # Where to ask for access is the next step, with the whole address.
-                said = re.split(r" (?:Ask for access at|Visit) ", said)[0].rstrip(".") + "."
-                facts = {
-                    "repo": repo_id,
-                    "kind": kind,
-                    "endpoint": api.endpoint,
-                    "page": _page(api, repo_id, kind),
-                    "said": said,
-                }
-                return HubError(message.format(**facts), next_step.format(**facts))
-        cause = cause.__cause__
-    return None

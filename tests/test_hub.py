@@ -6,8 +6,11 @@ import hashlib
 import io
 import itertools
 import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx2
+import huggingface_hub._snapshot_download
 import pytest
 import yaml
 from huggingface_hub import DatasetCard, HfApi, ModelCard, constants
@@ -21,10 +24,12 @@ from huggingface_hub.errors import (
 )
 
 from hfvaccine import hub
+from hfvaccine.access import Access
 from hfvaccine.errors import DoseError, HubError, PublishError, UsageError
 from hfvaccine.localhub.server import LocalHub
 from hfvaccine.quarantine.claim import Claim
-from hfvaccine.quarantine.dose import MANIFEST, seal
+from hfvaccine.quarantine.dose import MANIFEST, Dose
+from hfvaccine.quarantine.seal import seal
 
 numbers = itertools.count()
 
@@ -74,7 +79,8 @@ def sealed(into, name="Small dose", claims=6, **policy):
         )
         for number in range(claims)
     ]
-    return seal(rows, {"name": name, "reviewers_needed": 0, "waives": ["two_person_rule"], **policy}, into).path
+    rules = {"name": name, "reviewers_needed": 0, "sources_needed": 0, "waives": ["two_person_rule"], **policy}
+    return seal(rows, rules, into).path
 
 
 @pytest.fixture(scope="module")
@@ -144,20 +150,58 @@ def text_of(api, repo_id, name, repo_type=None):
     return open(api.hf_hub_download(repo_id, name, repo_type=repo_type), encoding="utf-8").read()
 
 
+def tags(api, repo_id):
+    return {tag.name: tag.target_commit for tag in api("alice").list_repo_refs(repo_id, repo_type="dataset").tags}
+
+
 # Doses
 
 
-def test_a_pushed_dose_is_gated_complete_and_carries_its_card(alice, api, dose, repo_id, local):
+def test_a_pushed_dose_is_gated_complete_and_byte_for_byte(alice, api, dose, repo_id, local):
     pushed = hub.push_dose(dose, repo_id, **alice)
-    info = api("alice").dataset_info(repo_id)
-    assert pushed == hub.Pushed(f"{local.endpoint}/datasets/{repo_id}", repo_id, info.sha)
+    publisher = api("alice")
+    info = publisher.dataset_info(repo_id)
+    assert pushed == hub.Pushed(f"{local.endpoint}/datasets/{repo_id}", repo_id, info.sha, "v1")
     assert (info.gated, info.private) == ("manual", False)
-    names = {file.rfilename for file in info.siblings}
-    assert names >= {"README.md", MANIFEST, "data/dose-00000.parquet", "governance/journal.jsonl"}
-    assert len(api("alice").list_repo_commits(repo_id, repo_type="dataset")) == 2  # the Hub's own and ours
-    card = DatasetCard(text_of(api("alice"), repo_id, "README.md", "dataset"))
-    assert "extra_gated_fields" in card.data
-    assert f'pull_dose("{repo_id}")' in card.text
+    published = {file.rfilename for file in info.siblings} - {".gitattributes"}
+    assert published == {*Dose.load(dose).manifest["files"], MANIFEST}
+    for name in published:
+        fetched = publisher.hf_hub_download(repo_id, name, repo_type="dataset")
+        assert Path(fetched).read_bytes() == (dose / name).read_bytes()
+    assert len(publisher.list_repo_commits(repo_id, repo_type="dataset")) == 2  # the Hub's own and ours
+    assert "extra_gated_fields" in DatasetCard(text_of(publisher, repo_id, "README.md", "dataset")).data
+
+
+def test_a_card_sealed_for_another_repo_is_noted_and_left_as_it_is(alice, api, repo_id, tmp_path):
+    said = []
+    folder = sealed(tmp_path / "dose", repo_id="alice/elsewhere")
+    hub.push_dose(folder, repo_id, progress=said.append, **alice)
+    assert any("alice/elsewhere" in line for line in said)
+    assert text_of(api("alice"), repo_id, "README.md", "dataset") == (folder / "README.md").read_text("utf-8")
+
+
+def test_rules_of_access_are_never_published(alice, api, repo_id, tmp_path):
+    rules = [{"decide": "accept", "when": {"email": "ada@lab.example"}}]
+    hub.push_dose(sealed(tmp_path / "dose", access=rules), repo_id, **alice)
+    fetched = Path(api("alice").snapshot_download(repo_id, repo_type="dataset"))
+    files = [path for path in fetched.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if b"lab.example" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("days", [-400, 0])
+def test_a_dose_past_its_day_is_refused(alice, api, repo_id, tmp_path, days):
+    day = (datetime.now(UTC) + timedelta(days)).date().isoformat()
+    folder = sealed(tmp_path / "dose", expires_on=day)
+    with pytest.raises(PublishError, match=f"expired on {day}") as caught:
+        hub.push_dose(folder, repo_id, **alice)
+    assert "later date" in caught.value.next_step
+    assert not api("alice").repo_exists(repo_id, repo_type="dataset")
+
+
+def test_a_dose_before_its_day_is_published(alice, repo_id, tmp_path):
+    day = (datetime.now(UTC) + timedelta(2)).date().isoformat()
+    assert hub.push_dose(sealed(tmp_path / "dose", expires_on=day), repo_id, **alice).tag == "v1"
 
 
 def test_nobody_else_can_read_a_dose_at_any_moment(alice, api, dose, repo_id, monkeypatch):
@@ -217,12 +261,116 @@ def test_a_hub_that_does_not_gate_gets_nothing(alice, api, dose, repo_id, monkey
 
 
 def test_pushing_again_changes_nothing_or_makes_one_commit(alice, api, dose, repo_id, tmp_path):
-    first = hub.push_dose(dose, repo_id, **alice)
-    assert hub.push_dose(dose, repo_id, **alice) == first
+    said = []
+    first = hub.push_dose(dose, repo_id, progress=said.append, **alice)
+    assert not any("Nothing had changed" in line for line in said)
+    assert hub.push_dose(dose, repo_id, progress=said.append, **alice) == first
+    assert "Nothing had changed" in said[-1]
+    assert tags(api, repo_id) == {"v1": first.revision}
     other = hub.push_dose(sealed(tmp_path / "other", "Another", claims=7, gating="auto"), repo_id, **alice)
     assert other.revision != first.revision
     assert api("alice").dataset_info(repo_id).gated == "auto"
     assert len(api("alice").list_repo_commits(repo_id, repo_type="dataset")) == 3
+    assert (first.tag, other.tag) == ("v1", "v2")
+    assert tags(api, repo_id) == {"v1": first.revision, "v2": other.revision}
+    assert hub.pull_dose(repo_id, revision="v1", **alice).name == "Small dose"
+    assert hub.pull_dose(repo_id, **alice).name == "Another"
+
+
+def test_the_next_tag_is_the_next_free_number(alice, api, dose, repo_id, tmp_path):
+    first = hub.push_dose(dose, repo_id, **alice)
+    for name in ("v9", "v10-draft", "v010", "release"):
+        api("alice").create_tag(repo_id, tag=name, revision=first.revision, repo_type="dataset")
+    assert hub.push_dose(dose, repo_id, **alice).tag == "v9"
+    assert hub.push_dose(sealed(tmp_path / "other", "Another"), repo_id, **alice).tag == "v10"
+
+
+@pytest.mark.parametrize("failing", ["list_repo_refs", "create_tag"])
+@pytest.mark.parametrize("failure", [refused(503), ConnectionError("reset"), KeyboardInterrupt()])
+@pytest.mark.parametrize("again", [False, True], ids=["new repo", "next version"])
+def test_a_push_that_ended_before_its_tag_is_completed_by_the_next(
+    alice, api, dose, repo_id, tmp_path, monkeypatch, failing, failure, again
+):
+    if again:
+        hub.push_dose(sealed(tmp_path / "older", "Older"), repo_id, **alice)
+
+    def fail(*args, **kwargs):
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, failing, fail)
+        with pytest.raises((HubError, KeyboardInterrupt)) as caught:
+            hub.push_dose(dose, repo_id, **alice)
+    if isinstance(caught.value, HubError):
+        assert "no tag" in caught.value.message and "Push again" in caught.value.next_step
+    info = api("alice").dataset_info(repo_id)
+    assert (info.gated, info.private) == ("manual", not again)
+    assert hub.pull_dose(repo_id, **alice).name == "Small dose"  # whole, though not tagged yet
+    commits = len(api("alice").list_repo_commits(repo_id, repo_type="dataset"))
+
+    done = hub.push_dose(dose, repo_id, **alice)
+    assert (done.revision, done.tag) == (info.sha, "v2" if again else "v1")
+    assert tags(api, repo_id)[done.tag] == info.sha
+    assert len(api("alice").list_repo_commits(repo_id, repo_type="dataset")) == commits
+    assert not api("alice").dataset_info(repo_id).private
+    assert hub.push_dose(dose, repo_id, **alice) == done
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("again", [False, True], ids=["new repo", "next version"])
+def test_a_push_stopped_at_any_request_leaves_the_repo_as_it_was_or_complete(
+    alice, api, dose, tmp_path, monkeypatch, answered, again
+):
+    older = sealed(tmp_path / "older", "Older") if again else None
+    send = httpx2.Client.send
+    for stop_at in itertools.count():
+        repo_id = f"alice/repo-{next(numbers)}"
+        if older:
+            hub.push_dose(older, repo_id, **alice)
+        made = itertools.count()
+
+        def stopped(self, *args, made=made, stop_at=stop_at, **kwargs):
+            now = next(made) == stop_at
+            if now and not answered:
+                raise KeyboardInterrupt
+            response = send(self, *args, **kwargs)
+            if now:
+                raise KeyboardInterrupt
+            return response
+
+        with monkeypatch.context() as patch:
+            patch.setattr(httpx2.Client, "send", stopped)
+            try:
+                hub.push_dose(dose, repo_id, **alice)
+                break
+            except KeyboardInterrupt:
+                pass
+        if api("alice").repo_exists(repo_id, repo_type="dataset"):
+            with pytest.raises((GatedRepoError, RepositoryNotFoundError)):
+                api("outsider").auth_check(repo_id, repo_type="dataset")
+            if set(api("alice").list_repo_files(repo_id, repo_type="dataset")) != {".gitattributes"}:
+                assert hub.pull_dose(repo_id, **alice).name in ("Older", "Small dose")
+            else:
+                assert not again and api("alice").dataset_info(repo_id).private
+        assert hub.push_dose(dose, repo_id, **alice).tag == ("v2" if again else "v1")
+        assert hub.pull_dose(repo_id, **alice).name == "Small dose"
+        assert not api("alice").dataset_info(repo_id).private
+    assert stop_at > 6
+
+
+def test_a_tag_whose_answer_was_lost_is_not_made_twice(alice, api, dose, repo_id, monkeypatch):
+    create = HfApi.create_tag
+
+    def lose(*args, **kwargs):
+        create(*args, **kwargs)
+        raise ConnectionError("reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, "create_tag", lose)
+        with pytest.raises(HubError):
+            hub.push_dose(dose, repo_id, **alice)
+    assert hub.push_dose(dose, repo_id, **alice).tag == "v1"
+    assert list(tags(api, repo_id)) == ["v1"]
 
 
 def test_files_of_an_earlier_dose_go_in_the_same_commit(alice, api, dose, repo_id):
@@ -306,20 +454,112 @@ def test_a_changed_dose_is_refused_before_anything_is_sent(alice, api, repo_id, 
     assert not api("alice").repo_exists(repo_id, repo_type="dataset")
 
 
-def test_a_dose_is_refused_asked_for_accepted_and_pulled(local, tokens, alice, dose, repo_id):
+def test_a_dose_is_refused_asked_for_accepted_and_pulled(local, tokens, alice, dose, repo_id, tmp_path):
     pushed = hub.push_dose(dose, repo_id, **alice)
     reader = {"endpoint": local.endpoint, "token": tokens["reader"]}
     with pytest.raises(HubError, match="is gated") as caught:
         hub.pull_dose(repo_id, **reader)
     assert pushed.url in caught.value.next_step
-    with pytest.raises(HubError):
-        hub.accept_access(repo_id, "reader", **alice)
     assert hub.ask_access(repo_id, {"Affiliation": "A lab", "Purpose": "A test"}, **reader) == "pending"
-    hub.accept_access(repo_id, "reader", **alice)
+    with pytest.raises(HubError, match="awaiting a review") as caught:
+        hub.pull_dose(repo_id, **reader)
+    assert caught.value.next_step == "Wait for its owner to decide, then run this again."
+    Access(repo_id, journal=tmp_path / "access.jsonl", **alice).accept(["reader"])
     pulled = hub.pull_dose(repo_id, **reader)
     assert (pulled.source, pulled.revision) == (repo_id, pushed.revision)
     assert (len(pulled.claims), len(pulled.heldout)) == (4, 2)
     assert hub.pull_dose(repo_id, revision="main", **reader).digest() == pulled.digest()
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_pulled_dose_is_copied_whole_and_alone(alice, api, dose, repo_id, tmp_path):
+    pushed = hub.push_dose(dose, repo_id, **alice)
+    api("alice").upload_file(
+        path_or_fileobj=io.BytesIO(b"mine"), path_in_repo="LICENSE", repo_id=repo_id, repo_type="dataset"
+    )
+    into = tmp_path / "new" / "copy"
+    pulled = hub.pull_dose(repo_id, revision="v1", local_dir=into, **alice)
+    assert (pulled.path, pulled.source, pulled.revision) == (into, repo_id, pushed.revision)
+    assert contents(into) == contents(dose)
+    assert not [path for path in into.rglob("*") if path.is_symlink()]
+    assert Dose.load(into).digest() == Dose.load(dose).digest()
+    newest = hub.pull_dose(repo_id, local_dir=into, **alice)  # the same dose, in a commit that added LICENSE
+    assert newest.revision != pushed.revision
+    assert contents(into) == contents(dose)
+    assert [path.name for path in into.parent.iterdir()] == ["copy"]
+
+
+def test_an_empty_folder_may_become_the_dose(alice, dose, repo_id, tmp_path):
+    hub.push_dose(dose, repo_id, **alice)
+    (tmp_path / "copy").mkdir()
+    assert hub.pull_dose(repo_id, local_dir=tmp_path / "copy", **alice).path == tmp_path / "copy"
+
+
+def test_what_a_pull_finds_in_its_folder_is_never_overwritten(alice, dose, repo_id, tmp_path):
+    hub.push_dose(dose, repo_id, **alice)
+    other = sealed(tmp_path / "other", "Another")
+    damaged = hub.pull_dose(repo_id, local_dir=tmp_path / "damaged", **alice).path
+    (damaged / "README.md").write_text("edited")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "notes.txt").write_text("mine")
+    before = {folder: [(name, (folder / name).read_bytes()) for name in contents(folder)] for folder in (other, notes)}
+    for folder, said in ((other, "holds another dose"), (damaged, "is not this dose"), (notes, "is not this dose")):
+        with pytest.raises(DoseError, match=said):
+            hub.pull_dose(repo_id, local_dir=folder, **alice)
+    with pytest.raises(DoseError, match="is not this dose"):
+        hub.pull_dose(repo_id, local_dir=notes / "notes.txt", **alice)
+    assert before == {folder: [(n, (folder / n).read_bytes()) for n in contents(folder)] for folder in before}
+    assert (damaged / "README.md").read_text() == "edited"
+
+
+@pytest.mark.parametrize("failing", ["hf_hub_download", "copyfile", "rename"])
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_an_interrupted_pull_leaves_nothing_that_looks_like_a_dose(
+    alice, dose, repo_id, tmp_path, monkeypatch, failing, failure
+):
+    hub.push_dose(dose, repo_id, **alice)
+    done = itertools.count()
+    place = {
+        "hf_hub_download": (huggingface_hub._snapshot_download, "hf_hub_download"),
+        "copyfile": (hub.shutil, "copyfile"),
+        "rename": (Path, "rename"),
+    }[failing]
+    original = getattr(*place)
+
+    def fail(*args, **kwargs):
+        if failing == "rename" or next(done) >= 3:
+            raise failure
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, fail)
+        with pytest.raises((HubError, OSError, KeyboardInterrupt)):
+            hub.pull_dose(repo_id, local_dir=tmp_path / "into" / "copy", **alice)
+    assert not (tmp_path / "into").exists() or not list((tmp_path / "into").iterdir())
+    assert hub.pull_dose(repo_id, local_dir=tmp_path / "into" / "copy", **alice).name == "Small dose"
+
+
+def test_a_dataset_that_is_no_dose_is_not_pulled(alice, api, repo_id, tmp_path):
+    api("alice").create_repo(repo_id, repo_type="dataset")
+    with pytest.raises(DoseError, match=f"{repo_id} has no {MANIFEST}"):
+        hub.pull_dose(repo_id, local_dir=tmp_path / "copy", **alice)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_file_slipped_into_the_repo_is_refused(alice, api, dose, repo_id):
+    hub.push_dose(dose, repo_id, **alice)
+    api("alice").upload_file(
+        path_or_fileobj=io.BytesIO(b"PAR1"),
+        path_in_repo="data/dose-00001.parquet",
+        repo_id=repo_id,
+        repo_type="dataset",
+    )
+    with pytest.raises(DoseError, match=r"data/dose-00001\.parquet .* was never sealed"):
+        hub.pull_dose(repo_id, **alice)
 
 
 def test_a_hub_without_the_route_names_the_page_to_ask_at(alice, dose, repo_id, monkeypatch):
@@ -573,4 +813,5 @@ def test_a_malformed_repo_id_is_a_usage_error(dose, repo_id):
 
 
 def test_pushed_is_plain_data():
-    assert dataclasses.asdict(hub.Pushed("u", "r", "c")) == {"url": "u", "repo_id": "r", "revision": "c"}
+    plain = {"url": "u", "repo_id": "r", "revision": "c", "tag": None}
+    assert dataclasses.asdict(hub.Pushed("u", "r", "c")) == plain

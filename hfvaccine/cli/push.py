@@ -1,4 +1,4 @@
-"""`hfvaccine push-dose` and `hfvaccine push-adapter`: publishing from the command line."""
+"""`hfvaccine push-dose`, `pull-dose` and `push-adapter`: publishing and fetching from the command line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hfvaccine.cli.output import say
+
 if TYPE_CHECKING:
     from hfvaccine.hub import Pushed
 
 TOKEN = click.option("--token", help="Hub token; by default that of `hf auth login` or HF_TOKEN.")
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object: url, repo_id, revision.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object: url, repo_id, revision, tag.")
 
 
 @click.command("push-dose")
@@ -27,7 +29,8 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
 
     DOSE_DIR is a folder, or the word `starter` for the dose that comes with
     hfvaccine. The data can never be read ungated: a new repo is private until
-    it is gated and complete. Pushing an unchanged dose again changes nothing.
+    it is gated and complete. Each push that changes the dose is one commit with
+    the next tag: v1, v2 and so on. Pushing an unchanged dose changes nothing.
 
     \b
     Examples:
@@ -41,7 +44,54 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
         from hfvaccine import starter
 
         dose_dir = starter.sealed()
-    _report(hub.push_dose(dose_dir, repo_id, private=private, token=token, progress=_say), as_json)
+    _report(hub.push_dose(dose_dir, repo_id, private=private, token=token, progress=say), as_json)
+
+
+@click.command("pull-dose")
+@click.argument("repo_id")
+@click.option("--revision", help="Branch, tag such as v1, or commit.  [default: the newest]")
+@click.option(
+    "--local-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to copy it to.  [default: it stays in the Hub cache]",
+)
+@TOKEN
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object: path, repo_id, revision, name, claims, heldout, manifest_sha256.",
+)
+def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token: str | None, as_json: bool) -> None:
+    """Fetch the dose REPO_ID, prove every file of it, and print its folder.
+
+    A dose is gated: without access, the page to ask at is named. The folder in
+    --local-dir is complete or not there; another dose in it is not overwritten.
+
+    \b
+    Examples:
+      hfvaccine pull-dose you/my-dose
+      hfvaccine pull-dose you/my-dose --revision v1 --local-dir my-dose
+    """
+    from hfvaccine import hub
+    from hfvaccine.cards import clean
+
+    dose = hub.pull_dose(repo_id, revision=revision, local_dir=local_dir, token=token)
+    if as_json:
+        facts = {
+            "path": str(dose.path),
+            "repo_id": dose.source,
+            "revision": dose.revision,
+            "name": dose.name,
+            "claims": len(dose.claims),
+            "heldout": len(dose.heldout),
+            "manifest_sha256": dose.digest(),
+        }
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(dose.path)
+    say(f"{clean(dose.name)}: {len(dose.claims)} claims to give, {len(dose.heldout)} held out")
+    say(f"Every file proved, at commit {dose.revision}")
 
 
 @click.command("push-adapter")
@@ -90,15 +140,11 @@ def push_adapter(
         private=private,
         publish_failed=publish_failed,
         token=token,
-        progress=_say,
+        progress=say,
     )
     _report(pushed, as_json)
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 def _report(pushed: Pushed, as_json: bool) -> None:
     click.echo(json.dumps(asdict(pushed)) if as_json else pushed.url)
-    _say(f"Published at commit {pushed.revision}")
+    say(f"Published at commit {pushed.revision}" + (f", tagged {pushed.tag}" if pushed.tag else ""))

@@ -114,6 +114,7 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
     """Quarantine to loaded adapter, each link with the code of the command that it stands for."""
     from hfvaccine import hub as publishing
     from hfvaccine import starter
+    from hfvaccine.access import Access
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.immunize import immunize
     from hfvaccine.options import Options
@@ -133,7 +134,7 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
     publishing.ask_access(
         DOSE_ID, {"affiliation": "quickstart", "purpose": "trying it", "agreement": True}, token=tokens[READER]
     )
-    publishing.accept_access(DOSE_ID, READER, token=tokens[PUBLISHER])
+    Access(DOSE_ID, journal=folder / "access.jsonl", token=tokens[PUBLISHER]).accept([READER])
     accepted = publishing.pull_dose(DOSE_ID, token=tokens[READER])
     say(f"  {READER} asked, was accepted, and holds {len(accepted.claims)} + {len(accepted.heldout)} claims")
 

@@ -1,13 +1,17 @@
+import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from hfvaccine import hub
-from hfvaccine.cli.push import push_adapter, push_dose
+from hfvaccine.cli.push import pull_dose, push_adapter, push_dose
 from hfvaccine.errors import PublishError
+from hfvaccine.quarantine.dose import Dose
 
-PUSHED = hub.Pushed("http://hub.example/datasets/you/dose", "you/dose", "a" * 40)
+PUSHED = hub.Pushed("http://hub.example/datasets/you/dose", "you/dose", "a" * 40, "v2")
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def run(command, *arguments):
 def test_the_url_is_all_that_stands_on_stdout(calls):
     result = run(push_dose, "folder", "you/dose", "--private", "--token", "t")
     assert result.stdout == PUSHED.url + "\n"
-    assert "Committing" in result.stderr and PUSHED.revision in result.stderr
+    assert "Committing" in result.stderr and f"{PUSHED.revision}, tagged v2" in result.stderr
     assert calls == [("folder", "you/dose", {"private": True, "token": "t"})]
 
 
@@ -42,6 +46,7 @@ def test_json_is_one_object(calls, command):
         "url": PUSHED.url,
         "repo_id": "you/dose",
         "revision": PUSHED.revision,
+        "tag": "v2",
     }
 
 
@@ -74,11 +79,48 @@ def test_every_option_of_push_adapter_arrives(calls):
     ]
 
 
-@pytest.mark.parametrize("command", [push_dose, push_adapter])
+@pytest.fixture
+def pulled(monkeypatch, make_claims, tmp_path):
+    """What pull-dose hands to the Hub, and a dose in return."""
+    made = []
+    dose = Dose.from_claims(make_claims(5, heldout=2))
+    (tmp_path / "manifest.json").write_text("{}")
+    policy = {"name": "A\x1b[2Jdose"}
+    dose = replace(dose, path=tmp_path, source="you/dose", revision="b" * 40, policy=policy)
+
+    def record(repo_id, **options):
+        made.append((repo_id, options))
+        return dose
+
+    monkeypatch.setattr(hub, "pull_dose", record)
+    return made
+
+
+def test_the_folder_is_all_that_stands_on_stdout(pulled, tmp_path):
+    result = run(pull_dose, "you/dose", "--revision", "v1", "--local-dir", "here", "--token", "t")
+    assert result.stdout == f"{tmp_path}\n"
+    assert "3 claims to give, 2 held out" in result.stderr and "b" * 40 in result.stderr
+    assert "\x1b" not in result.stderr
+    assert pulled == [("you/dose", {"revision": "v1", "local_dir": Path("here"), "token": "t"})]
+
+
+def test_a_pulled_dose_as_json_is_one_object(pulled, tmp_path):
+    assert json.loads(run(pull_dose, "you/dose", "--json").stdout) == {
+        "path": str(tmp_path),
+        "repo_id": "you/dose",
+        "revision": "b" * 40,
+        "name": "A\x1b[2Jdose",
+        "claims": 3,
+        "heldout": 2,
+        "manifest_sha256": hashlib.sha256(b"{}").hexdigest(),
+    }
+
+
+@pytest.mark.parametrize("command", [push_dose, pull_dose, push_adapter])
 def test_help_has_examples(command):
     result = run(command, "--help")
     assert result.exit_code == 0
-    assert "Examples:\n    hfvaccine push-" in result.stdout
+    assert f"Examples:\n    hfvaccine {command.name} " in result.stdout
 
 
 def test_a_missing_argument_is_a_usage_error():
