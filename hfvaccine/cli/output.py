@@ -35,6 +35,22 @@ def results(content: Mapping[str, Any], as_json: bool) -> None:
     report(table(content), verdict_lines(content))
 
 
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Any:
+    """A `rich` table of texts; columns of numbers stand right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [tuple(row) for row in rows]
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for place, name in enumerate(columns):
+        numbers = all(row[place][:1].isdigit() for row in cells)
+        made.add_column(name, justify="right" if numbers and place else "left")
+    for row in cells:
+        made.add_row(*map(Text, row))
+    return made
+
+
 def report(table: Any, lines: Iterable[str]) -> None:
     """A `rich` table, and what it says in sentences."""
     from rich.console import Console

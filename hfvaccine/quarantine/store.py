@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +37,15 @@ POLICY = "policy.yaml"
 SCHEMA = arrow_schema().append(pa.field("origin", pa.string()))
 """A row in quarantine: a claim row of which anything but the claim may still be missing (null), and the file and
 line it came from."""
+
+
+BATCH = 50_000
+
+
+def each(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of a table one at a time, so that a million of them are never there at once."""
+    for batch in table.to_batches(max_chunksize=BATCH):
+        yield from batch.to_pylist()
 
 
 def now() -> str:
@@ -73,9 +83,15 @@ class Quarantine:
         Raises:
             DoseError: naming the first entry that was tampered with.
         """
-        path = self.folder / JOURNAL
-        text = self._read(JOURNAL) if path.is_file() else ""
-        return journal.loads(text[: text.rfind("\n") + 1])  # what has no line end was never done
+        if not (self.folder / JOURNAL).is_file():
+            return []
+        with self._opened(JOURNAL) as file:
+            content = file.read()
+        try:
+            return journal.loads(content[: content.rfind(b"\n") + 1].decode())  # what has no line end was never done
+        except UnicodeDecodeError as error:
+            number = content.count(b"\n", 0, error.start) + 1
+            raise DoseError(f"Journal entry {number} is malformed: {error}.", journal.MEND) from error
 
     def table(self) -> pa.Table:
         """All rows, in the order they came in, with the columns of `SCHEMA`.
@@ -95,8 +111,12 @@ class Quarantine:
 
     def rejects(self) -> Iterator[dict[str, Any]]:
         """Every row that was not taken: source, where, rule, reason, claim_id (or null) and the row itself."""
-        for line in self._reject_lines():
-            yield json.loads(line)
+        for number, line in enumerate(self._reject_lines(), start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                message = f"{REJECTS} in {self.folder} is malformed at line {number}: {error}."
+                raise DoseError(message, journal.MEND) from error
 
     def verify(self) -> None:
         """Prove journal, rows and rejects.
@@ -105,7 +125,10 @@ class Quarantine:
             DoseError: naming the first thing that was tampered with.
         """
         digest = _last(self.history(), "rejects_sha256")
-        if digest and hashlib.sha256("".join(self._reject_lines()).encode()).hexdigest() != digest:
+        found = hashlib.sha256()
+        for line in self._reject_lines():
+            found.update(line)
+        if digest and found.hexdigest() != digest:
             raise DoseError(f"{REJECTS} in {self.folder} was changed outside hfvaccine.", journal.MEND)
         self.table()
 
@@ -147,13 +170,7 @@ class Quarantine:
         if table is not None:
             details["rows"] = table.num_rows
             details["claims_sha256"] = self._write_claims(table)
-        added = [json.dumps(dict(row), ensure_ascii=False, default=str) + "\n" for row in rejects]
-        if added:
-            lines = [*self._reject_lines(), *added]
-            details["rejected"] = len(added)
-            details["rejects_sha256"] = hashlib.sha256("".join(lines).encode()).hexdigest()
-            with self._staged(self.folder / REJECTS) as file:
-                file.writelines(line.encode() for line in lines)
+        details.update(self._write_rejects(rejects))
         entry = journal.follow(history, act, by, at or now(), details)
         self._append(history, entry)
         if table is not None and old not in (None, details["claims_sha256"]):
@@ -178,16 +195,34 @@ class Quarantine:
         staged.rename(self._claims(digest))
         return digest
 
-    def _reject_lines(self) -> list[str]:
-        committed = sum(entry.what.get("rejected", 0) for entry in self.history())
-        if not committed:
-            return []
-        return [line + "\n" for line in self._read(REJECTS).split("\n")[:committed]]
+    def _write_rejects(self, rejects: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """Put these after those before, one at a time: there may be as many as rows."""
+        added = iter(rejects)
+        first = next(added, None)
+        if first is None:
+            return {}
+        count, digest = 0, hashlib.sha256()
+        with self._staged(self.folder / REJECTS) as file:
+            for line in self._reject_lines():
+                digest.update(line)
+                file.write(line)
+            for row in itertools.chain([first], added):
+                line = (json.dumps(dict(row), ensure_ascii=False, default=str) + "\n").encode()
+                digest.update(line)
+                file.write(line)
+                count += 1
+        return {"rejected": count, "rejects_sha256": digest.hexdigest()}
 
-    def _read(self, name: str) -> str:
+    def _reject_lines(self) -> Iterator[bytes]:
+        committed = sum(entry.what.get("rejected", 0) for entry in self.history())
+        if committed:
+            with self._opened(REJECTS) as file:
+                yield from itertools.islice(file, committed)
+
+    def _opened(self, name: str) -> IO[bytes]:
         try:
-            return (self.folder / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return (self.folder / name).open("rb")
+        except OSError as error:
             raise DoseError(f"{name} in {self.folder} cannot be read: {error}.", journal.MEND) from error
 
     @contextmanager
