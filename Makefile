@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 # Held to mypy's strict rules: what decides, and loads no torch.
-CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/journal.py hfvaccine/options.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/inoculation \
+CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/journal.py hfvaccine/access_rules.py hfvaccine/owner_journal.py hfvaccine/options.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/inoculation \
 	hfvaccine/validation hfvaccine/cards hfvaccine/unpadded.py
 
 help:  ## list what can be made

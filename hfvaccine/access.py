@@ -1,30 +1,24 @@
-"""Who may have a dose: the requests behind its gate, decided by hand or by rules, each decision in a journal.
-
-The journal is the owner's own, hash-chained like that of a quarantine. It names people, so it is never published.
-"""
+"""Who may have a dose: the requests behind its gate, decided by hand or by rules, each decision in a journal."""
 
 from __future__ import annotations
 
 import csv
-import errno
-import fcntl
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import AccessRequest
 
-from hfvaccine import journal
+from hfvaccine import journal, owner_journal
 from hfvaccine.access_rules import ABOUT_USER, Rule, decide, require_short
-from hfvaccine.errors import DoseError, HubError, UsageError
+from hfvaccine.errors import HubError, UsageError
 from hfvaccine.hub_errors import as_hub_error, page_of, require_repo_id
+from hfvaccine.owner_journal import journal_of
 
 STATUSES = ("pending", "accepted", "rejected")
 
@@ -48,17 +42,6 @@ class Outcome:
     done: bool
     reason: str = ""
     rule: int | None = None
-
-
-def journal_of(repo_id: str) -> Path:
-    """Where the decisions about a dose are kept unless told otherwise: in the user's own folder for hfvaccine.
-
-    Args:
-        repo_id: the dataset repo.
-    """
-    import click
-
-    return Path(click.get_app_dir("hfvaccine")) / "access" / f"{repo_id.lower().replace('/', '--')}.jsonl"
 
 
 class Access:
@@ -237,7 +220,7 @@ class Access:
         text = _csv(rows) if path.suffix == ".csv" else "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_name(f".{path.name}.partial")
-        with open(staged, "w", encoding="utf-8", opener=_private) as file:
+        with open(staged, "w", encoding="utf-8", opener=owner_journal.private) as file:
             file.write(text)
         staged.rename(path)
         return len(rows)
@@ -248,9 +231,7 @@ class Access:
         Raises:
             DoseError: naming the first entry that was tampered with.
         """
-        if not self.journal.is_file():
-            return []
-        return self._proved(self.journal.read_bytes())
+        return [entry for entry in owner_journal.read(self.journal) if entry.act == "access"]
 
     def _named(self, users: Sequence[str]) -> list[AccessRequest]:
         if not users:
@@ -300,29 +281,15 @@ class Access:
 
     @contextmanager
     def _recording(self, needed: bool) -> Iterator[Callable[[_Step], None] | None]:
-        """Hold the journal, proved and open for writing, before the first decision is made."""
+        """Hold the journal open before the first decision is made."""
         if not needed:
             yield None
             return
         with as_hub_error(self._api, self.repo_id, "dataset"):
             by = str(self._api.whoami()["name"])
-        try:
-            self.journal.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered, so that closing it has nothing left to fail at.
-            file = os.fdopen(_private(str(self.journal), os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
-        except OSError as error:
-            raise UsageError(
-                f"The journal {self.journal} cannot be written, so nothing was decided: {error.strerror}.",
-                "Mend its permissions, or choose another file with --journal.",
-            ) from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            content = file.read()
-            entries = self._proved(content)
-            file.seek(content.rfind(b"\n") + 1)
+        with owner_journal.writing(self.journal) as write:
 
             def record(step: _Step) -> None:
-                at = datetime.now(UTC).isoformat(timespec="seconds")
                 what = {
                     "repo": self.repo_id,
                     "hub": self._api.endpoint,
@@ -333,13 +300,8 @@ class Access:
                     "reason": step.reason,
                     **step.note,
                 }
-                entries.append(journal.follow(entries, "access", by, at, what))
-                line = entries[-1].line().encode() + b"\n"
                 try:
-                    file.truncate()  # what a stopped process left of an entry
-                    if file.write(line) != len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.fsync(file.fileno())
+                    write("access", by, what)
                 except OSError as error:
                     raise HubError(
                         f"{_user(step.request)} was {step.now} on {self._api.endpoint}, but that could not be written "
@@ -348,17 +310,6 @@ class Access:
                     ) from error
 
             yield record
-
-    def _proved(self, content: bytes) -> list[journal.Entry]:
-        try:
-            # What has no line end was never written whole.
-            return journal.loads(content[: content.rfind(b"\n") + 1].decode())
-        except (DoseError, UnicodeDecodeError) as error:
-            why = error.message if isinstance(error, DoseError) else f"{error}."
-            raise DoseError(
-                f"{self.journal} cannot be trusted. {why}",
-                "Take it from a backup, or begin another journal with --journal.",
-            ) from error
 
     def _require_known_fields(self, rules: Sequence[Rule], requests: Iterable[AccessRequest]) -> None:
         """A misspelt field is empty in every request, and a rule against empty ones would reject everybody."""
@@ -407,11 +358,6 @@ def as_row(request: AccessRequest) -> dict[str, Any]:
         "status": request.status,
         "fields": dict(request.fields or {}),
     }
-
-
-def _private(path: str, flags: int) -> int:
-    """Opened for its owner only, like the journal: what is written there names people."""
-    return os.open(path, flags, 0o600)
 
 
 def _user(request: AccessRequest) -> str:

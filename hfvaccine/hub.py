@@ -254,6 +254,21 @@ def _copied(dose: Dose, into: Path) -> Dose:
     return replace(copied, path=into, source=dose.source, revision=dose.revision)
 
 
+def account(*, token: str | None = None, endpoint: str | None = None) -> str:
+    """The name of the account behind a token.
+
+    Args:
+        token: Hub token, by default the one huggingface_hub finds.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+
+    Raises:
+        HubError: without a token, or where the Hub cannot be reached.
+    """
+    api = HfApi(endpoint=endpoint, token=token)
+    with as_hub_error(api, "", "dataset"):
+        return str(api.whoami()["name"])
+
+
 def check_write(repo_id: str, *, token: str | None = None, endpoint: str | None = None) -> None:
     """Refuse a repo that this account cannot write to, before any work is done for it.
 

@@ -271,7 +271,7 @@ def test_a_journal_that_cannot_be_written_stops_before_the_hub_is_told(owner, as
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "access.jsonl"):
         owner.journal = path
-        with pytest.raises(UsageError, match="nothing was decided"):
+        with pytest.raises(UsageError, match="nothing was done"):
             owner.accept(["ada"])
     assert standing(owner) == {"ada": "pending"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,8 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
     DOSE_DIR is a folder, or the word `starter` for the dose that comes with
     hfvaccine. The data can never be read ungated: a new repo is private until
     it is gated and complete. Each push that changes the dose is one commit with
-    the next tag: v1, v2 and so on. Pushing an unchanged dose changes nothing.
+    the next tag: v1, v2 and so on, and is noted in your own journal of the dose.
+    Pushing an unchanged dose changes nothing.
 
     \b
     Examples:
@@ -38,13 +40,26 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
       hfvaccine push-dose my-dose you/my-dose --private
       HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine push-dose my-dose you/my-dose
     """
-    from hfvaccine import hub
+    from hfvaccine import hub, owner_journal
+    from hfvaccine.hub_errors import require_repo_id
+    from hfvaccine.quarantine.dose import MANIFEST
+
+    require_repo_id(repo_id)
 
     if str(dose_dir) == "starter":
         from hfvaccine import starter
 
         dose_dir = starter.sealed()
-    _report(hub.push_dose(dose_dir, repo_id, private=private, token=token, progress=say), as_json)
+    path = owner_journal.journal_of(repo_id)
+    noted = {entry.what.get("revision") for entry in owner_journal.read(path)}
+    with owner_journal.writing(path) as write:
+        pushed = hub.push_dose(dose_dir, repo_id, private=private, token=token, progress=say)
+        _report(pushed, as_json)
+        if pushed.revision not in noted:
+            what = {"repo": pushed.repo_id, "url": pushed.url, "revision": pushed.revision, "tag": pushed.tag}
+            what["manifest_sha256"] = hashlib.sha256((dose_dir / MANIFEST).read_bytes()).hexdigest()
+            write("publish", hub.account(token=token), what)
+            say(f"Noted in {path}")
 
 
 @click.command("pull-dose")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hfvaccine import hub
+from hfvaccine import hub, owner_journal
 from hfvaccine.cli.push import pull_dose, push_adapter, push_dose
 from hfvaccine.errors import PublishError
 from hfvaccine.quarantine.dose import Dose
@@ -15,9 +15,14 @@ PUSHED = hub.Pushed("http://hub.example/datasets/you/dose", "you/dose", "a" * 40
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch, tmp_path):
     """What the commands hand to the Hub."""
     made = []
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "manifest.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(owner_journal, "journal_of", lambda repo_id: tmp_path / "journal.jsonl")
+    monkeypatch.setattr(hub, "account", lambda token: "you")
 
     def record(folder, repo_id, *, progress, **options):
         progress("Committing")
@@ -38,6 +43,23 @@ def test_the_url_is_all_that_stands_on_stdout(calls):
     assert result.stdout == PUSHED.url + "\n"
     assert "Committing" in result.stderr and f"{PUSHED.revision}, tagged v2" in result.stderr
     assert calls == [("folder", "you/dose", {"private": True, "token": "t"})]
+
+
+def test_a_new_version_is_noted_once_in_the_owners_journal(calls, tmp_path):
+    run(push_dose, "folder", "you/dose")
+    run(push_dose, "folder", "you/dose")
+    (entry,) = owner_journal.read(tmp_path / "journal.jsonl")
+    assert (entry.act, entry.by) == ("publish", "you")
+    assert (entry.what["revision"], entry.what["tag"]) == (PUSHED.revision, "v2")
+    assert entry.what["manifest_sha256"] == hashlib.sha256(b"{}").hexdigest()
+
+
+def test_nothing_is_pushed_where_the_journal_was_tampered_with(calls, tmp_path):
+    run(push_dose, "folder", "you/dose")
+    path = tmp_path / "journal.jsonl"
+    path.write_text(path.read_text().replace('"you"', '"eve"'))
+    assert "cannot be trusted" in str(run(push_dose, "folder", "you/dose").exception)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("command", [push_dose, push_adapter])
