@@ -130,6 +130,11 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     )
 
 
+def audit_many(pairs: Sequence[tuple[str, str]]) -> CueAudit:
+    """`cue_audit` with the effort that the number of pairs asks for: one assignment of few to folds is noisy."""
+    return cue_audit(pairs) if len(pairs) <= 1000 else cue_audit(pairs, folds=5, repeats=1)
+
+
 @dataclass(frozen=True)
 class Screening:
     """What a screening found, row by row of the table it was made of.
@@ -415,12 +420,7 @@ def _audit(table: pa.Table, say: Callable[[str], object]) -> tuple[CueAudit | No
         rows = rows[np.sort(np.random.default_rng(0).permutation(twins)[:AUDITED])]
     chosen = table.select(["claim_id", "claim", "twin"]).take(rows)
     pairs = list(zip(chosen["claim"].to_pylist(), chosen["twin"].to_pylist(), strict=True))
-    often = 5 if len(pairs) <= 1000 else 1  # one assignment of a small set to folds is a noisy reading
-    return (
-        cue_audit(pairs, folds=10 if len(pairs) <= 1000 else 5, repeats=often),
-        tuple(chosen["claim_id"].to_pylist()),
-        twins,
-    )
+    return audit_many(pairs), tuple(chosen["claim_id"].to_pylist()), twins
 
 
 def _replaced(table: pa.Table, **columns: pa.Array) -> pa.Table:

@@ -35,7 +35,7 @@ from hfvaccine.quarantine.dose import (
 )
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import REJECT, Decision, approvals, decisions, rows_of, standing
-from hfvaccine.quarantine.screen import AUDITED, CUE_LIMIT, cue_audit
+from hfvaccine.quarantine.screen import AUDITED, CUE_LIMIT, audit_many
 from hfvaccine.quarantine.store import Quarantine, each
 from hfvaccine.version import VERSION
 
@@ -397,8 +397,7 @@ def _audit(claims: Sequence[Claim]) -> dict[str, Any] | None:
     pairs = [(c.claim, c.twin) for c in claims if c.twin][:AUDITED]  # in the order of their hashes: a fair sample
     if len(pairs) < FEWEST_PAIRS:
         return None
-    few = len(pairs) <= 1000  # one assignment of a small set to folds is a noisy reading
-    audit = cue_audit(pairs, folds=10 if few else 5, repeats=5 if few else 1)
+    audit = audit_many(pairs)
     # The giveaways stay out: fragments of quarantined text do not belong in a public manifest.
     return {"bag_of_words": audit.bag_of_words, "length": audit.length, "pairs": audit.pairs, "limit": CUE_LIMIT}
 
