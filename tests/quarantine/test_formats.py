@@ -368,7 +368,7 @@ def test_a_map_goes_before_what_the_collection_says():
         ({"mapping": {"claim": "statement"}}, "Nothing says which rows of x.csv are false"),
         ({"mapping": {"claim": "statement"}, "fixed": {"verdict": "true"}}, "only falsehoods are taken"),
         ({"mapping": {"claim": "statement"}, "fixed": {"claim": "x"}}, "--set cannot fill 'claim'"),
-        ({"fixed": {"harm": "huge"}}, "no harm 'huge'. Use one of: low, medium, high"),
+        ({"fixed": {"harm": "huge"}}, "no harm 'huge'. Use one of: unrated, low, medium, high"),
         ({"format": "ai-vaccine", "fixed": {"tactic": "lying"}}, "no tactic 'lying'"),
     ],
 )
