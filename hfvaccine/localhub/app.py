@@ -1,28 +1,31 @@
 """The Starlette application: routes on the undecoded path, and refusals as the clients understand them."""
 
+import json
 import logging
+import time
 import uuid
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hfvaccine.localhub.call import Call, answer, endpoint
+from hfvaccine.localhub.database import now
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import access, commits, files, identity, info, lfs, pages, refs, repos
+from hfvaccine.localhub.routes import access, commits, files, git, identity, info, lfs, pages, refs, repos, xet
 
-log = logging.getLogger("hfvaccine.localhub")
+log = logging.getLogger("hfvaccine.localhub.access")
 
 
 def build_app(hub: Hub) -> ASGIApp:
     """The whole Hub as an ASGI application."""
-    modules = (identity, repos, access, info, commits, refs, lfs, files, pages)
-    routes = [Route("/healthz", lambda request: answer({"status": "ok"}))]
+    modules = (identity, repos, access, info, commits, refs, lfs, git, xet, files, pages)
+    routes = [Route("/healthz", endpoint(_health))]
     routes += [one for module in modules for one in module.ROUTES]
     app = Starlette(exception_handlers={Refusal: _refused, HTTPException: _refused_by_starlette})
     app.router = Router(routes, redirect_slashes=False, default=_Fallback())
@@ -31,7 +34,10 @@ def build_app(hub: Hub) -> ASGIApp:
 
 
 class _RawPath:
-    """Routes on the path as it was sent, so that `%2F` in a revision or a path splits nothing; logs each answer."""
+    """Routes on the path as it was sent, so that `%2F` in a revision or a path splits nothing; logs each answer.
+
+    The log is one JSON object a line. Queries, headers and bodies, where the secrets are, never get into it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -41,15 +47,27 @@ class _RawPath:
             await self._app(scope, receive, send)
             return
         raw = scope["raw_path"].partition(b"?")[0].decode("ascii", errors="replace")
-        request_id = uuid.uuid4().hex
+        request_id, began = uuid.uuid4().hex, time.monotonic()
+        entry: dict[str, Any] = {"time": now(), "method": scope["method"], "path": raw[:2000], "status": 0, "bytes": 0}
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-                log.info("%s %s %s %s", scope["method"], raw, message["status"], request_id)
+                entry["status"] = message["status"]
             await send(message)
+            entry["bytes"] += len(message.get("body", b""))
 
-        await self._app({**scope, "path": raw}, receive, send_marked)
+        try:
+            await self._app({**scope, "path": raw, "log": entry}, receive, send_marked)
+        finally:
+            entry |= {"ms": round(1000 * (time.monotonic() - began), 1), "request_id": request_id}
+            if log.isEnabledFor(logging.INFO):
+                log.info(json.dumps(entry))
+
+
+def _health(call: Call) -> Response:
+    unusable = call.hub.unusable()
+    return answer({"status": "unusable", "why": unusable} if unusable else {"status": "ok"}, 503 if unusable else 200)
 
 
 class _Fallback:
@@ -79,8 +97,12 @@ def _refused(request: Request, refusal: Any) -> Response:
     headers = {"X-Error-Message": _header(refusal.message), **refusal.headers}
     if refusal.code:
         headers["X-Error-Code"] = refusal.code
-    if refusal.status == 401:
+    if "text/html" in request.headers.get("accept", ""):
+        return pages.refused(request, refusal, headers)
+    if refusal.status == 401 and "sec-fetch-mode" not in request.headers:  # browsers sign in by the page
         headers["WWW-Authenticate"] = 'Basic realm="hub", charset="UTF-8"'
+    if headers.get("Content-Type", "").startswith("text/plain"):
+        return PlainTextResponse(refusal.message + "\n", refusal.status, headers)
     return JSONResponse({"error": refusal.message, **refusal.body}, refusal.status, headers)
 
 

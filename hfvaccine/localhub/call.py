@@ -21,6 +21,7 @@ from starlette.routing import Route
 from hfvaccine.localhub.access import Right
 from hfvaccine.localhub.accounts import Caller
 from hfvaccine.localhub.catalog import KINDS, Repo
+from hfvaccine.localhub.guard import changing
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.storage import Repository
@@ -60,6 +61,9 @@ class Call:
     def caller(self) -> Caller | None:
         """Who is asking, or None for anonymous. Raises Refusal 401 for an unknown token."""
         scheme, _, credentials = self.request.headers.get("authorization", "").partition(" ")
+        if scheme and is_foreign(self.request):
+            # Browsers add a remembered Basic password to what other sites make them send.
+            raise Refusal(403, "This request comes from a page of another site.")
         if scheme.lower() == "basic":
             try:
                 credentials = base64.b64decode(credentials, validate=True).decode().partition(":")[2]
@@ -141,6 +145,15 @@ class Call:
         self._closing.close()
 
 
+def is_foreign(request: Request) -> bool:
+    """Whether a browser sends this on behalf of a page that is not ours. Other ports of this host are not ours."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
+
+
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
     """A JSON object. Raises Refusal 400."""
     try:
@@ -194,9 +207,20 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
                     raise Refusal(413, "The body is larger than 1 GiB: commit fewer files at once.")
                 body.write(chunk)
             body.seek(0)
-            return await run_in_threadpool(handler, call)
+            try:
+                return await run_in_threadpool(_handled, handler, call)
+            finally:
+                if caller := call.__dict__.get("caller"):  # where the request got as far as asking who it is
+                    request.scope.get("log", {})["user"] = caller.name
 
     return run
+
+
+def _handled(handler: Handler, call: Call) -> Response:
+    if call.request.method in ("GET", "HEAD"):
+        return handler(call)
+    with changing(call.hub.root):
+        return handler(call)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from hfvaccine.errors import LocalHubError
 
-SCHEMA = """
+_FIRST = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS users (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE, created_at TEXT NOT NULL);
@@ -36,6 +36,25 @@ CREATE TABLE IF NOT EXISTS audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
     repo TEXT, detail TEXT);
 """
+# What each later version of this file added. Data folders in the field are brought up step by step when
+# they are opened, so a step that has been released is never changed.
+_ACCOUNTS = """
+ALTER TABLE users ADD COLUMN is_org INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN fullname TEXT;
+ALTER TABLE users ADD COLUMN email TEXT;
+ALTER TABLE tokens ADD COLUMN name TEXT NOT NULL DEFAULT 'token';
+ALTER TABLE tokens ADD COLUMN last_used TEXT;
+ALTER TABLE tokens ADD COLUMN fine_grained INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE token_repos (
+    digest TEXT NOT NULL REFERENCES tokens(digest) ON DELETE CASCADE,
+    repo_id INTEGER NOT NULL REFERENCES repos(id) ON DELETE CASCADE,
+    role TEXT NOT NULL CHECK (role IN ('read', 'write')), PRIMARY KEY (digest, repo_id));
+CREATE TABLE members (
+    org_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    role TEXT NOT NULL CHECK (role IN ('admin', 'write', 'read')), PRIMARY KEY (org_id, user_id));
+"""
+SCHEMAS = (_FIRST, _ACCOUNTS)
 
 
 def now() -> str:
@@ -52,7 +71,10 @@ class Database:
     """One SQLite connection shared by all threads; every use is short and holds the lock.
 
     Args:
-        path: the file; made when absent.
+        path: the file; made when absent, and brought up to the present schema.
+
+    Raises:
+        LocalHubError: when a newer hfvaccine made it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,19 +83,43 @@ class Database:
         self._lock = threading.RLock()
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
-        self._connection.executescript(SCHEMA)
+        try:
+            self._bring_up()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _bring_up(self) -> None:
+        with self.transaction() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(SCHEMAS):
+                raise LocalHubError(
+                    "This Hub's data folder was used by a newer version of hfvaccine.", "Update hfvaccine."
+                )
+            for schema in SCHEMAS[version:]:
+                for statement in schema.split(";"):
+                    connection.execute(statement)
+            if version < len(SCHEMAS):
+                connection.execute(f"PRAGMA user_version = {len(SCHEMAS)}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing: committed at the end of the block, rolled back when it raises."""
+        """All or nothing: committed at the end of the block, rolled back when it raises.
+
+        Inside another such block of the same thread it is a part of that one.
+        """
         with self._lock:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite itself rolls back on a full disk
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """All rows of one query."""
@@ -92,7 +138,7 @@ class Database:
             return connection.execute(query, values).rowcount
 
     def audit(self, actor: str, action: str, repo: str | None = None, detail: str | None = None) -> None:
-        """Record who did what."""
+        """Record who did what; inside a transaction it is kept or undone with the deed."""
         self.change(
             "INSERT INTO audit (at, actor, action, repo, detail) VALUES (?, ?, ?, ?, ?)",
             now(),

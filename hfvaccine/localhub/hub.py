@@ -2,6 +2,8 @@
 
 import fcntl
 import secrets
+import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,11 @@ from hfvaccine.localhub.access import Access
 from hfvaccine.localhub.accounts import Accounts
 from hfvaccine.localhub.catalog import Catalog, Repo
 from hfvaccine.localhub.database import Database
+from hfvaccine.localhub.grants import Grants
 from hfvaccine.localhub.large_files import LargeFiles
+from hfvaccine.localhub.sessions import Sessions
 from hfvaccine.localhub.storage import Repository, Storage
+from hfvaccine.localhub.xorbs import Xorbs
 
 
 class Hub:
@@ -40,12 +45,16 @@ class Hub:
             raise LocalHubError(
                 f"{root} is being served by another process.", "Stop that one, or choose another folder with `--root`."
             ) from error
+        self.root = root
         self.database = Database(root / "hub.sqlite3")
         self.accounts = Accounts(self.database)
         self.catalog = Catalog(self.database)
         self.access = Access(self.database)
         self.large_files = LargeFiles(root)
+        self.xorbs = Xorbs(root, self.large_files.incoming)
+        self.grants = Grants()
         self.storage = Storage(root)
+        self.sessions = Sessions()
         self.secret = bytes.fromhex(self.database.setting("signing secret", secrets.token_hex(32)))
 
     @contextmanager
@@ -55,7 +64,22 @@ class Hub:
         with self.storage.open(repo.folder, lambda oid: bound(repo, oid) is not None) as repository:
             yield repository
 
+    def unusable(self) -> str | None:
+        """What keeps this Hub from working: its "database", its "disk", or None."""
+        try:
+            with self.database.transaction() as connection:
+                connection.execute("SELECT COUNT(*) FROM users")
+        except sqlite3.Error:
+            return "database"
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.large_files.incoming) as file:
+                file.write(bytes(4096))
+        except OSError:
+            return "disk"
+        return None
+
     def close(self) -> None:
         """Let go of the data folder."""
+        self.storage.close()
         self.database.close()
         self._guard.close()

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -46,6 +48,7 @@ class LargeFiles:
         self.incoming = root / "incoming"
         self._folder.mkdir(parents=True, exist_ok=True)
         self.incoming.mkdir(exist_ok=True)
+        self.drop_parts(older_than=0)
         for abandoned in self.incoming.iterdir():
             abandoned.unlink()
 
@@ -58,6 +61,41 @@ class LargeFiles:
     def receive(self) -> "Upload":
         """Begin to take in a file."""
         return Upload(self, self.incoming)
+
+    def join(self, upload_id: str, etags: Sequence[str], pointer: Pointer) -> None:
+        """Make one file of parts that were received, and drop the parts.
+
+        Args:
+            upload_id: what the parts have in common.
+            etags: what `Upload.finish_part` returned for the parts, in order.
+            pointer: the file they should make.
+
+        Raises:
+            Refusal: 422 when a part is missing, or they make another file.
+        """
+        folder = self._parts(upload_id)
+        with self.receive() as upload:
+            for number, etag in enumerate(etags, 1):
+                part = folder / f"{number}-{etag}"
+                if not part.exists():
+                    raise Refusal(422, f"Part {number} has not been uploaded, or is not the one named.")
+                with open(part, "rb") as file:
+                    while data := file.read(CHUNK):
+                        upload.write(data)
+            upload.finish(pointer)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def drop_parts(self, older_than: float) -> None:
+        """Remove the parts of uploads that nobody has added to for this many seconds."""
+        for folder in self.incoming.glob("parts-*"):
+            try:
+                if time.time() - folder.stat().st_mtime >= older_than:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except FileNotFoundError:
+                continue  # finished just now
+
+    def _parts(self, upload_id: str) -> Path:
+        return self.incoming / f"parts-{upload_id}"
 
     def read(self, oid: str, start: int, end: int) -> Iterator[bytes]:
         """The bytes [start, end) of a stored file, in pieces; opens it at once, so that a failure shows early."""
@@ -95,6 +133,24 @@ class Upload:
         target.parent.mkdir(exist_ok=True)
         os.rename(self._path, target)
         sync_folder(target.parent)
+
+    def finish_part(self, upload_id: str, number: int, size: int) -> str:
+        """Keep what arrived as one part of a file, until `LargeFiles.join`.
+
+        Returns:
+            The part's etag.
+
+        Raises:
+            Refusal: 422 when it has not the announced size.
+        """
+        if self.size != size:
+            raise Refusal(422, f"The {self.size} bytes received are not the {size} of part {number}.")
+        self._file.flush()
+        folder, etag = self._store._parts(upload_id), self._digest.hexdigest()
+        folder.mkdir(exist_ok=True)
+        # Named by its content too: a part that is sent again never changes under a reader.
+        os.rename(self._path, folder / f"{number}-{etag}")
+        return etag
 
     def __enter__(self) -> "Upload":
         return self

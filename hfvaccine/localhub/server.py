@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import json
 import logging
 import signal
 import socket
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import uvicorn
 
     from hfvaccine.localhub.hub import Hub
+
+
+GRACE = 30  # seconds for what is under way when the Hub is told to stop
 
 
 class LocalHub:
@@ -63,7 +67,7 @@ class LocalHub:
         return self
 
     def stop(self) -> None:
-        """Finish what is under way, then stop; the state stays in the folder."""
+        """Finish what is under way, for at most half a minute, then stop; the state stays in the folder."""
         if self._server and self._thread and self._hub:
             self._server.should_exit = True
             self._thread.join()
@@ -99,23 +103,40 @@ class LocalHub:
         self.stop()
 
 
-def serve(root: Path, host: str = "127.0.0.1", port: int = 8009, allow_insecure: bool = False) -> None:
+def serve(
+    root: Path,
+    host: str = "127.0.0.1",
+    port: int = 8009,
+    allow_insecure: bool = False,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    grace: int = GRACE,
+) -> None:
     """Serve in the foreground until SIGINT or SIGTERM, then finish what is under way.
+
+    What happens is logged to stderr, one JSON object a line.
 
     Args:
         root: the folder that holds all state.
         host: the address to listen on.
         port: the port; 0 takes a free one.
         allow_insecure: permit an address that other machines can reach, although tokens travel unencrypted.
+        tls_cert: certificate chain in PEM; given one, the Hub speaks HTTPS only.
+        tls_key: the certificate's key, when it is in a file of its own.
+        grace: seconds to wait for what is under way when told to stop; then it is cut off.
 
     Raises:
-        LocalHubError: when the port is taken, the folder is in use, or the host is refused.
+        LocalHubError: when the port is taken, the folder is in use, the host is refused, or the certificate unusable.
     """
-    listening = _listen(host, port, allow_insecure)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    listening = _listen(host, port, allow_insecure or tls_cert is not None)
     try:
-        hub, server = _prepare(root)
-        print(f"Serving {root} at {_address(host, listening.getsockname()[1])} (Ctrl-C stops)", file=sys.stderr)
+        hub, server = _prepare(root, grace, tls_cert, tls_key)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_JsonLines())
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
+        scheme = "https" if tls_cert else "http"
+        address = _address(host, listening.getsockname()[1], scheme)
+        print(f"Serving {root} at {address} (Ctrl-C stops)", file=sys.stderr)
         # uvicorn finishes what is under way and then raises the signal again.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -127,19 +148,30 @@ def serve(root: Path, host: str = "127.0.0.1", port: int = 8009, allow_insecure:
         listening.close()
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+class _JsonLines(logging.Formatter):
+    """One JSON object a line; the access log's records are such objects already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        if record.name == "hfvaccine.localhub.access":
+            return message
+        at = self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z")
+        return json.dumps({"time": at, "level": record.levelname, "message": message})
 
 
-def _listen(host: str, port: int, allow_insecure: bool = False) -> socket.socket:
+def _address(host: str, port: int, scheme: str = "http") -> str:
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _listen(host: str, port: int, anywhere: bool = False) -> socket.socket:
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback and not allow_insecure:
+    if not loopback and not anywhere:
         raise LocalHubError(
             f"{host} can be reached by other machines, and tokens would travel unencrypted.",
-            "Use 127.0.0.1, or `--allow-insecure` on a network that you trust.",
+            "Use 127.0.0.1, or `--tls-cert` and `--tls-key`, or `--allow-insecure` on a network that you trust.",
         )
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -160,7 +192,9 @@ def _listen(host: str, port: int, allow_insecure: bool = False) -> socket.socket
         ) from error
 
 
-def _prepare(root: Path) -> "tuple[Hub, uvicorn.Server]":
+def _prepare(
+    root: Path, grace: int = GRACE, tls_cert: Path | None = None, tls_key: Path | None = None
+) -> "tuple[Hub, uvicorn.Server]":
     try:
         import dulwich  # noqa: F401
         import uvicorn
@@ -171,8 +205,26 @@ def _prepare(root: Path) -> "tuple[Hub, uvicorn.Server]":
         raise LocalHubError(
             f"The embedded Hub needs the package {error.name!r}.", 'Install it: `pip install "hfvaccine[localhub]"`.'
         ) from error
+    if tls_key and not tls_cert:
+        raise LocalHubError("A key without a certificate encrypts nothing.", "Give `--tls-cert`, too.")
     hub = Hub(Path(root))
-    config = uvicorn.Config(
-        build_app(hub), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75
-    )
+    try:
+        config = uvicorn.Config(
+            build_app(hub),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=grace,
+            ssl_certfile=tls_cert,
+            ssl_keyfile=tls_key,
+        )
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        hub.close()
+        raise LocalHubError(
+            f"The certificate {tls_cert} or its key cannot be used: {error}.",
+            "Give a certificate chain and its unencrypted key in PEM.",
+        ) from error
     return hub, uvicorn.Server(config)

@@ -4,6 +4,7 @@ Every write to a repository holds that repository's lock, writes its objects fir
 moves one reference last. What a failed write leaves behind is unreachable, never half a commit.
 """
 
+import os
 import shutil
 import threading
 import time
@@ -15,18 +16,21 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tag, Tree
+from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tag, Tree, parse_tree
 from dulwich.refs import Ref, check_ref_format
 from dulwich.repo import Repo as GitRepo
 
 from hfvaccine.localhub.database import iso
-from hfvaccine.localhub.large_files import Pointer, parse_pointer
+from hfvaccine.localhub.large_files import Pointer, parse_pointer, sync_folder
 from hfvaccine.localhub.refusal import Refusal
 
 FILE_MODE = 0o100644
 FOLDER_MODE = 0o040000
+SUBMODULE_MODE = 0o160000
 LOOSE_LIMIT = 100  # a commit of more objects is written as one pack instead of one file each
 FACTS_LIMIT = 100_000
+KNOWN_LIMIT = 100_000  # entries of trees of one repository
+IDLE_LIMIT, IDLE_PLACES, IDLE_PACKS = 8, 8, 8  # each idle repository holds two files open for each pack
 HEADS, TAGS = b"refs/heads/", b"refs/tags/"
 
 # What a new repo's .gitattributes sends to large-file storage.
@@ -77,6 +81,67 @@ def title_of(commit: Commit) -> str:
     return message.decode(errors="replace").partition("\n")[0]
 
 
+Listing = dict[bytes, tuple[int, ObjectID]]
+"""A tree as name -> (mode, id), in git's order."""
+
+
+class Place:
+    """What is kept of one repository between requests: its lock, opened repositories, and objects that were read.
+
+    Objects are kept for each repository apart: knowing an id must not open another repository's content.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self._idle: list[GitRepo] = []
+        self._known: dict[ObjectID, Commit | Listing] = {}
+        self._weight = 0
+        self._collected = 0
+
+    def take(self) -> GitRepo:
+        """A repository that no other thread uses."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            git = GitRepo(self.path)
+            git.object_store.fsync_object_files = True
+            return git
+
+    def give_back(self, git: GitRepo, keep: bool) -> None:
+        """Keep a repository for the next request, or close it."""
+        if keep and len(self._idle) < IDLE_LIMIT and len(git.object_store.packs) <= IDLE_PACKS:
+            self._idle.append(git)
+        else:
+            git.close()
+
+    def known(self, oid: ObjectID) -> "Commit | Listing | None":
+        """A commit or tree that was read before."""
+        return self._known.get(oid)
+
+    def learn(self, oid: ObjectID, found: "Commit | Listing") -> None:
+        """Keep a commit or tree, which nobody may change from now on."""
+        self._weight += 1 if isinstance(found, Commit) else 1 + len(found)
+        if self._weight > KNOWN_LIMIT:
+            self._known, self._weight = {}, 0
+        self._known[oid] = found
+
+    def refresh(self) -> None:
+        """Forget what was read before the last `gc`: a commit that it removed must be missing here as well."""
+        try:
+            collected = os.stat(self.path / "objects").st_mtime_ns
+        except FileNotFoundError:
+            collected = 0
+        if collected != self._collected:
+            self._known, self._weight, self._collected = {}, 0, collected
+
+    def clear(self) -> None:
+        """Let go of everything but the lock."""
+        self._known, self._weight = {}, 0
+        while self._idle:
+            self._idle.pop().close()
+
+
 class Storage:
     """All repositories of a Hub.
 
@@ -87,7 +152,9 @@ class Storage:
     def __init__(self, root: Path) -> None:
         self._folder = root / "repos"
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._places: dict[str, Place] = {}
+        self._recent: dict[str, None] = {}  # the folders whose places hold more than a lock, the latest one last
+        self._lock = threading.Lock()
         # What a blob's bytes say about it never changes, so this cache never goes stale.
         self._facts: dict[bytes, tuple[int, Pointer | None]] = {}
         _remove_stale_locks(self._folder)
@@ -99,6 +166,7 @@ class Storage:
         try:
             GitRepo.init_bare(path, default_branch=b"main").close()
             attributes = "".join(f"{one} filter=lfs diff=lfs merge=lfs -text\n" for one in LARGE_PATTERNS.split())
+            sync_folder(self._folder)
             with self.open(folder, lambda oid: False) as repository:
                 blob = Blob.from_string(attributes.encode())
                 repository.add_blobs([blob])
@@ -109,8 +177,12 @@ class Storage:
 
     def remove(self, folder: str) -> None:
         """Delete a repository from the disk."""
-        with self._locks[folder]:
+        with self._lock:
+            place = self._places.setdefault(folder, Place(self._folder / folder))
+            self._recent.pop(folder, None)
+        with place.lock:
             shutil.rmtree(self._folder / folder, ignore_errors=True)
+            place.clear()
 
     @contextmanager
     def open(self, folder: str, is_bound: Callable[[str], bool]) -> Iterator["Repository"]:
@@ -121,12 +193,30 @@ class Storage:
             is_bound: whether this repo may use the large file of that hash. A pointer to any
                 other file is nothing but text: committing one must not open another repo's file.
         """
-        git = GitRepo(self._folder / folder)
-        git.object_store.fsync_object_files = True
+        place = self._place(folder)
+        git = place.take()
         try:
-            yield Repository(git, self._folder / folder, self._locks[folder], self._facts, is_bound)
+            yield Repository(git, place, self._facts, is_bound)
         finally:
-            git.close()
+            place.give_back(git, keep=folder in self._recent)
+
+    def close(self) -> None:
+        """Close what is kept open between requests."""
+        with self._lock:
+            for place in self._places.values():
+                place.clear()
+
+    def _place(self, folder: str) -> Place:
+        with self._lock:
+            place = self._places.setdefault(folder, Place(self._folder / folder))
+            self._recent.pop(folder, None)
+            self._recent[folder] = None
+            if len(self._recent) > IDLE_PLACES:
+                oldest = next(iter(self._recent))
+                del self._recent[oldest]
+                self._places[oldest].clear()
+        place.refresh()
+        return place
 
 
 class Repository:
@@ -135,19 +225,21 @@ class Repository:
     def __init__(
         self,
         git: GitRepo,
-        path: Path,
-        lock: threading.RLock,
+        place: Place,
         facts: dict[bytes, tuple[int, Pointer | None]],
         is_bound: Callable[[str], bool],
     ) -> None:
         self._git = git
-        self._path = path
-        self._lock = lock
+        self._place = place
         self._facts = facts
         self._is_bound = is_bound
-        self._trees: dict[bytes, Tree] = {}
 
     # Reading
+
+    @property
+    def git(self) -> GitRepo:
+        """The repository itself, for git's own protocol to read from."""
+        return self._git
 
     def resolve(self, revision: str) -> Commit:
         """The commit that a branch, tag, full reference, or (short) commit id names.
@@ -180,7 +272,7 @@ class Repository:
     def entry(self, commit: Commit, path: str) -> Entry | None:
         """The file or folder at `path`, or None; "" is the root folder."""
         found = self._lookup(commit.tree, path)
-        return self._entry(path, *found) if found else None
+        return self._entry(path, *found) if found and found[0] != SUBMODULE_MODE else None
 
     def entries(self, commit: Commit, folder: str = "", recursive: bool = False) -> Iterator[Entry]:
         """What a folder holds, in git's order.
@@ -286,6 +378,7 @@ class Repository:
             self._add([*fresh, made])
             if not self._git.refs.set_if_equals(ref, head, made.id):
                 raise Refusal(409, "Another commit is in progress on this branch. Please try again.")
+            sync_folder((self._place.path / ref.decode()).parent)
             return made.id.decode()
 
     def create_branch(self, name: str, start: Commit) -> None:
@@ -321,12 +414,12 @@ class Repository:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._lock:
+        with self._place.lock:
             try:
                 yield
             except OSError:
                 # A full disk can keep dulwich from removing its lock file; nobody else holds one here.
-                _remove_stale_locks(self._path)
+                _remove_stale_locks(self._place.path)
                 raise
 
     def _add(self, objects: Sequence[ShaFile]) -> None:
@@ -355,26 +448,36 @@ class Repository:
             return None
 
     def _peel(self, oid: ObjectID) -> Commit | None:
-        found: ShaFile | None = None
         try:
-            found = self._git.object_store[oid]
+            found = self._read(oid)
             while isinstance(found, Tag):
-                found = self._git.object_store[found.object[1]]
+                found = self._read(found.object[1])
         except KeyError:
             return None
         return found if isinstance(found, Commit) else None
 
     def _commit(self, oid: ObjectID) -> Commit:
-        found = self._git.object_store[oid]
+        found = self._read(oid)
         assert isinstance(found, Commit)
         return found
 
-    def _tree(self, oid: ObjectID) -> Tree:
-        if oid not in self._trees:
-            found = self._git.object_store[oid]
-            assert isinstance(found, Tree)
-            self._trees[oid] = found
-        return self._trees[oid]
+    def _tree(self, oid: ObjectID) -> Listing:
+        found = self._read(oid)
+        assert isinstance(found, dict)
+        return found
+
+    def _read(self, oid: ObjectID) -> ShaFile | Listing:
+        if (known := self._place.known(oid)) is not None:
+            return known
+        number, data = self._git.object_store.get_raw(oid)
+        if number == Tree.type_num:
+            listing = {name: (mode, ObjectID(sha)) for name, mode, sha in parse_tree(data, 20)}
+            self._place.learn(oid, listing)
+            return listing
+        found = ShaFile.from_raw_string(number, data, oid)
+        if isinstance(found, Commit):
+            self._place.learn(oid, found)
+        return found
 
     def _lookup(self, tree: ObjectID, path: str) -> tuple[int, ObjectID] | None:
         found = (FOLDER_MODE, tree)
@@ -385,11 +488,13 @@ class Repository:
         return found
 
     def _walk(self, tree: ObjectID, prefix: str, recursive: bool) -> Iterator[Entry]:
-        for item in self._tree(tree).items():
-            entry = self._entry(prefix + item.path.decode(errors="replace"), item.mode, item.sha)
+        for name, (mode, oid) in self._tree(tree).items():
+            if mode == SUBMODULE_MODE:
+                continue
+            entry = self._entry(prefix + name.decode(errors="replace"), mode, oid)
             yield entry
             if recursive and entry.is_folder:
-                yield from self._walk(item.sha, entry.path + "/", recursive)
+                yield from self._walk(oid, entry.path + "/", recursive)
 
     def _entry(self, path: str, mode: int, oid: ObjectID) -> Entry:
         if mode == FOLDER_MODE:
@@ -411,8 +516,8 @@ class Repository:
         if not changes:
             return tree
         edited = Tree()
-        for item in self._tree(tree).items() if tree else ():
-            edited[item.path] = (item.mode, item.sha)
+        for name, entry in self._tree(tree).items() if tree else ():
+            edited[name] = entry
         below: defaultdict[bytes, dict[str, ObjectID | None]] = defaultdict(dict)
         for path, blob in changes.items():
             head, _, rest = path.partition("/")
@@ -435,8 +540,9 @@ class Repository:
                 del edited[name]
         if not len(edited):
             return None
-        self._trees[edited.id] = edited
         fresh.append(edited)
+        # The same commit may edit it once more, before it is stored.
+        self._place.learn(edited.id, {item.path: (item.mode, item.sha) for item in edited.items()})
         return edited.id
 
 

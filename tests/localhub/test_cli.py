@@ -3,9 +3,11 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from hfvaccine.cli.hub import hub
-from hfvaccine.errors import LocalHubError
+from hfvaccine.errors import HfvaccineError, LocalHubError
 from hfvaccine.localhub.server import LocalHub
 
 
@@ -20,8 +22,6 @@ def test_users(tmp_path):
     assert run("user", "list", "--root", tmp_path).stdout == "alice\n"
     with LocalHub(tmp_path) as server:
         added_meanwhile = run("user", "add", "bob", "--root", tmp_path).stdout.strip()
-        from huggingface_hub import HfApi
-
         assert HfApi(endpoint=server.endpoint, token=added_meanwhile).whoami()["name"] == "bob"
         assert HfApi(endpoint=server.endpoint, token=token).whoami()["name"] == "alice"
 
@@ -58,6 +58,113 @@ def test_without_the_extra(tmp_path, monkeypatch, missing):
     assert isinstance(error, LocalHubError) and "hfvaccine[localhub]" in error.next_step
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["user"], ["user", "add"], ["user", "list"]])
+def commands(group, path=()):
+    yield list(path)
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("command", list(commands(hub)), ids=" ".join)
 def test_help_has_examples(command):
     assert "Examples:" in run(*command, "--help").stdout
+
+
+def test_fine_grained_tokens(tmp_path):
+    owner = run("user", "add", "alice", "--root", tmp_path, "--email", "a@example.org").stdout.strip()
+    with LocalHub(tmp_path) as server:
+        api = HfApi(endpoint=server.endpoint, token=owner)
+        api.create_repo("alice/m", private=True)
+        api.create_repo("alice/other", private=True)
+        made = run("user", "token", "alice", "--repo", "models/Alice/M:read", "--name", "ci", "--root", tmp_path)
+        narrow = HfApi(endpoint=server.endpoint, token=made.stdout.strip())
+        assert narrow.model_info("alice/m").private
+        with pytest.raises(RepositoryNotFoundError):
+            narrow.model_info("alice/other")
+        with pytest.raises(HfHubHTTPError, match="needs a write token"):
+            narrow.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id="alice/m")
+        said = narrow.whoami()
+        assert (said["email"], said["auth"]["accessToken"]["displayName"]) == ("a@example.org", "ci")
+        assert said["auth"]["accessToken"]["role"] == "fineGrained"
+
+        (_, token_id, role, name, _, used) = tokens(tmp_path)[-1]
+        assert (role, name) == ("fineGrained", "ci") and used != "never"
+        revoked = run("user", "revoke", "alice", "--token", token_id, "--root", tmp_path)
+        assert (revoked.stdout, revoked.stderr) == ("", "1 token of alice revoked\n")
+        with pytest.raises(HfHubHTTPError, match="Invalid credentials"):
+            narrow.model_info("alice/m")
+        assert api.whoami()["name"] == "alice"
+        assert "1 token " in run("user", "revoke", "alice", "--all", "--root", tmp_path).stderr
+        with pytest.raises(HfHubHTTPError):
+            api.whoami()
+
+
+def tokens(root):
+    return [line.split("\t") for line in run("user", "list", "--tokens", "--root", root).stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--role", "fine-grained"],
+        ["--role", "read", "--repo", "models/alice/m:read"],
+        ["--repo", "models/alice/m"],
+        ["--repo", "models/alice/m:admin"],
+        ["--repo", "alice/m:read"],
+        ["--repo", "model/alice/m:read"],
+        ["--repo", "models/alice/missing:read"],
+    ],
+)
+def test_tokens_that_are_not_made(tmp_path, options):
+    run("user", "add", "alice", "--root", tmp_path)
+    made = run("user", "token", "alice", *options, "--root", tmp_path)
+    assert isinstance(made.exception, HfvaccineError) and made.exception.next_step and not made.stdout
+    assert len(tokens(tmp_path)) == 1
+
+
+def test_a_token_for_nobody(tmp_path):
+    assert isinstance(run("user", "token", "nobody", "--root", tmp_path).exception, LocalHubError)
+
+
+@pytest.mark.parametrize("options", [[], ["--all", "--token", "0123456789ab"], ["--token", "0123456789ab"]])
+def test_revocations_that_say_not_what(tmp_path, options):
+    run("user", "add", "alice", "--root", tmp_path)
+    assert isinstance(run("user", "revoke", "alice", *options, "--root", tmp_path).exception, HfvaccineError)
+    assert len(tokens(tmp_path)) == 1
+
+
+def test_organisations(tmp_path):
+    secrets = {name: run("user", "add", name, "--root", tmp_path).stdout.strip() for name in ("alice", "bob")}
+    made = run("org", "add", "lab", "--fullname", "The Lab", "--root", tmp_path)
+    assert made.stdout == "" and "hub org member lab" in made.stderr
+    assert run("org", "list", "--root", tmp_path).stdout == "lab\n"
+    assert run("user", "list", "--root", tmp_path).stdout == "alice\nbob\n"
+    with LocalHub(tmp_path) as server:
+        alice, bob = (HfApi(endpoint=server.endpoint, token=secrets[name]) for name in ("alice", "bob"))
+        with pytest.raises(HfHubHTTPError, match="don't have the rights"):
+            alice.create_repo("lab/m")
+        run("org", "member", "lab", "alice", "--root", tmp_path)
+        run("org", "member", "lab", "bob", "--role", "read", "--root", tmp_path)
+        alice.create_repo("lab/m", private=True)
+        alice.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id="lab/m")
+        assert bob.model_info("lab/m").author == "lab"
+        with pytest.raises(HfHubHTTPError, match="don't have the rights"):
+            bob.upload_file(path_or_fileobj=b"x", path_in_repo="y", repo_id="lab/m")
+        (org,) = bob.whoami()["orgs"]
+        assert (org["name"], org["fullname"], org["roleInOrg"]) == ("lab", "The Lab", "read")
+        assert [one.id for one in bob.list_user_repos("lab")] == ["lab/m"]
+        assert [one.name for one in bob.get_user_overview("alice").orgs] == ["lab"]
+        assert run("org", "list", "--members", "--root", tmp_path).stdout == "lab\talice\twrite\nlab\tbob\tread\n"
+        run("org", "member", "lab", "bob", "--role", "none", "--root", tmp_path)
+        with pytest.raises(RepositoryNotFoundError):
+            bob.model_info("lab/m")
+        with pytest.raises(HfHubHTTPError, match="not a member"):
+            list(bob.list_user_repos("lab"))
+        assert bob.get_user_overview("alice").orgs == []
+        with pytest.raises(HfHubHTTPError, match="no user 'lab'"):
+            bob.get_user_overview("lab")
+
+
+def test_a_key_without_a_certificate(tmp_path):
+    (tmp_path / "key.pem").write_text("x")
+    error = run("serve", "--root", tmp_path / "hub", "--port", 0, "--tls-key", tmp_path / "key.pem").exception
+    assert isinstance(error, LocalHubError) and "--tls-cert" in error.next_step

@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import pytest
 
@@ -36,6 +37,43 @@ def test_what_a_killed_server_left_behind_is_removed(tmp_path):
     LargeFiles(tmp_path).incoming.joinpath("half").write_bytes(DATA)
     LargeFiles(tmp_path)
     assert files_below(tmp_path) == []
+
+
+def part_of(store, data, upload_id="u", number=1):
+    with store.receive() as upload:
+        upload.write(data)
+        return upload.finish_part(upload_id, number, len(data))
+
+
+def test_parts_make_a_file(tmp_path):
+    store = LargeFiles(tmp_path)
+    part_of(store, b"another try", number=2)
+    etags = [part_of(store, DATA[:99]), part_of(store, DATA[99:], number=2)]
+    for wrong in (etags[:1], etags[::-1], [*etags, etags[0]]):
+        with pytest.raises(Refusal):
+            store.join("u", wrong, POINTER)
+    store.join("u", etags, POINTER)
+    assert b"".join(store.read(POINTER.oid, 0, len(DATA))) == DATA
+    assert len(files_below(tmp_path)) == 1
+
+
+def test_a_part_of_another_size_is_refused(tmp_path):
+    store = LargeFiles(tmp_path)
+    with pytest.raises(Refusal), store.receive() as upload:
+        upload.write(DATA)
+        upload.finish_part("u", 1, len(DATA) + 1)
+    assert files_below(tmp_path) == []
+
+
+def test_parts_nobody_comes_back_for_are_dropped(tmp_path):
+    store = LargeFiles(tmp_path)
+    part_of(store, DATA, "old")
+    os.utime(store.incoming / "parts-old", (1, 1))
+    part_of(store, DATA, "new")
+    store.drop_parts(older_than=3600)
+    assert [path.parent.name for path in files_below(tmp_path)] == ["parts-new"]
+    LargeFiles(tmp_path)
+    assert list(store.incoming.iterdir()) == []
 
 
 @pytest.mark.parametrize("oid", ["", "../../etc/passwd", "0" * 63, "G" * 64, "A" * 64])

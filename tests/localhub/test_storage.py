@@ -1,8 +1,12 @@
 import errno
+import os
+import sys
+from contextlib import ExitStack
 
 import pytest
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import Blob
+from dulwich.repo import Repo
 
 from hfvaccine.localhub.large_files import Pointer
 from hfvaccine.localhub.refusal import Refusal
@@ -116,6 +120,60 @@ def test_locks_of_a_killed_server_are_removed(storage, tmp_path):
     (tmp_path / "repos/r/refs/heads/main.lock").touch()
     with Storage(tmp_path).open("r", lambda oid: False) as git:
         commit(git, {"a": b"1"})
+
+
+def test_what_is_kept_between_requests_never_hides_a_change(storage, tmp_path):
+    with storage.open("r", lambda oid: False) as git:
+        commit(git, {"a/b": b"1"})
+    with storage.open("r", lambda oid: False) as reader, Storage(tmp_path).open("r", lambda oid: False) as writer:
+        assert reader.read_file(reader.resolve("main"), "a/b") == b"1"
+        changed = commit(writer, {"a/b": b"2", **{f"many/{number}": b"%d" % number for number in range(200)}})
+        assert reader.resolve("main").id.decode() == changed
+        assert reader.read_file(reader.resolve("main"), "a/b") == b"2"
+        assert reader.read_file(reader.resolve("main"), "many/7") == b"7"
+
+
+def test_an_id_opens_no_other_repository(storage):
+    storage.create("other", "bob")
+    with storage.open("r", lambda oid: False) as git:
+        secret = commit(git, {"a": b"secret"})
+        assert git.resolve(secret)
+    with storage.open("other", lambda oid: False) as git, pytest.raises(Refusal) as refused:
+        git.resolve(secret)
+    assert refused.value.code == "RevisionNotFound"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+def test_open_files_stay_few(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr("hfvaccine.localhub.storage.LOOSE_LIMIT", 0)
+    for number in range(10):
+        storage.create(f"r{number}", "alice")
+        with storage.open(f"r{number}", lambda oid: False) as git:
+            for one in range(number):
+                commit(git, {f"{one}": b"%d" % one})
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(10):
+        with ExitStack() as stack:
+            for _ in range(12):
+                git = stack.enter_context(storage.open(f"r{number}", lambda oid: False))
+                assert len(paths(git)) == number + 1
+    assert len(os.listdir("/proc/self/fd")) <= before + 8 * 8 * 8 * 2
+    storage.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_submodule_is_neither_file_nor_folder(git, tmp_path):
+    head = commit(git, {"a": b"1"})
+    with Repo(tmp_path / "repos/r") as repo:
+        tree = repo[repo[head.encode()].tree]
+        tree.add(b"module", 0o160000, b"1" * 40)
+        made = repo[head.encode()].copy()
+        made.tree = tree.id
+        repo.object_store.add_object(tree)
+        repo.object_store.add_object(made)
+        repo.refs[b"refs/heads/main"] = made.id
+    assert paths(git) == [".gitattributes", "a"]
+    assert git.entry(git.resolve("main"), "module") is None
 
 
 def test_revisions(git):

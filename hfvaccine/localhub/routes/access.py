@@ -1,34 +1,21 @@
 """Gates: asking for access, and the owner's side of it."""
 
-from html import escape
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from hfvaccine.localhub.access import Right
 from hfvaccine.localhub.call import Call, answer, route
+from hfvaccine.localhub.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
 
 
 def ask(call: Call) -> Response:
-    """Ask for access on one's own behalf, by JSON or by the form on the repo's page.
-
-    The form carries the token as a field. There is no session that another site could ride on.
-    """
-    if call.request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        text = call.text().decode(errors="replace")
-        fields: dict[str, Any] = dict(parse_qsl(text, keep_blank_values=True))
-        if token := fields.pop("token", ""):
-            call.caller = call.hub.accounts.caller(token.strip())
-    else:
-        fields = call.json()
+    """Ask for access on one's own behalf."""
     repo = call.repo("see")
-    status = call.hub.access.ask(call.signed_in(), repo, fields)
-    if "text/html" in call.request.headers.get("accept", ""):
-        said = {"accepted": "You have access to", "pending": "The owner has been asked for access to"}[status]
-        return HTMLResponse(f"<!doctype html><title>Access</title><p>{said} {escape(repo.id)}.")
-    return answer({"status": status})
+    return answer({"status": call.hub.access.ask(call.signed_in(), repo, call.json())})
 
 
 def listing(call: Call) -> Response:
@@ -52,17 +39,23 @@ def handle(call: Call) -> Response:
         request = call.hub.access.request_by_id(repo, str(body["requestId"]))
     else:
         request = call.hub.access.request_of_user(repo, _user_id(call, body))
-    call.hub.access.set_status(repo, request, status, str(reason) if reason else None)
-    _record(call, repo, status, body)
+    decide(call, repo, request, status, str(reason) if reason else None)
     return answer({"status": status})
+
+
+def decide(call: Call, repo: Repo, request: Any, status: str, reason: str | None) -> None:
+    """Give a request another status, and record who did. Raises Refusal 400 when it has that status already."""
+    with _recording(call, repo, status, request["user_id"]):
+        call.hub.access.set_status(repo, request, status, reason)
 
 
 def grant(call: Call) -> Response:
     """Give access to somebody who need not have asked."""
     repo, body = call.repo("write"), call.json()
     _require_gated(repo)
-    call.hub.access.grant(repo, _user_id(call, body))
-    _record(call, repo, "granted", body)
+    user_id = _user_id(call, body)
+    with _recording(call, repo, "granted", user_id):
+        call.hub.access.grant(repo, user_id)
     return answer({"status": "accepted"})
 
 
@@ -76,7 +69,7 @@ def check(right: Right) -> Any:
     return run
 
 
-def _require_gated(repo: Any) -> None:
+def _require_gated(repo: Repo) -> None:
     if not repo.gated:
         raise Refusal(400, f"{repo.id} is not gated.")
 
@@ -88,9 +81,13 @@ def _user_id(call: Call, body: dict[str, Any]) -> int:
     return user_id
 
 
-def _record(call: Call, repo: Any, status: str, body: dict[str, Any]) -> None:
-    who = str(body.get("user") or body.get("requestId"))
-    call.hub.database.audit(call.signed_in().name, f"access {status}", f"{repo.kind}:{repo.id}", who)
+@contextmanager
+def _recording(call: Call, repo: Repo, status: str, user_id: int) -> Iterator[None]:
+    """A decision and its audit, both or neither."""
+    with call.hub.database.transaction():
+        yield
+        who = call.hub.accounts.name_of(user_id)
+        call.hub.database.audit(call.signed_in().name, f"access {status}", f"{repo.kind}:{repo.id}", who)
 
 
 ROUTES = [

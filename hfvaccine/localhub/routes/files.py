@@ -6,24 +6,41 @@ from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 
+from hfvaccine.localhub.browser import recognise
 from hfvaccine.localhub.call import Call, content_routes
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.storage import Entry, Repository
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # Files are untrusted: whatever a browser makes of one, it must not run in the Hub's name.
-_INERT = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+_INERT = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "Cache-Control": "private, no-cache",
+}
+# Cards show these; an SVG's script is kept from running by the policy above, and by being shown as an image.
+_IMAGES = {
+    "gif": "image/gif",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "webp": "image/webp",
+}
 
 
 def resolve(call: Call) -> Response:
-    """A file's bytes, be it in git or in large-file storage."""
+    """A file's bytes, be it in git or in large-file storage. Links on pages lead here, so sessions count."""
+    recognise(call)
     git, commit, entry = _find(call)
     headers = _headers(commit, entry)
     if entry.large:
         headers["ETag"] = headers["X-Linked-ETag"] = f'"{entry.large.oid}"'
         headers["X-Linked-Size"] = str(entry.size)
         headers["Content-Type"] = "application/octet-stream"
-    status, start, end = _range(call, entry.size, headers)
+    if image := _IMAGES.get(entry.path.rpartition(".")[2].lower()):
+        headers["Content-Type"] = image
+    status, start, end = byte_range(call, entry.size, headers)
     if call.request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     if entry.large:
@@ -65,7 +82,7 @@ def _headers(commit: Any, entry: Entry) -> dict[str, str]:
     }
 
 
-def _range(call: Call, size: int, headers: dict[str, str]) -> tuple[int, int, int]:
+def byte_range(call: Call, size: int, headers: dict[str, str]) -> tuple[int, int, int]:
     """Status, start and end of the bytes asked for; adjusts the headers. Raises Refusal 416."""
     asked = call.request.headers.get("range")
     if asked is None or call.request.method == "HEAD":

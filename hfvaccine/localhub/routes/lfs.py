@@ -1,8 +1,11 @@
-"""Large files by the git-lfs protocol: batch, basic transfer, verify."""
+"""Large files by the git-lfs protocol: batch, upload in one piece or in parts, verify, download."""
 
 import hashlib
 import hmac
+import secrets
 import time
+from collections.abc import Mapping
+from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,70 +14,145 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hfvaccine.localhub.call import Call, answer, content_paths, content_routes, storing, written_out
+from hfvaccine.localhub.call import (
+    Call,
+    Handler,
+    answer,
+    content_paths,
+    content_routes,
+    storing,
+    written_out,
+)
 from hfvaccine.localhub.catalog import KINDS, Repo
 from hfvaccine.localhub.hub import Hub
-from hfvaccine.localhub.large_files import CHUNK, OID, Pointer
+from hfvaccine.localhub.large_files import CHUNK, OID, Pointer, Upload
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes.files import byte_range
 
 UPLOAD_SECONDS = 24 * 3600
+DOWNLOAD_SECONDS = 3600
+MOST_OBJECTS = 1000
+PART = 64 << 20  # larger files are uploaded in parts of this size, by clients that can
+MOST_PARTS = 1000
 OBJECTS = "/{repo}.git/info/lfs/objects"
+_MEDIA = {"Content-Type": "application/vnd.git-lfs+json"}
+_SIGNED = ("size", "expires", "upload", "part", "parts")
 
 
+def _as_lfs(handler: Handler) -> Handler:
+    # git-lfs shows what a refusal says only under this name.
+    @wraps(handler)
+    def run(call: Call) -> Response:
+        try:
+            return handler(call)
+        except Refusal as refusal:
+            refusal.body["message"] = refusal.message
+            refusal.headers.update(_MEDIA)
+            raise
+
+    return run
+
+
+@_as_lfs
 def batch(call: Call) -> Response:
     """Where to send files to, or fetch them from."""
     body = call.json()
-    upload = body.get("operation") == "upload"
-    if not upload and body.get("operation") != "download":
+    operation = body.get("operation")
+    if operation not in ("upload", "download"):
         raise Refusal(422, "operation must be upload or download.")
     if body.get("hash_algo", "sha256") != "sha256":
         raise Refusal(409, "Only sha256 is offered.")
-    repo = call.repo("write" if upload else "read")
+    repo = call.repo("write" if operation == "upload" else "read")
     asked = body.get("objects")
     if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
         raise Refusal(422, "objects must be a list of objects.")
-    objects = [_offer(call, repo, _pointer(one), upload) for one in asked]
-    return answer({"transfer": "basic", "objects": objects, "hash_algo": "sha256"}, headers=_MEDIA)
-
-
-_MEDIA = {"Content-Type": "application/vnd.git-lfs+json"}
+    if len(asked) > MOST_OBJECTS:
+        raise Refusal(413, f"Ask for at most {MOST_OBJECTS} objects at once.")
+    pointers = [_pointer(one) for one in asked]
+    transfers, part = body.get("transfers"), 0
+    # A client's transfer agent takes all objects of a batch, so all are in parts or none.
+    if isinstance(transfers, list) and "multipart" in transfers and any(one.size > PART for one in pointers):
+        part = max(PART, sum(one.size for one in pointers) // MOST_PARTS + 1)
+        call.hub.large_files.drop_parts(UPLOAD_SECONDS)
+    if operation == "upload":
+        objects = [_upload_offer(call, repo, pointer, part) for pointer in pointers]
+    else:
+        objects, part = [_download_offer(call, repo, pointer) for pointer in pointers], 0
+    transfer = "multipart" if part else "basic"
+    return answer({"transfer": transfer, "objects": objects, "hash_algo": "sha256"}, headers=_MEDIA)
 
 
 def _pointer(value: dict[str, Any]) -> Pointer:
     oid, size = value.get("oid"), value.get("size")
-    if not isinstance(oid, str) or not OID.fullmatch(oid) or not isinstance(size, int) or not 0 <= size < 1 << 50:
+    if not isinstance(oid, str) or not OID.fullmatch(oid) or type(size) is not int or not 0 <= size < 1 << 50:
         raise Refusal(422, "Each object needs its sha256 as oid, and its size.")
     return Pointer(oid, size)
 
 
-def _offer(call: Call, repo: Repo, pointer: Pointer, upload: bool) -> dict[str, Any]:
+def _download_offer(call: Call, repo: Repo, pointer: Pointer) -> dict[str, Any]:
     offered: dict[str, Any] = {"oid": pointer.oid, "size": pointer.size}
-    present = call.hub.catalog.large_file_size(repo, pointer.oid) is not None
-    address = f"{call.address(repo)}.git/info/lfs/objects"
-    if not upload and not present:
-        offered["error"] = {"code": 404, "message": "Object does not exist"}
-    elif not upload:
-        offered["actions"] = {"download": {"href": f"{address}/{pointer.oid}"}}
-    elif not present:
-        # Whether another repo has the file makes no difference: who sends it must have it.
-        expires = int(time.time()) + UPLOAD_SECONDS
-        query = {"size": pointer.size, "expires": expires, "signature": _sign(call.hub, repo, pointer, expires)}
-        offered["actions"] = {
-            "upload": {"href": f"{address}/{pointer.oid}?{urlencode(query)}"},
-            "verify": {"href": f"{address}/verify"},
-        }
+    if call.hub.catalog.large_file_size(repo, pointer.oid) is None:
+        return {**offered, "error": {"code": 404, "message": "Object does not exist"}}
+    href = _signed(call, repo, "GET", pointer, DOWNLOAD_SECONDS)
+    # "authenticated" keeps git-lfs from sending its token to an address that needs none.
+    offered |= {"authenticated": True, "actions": {"download": {"href": href, "expires_in": DOWNLOAD_SECONDS}}}
     return offered
 
 
-def _sign(hub: Hub, repo: Repo, pointer: Pointer, expires: int) -> str:
-    text = f"{repo.folder}:{pointer.oid}:{pointer.size}:{expires}"
+def _upload_offer(call: Call, repo: Repo, pointer: Pointer, part: int) -> dict[str, Any]:
+    offered: dict[str, Any] = {"oid": pointer.oid, "size": pointer.size}
+    # Whether another repo has the file makes no difference: who sends it must have it.
+    if call.hub.catalog.large_file_size(repo, pointer.oid) is not None:
+        return offered
+    if part:
+        action = _parts_offer(call, repo, pointer, part)
+    else:
+        action = {"href": _signed(call, repo, "PUT", pointer, UPLOAD_SECONDS)}
+    verify_at = {"href": f"{call.address(repo)}.git/info/lfs/objects/verify"}
+    return {**offered, "actions": {"upload": {**action, "expires_in": UPLOAD_SECONDS}, "verify": verify_at}}
+
+
+def _parts_offer(call: Call, repo: Repo, pointer: Pointer, part: int) -> dict[str, Any]:
+    upload_id, starts = secrets.token_hex(16), range(0, pointer.size, part)
+    # git-lfs hands the numbers on in the order of the alphabet, so all have five digits.
+    header = {"chunk_size": str(part)}
+    for number, start in enumerate(starts, 1):
+        piece = Pointer(pointer.oid, min(part, pointer.size - start))
+        header[f"{number:05}"] = _signed(call, repo, "PUT", piece, UPLOAD_SECONDS, upload=upload_id, part=number)
+    href = _signed(call, repo, "POST", pointer, UPLOAD_SECONDS, upload=upload_id, parts=len(starts))
+    return {"href": href, "header": header}
+
+
+def _signed(call: Call, repo: Repo, method: str, pointer: Pointer, seconds: int, **more: object) -> str:
+    query = {"size": pointer.size, "expires": int(time.time()) + seconds, **more}
+    signature = _sign(call.hub, repo, method, pointer.oid, query)
+    address = f"{call.address(repo)}.git/info/lfs/objects/{pointer.oid}"
+    return f"{address}?{urlencode({**query, 'signature': signature})}"
+
+
+def _sign(hub: Hub, repo: Repo, method: str, oid: str, query: Mapping[str, object]) -> str:
+    text = f"{method} {repo.folder} {oid} {urlencode([(name, str(query.get(name, ''))) for name in _SIGNED])}"
     return hmac.new(hub.secret, text.encode(), hashlib.sha256).hexdigest()
 
 
+def _target(hub: Hub, request: Request) -> tuple[Repo, Pointer]:
+    """The repo and file, or part of it, that a signed address was made for. Raises Refusal 403."""
+    query, path = request.query_params, request.path_params
+    kind = path.get("kind", "models")[:-1]
+    repo = hub.catalog.find(kind if kind in KINDS else "model", path["namespace"], path["name"])
+    if repo and OID.fullmatch(path["oid"]):
+        method = "GET" if request.method == "HEAD" else request.method
+        expected = _sign(hub, repo, method, path["oid"], query).encode()
+        given = query.get("signature", "").encode(errors="replace")
+        if hmac.compare_digest(given, expected) and int(query["expires"]) > time.time():
+            return repo, Pointer(path["oid"], int(query["size"]))
+    raise Refusal(403, "This address is not valid, or no longer.")
+
+
 async def upload(request: Request) -> Response:
-    """Take in one file at an address signed by `batch`, as clients send no token here."""
+    """Take in one file, or a part of one, at an address signed by `batch`, as clients send no token here."""
     hub: Hub = request.app.state.hub
-    repo, pointer = await run_in_threadpool(_signed_target, hub, request)
+    repo, pointer = await run_in_threadpool(_target, hub, request)
     # Not through `endpoint`: the body goes to its place piece by piece instead of to a temporary file first.
     with storing(), hub.large_files.receive() as incoming:
         pieces = bytearray()
@@ -86,25 +164,37 @@ async def upload(request: Request) -> Response:
                 await run_in_threadpool(incoming.write, bytes(pieces))
                 pieces.clear()
         incoming.write(bytes(pieces))
-        await run_in_threadpool(incoming.finish, pointer)
-        hub.catalog.bind_large_file(repo, pointer.oid, pointer.size)
-    return Response(status_code=200)
+        etag = await run_in_threadpool(_finish, hub, repo, pointer, incoming, request.query_params)
+    return Response(status_code=200, headers={"ETag": f'"{etag}"'})
 
 
-def _signed_target(hub: Hub, request: Request) -> tuple[Repo, Pointer]:
-    query, path = request.query_params, request.path_params
-    kind = path.get("kind", "models")[:-1]
-    repo = hub.catalog.find(kind if kind in KINDS else "model", path["namespace"], path["name"])
-    size, expires = query.get("size", ""), query.get("expires", "")
-    if repo and OID.fullmatch(path["oid"]) and size.isdecimal() and expires.isdecimal() and len(size + expires) < 40:
-        pointer = Pointer(path["oid"], int(size))
-        expected = _sign(hub, repo, pointer, int(expires))
-        given = query.get("signature", "").encode(errors="replace")
-        if hmac.compare_digest(given, expected.encode()) and int(expires) > time.time():
-            return repo, pointer
-    raise Refusal(403, "This upload address is not valid, or no longer.")
+def _finish(hub: Hub, repo: Repo, pointer: Pointer, incoming: Upload, query: Mapping[str, str]) -> str:
+    if "part" in query:
+        return incoming.finish_part(query["upload"], int(query["part"]), pointer.size)
+    incoming.finish(pointer)
+    hub.catalog.bind_large_file(repo, pointer.oid, pointer.size)
+    return pointer.oid
 
 
+@_as_lfs
+def complete(call: Call) -> Response:
+    """Make one file of the parts that were uploaded."""
+    repo, pointer = _target(call.hub, call.request)
+    query, body = call.request.query_params, call.json()
+    parts = body.get("parts")
+    listed = [one for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
+    etags = [str(one.get("etag")).strip('"') for one in listed]
+    whole = [one.get("partNumber") for one in listed] == list(range(1, int(query["parts"]) + 1))
+    if body.get("oid") != pointer.oid or not whole or not all(OID.fullmatch(etag) for etag in etags):
+        raise Refusal(422, "The oid, and partNumber and etag of all parts in order, are needed.")
+    # A client that missed the answer asks again, when the parts are gone.
+    if call.hub.catalog.large_file_size(repo, pointer.oid) is None:
+        call.hub.large_files.join(query["upload"], etags, pointer)
+        call.hub.catalog.bind_large_file(repo, pointer.oid, pointer.size)
+    return answer({"oid": pointer.oid, "size": pointer.size}, headers=_MEDIA)
+
+
+@_as_lfs
 def verify(call: Call) -> Response:
     """Whether an upload arrived."""
     repo, pointer = call.repo("write"), _pointer(call.json())
@@ -113,21 +203,26 @@ def verify(call: Call) -> Response:
     return answer({"oid": pointer.oid, "size": pointer.size}, headers=_MEDIA)
 
 
+@_as_lfs
 def download(call: Call) -> Response:
-    """One file, for git-lfs."""
-    repo, oid = call.repo("read"), call.parameter("oid")
+    """One file: at an address signed by `batch`, or for a caller who may read it."""
+    signed = "signature" in call.request.query_params
+    repo = _target(call.hub, call.request)[0] if signed else call.repo("read")
+    oid = call.parameter("oid")
     size = call.hub.catalog.large_file_size(repo, oid)
     if size is None:
         raise Refusal(404, "Object does not exist", "EntryNotFound")
-    headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+    headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
+    status, start, end = byte_range(call, size, headers)
     if call.request.method == "HEAD":
         return Response(headers=headers)
-    return StreamingResponse(call.hub.large_files.read(oid, 0, size), headers=headers)
+    return StreamingResponse(call.hub.large_files.read(oid, start, end), status, headers)
 
 
 ROUTES = [
     *content_routes("POST", f"{OBJECTS}/batch", batch),
     *content_routes("POST", f"{OBJECTS}/verify", verify),
+    *content_routes("POST", f"{OBJECTS}/{{oid}}", complete),
     *content_routes("GET", f"{OBJECTS}/{{oid}}", download),
     *[Route(written_out(path), upload, methods=["PUT"]) for path in content_paths(f"{OBJECTS}/{{oid}}")],
 ]

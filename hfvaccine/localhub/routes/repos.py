@@ -14,23 +14,23 @@ def create(call: Call) -> Response:
     """A new repo with its first commit; 409 with its address when there is one."""
     body, caller = call.json(), call.signed_in()
     kind, namespace, name = _named(call, body)
-    if namespace.lower() != caller.name.lower():
-        raise Refusal(403, f"You don't have the rights to create a {kind} under the namespace {namespace!r}.")
-    if caller.role != "write":
-        raise Refusal(403, "Your token may only read; creating a repo needs a write token.")
+    call.hub.access.require_namespace(caller, namespace, f"create a {kind}")
     if (repo := call.hub.catalog.find(kind, namespace, name)) is None:
         private = _wants_private(body, default=False)
         folder = call.hub.catalog.new_folder()
         call.hub.storage.create(folder, caller.name)
         try:
-            repo = call.hub.catalog.add(kind, caller.name, name, folder, private)
+            namespace = call.hub.accounts.spelling(namespace)
+            with call.hub.database.transaction():
+                repo = call.hub.catalog.add(kind, namespace, name, folder, private)
+                seen = "private" if private else "public"
+                call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", seen)
         except BaseException as error:
             call.hub.storage.remove(folder)
             repo = call.hub.catalog.find(kind, namespace, name)
             if not isinstance(error, Refusal) or repo is None:
                 raise
         else:
-            call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", "private" if private else "public")
             return answer(_created(call, repo))
     message = f"You already created this {kind} repo: {repo.id}"
     raise Refusal(409, message, body=_created(call, repo))
@@ -43,9 +43,11 @@ def _created(call: Call, repo: Repo) -> dict[str, str]:
 def delete(call: Call) -> Response:
     """A repo and all in it, for good."""
     repo = _owned(call, *_named(call, call.json()))
-    call.hub.catalog.remove(repo)
+    with call.hub.database.transaction():
+        call.hub.catalog.remove(repo)
+        call.hub.database.audit(call.signed_in().name, "delete", f"{repo.kind}:{repo.id}")
     call.hub.storage.remove(repo.folder)
-    call.hub.database.audit(call.signed_in().name, "delete", f"{repo.kind}:{repo.id}")
+    call.hub.xorbs.remove(repo.folder)
     return answer({})
 
 
@@ -58,10 +60,10 @@ def move(call: Call) -> Response:
     caller = call.signed_in()
     if not is_name(target[2]):
         raise Refusal(400, f"{body.get('toRepo')!r} is not a valid repo id.")
-    if target[0].lower() != caller.name.lower():
-        raise Refusal(403, f"You don't have the rights to move a {kind} to the namespace {target[0]!r}.")
-    call.hub.catalog.move(repo, caller.name, target[2])
-    call.hub.database.audit(caller.name, "move", f"{kind}:{repo.id}", str(body["toRepo"]))
+    call.hub.access.require_namespace(caller, target[0], f"move a {kind}")
+    with call.hub.database.transaction():
+        call.hub.catalog.move(repo, call.hub.accounts.spelling(target[0]), target[2])
+        call.hub.database.audit(caller.name, "move", f"{kind}:{repo.id}", str(body["toRepo"]))
     return answer({})
 
 
@@ -72,9 +74,10 @@ def change_settings(call: Call) -> Response:
     if gated not in (None, "auto", "manual"):
         raise Refusal(400, 'gated must be "auto", "manual" or false.')
     private = _wants_private(body, default=repo.private)
-    call.hub.catalog.change_settings(repo, private, gated)
     detail = f"{'private' if private else 'public'}, gated: {gated or 'no'}"
-    call.hub.database.audit(call.signed_in().name, "settings", f"{repo.kind}:{repo.id}", detail)
+    with call.hub.database.transaction():
+        call.hub.catalog.change_settings(repo, private, gated)
+        call.hub.database.audit(call.signed_in().name, "settings", f"{repo.kind}:{repo.id}", detail)
     return answer({"private": private, "gated": gated or False})
 
 

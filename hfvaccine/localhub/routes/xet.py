@@ -1,0 +1,131 @@
+"""Uploads by Xet, which is how clients send large files: xorbs, then a shard that says how files are made of them.
+
+Downloads go over HTTP: this Hub never names a Xet hash, so no client asks for one.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from hfvaccine.localhub.call import Call, Handler, answer, endpoint, route, storing
+from hfvaccine.localhub.grants import Grant
+from hfvaccine.localhub.guard import changing
+from hfvaccine.localhub.hub import Hub
+from hfvaccine.localhub.large_files import Pointer
+from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.xet import Recipe, read_shard
+
+BASE = "/api/xet/{place}"
+TELL_EVERY = 64 << 20
+
+
+def write_token(call: Call) -> Response:
+    """Where to send xorbs and shards of this repo to, and the token for it."""
+    repo = call.repo("write")
+    place = call.hub.xorbs.place(repo.folder)
+    token, expires = call.hub.grants.add(_bearer(call), repo, place)
+    address = f"{call.endpoint}/api/xet/{place}"
+    headers = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
+    return answer({"casUrl": address, "accessToken": token, "exp": expires}, headers=headers)
+
+
+def _bearer(call: Call) -> str:
+    return call.request.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+def _granted(call: Call) -> Grant:
+    """What the request's token stands for, when its holder may still write to that repo."""
+    grant, hub = call.hub.grants.find(_bearer(call)), call.hub
+    call.caller = hub.accounts.caller(grant.credentials)
+    known = hub.catalog.find(grant.repo.kind, grant.repo.namespace, grant.repo.name)
+    repo = hub.access.require(call.caller, known, "write")
+    if repo.number != grant.repo.number or grant.place != call.parameter("place"):
+        raise Refusal(403, "This token is for uploads to another repo.")
+    return grant
+
+
+def put_xorb(call: Call) -> Response:
+    """Take in a xorb."""
+    grant = _granted(call)
+    new = call.hub.xorbs.put(grant.repo.folder, grant.place, call.parameter("hash"), call.body)
+    return answer({"was_inserted": new})
+
+
+def put_shard(call: Call) -> Response:
+    """Put files together, and keep each as a large file of the repo."""
+    for _ in _kept(call.hub, _granted(call), list(read_shard(call.body))):
+        pass
+    return answer({"result": 1})
+
+
+def put_shard_telling(call: Call) -> Response:
+    """The same, telling how far it is: no client loses patience then, and a refusal's words reach its user."""
+    grant, recipes = _granted(call), list(read_shard(call.body))
+    total = sum(recipe.size for recipe in recipes)
+
+    def events() -> Iterator[str]:
+        told = 0
+        try:
+            # This runs once the route has returned, and so has to hold by itself what a route is held in.
+            with storing(), changing(call.hub.root):
+                for done in _kept(call.hub, grant, recipes):
+                    if done - told >= TELL_EVERY:
+                        told = done
+                        yield json.dumps({"type": "validating", "verified": done, "total": total}) + "\n"
+            yield json.dumps({"type": "result"}) + "\n"
+        except Refusal as refusal:
+            yield json.dumps({"type": "error", "message": refusal.message, "retryable": False}) + "\n"
+
+    return StreamingResponse(events(), media_type="application/x-ndjson")
+
+
+def _kept(hub: Hub, grant: Grant, recipes: list[Recipe]) -> Iterator[int]:
+    """Keeps the files of the recipes; yields after each chunk how many bytes are done."""
+    repo, done = grant.repo, 0
+    missing = [one for one in recipes if hub.catalog.large_file_size(repo, one.sha256) is None]
+    # A short shard can describe files of any length.
+    if sum(recipe.size for recipe in missing) > shutil.disk_usage(hub.large_files.incoming).free:
+        raise Refusal(413, "The Hub's disk has no room for the files of this upload.")
+    for recipe in missing:
+        with hub.large_files.receive() as incoming:
+            for data in hub.xorbs.rebuild(repo.folder, grant.place, recipe):
+                incoming.write(data)
+                done += len(data)
+                yield done
+            incoming.finish(Pointer(recipe.sha256, incoming.size))
+        hub.catalog.bind_large_file(repo, recipe.sha256, incoming.size)
+
+
+def not_here(call: Call) -> Response:
+    """What clients can do without: deduplication across repos, and newer ways to send the same."""
+    _granted(call)
+    raise Refusal(404, "This Hub does not offer that.")
+
+
+def _cas_route(method: str, path: str, handler: Handler) -> Route:
+    plain = endpoint(handler)
+
+    async def run(request: Request) -> Response:
+        try:
+            return await plain(request)
+        except Refusal as refusal:
+            # Unlike other clients, this one retries 507, and sleeps for minutes in between.
+            if refusal.status == 507:
+                raise Refusal(413, refusal.message) from refusal
+            raise
+
+    return Route(BASE + path, run, methods=[method])
+
+
+ROUTES = [
+    route("GET", "/api/{kinds}/{repo}/xet-write-token/{rev}", write_token),
+    _cas_route("POST", "/v1/xorbs/default/{hash}", put_xorb),
+    _cas_route("POST", "/v1/shards", put_shard),
+    _cas_route("POST", "/v2/shards", put_shard_telling),
+    _cas_route("GET", "/{path:path}", not_here),
+    _cas_route("POST", "/{path:path}", not_here),
+]
