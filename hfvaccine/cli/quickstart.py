@@ -74,7 +74,6 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
     say(f"Everything this makes goes to {folder}/")
     # Read by huggingface_hub when it is imported, which is why nothing above imports it.
     os.environ |= {
-        "HF_HUB_DISABLE_XET": "1",  # the embedded Hub does not speak Xet yet
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
