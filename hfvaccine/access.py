@@ -17,6 +17,7 @@ from huggingface_hub.hf_api import AccessRequest
 from hfvaccine import journal, owner_journal
 from hfvaccine.access_rules import ABOUT_USER, Rule, decide, require_short
 from hfvaccine.errors import HubError, UsageError
+from hfvaccine.files import cell
 from hfvaccine.hub_errors import as_hub_error, page_of, require_repo_id
 from hfvaccine.owner_journal import journal_of
 
@@ -376,7 +377,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     about, last = ("request", "user", "fullname", "email", "asked_on", "status"), ("now", "by", "at", "reason", "rule")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*about, *map(_harmless, fields), *(f"decision_{name}" for name in last)])
+    writer.writerow([*about, *map(cell, fields), *(f"decision_{name}" for name in last)])
     for row in rows:
         decision = row["decisions"][-1] if row["decisions"] else {}
         values = (
@@ -384,11 +385,5 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
             *(row["fields"].get(name) for name in fields),
             *(decision.get(name) for name in last),
         )
-        writer.writerow([_harmless(value) for value in values])
+        writer.writerow([cell("" if value is None else str(value)) for value in values])
     return text.getvalue()
-
-
-def _harmless(value: Any) -> str:
-    """Strangers wrote these texts, and a spreadsheet would run some of them."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

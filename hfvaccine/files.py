@@ -1,9 +1,12 @@
-"""What the files of a run folder are called, and how they are written: whole or not at all."""
+"""What the files of a run folder are called, and how files are written: whole or not at all, and harmless."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +30,24 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+@contextmanager
+def whole_folder(into: Path) -> Iterator[Path]:
+    """A folder to fill beside `into`, which it becomes at the end; where filling it fails, nothing is left.
+
+    Until its mode is changed it is readable by its owner only.
+    """
+    into.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
+    try:
+        yield staging
+        staging.rename(into)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def cell(text: str) -> str:
+    """A text for a table that a spreadsheet program shows and does not run: somebody else wrote it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from huggingface_hub.utils import get_session, hf_raise_for_status
 
 from hfvaccine.cards import adapter_card, is_hub_id
 from hfvaccine.errors import DoseError, HfvaccineError, HubError, PublishError, UsageError
-from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, RECORD, RESULTS, SCORES
+from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, RECORD, RESULTS, SCORES, whole_folder
 from hfvaccine.hub_errors import LOG_IN, as_hub_error, page_of, require_repo_id
 from hfvaccine.quarantine.dose import MANIFEST, Dose
 
@@ -239,18 +238,12 @@ def _copied(dose: Dose, into: Path) -> Dose:
         return replace(there, source=dose.source, revision=dose.revision)
     cached = dose.path
     assert cached is not None  # it was loaded from there
-    into.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
-    try:
+    with whole_folder(into) as staging:
         for name in (*dose.manifest["files"], MANIFEST):
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(cached / name, staging / name)
         copied = Dose.load(staging)
         staging.chmod(0o755)
-        staging.rename(into)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return replace(copied, path=into, source=dose.source, revision=dose.revision)
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hfvaccine.files import write_json
+from hfvaccine.files import cell, whole_folder, write_json
 
 
 def test_what_is_written_reads_back(tmp_path):
@@ -16,3 +16,21 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(TypeError):
         write_json({"a": object()}, path)
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "deep" / "made") as staging:
+        (staging / "half").write_text("x")
+        raise KeyboardInterrupt
+    assert list((tmp_path / "deep").iterdir()) == []
+    with whole_folder(tmp_path / "deep" / "made") as staging:
+        (staging / "all").write_text("x")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["made"]
+    assert (tmp_path / "deep" / "made" / "all").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"), [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("plain = text", "plain = text")]
+)
+def test_a_cell_is_never_a_formula(text, written):
+    assert cell(text) == written

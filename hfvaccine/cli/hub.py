@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hfvaccine.cli.hub_storage import fsck, gc, seed
+from hfvaccine.cli.hub_storage import ROOT, fsck, gc, seed
 from hfvaccine.cli.output import say
 from hfvaccine.errors import LocalHubError, UsageError
 
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from hfvaccine.localhub.accounts import Accounts
     from hfvaccine.localhub.catalog import Repo
     from hfvaccine.localhub.database import Database
-
-ROOT = click.option(
-    "--root",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("hfvaccine-hub"),
-    show_default="./hfvaccine-hub",
-    help="Folder that holds the Hub's whole state.",
-)
 
 
 @click.group()

@@ -15,11 +15,12 @@ from hfvaccine.quarantine import screen as screening
 from hfvaccine.quarantine import split as splitting
 from hfvaccine.quarantine.embed import load_encoder
 from hfvaccine.quarantine.evaluation_sets import read_evaluation_sets
+from hfvaccine.quarantine.intake import DUPLICATE
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.screen import Screening
 from hfvaccine.quarantine.similar import THRESHOLD
 from hfvaccine.quarantine.split import HELDOUT
-from hfvaccine.quarantine.store import BATCH, POLICY, SCHEMA, Quarantine, each
+from hfvaccine.quarantine.store import BATCH, POLICY, SCHEMA, Quarantine, each, rejection
 
 
 def findings(
@@ -61,7 +62,8 @@ def fix(quarantine: Quarantine, by: str) -> Counter[str]:
                 mended, names = rules.fix(row)
                 applied.update(names)
                 if mended["claim_id"] != row["claim_id"] and mended["claim_id"] in taken:
-                    rejects.append(_same(row, mended["claim_id"]))
+                    reason = f"With white space and signs mended it says the same as {mended['claim_id']}."
+                    rejects.append(rejection(row, DUPLICATE, reason, row))
                     continue
                 taken.add(mended["claim_id"])
                 kept.append(mended)
@@ -70,19 +72,6 @@ def fix(quarantine: Quarantine, by: str) -> Counter[str]:
             what = {"mended": dict(applied)}
             quarantine.commit("fix", by, what, table=pa.Table.from_batches(batches, SCHEMA), rejects=rejects)
         return applied
-
-
-def _same(row: dict[str, Any], as_claim: str) -> dict[str, Any]:
-    source, _, where = (row["origin"] or "").rpartition(", ")
-    reason = f"With white space and signs mended it says the same as {as_claim}."
-    return {
-        "source": source,
-        "where": where,
-        "rule": "duplicate",
-        "reason": reason,
-        "claim_id": row["claim_id"],
-        "row": row,
-    }
 
 
 def screen(

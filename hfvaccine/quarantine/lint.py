@@ -12,7 +12,7 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from html.entities import html5
 from typing import Any
@@ -77,25 +77,6 @@ class Finding:
     severity: str
     message: str
     mend: str
-
-
-@dataclass
-class Tally:
-    """Findings counted.
-
-    Args:
-        counts: number of findings by rule, the most frequent first, errors before warnings.
-        examples: the first findings of each rule.
-        errors: findings that keep a row out of a dose.
-        warnings: the others.
-        fixable: findings that `fix` mends.
-    """
-
-    counts: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[Finding]] = field(default_factory=dict)
-    errors: int = 0
-    warnings: int = 0
-    fixable: int = 0
 
 
 RULES: dict[str, Rule] = {
@@ -251,22 +232,6 @@ def refuse_unknown(names: Iterable[str]) -> None:
     unknown = sorted(set(names) - set(RULES))
     if unknown:
         raise UsageError(f"There is no lint rule {', '.join(unknown)}.", f"The rules are: {', '.join(RULES)}.")
-
-
-def tally(findings: Iterable[Finding], examples: int = 3) -> Tally:
-    """Findings counted by rule, with the first few of each."""
-    result = Tally()
-    counts: Counter[str] = Counter()
-    for finding in findings:
-        counts[finding.rule] += 1
-        if counts[finding.rule] <= examples:
-            result.examples.setdefault(finding.rule, []).append(finding)
-    for rule, count in sorted(counts.items(), key=lambda item: (RULES[item[0]].severity, -item[1], item[0])):
-        result.counts[rule] = count
-        result.errors += count * (RULES[rule].severity == "error")
-        result.warnings += count * (RULES[rule].severity == "warning")
-        result.fixable += count * RULES[rule].fixable
-    return result
 
 
 def fix(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

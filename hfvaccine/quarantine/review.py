@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from hfvaccine.errors import ClaimError, DoseError, UsageError
+from hfvaccine.files import cell
 from hfvaccine.journal import Entry
 from hfvaccine.quarantine.claim import COLUMNS, Claim
 from hfvaccine.quarantine.policy import Policy, person
@@ -292,12 +293,7 @@ def _writer(file: IO[str], suffix: str) -> Any:
         return lambda row: file.write(json.dumps(row, ensure_ascii=False) + "\n")
     sheet = csv.DictWriter(file, SHEET_COLUMNS, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
     sheet.writeheader()
-    return lambda row: sheet.writerow({name: _no_formula(text) for name, text in row.items()})
-
-
-def _no_formula(text: str) -> str:
-    """A cell that a spreadsheet program shows and does not reckon: a claim is somebody else's text."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return lambda row: sheet.writerow({name: cell(text) for name, text in row.items()})
 
 
 def _shown(source: Mapping[str, str | None]) -> str:

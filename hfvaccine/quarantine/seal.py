@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
-import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfvaccine import journal
 from hfvaccine.errors import ClaimError, DoseError
-from hfvaccine.files import CARD
+from hfvaccine.files import CARD, whole_folder
 from hfvaccine.quarantine import store
 from hfvaccine.quarantine.acts import findings
 from hfvaccine.quarantine.claim import COLUMNS, Claim, arrow_schema, is_blank
@@ -161,17 +159,11 @@ def _seal(claims: Sequence[Claim], policy: Policy, into: Path, history: list[jou
     claims = sorted(claims, key=lambda c: c.claim_id)
     _check_claims(claims, policy)
     files = _files(Dose.from_claims(claims), policy, history, found)
-    into.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
-    try:
+    with whole_folder(into) as staging:
         for name, content in files.items():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_bytes(content)
         staging.chmod(0o755)
-        staging.rename(into)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return Dose.load(into)
 
 

@@ -13,6 +13,7 @@ from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine.embed import Encoder
 from hfvaccine.quarantine.screen import find_links, group_pairs, name_clusters
 from hfvaccine.quarantine.similar import THRESHOLD, Longs, components
+from hfvaccine.quarantine.store import rejection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +23,7 @@ HELDOUT = 0.2
 FIELDS = ("domain", "tactic")
 """What a set of claims can be held out by, besides clusters."""
 BRIDGES = "bridges"
+_PLACED = ("origin", "cluster_id", "split", "reviewers")
 _NEW, _DOSE, _HELDOUT = 0, 1, 2
 _ROUNDS = 3
 
@@ -262,13 +264,5 @@ def _lot(cluster: str, seed: int) -> float:
 
 
 def _reject(row: dict[str, Any], reason: str) -> dict[str, Any]:
-    source, _, where = (row["origin"] or "").rpartition(", ")
-    own = {name: row[name] for name in row if name not in ("origin", "cluster_id", "split", "reviewers")}
-    return {
-        "source": source,
-        "where": where,
-        "rule": BRIDGES,
-        "reason": reason,
-        "claim_id": row["claim_id"],
-        "row": {name: value for name, value in own.items() if value not in (None, [])},
-    }
+    told = {name: value for name, value in row.items() if name not in _PLACED and value not in (None, [])}
+    return rejection(row, BRIDGES, reason, told)

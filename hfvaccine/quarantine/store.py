@@ -48,6 +48,26 @@ def each(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
+def rejection(row: Mapping[str, Any], rule: str, reason: str, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The reject record of a row that was in quarantine.
+
+    Args:
+        row: the row.
+        rule: why it goes, in a word.
+        reason: why, in a sentence.
+        shown: what of the row the record keeps.
+    """
+    source, _, where = (row["origin"] or "").rpartition(", ")
+    return {
+        "source": source,
+        "where": where,
+        "rule": rule,
+        "reason": reason,
+        "claim_id": row["claim_id"],
+        "row": dict(shown),
+    }
+
+
 def now() -> str:
     """The time of an act: UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

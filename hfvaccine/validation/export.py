@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hfvaccine.dosing.wordings import QUESTION_PROBES, TACTIC_PROBES, VERDICT_PROBES, VerdictProbe
 from hfvaccine.errors import ValidationError
+from hfvaccine.files import whole_folder
 from hfvaccine.quarantine.claim import Claim
 
 TAG = "hfvaccine"
@@ -131,15 +130,9 @@ def export_tasks(claims: Sequence[Claim], heldout: Sequence[Claim], folder: Path
         tag=TAG,
         table="\n".join(f"| {task} | {len(rows)} |" for task, rows in tasks.items()),
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))  # readable by its owner only
-    try:
+    with whole_folder(folder) as staging:  # readable by its owner only
         for name, text in files.items():
             (staging / name).write_text(text, encoding="utf-8")
-        staging.rename(folder)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return list(tasks)
 
 

@@ -13,7 +13,7 @@ from hfvaccine.dosing.forms import conversations
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.quarantine import lint
 from hfvaccine.quarantine.claim import COLUMNS, Claim, claim_id
-from hfvaccine.quarantine.lint import RULES, fix, refuse_unknown, tally
+from hfvaccine.quarantine.lint import RULES, fix, refuse_unknown
 
 TODAY = datetime.date(2026, 11, 22)
 SOURCE = {"publisher": "NASA", "title": "Moon facts", "url": "https://nasa.gov/moon", "checked_on": "2026-11-01"}
@@ -283,15 +283,6 @@ def test_another_language_is_found():
     (finding,) = found(row)
     assert (finding.rule, finding.field) == ("language-mismatch", "correction")
     assert "'es'" in finding.message
-
-
-def test_findings_are_counted_errors_first():
-    rows = [draft(license=None), draft(license=None, correction=None, twin="The moon is made of rock &amp; dust.")]
-    result = tally(found(*rows), examples=1)
-    assert result.counts == {"missing-correction": 1, "missing-license": 2, "html": 1}
-    assert list(result.counts) == ["missing-correction", "missing-license", "html"]
-    assert (result.errors, result.warnings, result.fixable) == (1, 3, 1)
-    assert [len(shown) for shown in result.examples.values()] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
