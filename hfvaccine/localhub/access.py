@@ -9,14 +9,15 @@ from hfvaccine.localhub.catalog import Repo
 from hfvaccine.localhub.database import Database, now
 from hfvaccine.localhub.refusal import Refusal
 
-Right = Literal["see", "read", "write"]
+Right = Literal["see", "read", "discuss", "write"]
 LARGEST_FORM, LONGEST_REASON = 20_000, 200
 
 
 class Access:
     """Decides over rights and keeps the access requests.
 
-    "see" is names and metadata, "read" is content, "write" is everything else.
+    "see" is names and metadata, "read" is content, "discuss" is to say something about what one may read,
+    "write" is everything else.
     """
 
     def __init__(self, database: Database) -> None:
@@ -53,8 +54,12 @@ class Access:
             if caller.role_in(repo.namespace) in (None, "read"):
                 raise Refusal(403, f"You don't have the rights to change {repo.id}: it belongs to {repo.namespace}.")
             raise Refusal(403, f"Your token may not change {repo.id}: that needs a write token.")
-        if right == "read" and repo.gated and standing is None:
+        if right in ("read", "discuss") and repo.gated and standing is None:
             self._require_accepted(caller, repo)
+        if right == "discuss" and caller is None:
+            raise Refusal(401, "Sign in with a write token to take part in discussions.")
+        if right == "discuss" and caller and caller.may_use(repo) != "write":
+            raise Refusal(403, f"Your token may not discuss {repo.id}: that needs a write token.")
         return repo
 
     def require_namespace(self, caller: Caller, namespace: str, action: str = "create a repo") -> None:

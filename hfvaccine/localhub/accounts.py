@@ -17,7 +17,6 @@ from hfvaccine.localhub.refusal import Refusal
 NAME = re.compile(r"(?!.*(--|\.\.))(?!.*\.git$)[A-Za-z0-9_]([A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 RESERVED = {"api", "models", "datasets", "spaces", "buckets", "docs", "healthz", "login", "settings", "static"}
 FINE_GRAINED = "fineGrained"
-MEMBER_ROLES = ("admin", "write", "read")
 _ID_LENGTH = 12
 
 
@@ -138,16 +137,10 @@ class Accounts:
         token = "hfv_" + secrets.token_hex(20)
         digest, fine_grained = _digest(token), role == FINE_GRAINED
         with self._database.transaction() as connection:
+            user_id = self._number(name, is_org=False)
             connection.execute(
                 "INSERT INTO tokens (digest, user_id, role, created_at, name, fine_grained) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    digest,
-                    self._number(name, is_org=False),
-                    "read" if fine_grained else role,
-                    now(),
-                    label,
-                    fine_grained,
-                ),
+                (digest, user_id, "read" if fine_grained else role, now(), label, fine_grained),
             )
             allowed = []
             for repo, right in repos if fine_grained else ():

@@ -17,14 +17,27 @@ from hfvaccine.localhub.call import Call, answer, endpoint
 from hfvaccine.localhub.database import now
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import access, commits, files, git, identity, info, lfs, pages, refs, repos, xet
+from hfvaccine.localhub.routes import (
+    access,
+    commits,
+    discussions,
+    files,
+    git,
+    identity,
+    info,
+    lfs,
+    pages,
+    refs,
+    repos,
+    xet,
+)
 
 log = logging.getLogger("hfvaccine.localhub.access")
 
 
 def build_app(hub: Hub) -> ASGIApp:
     """The whole Hub as an ASGI application."""
-    modules = (identity, repos, access, info, commits, refs, lfs, git, xet, files, pages)
+    modules = (identity, repos, access, info, commits, refs, discussions, lfs, git, xet, files, pages)
     routes = [Route("/healthz", endpoint(_health))]
     routes += [one for module in modules for one in module.ROUTES]
     app = Starlette(exception_handlers={Refusal: _refused, HTTPException: _refused_by_starlette})

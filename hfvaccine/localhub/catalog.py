@@ -64,6 +64,11 @@ class Catalog:
         )
         return _repo(row) if row else None
 
+    def by_number(self, number: int) -> Repo | None:
+        """The repo of this number, or None."""
+        row = self._database.row("SELECT * FROM repos WHERE id = ?", number)
+        return _repo(row) if row else None
+
     def all(self, kind: str) -> list[Repo]:
         """Every repo of one kind, oldest first."""
         return [_repo(row) for row in self._database.rows("SELECT * FROM repos WHERE kind = ? ORDER BY id", kind)]
@@ -95,7 +100,7 @@ class Catalog:
         return repo
 
     def remove(self, repo: Repo) -> None:
-        """Forget a repo, with its large-file bindings, old names and access requests."""
+        """Forget a repo, with its large-file bindings, old names, access requests and discussions."""
         self._database.change("DELETE FROM repos WHERE id = ?", repo.number)
 
     def move(self, repo: Repo, namespace: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The SQLite file of the embedded Hub: accounts, repo settings, access requests, audit."""
+"""The SQLite file of the embedded Hub: accounts, repo settings, access requests, discussions, audit."""
 
 import sqlite3
 import threading
@@ -54,7 +54,20 @@ CREATE TABLE members (
     user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
     role TEXT NOT NULL CHECK (role IN ('admin', 'write', 'read')), PRIMARY KEY (org_id, user_id));
 """
-SCHEMAS = (_FIRST, _ACCOUNTS)
+_DISCUSSIONS = """
+CREATE TABLE discussions (
+    repo_id INTEGER NOT NULL REFERENCES repos(id) ON DELETE CASCADE, num INTEGER NOT NULL, title TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('open', 'closed', 'merged')),
+    user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, created_at TEXT NOT NULL,
+    branch TEXT, base TEXT, merge_oid TEXT, merger_id INTEGER REFERENCES users(id) ON DELETE SET NULL,
+    PRIMARY KEY (repo_id, num));
+CREATE TABLE discussion_events (
+    id TEXT PRIMARY KEY, repo_id INTEGER NOT NULL, num INTEGER NOT NULL, type TEXT NOT NULL,
+    user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, created_at TEXT NOT NULL, data TEXT NOT NULL,
+    FOREIGN KEY (repo_id, num) REFERENCES discussions(repo_id, num) ON DELETE CASCADE);
+CREATE INDEX events_of_discussions ON discussion_events (repo_id, num);
+"""
+SCHEMAS = (_FIRST, _ACCOUNTS, _DISCUSSIONS)
 
 
 def now() -> str:

@@ -97,6 +97,7 @@ class Fsck:
                     pack.index.check()
                 except Exception as error:  # damaged bytes fail in any way
                     found.append(Finding(True, f"pack {pack.name().decode()} is broken: {error or type(error)}"))
+            found += _pulls(database, number, {ref for ref in git.refs.allkeys() if ref.startswith(b"refs/pr/")})
             walk = Walk().follow(git)
             found += [Finding(True, text) for text in walk.damage]
             self.objects += len(walk.found)
@@ -138,6 +139,18 @@ class Fsck:
                     continue
                 if broken:
                     yield Finding(True, f"large file {oid} has other bytes than its name says")
+
+
+def _pulls(database: sqlite3.Connection, number: int, refs: set[bytes]) -> Iterator[Finding]:
+    """Where pull requests and their references do not match."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'discussions'").fetchone():
+        return  # an older version's data folder, which no server of this one has opened yet
+    known = database.execute("SELECT num FROM discussions WHERE repo_id = ? AND branch IS NOT NULL", (number,))
+    wanted = {b"refs/pr/%d" % num for (num,) in known}
+    for ref in sorted(wanted - refs):
+        yield Finding(True, f"pull request {ref.decode().rpartition('/')[2]} has no {ref.decode()}")
+    for ref in sorted(refs - wanted):
+        yield Finding(False, f"{ref.decode(errors='replace')} belongs to no pull request")
 
 
 def _is_settled(path: Path) -> bool:

@@ -11,13 +11,13 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.objects import ObjectID
-from dulwich.pack import Pack, full_unpacked_object
+from dulwich.pack import full_unpacked_object
 from dulwich.repo import Repo as GitRepo
 
 from hfvaccine.errors import LocalHubError
@@ -103,22 +103,16 @@ class _Collection:
         with self._database.transaction() as connection:
             found = connection.execute(
                 "SELECT repo_id, oid, folder, kind || 's/' || namespace || '/' || name AS repo"
-                " FROM large_files LEFT JOIN repos ON repos.id = repo_id"
+                " FROM large_files JOIN repos ON repos.id = repo_id"
             ).fetchall()
-            for row in found:
-                store = stores.get(row["folder"])
-                if row["folder"] is not None and (store is None or store.walk.damage):
-                    if row["repo"] not in self._removed.left_alone:
-                        self._removed.left_alone.append(row["repo"])
-                    continue
-                if store and (
-                    row["oid"] in store.large_files or not _is_old(self._large_file(row["oid"]), self._before)
-                ):
-                    continue
-                connection.execute(
-                    "DELETE FROM large_files WHERE repo_id = ? AND oid = ?", (row["repo_id"], row["oid"])
-                )
-                self._removed.bindings += 1
+            for number, oid, folder, repo in found:
+                store = stores.get(folder)
+                if store is None or store.walk.damage:
+                    if repo not in self._removed.left_alone:
+                        self._removed.left_alone.append(repo)
+                elif oid not in store.large_files and _is_old(self._large_file(oid), self._before):
+                    connection.execute("DELETE FROM large_files WHERE repo_id = ? AND oid = ?", (number, oid))
+                    self._removed.bindings += 1
         bound = {row["oid"] for row in self._database.rows("SELECT DISTINCT oid FROM large_files")}
         for path in (self._root / "large-files").glob("*/*"):
             if path.parent.name + path.name not in bound and _is_old(path, self._before):
@@ -158,21 +152,21 @@ class _Store:
         with closing(GitRepo(path)) as git:
             self.walk = Walk().follow(git)
 
-    @property
+    @cached_property
     def large_files(self) -> set[str]:
-        """Those that the repository's files name."""
+        """Those that the repository's files name; to be asked for only when all is read."""
         return {pointer.oid for pointer in self.walk.pointers}
 
     def pack(self, before: float) -> None:
         """Write all that is reachable into one new pack, where that is worth it."""
-        reachable = self.walk.found
-        with closing(GitRepo(self._path)) as git, self._packs() as packs:
-            objects = git.object_store
+        with closing(GitRepo(self._path)) as git:
+            reachable, objects = self.walk.found, git.object_store
+            packs = objects.packs
             worth = (
-                len(packs) > MANY_PACKS or sum(oid in reachable for oid in objects._iter_loose_objects()) > MANY_LOOSE
+                len(packs) > MANY_PACKS
+                or sum(oid in reachable for oid in objects._iter_loose_objects()) > MANY_LOOSE
+                or any(_is_old(Path(one._data_path), before) and not reachable.keys() >= set(one) for one in packs)
             )
-            for path, pack in packs.items():
-                worth = worth or (_is_old(path, before) and any(oid not in reachable for oid in pack))
             if worth and not self.walk.damage:
                 objects.fsync_object_files = True
                 # Whole objects: deltas taken over from several packs may rest on each other in a circle.
@@ -183,7 +177,7 @@ class _Store:
 
     def remove(self, before: float, removed: "Removed") -> None:
         """Remove what is in the new pack as well, and what is old and not reachable."""
-        with closing(GitRepo(self._path)) as git, self._packs() as packs:
+        with closing(GitRepo(self._path)) as git:
             reachable, objects = self.walk.follow(git).found, git.object_store
             if self.walk.damage:
                 return
@@ -191,8 +185,8 @@ class _Store:
                 if oid in self._packed or (oid not in reachable and objects.get_object_mtime(oid) < before):
                     removed.objects += oid not in reachable
                     objects.delete_loose_object(oid)
-            for path, pack in packs.items():
-                gone = [oid for oid in pack if oid not in self._packed]
+            for pack in objects.packs:
+                path, gone = Path(pack._data_path), [oid for oid in pack if oid not in self._packed]
                 needed = any(oid in reachable for oid in gone) or (gone and not _is_old(path, before))
                 if path.stem != self._kept and not needed:
                     removed.objects += len(gone)
@@ -202,17 +196,6 @@ class _Store:
                         one.unlink(missing_ok=True)
             objects.prune(max(0, int(time.time() - before)))
         os.utime(self._path / "objects")  # a server that sees this forgets what it has read
-
-    @contextmanager
-    def _packs(self) -> Iterator[dict[Path, Pack]]:
-        """The packs of the repository; those that git is about to write are left out."""
-        with ExitStack() as stack:
-            found = {}
-            for path in self._path.glob("objects/pack/*.pack"):
-                if path.with_suffix(".idx").exists() and not path.with_suffix(".keep").exists():
-                    pack = Pack(str(path.with_suffix("")), object_format=DEFAULT_OBJECT_FORMAT)
-                    found[path] = stack.enter_context(closing(pack))
-            yield found
 
 
 def _is_old(path: Path, before: float) -> bool:

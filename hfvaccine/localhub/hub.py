@@ -5,14 +5,17 @@ import secrets
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from dulwich.errors import NotGitRepository
 
 from hfvaccine.errors import LocalHubError
 from hfvaccine.localhub.access import Access
 from hfvaccine.localhub.accounts import Accounts
 from hfvaccine.localhub.catalog import Catalog, Repo
 from hfvaccine.localhub.database import Database
+from hfvaccine.localhub.discussions import Discussions
 from hfvaccine.localhub.grants import Grants
 from hfvaccine.localhub.large_files import LargeFiles
 from hfvaccine.localhub.sessions import Sessions
@@ -54,6 +57,8 @@ class Hub:
         self.xorbs = Xorbs(root, self.large_files.incoming)
         self.grants = Grants()
         self.storage = Storage(root)
+        self.discussions = Discussions(self.database)
+        self._finish_merges()
         self.sessions = Sessions()
         self.secret = bytes.fromhex(self.database.setting("signing secret", secrets.token_hex(32)))
 
@@ -63,6 +68,13 @@ class Hub:
         bound = self.catalog.large_file_size
         with self.storage.open(repo.folder, lambda oid: bound(repo, oid) is not None) as repository:
             yield repository
+
+    def _finish_merges(self) -> None:
+        """Settle the merges that a killed server was at: done where the branch moved, else never begun."""
+        for repo, found in self.discussions.merging():
+            with suppress(NotGitRepository), self.open(repo) as git:  # a damaged repo must not keep the rest from work
+                heads = [one["targetCommit"] for one in git.refs()["branches"] if one["name"] == found.branch]
+                self.discussions.end_merge(found, heads == [found.merge_oid])
 
     def unusable(self) -> str | None:
         """What keeps this Hub from working: its "database", its "disk", or None."""

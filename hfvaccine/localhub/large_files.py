@@ -5,10 +5,10 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Self
 
 from hfvaccine.localhub.refusal import Refusal
 
@@ -47,16 +47,20 @@ class LargeFiles:
         self._folder = root / "large-files"
         self.incoming = root / "incoming"
         self._folder.mkdir(parents=True, exist_ok=True)
+        # What a killed server left behind; while one runs, `gc` removes what nobody comes back for.
+        shutil.rmtree(self.incoming, ignore_errors=True)
         self.incoming.mkdir(exist_ok=True)
-        self.drop_parts(older_than=0)
-        for abandoned in self.incoming.iterdir():
-            abandoned.unlink()
 
     def path(self, oid: str) -> Path:
         """Where a large file lies, whether or not it is there."""
         if not OID.fullmatch(oid):
             raise Refusal(422, "A large file is named by its SHA-256: 64 lower-case hexadecimal digits.")
         return self._folder / oid[:2] / oid[2:]
+
+    def touch(self, oid: str) -> None:
+        """Have `gc` keep a file for as long as a fresh one: a commit that refers to it is about to come."""
+        with suppress(FileNotFoundError):
+            os.utime(self.path(oid))
 
     def receive(self) -> "Upload":
         """Begin to take in a file."""
@@ -85,15 +89,6 @@ class LargeFiles:
             upload.finish(pointer)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def drop_parts(self, older_than: float) -> None:
-        """Remove the parts of uploads that nobody has added to for this many seconds."""
-        for folder in self.incoming.glob("parts-*"):
-            try:
-                if time.time() - folder.stat().st_mtime >= older_than:
-                    shutil.rmtree(folder, ignore_errors=True)
-            except FileNotFoundError:
-                continue  # finished just now
-
     def _parts(self, upload_id: str) -> Path:
         return self.incoming / f"parts-{upload_id}"
 
@@ -102,20 +97,50 @@ class LargeFiles:
         return _pieces(open(self.path(oid), "rb"), start, end)
 
 
-class Upload:
-    """A file on its way in; use as a context manager, which removes what was not finished."""
+class Incoming:
+    """A file on its way in; use as a context manager, which removes what was not kept.
+
+    Args:
+        folder: where it lies until then, on the disk where it will be kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.NamedTemporaryFile(dir=folder, delete=False)  # noqa: SIM115 - closed by `__exit__`
+        self._path = Path(self._file.name)
+
+    def write(self, data: bytes) -> None:
+        """Take in the next piece."""
+        self._file.write(data)
+
+    def keep(self, target: Path) -> None:
+        """Move the file to its place, on disk before this returns."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        os.rename(self._path, target)
+        sync_folder(target.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # On a full disk closing fails again, as it flushes; the file must go all the same.
+        with suppress(OSError):
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Upload(Incoming):
+    """A large file, or a part of one, on its way in."""
 
     def __init__(self, store: LargeFiles, incoming: Path) -> None:
+        super().__init__(incoming)
         self._store = store
-        handle, name = tempfile.mkstemp(dir=incoming)
-        self._file = os.fdopen(handle, "wb")
-        self._path = Path(name)
         self._digest = hashlib.sha256()
         self.size = 0
 
     def write(self, data: bytes) -> None:
         """Take in the next piece."""
-        self._file.write(data)
+        super().write(data)
         self._digest.update(data)
         self.size += len(data)
 
@@ -127,12 +152,9 @@ class Upload:
         """
         if self.size != pointer.size or self._digest.hexdigest() != pointer.oid:
             raise Refusal(422, f"The {self.size} bytes received are not the announced file {pointer.oid}.")
-        self._file.flush()
-        os.fsync(self._file.fileno())
         target = self._store.path(pointer.oid)
         target.parent.mkdir(exist_ok=True)
-        os.rename(self._path, target)
-        sync_folder(target.parent)
+        self.keep(target)
 
     def finish_part(self, upload_id: str, number: int, size: int) -> str:
         """Keep what arrived as one part of a file, until `LargeFiles.join`.
@@ -151,18 +173,6 @@ class Upload:
         # Named by its content too: a part that is sent again never changes under a reader.
         os.rename(self._path, folder / f"{number}-{etag}")
         return etag
-
-    def __enter__(self) -> "Upload":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # On a full disk closing fails again, as it flushes; the file must go all the same.
-        try:
-            self._file.close()
-        except OSError:
-            pass
-        finally:
-            self._path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

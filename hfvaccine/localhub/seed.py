@@ -1,11 +1,10 @@
 """Putting a model on the Hub from this machine, by the way that every client takes."""
 
-import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 
 from hfvaccine.errors import LocalHubError
-from hfvaccine.localhub.accounts import Accounts
+from hfvaccine.localhub.accounts import Accounts, token_id
 from hfvaccine.localhub.database import open_database
 from hfvaccine.localhub.guard import kept_from_serving
 from hfvaccine.localhub.server import LocalHub
@@ -50,7 +49,7 @@ def seed(root: Path, source: Path, repo_id: str, endpoint: str | None = None, pr
         accounts = Accounts(stack.enter_context(open_database(root)))
         accounts.add_user(namespace)
         token = accounts.add_token(namespace, label="seed")
-        stack.callback(accounts.revoke, namespace, [hashlib.sha256(token.encode()).hexdigest()[:12]])
+        stack.callback(accounts.revoke, namespace, [token_id(token)])
         api = HfApi(endpoint=endpoint, token=token)
         try:
             api.create_repo(repo_id, private=private, exist_ok=True)

@@ -5,6 +5,7 @@ moves one reference last. What a failed write leaves behind is unreachable, neve
 """
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tag, Tree, parse_tree
 from dulwich.refs import Ref, check_ref_format
@@ -31,7 +33,8 @@ LOOSE_LIMIT = 100  # a commit of more objects is written as one pack instead of 
 FACTS_LIMIT = 100_000
 KNOWN_LIMIT = 100_000  # entries of trees of one repository
 IDLE_LIMIT, IDLE_PLACES, IDLE_PACKS = 8, 8, 8  # each idle repository holds two files open for each pack
-HEADS, TAGS = b"refs/heads/", b"refs/tags/"
+HEADS, TAGS, PULLS = b"refs/heads/", b"refs/tags/", b"refs/pr/"
+_PULL = re.compile(r"refs/pr/[1-9][0-9]{0,8}")
 
 # What a new repo's .gitattributes sends to large-file storage.
 LARGE_PATTERNS = (
@@ -50,6 +53,17 @@ class Entry:
     is_folder: bool
     size: int = 0
     large: Pointer | None = None
+
+
+class Change(NamedTuple):
+    """A file that two commits have differently: its blobs, None where it is not there."""
+
+    path: str
+    before: ObjectID | None
+    after: ObjectID | None
+
+    def __str__(self) -> str:
+        return "added" if self.before is None else "removed" if self.after is None else "changed"
 
 
 def check_path(path: object) -> str:
@@ -259,12 +273,16 @@ class Repository:
         raise Refusal(404, f"Invalid rev id: {revision[:200]}", "RevisionNotFound")
 
     def refs(self) -> dict[str, list[dict[str, str]]]:
-        """Branches and tags as the API lists them."""
-        listed: dict[str, list[dict[str, str]]] = {"branches": [], "tags": []}
+        """Branches, tags and pull requests as the API lists them."""
+        listed: dict[str, list[dict[str, str]]] = {"branches": [], "tags": [], "pullRequests": []}
         for ref, target in sorted(self._git.refs.as_dict().items()):
-            for prefix, group in ((HEADS, "branches"), (TAGS, "tags")):
+            for prefix, hidden, group in (
+                (HEADS, HEADS, "branches"),
+                (TAGS, TAGS, "tags"),
+                (PULLS, b"", "pullRequests"),
+            ):
                 if ref.startswith(prefix) and (commit := self._peel(target)) is not None:
-                    name = ref[len(prefix) :].decode(errors="replace")
+                    name = ref[len(hidden) :].decode(errors="replace")
                     entry = {"name": name, "ref": ref.decode(errors="replace"), "targetCommit": commit.id.decode()}
                     listed[group].append(entry)
         return listed
@@ -315,11 +333,40 @@ class Repository:
             commit = parent
         return found
 
+    def changes(self, before: Commit | None, after: Commit) -> list[Change]:
+        """The files that two commits have differently; for None before all that there are."""
+        return list(self._changed(before.tree if before else None, after.tree, ""))
+
+    def clashes(self, branch: str, pull: str, base: str) -> list[str] | None:
+        """What keeps a pull request from being merged.
+
+        Args:
+            branch: the branch that it is for.
+            pull: its own reference.
+            base: the commit that it began at.
+
+        Returns:
+            The paths that it and the branch changed, each in its own way; None when the branch no longer holds `base`.
+        """
+        head = self._target(HEADS + branch.encode())
+        if head is None or all(one.id != base.encode() for one in self.history(self._commit(head))):
+            return None
+        start = self._commit(ObjectID(base.encode()))
+        sides = [
+            {one.path: one.after for one in self.changes(start, side)}
+            for side in (self.resolve(pull), self._commit(head))
+        ]
+        clashing = {path for path in sides[0].keys() & sides[1].keys() if sides[0][path] != sides[1][path]}
+        for one, other in (sides, sides[::-1]):
+            there = {path for path, blob in one.items() if blob}
+            clashing |= {path for path, blob in other.items() if blob and not there.isdisjoint(_folders(path))}
+        return sorted(clashing)
+
     # Writing
 
     def add_blobs(self, blobs: list[Blob]) -> None:
         """Store blobs that a commit will refer to."""
-        with self._writing():
+        with self.writing():
             self._add(blobs)
 
     def commit(
@@ -331,17 +378,19 @@ class Repository:
         additions: Mapping[str, ObjectID],
         parent: str | None = None,
         first: bool = False,
+        start: Commit | None = None,
     ) -> str:
-        """Add one commit to a branch.
+        """Add one commit to a branch or pull request.
 
         Args:
-            branch: the branch's name.
+            branch: the branch's name, or `refs/pr/N`.
             author: the user's name.
             message: title, and description after an empty line.
             deletions: path -> "file" (which may also be a folder) or "folder".
             additions: path -> the id of a stored blob.
             parent: refuse unless the branch still stands there.
             first: begin the branch instead of continuing it.
+            start: begin it on top of this commit, whatever is there.
 
         Returns:
             The id of the commit.
@@ -349,37 +398,59 @@ class Repository:
         Raises:
             Refusal: 404 for a missing branch or path, 412 when `parent` is not the head, 400 for clashing paths.
         """
-        with self._writing():
-            ref = _checked_ref(HEADS, branch)
-            head = self._target(ref)
+        with self.writing():
+            ref = _branch_ref(branch)
+            head = start.id if start else self._target(ref)
             if head is None and not first:
                 raise Refusal(404, f"Invalid rev id: {branch[:200]}", "RevisionNotFound")
             if parent is not None and parent.encode(errors="replace") != head:
                 raise Refusal(412, "The branch was updated since you opened this page. Please refresh and try again.")
             tree = self._commit(head).tree if head else None
-            fresh: list[ShaFile] = []
             for path, wanted in deletions.items():
                 found = self._lookup(tree, path) if tree else None
                 if found is None or (wanted == "folder" and found[0] != FOLDER_MODE):
                     raise Refusal(404, f"A {wanted} with this name doesn't exist: {path}", "EntryNotFound")
-            tree = self._edited(tree, dict.fromkeys(deletions), fresh)
-            tree = self._edited(tree, additions, fresh)
-            if tree is None:
-                fresh.append(Tree())
-                tree = fresh[-1].id
-            made = Commit()
-            made.tree = tree
-            made.parents = [head] if head else []
-            made.author = made.committer = f"{author} <{author}@localhub>".encode()
-            made.author_time = made.commit_time = int(time.time())
-            made.author_timezone = made.commit_timezone = 0
-            made.encoding = b"UTF-8"
-            made.message = message.encode(errors="replace")
-            self._add([*fresh, made])
-            if not self._git.refs.set_if_equals(ref, head, made.id):
-                raise Refusal(409, "Another commit is in progress on this branch. Please try again.")
-            sync_folder((self._place.path / ref.decode()).parent)
-            return made.id.decode()
+            made = self._made(tree, deletions, additions, [head] if head else [], author, message)
+            self._move(ref, None if start else head, made)
+            return made.decode()
+
+    def squash(self, branch: str, author: str, message: str) -> str:
+        """Put one commit without a past in place of a branch's history. Raises Refusal 404 for a missing branch."""
+        with self.writing():
+            ref = _checked_ref(HEADS, branch)
+            if (head := self._target(ref)) is None:
+                raise Refusal(404, f"Invalid rev id: {branch[:200]}", "RevisionNotFound")
+            made = self._made(self._commit(head).tree, (), {}, [], author, message)
+            self._move(ref, head, made)
+            return made.decode()
+
+    def merged(self, branch: str, pull: str, base: str, author: str, message: str) -> str:
+        """Write the commit that merges a pull request without clashes; `move_branch` then makes it the branch's.
+
+        Returns:
+            The pull request's own last commit where nothing happened on the branch since, else a new one.
+        """
+        with self.writing():
+            tip, head = self.resolve(pull), self.resolve(f"refs/heads/{branch}")
+            if head.id == base.encode():
+                return tip.id.decode()
+            changes = self.changes(self._commit(ObjectID(base.encode())), tip)
+            gone = [one.path for one in changes if one.after is None and self._lookup(head.tree, one.path)]
+            additions = {one.path: one.after for one in changes if one.after is not None}
+            return self._made(head.tree, gone, additions, [head.id, tip.id], author, message).decode()
+
+    def move_branch(self, branch: str, commit: str) -> None:
+        """Have a branch stand at a commit; for the length of the decision the caller holds `writing`."""
+        self._move(_checked_ref(HEADS, branch), None, ObjectID(commit.encode()))
+
+    def begin_pull(self, number: int, start: Commit | None) -> None:
+        """Make the reference of a pull request that begins at a commit; None drops what a killed request left."""
+        with self.writing():
+            ref = _branch_ref(f"refs/pr/{number}")
+            if start:
+                self._move(ref, None, start.id)
+            else:
+                self._git.refs.remove_if_equals(ref, None)
 
     def create_branch(self, name: str, start: Commit) -> None:
         """Begin a branch at a commit. Raises Refusal 409 when it exists."""
@@ -389,7 +460,7 @@ class Repository:
         """Tag a commit, with an annotation when there is a message. Raises Refusal 409 when it exists."""
         ref = _checked_ref(TAGS, name)
         oid = target.id
-        with self._writing():
+        with self.writing():
             if message:
                 tag = Tag()
                 tag.name, tag.message = name.encode(), message.encode(errors="replace")
@@ -405,7 +476,7 @@ class Repository:
         ref = _checked_ref(HEADS if kind == "branch" else TAGS, name)
         if ref == HEADS + b"main":
             raise Refusal(403, "Cannot delete refs/heads/main")
-        with self._writing():
+        with self.writing():
             if self._target(ref) is None:
                 raise Refusal(404, f"Invalid rev id: {name}", "RevisionNotFound")
             self._git.refs.remove_if_equals(ref, None)
@@ -413,7 +484,8 @@ class Repository:
     # Inside
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Keep all others from writing to this repository, for more than one step."""
         with self._place.lock:
             try:
                 yield
@@ -429,8 +501,40 @@ class Repository:
         for one in objects:
             self._git.object_store.add_object(one)
 
+    def _made(
+        self,
+        tree: ObjectID | None,
+        deletions: Iterable[str],
+        additions: Mapping[str, ObjectID],
+        parents: list[ObjectID],
+        author: str,
+        message: str,
+    ) -> ObjectID:
+        """Store the commit that makes these changes to a tree."""
+        fresh: list[ShaFile] = []
+        tree = self._edited(tree, dict.fromkeys(deletions), fresh)
+        tree = self._edited(tree, additions, fresh)
+        if tree is None:
+            fresh.append(Tree())
+            tree = fresh[-1].id
+        made = Commit()
+        made.tree = tree
+        made.parents = parents
+        made.author = made.committer = f"{author} <{author}@localhub>".encode()
+        made.author_time = made.commit_time = int(time.time())
+        made.author_timezone = made.commit_timezone = 0
+        made.encoding = b"UTF-8"
+        made.message = message.encode(errors="replace")
+        self._add([*fresh, made])
+        return made.id
+
+    def _move(self, ref: Ref, expected: ObjectID | None, oid: ObjectID) -> None:
+        if not self._git.refs.set_if_equals(ref, expected, oid):
+            raise Refusal(409, "Another commit is in progress on this branch. Please try again.")
+        sync_folder((self._place.path / ref.decode()).parent)
+
     def _create_ref(self, ref: Ref, oid: ObjectID) -> None:
-        with self._writing():
+        with self.writing():
             try:
                 made = self._git.refs.add_if_new(ref, oid)
             except (NotADirectoryError, IsADirectoryError) as error:
@@ -496,6 +600,20 @@ class Repository:
             if recursive and entry.is_folder:
                 yield from self._walk(oid, entry.path + "/", recursive)
 
+    def _changed(self, before: ObjectID | None, after: ObjectID | None, prefix: str) -> Iterator[Change]:
+        if before == after:
+            return
+        old, new = (self._tree(tree) if tree else {} for tree in (before, after))
+        for name in sorted(old.keys() | new.keys()):
+            path, sides = prefix + name.decode(errors="replace"), (old.get(name), new.get(name))
+            if sides[0] == sides[1]:
+                continue
+            files = [side[1] if side and side[0] not in (FOLDER_MODE, SUBMODULE_MODE) else None for side in sides]
+            if files[0] != files[1]:
+                yield Change(path, files[0], files[1])
+            below = [side[1] if side and side[0] == FOLDER_MODE else None for side in sides]
+            yield from self._changed(below[0], below[1], path + "/")
+
     def _entry(self, path: str, mode: int, oid: ObjectID) -> Entry:
         if mode == FOLDER_MODE:
             return Entry(path, oid.decode(), is_folder=True)
@@ -546,9 +664,18 @@ class Repository:
         return edited.id
 
 
+def _folders(path: str) -> list[str]:
+    return [path[:at] for at, letter in enumerate(path) if letter == "/"]
+
+
+def _branch_ref(name: str) -> Ref:
+    return Ref(name.encode()) if _PULL.fullmatch(name) else _checked_ref(HEADS, name)
+
+
 def _checked_ref(prefix: bytes, name: str) -> Ref:
     ref = Ref(prefix + name.encode(errors="replace"))
-    if len(ref) > 250 or not check_ref_format(ref):
+    # A branch called refs/pr/1 would stand in front of the pull request.
+    if len(ref) > 250 or not check_ref_format(ref) or name.startswith("refs/"):
         raise Refusal(400, f"{name[:200]!r} is not a valid name of a branch or tag.")
     return ref
 

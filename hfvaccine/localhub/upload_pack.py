@@ -30,7 +30,7 @@ from hfvaccine.localhub.refusal import Refusal
 
 VISIBLE = (b"refs/heads/", b"refs/tags/", b"refs/pr/")
 CAPABILITIES = (
-    b"multi_ack_detailed multi_ack side-band-64k no-progress include-tag shallow allow-reachable-sha1-in-want"
+    b"multi_ack_detailed side-band-64k no-progress include-tag shallow allow-reachable-sha1-in-want"
     b" symref=HEAD:refs/heads/main object-format=sha1 agent=hfvaccine"
 ).split()
 FAST = 1  # zlib's level: a pack is made anew for each client, so time counts more than bytes
@@ -157,10 +157,9 @@ class UploadPack:
 
 
 def _acknowledgements(ask: Ask, common: list[ObjectID]) -> Iterator[bytes]:
-    several = b"multi_ack_detailed" in ask.capabilities or b"multi_ack" in ask.capabilities
-    kind = b"common" if b"multi_ack_detailed" in ask.capabilities else b"continue"
+    several = b"multi_ack_detailed" in ask.capabilities
     if several:
-        yield from (format_ack_line(oid, kind) for oid in common)
+        yield from (format_ack_line(oid, b"common") for oid in common)
     elif common:
         yield format_ack_line(common[0])
     if not common or (several and not ask.done):

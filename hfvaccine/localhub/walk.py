@@ -70,7 +70,7 @@ class Walk:
             if not valid_hexsha(value):
                 self.damage.append(f"{name} holds {value[:60]!r} instead of the id of an object")
                 continue
-            heads = name.startswith("refs/heads/")
+            heads = name.startswith(("refs/heads/", "refs/pr/"))
             yield _Step(ObjectID(value), Commit.type_num if heads else None, name)
 
     def _next(self, found: ShaFile, whence: str) -> list[_Step]:

@@ -11,20 +11,21 @@ referring to them, and be refused.
 """
 
 import os
+import re
 import secrets
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from hfvaccine.localhub.large_files import OID, sync_folder
+from hfvaccine.localhub.large_files import OID, Incoming
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.xet import LARGEST_XORB, MOST_CHUNKS, Chunk, Recipe, chunk_hash, read_chunks, unpack, xorb_hash
 
 INDEXES = 16
+_PLACE = re.compile("[0-9a-f]{16}")
 
 
 class Xorbs:
@@ -72,29 +73,22 @@ class Xorbs:
         target = self._path(folder, place, name)
         if target.exists():
             return False
-        handle, incoming = tempfile.mkstemp(dir=self._incoming)
-        try:
-            with open(handle, "wb") as file:
-                hashes: list[tuple[bytes, int]] = []
-                total = 0
-                for chunk in read_chunks(body):
-                    total += chunk.size
-                    if max(chunk.start + chunk.packed, total) > LARGEST_XORB or len(hashes) == MOST_CHUNKS:
-                        raise Refusal(413, f"A xorb holds at most {LARGEST_XORB >> 20} MiB and {MOST_CHUNKS} chunks.")
-                    packed = body.read(chunk.packed)
-                    hashes.append((chunk_hash(unpack(chunk, packed)), chunk.size))
-                    file.write(chunk.header + packed)
-                if not hashes or xorb_hash(hashes) != name:
-                    raise Refusal(400, "The xorb is not the one that its address names.")
-                file.flush()
-                os.fsync(file.fileno())
+        with Incoming(self._incoming) as incoming:
+            hashes: list[tuple[bytes, int]] = []
+            total = 0
+            for chunk in read_chunks(body):
+                total += chunk.size
+                if max(chunk.start + chunk.packed, total) > LARGEST_XORB or len(hashes) == MOST_CHUNKS:
+                    raise Refusal(413, f"A xorb holds at most {LARGEST_XORB >> 20} MiB and {MOST_CHUNKS} chunks.")
+                packed = body.read(chunk.packed)
+                hashes.append((chunk_hash(unpack(chunk, packed)), chunk.size))
+                incoming.write(chunk.header + packed)
+            if not hashes or xorb_hash(hashes) != name:
+                raise Refusal(400, "The xorb is not the one that its address names.")
             try:
-                os.rename(incoming, target)
-                sync_folder(target.parent)
+                incoming.keep(target)
             except FileNotFoundError as error:
                 raise _gone() from error
-        finally:
-            Path(incoming).unlink(missing_ok=True)
         return True
 
     def rebuild(self, folder: str, place: str, recipe: Recipe) -> Iterator[bytes]:
@@ -125,7 +119,7 @@ class Xorbs:
         if not OID.fullmatch(name):
             raise Refusal(400, "A xorb is named by its hash: 64 lower-case hexadecimal digits.")
         path = self._folder / folder / place
-        if not path.is_dir():
+        if not _PLACE.fullmatch(place) or not path.is_dir():
             raise _gone()
         return path / name
 

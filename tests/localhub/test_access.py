@@ -7,7 +7,6 @@ from functools import cache
 
 import httpx2
 import pytest
-from dulwich.repo import Repo as GitRepo
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 from starlette.routing import Route
@@ -38,6 +37,14 @@ ROLES = (
     "revoked token of the owner",
     "owner",
 )
+QUIET = (
+    "anonymous",
+    "fine-grained for another repo",
+    "fine-grained reader",
+    "accepted, token for this repo",
+    "accepted, token for another repo",
+    "read-only token of the owner",
+)
 NDJSON = "\n".join(
     json.dumps(line)
     for line in (
@@ -48,9 +55,10 @@ NDJSON = "\n".join(
 FETCH = "0032want {sha}\n00000009done\n"
 
 # route -> the right it needs, and a request that would succeed with it. A word after the route tells rows of one
-# route apart. Rights: see, read, write; "gate" is write, and refused by repos without a gate; "ask" and "signature"
-# are those of one route each. Texts in braces are words of the `place`; "before" is a request of the owner's that is
-# sent first.
+# route apart. Rights: see, read, discuss, write; "gate" is write, and refused by repos without a gate; "author" is
+# discuss, and alice's alone; "moderate" is discuss, and for writers; "merge" is write, and has nothing to do here;
+# "ask" and "signature" are those of one route each. Texts in braces are words of the `place`; "before" is a request of
+# the owner's that is sent first.
 TABLE = {
     "GET /{repo}/resolve/{rev}/{path:path}": ("read", "GET", "{site}/resolve/main/data/secret.txt", {}),
     "GET /{repo}/resolve/{rev}/{path:path} large": ("read", "GET", "{site}/resolve/main/large.bin", {}),
@@ -124,6 +132,9 @@ TABLE = {
     "GET /{repo}/tree/{rev}/{path:path}": ("see", "GET", "{site}/tree/{sha}/data", {}),
     "GET /{repo}/commits/{rev}": ("see", "GET", "{site}/commits/main", {}),
     "GET /{repo}/commit/{rev}": ("see", "GET", "{site}/commit/{sha}", {}),
+    "GET /{repo}/discussions": ("see", "GET", "{site}/discussions", {}),
+    "GET /{repo}/discussions/{num}": ("see", "GET", "{site}/discussions/1", {}),
+    "POST /{repo}/discussions/{num}": ("session", "POST", "{site}/discussions/1", {"data": {"action": "merge"}}),
     "GET /{repo}/requests": ("write", "GET", "{site}/requests", {}),
     "POST /{repo}/requests": ("session", "POST", "{site}/requests", {"data": {"status": "accepted"}}),
     "POST /{repo}/ask": ("session", "POST", "{site}/ask", {"data": {"field-0": "x"}}),
@@ -149,6 +160,68 @@ TABLE = {
     "GET /api/{kinds}/{repo}/auth-check/write": ("write", "GET", "{api}/auth-check/write", {}),
     "POST /api/{kinds}/{repo}/preupload/{rev}": ("write", "POST", "{api}/preupload/main", {"json": {"files": []}}),
     "POST /api/{kinds}/{repo}/commit/{rev}": ("write", "POST", "{api}/commit/scratch", {"content": NDJSON}),
+    "POST /api/{kinds}/{repo}/preupload/{rev} pull-request": (
+        "write",
+        "POST",
+        "{api}/preupload/main?create_pr=1",
+        {"json": {"files": []}},
+    ),
+    "POST /api/{kinds}/{repo}/commit/{rev} pull-request": (
+        "write",
+        "POST",
+        "{api}/commit/main?create_pr=1",
+        {"content": NDJSON},
+    ),
+    "GET /api/{kinds}/{repo}/xet-write-token/{rev} pull-request": (
+        "write",
+        "GET",
+        "{api}/xet-write-token/main?create_pr=1",
+        {},
+    ),
+    "POST /api/{kinds}/{repo}/super-squash/{rev}": ("write", "POST", "{api}/super-squash/scratch", {"json": {}}),
+    "GET /api/{kinds}/{repo}/discussions": ("see", "GET", "{api}/discussions", {}),
+    "POST /api/{kinds}/{repo}/discussions": ("discuss", "POST", "{api}/discussions", {"json": {"title": "t"}}),
+    "POST /api/{kinds}/{repo}/discussions pull-request": (
+        "write",
+        "POST",
+        "{api}/discussions",
+        {"json": {"title": "t", "pullRequest": True}},
+    ),
+    "GET /api/{kinds}/{repo}/discussions/{num}": ("read", "GET", "{api}/discussions/2?diff=1", {}),
+    "POST /api/{kinds}/{repo}/discussions/{num}/comment": (
+        "discuss",
+        "POST",
+        "{api}/discussions/1/comment",
+        {"json": {"comment": "c"}},
+    ),
+    "POST /api/{kinds}/{repo}/discussions/{num}/comment/{comment}/edit": (
+        "author",
+        "POST",
+        "{api}/discussions/1/comment/{edited}/edit",
+        {"json": {"content": "other"}},
+    ),
+    "POST /api/{kinds}/{repo}/discussions/{num}/comment/{comment}/hide": (
+        "moderate",
+        "POST",
+        "{api}/discussions/1/comment/{hidden}/hide",
+        {},
+    ),
+    "POST /api/{kinds}/{repo}/discussions/{num}/title": (
+        "moderate",
+        "POST",
+        "{api}/discussions/1/title",
+        {"json": {"title": "t"}},
+    ),
+    "POST /api/{kinds}/{repo}/discussions/{num}/status": (
+        "moderate",
+        "POST",
+        "{api}/discussions/1/status",
+        {
+            "json": {"status": "open"},
+            "before": ("POST", "{api}/discussions/1/status", {"json": {"status": "closed"}}),
+        },
+    ),
+    "POST /api/{kinds}/{repo}/discussions/{num}/merge": ("merge", "POST", "{api}/discussions/1/merge", {}),
     "POST /api/{kinds}/{repo}/branch/{rev}": ("write", "POST", "{api}/branch/b-{role}", {"json": {}}),
     "DELETE /api/{kinds}/{repo}/branch/{rev}": (
         "write",
@@ -179,11 +252,21 @@ TABLE = {
     "PUT /api/{kinds}/{repo}/settings": ("write", "PUT", "{api}/settings", {"json": {"gated": "{gated}"}}),
     "POST /api/{kinds}/{repo}/ask-access": ("ask", "POST", "{api}/ask-access", {"json": {}}),
     "GET /api/{kinds}/{repo}/xet-write-token/{rev}": ("write", "GET", "{api}/xet-write-token/main", {}),
-    "POST /api/xet/{place}/v1/xorbs/default/{hash}": ("xet", "POST", "/api/xet/0/v1/xorbs/default/{oid}", {}),
-    "POST /api/xet/{place}/v1/shards": ("xet", "POST", "/api/xet/0/v1/shards", {}),
-    "POST /api/xet/{place}/v2/shards": ("xet", "POST", "/api/xet/0/v2/shards", {}),
-    "GET /api/xet/{place}/{path:path}": ("xet", "GET", "/api/xet/0/v1/chunks/default/{oid}", {}),
-    "POST /api/xet/{place}/{path:path}": ("xet", "POST", "/api/xet/0/v1/xorb-grants/default/{oid}", {}),
+    "POST /api/{kinds}/{repo}/xet/{place}/v1/xorbs/default/{hash}": (
+        "xet",
+        "POST",
+        "{api}/xet/0/v1/xorbs/default/{oid}",
+        {},
+    ),
+    "POST /api/{kinds}/{repo}/xet/{place}/v1/shards": ("xet", "POST", "{api}/xet/0/v1/shards", {}),
+    "POST /api/{kinds}/{repo}/xet/{place}/v2/shards": ("xet", "POST", "{api}/xet/0/v2/shards", {}),
+    "GET /api/{kinds}/{repo}/xet/{place}/{path:path}": ("xet", "GET", "{api}/xet/0/v1/chunks/default/{oid}", {}),
+    "POST /api/{kinds}/{repo}/xet/{place}/{path:path}": (
+        "xet",
+        "POST",
+        "{api}/xet/0/v1/xorb-grants/default/{oid}",
+        {},
+    ),
 }
 
 # Routes that speak of no repo, and those that name it in the body: they have tests of their own.
@@ -260,8 +343,16 @@ def place(request, live):
         tokens["revoked token of the owner"] = accounts.add_token("alice", "write", "to be revoked")
         (revoked,) = (token.id for token in accounts.tokens() if token.name == "to be revoked")
         accounts.revoke("alice", [revoked])
-    with GitRepo(str(live.hub.root / "repos" / repo.folder)) as git:
-        git.refs[b"refs/pr/1"] = made.oid.encode()
+    pull = owner.create_pull_request(repo_id, "Proposal", description=SECRET.decode(), repo_type="dataset")
+    told = owner.create_commit(
+        repo_id,
+        [CommitOperationAdd("data/secret.txt", b"more " + SECRET)],
+        commit_message="change",
+        repo_type="dataset",
+        create_pr=True,
+    )
+    assert (pull.num, told.pr_num) == (1, 2)
+    said = [owner.comment_discussion(repo_id, 1, text, repo_type="dataset").id for text in ("x", "y")]
 
     asking = {role: f"{role}-{slug}" for role in ("pending", "rejected", "revoked", "accepted")}
     if gate == "gated":
@@ -284,6 +375,8 @@ def place(request, live):
         "oid": infos["large.bin"].lfs.sha256,
         "etag": f'"{infos["data/secret.txt"].blob_id}"',
         "gated": "" if gate == "public" else "manual",
+        "edited": said[0],
+        "hidden": said[1],
     }
     return state, tokens, words
 
@@ -328,12 +421,19 @@ def expected(state: str, right: str, role: str) -> tuple[set[int], str | None]:
         if state == "public":
             return {400}, None
         return {403 if role in ("rejected", "revoked") or "another repo" in role else 200}, None
-    if right == "ask" or (right in ("write", "gate") and may != "write"):
+    if right == "ask" or (right in ("write", "gate", "merge") and may != "write"):
         return {no}, None
+    if right == "merge":
+        return {400}, None
     if right == "gate" and state == "public":
         return {400}, None
-    if right == "read" and may == "see":
+    if right in ("read", "discuss", "author", "moderate") and may == "see":
         return {no}, "GatedRepo"
+    alice = role in ("owner", "fine-grained writer")
+    if (right == "discuss" and role in QUIET) or (right == "author" and not alice):
+        return {no}, None
+    if right == "moderate" and may != "write":
+        return {no}, None
     return {200, 206, 304}, None
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 
+import httpx2
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -260,6 +261,21 @@ def test_what_a_deleted_branch_held_goes_after_the_grace_period(hub, api, repo):
     assert content(api, repo)["second.bin"] == other
 
 
+def test_a_file_that_need_not_be_sent_again_counts_as_fresh(hub, api, repo):
+    other = os.urandom(300_000)
+    oid = hashlib.sha256(other).hexdigest()
+    add(api, repo, {"second.bin": other}, revision="other")
+    api.delete_branch(repo, branch="other")
+    age(hub.root)
+    asked = {"operation": "upload", "objects": [{"oid": oid, "size": len(other)}]}
+    headers = {"Authorization": f"Bearer {api.token}"}
+    answer = httpx2.post(f"{hub.endpoint}/{repo}.git/info/lfs/objects/batch", json=asked, headers=headers)
+    assert "actions" not in answer.json()["objects"][0]
+    assert collect(hub.root).large_files == 0
+    add(api, repo, {"second.bin": other})
+    assert content(api, repo)["second.bin"] == other
+
+
 def test_a_file_of_two_repos_goes_with_the_last_one(hub, api, repo):
     api.create_repo("alice/second")
     add(api, "alice/second", {"same.bin": LARGE})
@@ -328,7 +344,7 @@ def test_leftovers(hub, api, repo):
     for path in ("repos/gone/objects", "xorbs/gone/place", "incoming/folder"):
         (root / path).mkdir(parents=True)
         (root / path / "file").write_bytes(b"12345")
-    (root / "incoming" / "half").write_bytes(b"1")
+    (root / "incoming" / "half").write_bytes(b"1")  # and "folder" is what the parts of an upload lie in
     assert collect(root).leftovers == 0
     age(root / "repos" / "gone")
     age(root / "incoming")

@@ -353,7 +353,6 @@ def test_services_that_are_not_offered(live, repo_id, service):
     ("mode", "acknowledged", "done"),
     [
         ("multi_ack_detailed", ["ACK {0} common", "ACK {1} common", "NAK"], ["ACK {1}"]),
-        ("multi_ack", ["ACK {0} continue", "ACK {1} continue", "NAK"], ["ACK {1}"]),
         ("", ["ACK {0}"], []),
     ],
 )

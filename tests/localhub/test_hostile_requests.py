@@ -211,6 +211,12 @@ JSON_ROUTES = (
     ("POST", "/api/models/alice/m/user-access-request/grant"),
     ("POST", "/api/models/alice/m/ask-access"),
     ("POST", "/api/validate-yaml"),
+    ("POST", "/api/models/alice/m/discussions"),
+    ("POST", "/api/models/alice/m/discussions/1/comment"),
+    ("POST", "/api/models/alice/m/discussions/1/title"),
+    ("POST", "/api/models/alice/m/discussions/1/status"),
+    ("POST", "/api/models/alice/m/discussions/1/merge"),
+    ("POST", "/api/models/alice/m/super-squash/fuzz"),
 )
 fields = st.dictionaries(
     st.sampled_from(
@@ -233,6 +239,10 @@ fields = st.dictionaries(
             "rejectionReason",
             "content",
             "repoType",
+            "title",
+            "description",
+            "pullRequest",
+            "comment",
         ]
     ),
     value | st.sampled_from(["model", "accepted", "rejected", "reader", "public", "auto"]),

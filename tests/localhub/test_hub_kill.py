@@ -50,7 +50,10 @@ class Client(threading.Thread):
                     repo = f"alice/made-{next(self.numbers)}"
                     self.api.create_repo(repo)
                     self.repos.append(repo)
-                self.api.create_commit(self.repo, operations, commit_message="more")
+                pull = chance.random() < 0.3
+                made = self.api.create_commit(self.repo, operations, commit_message="more", create_pr=pull)
+                if pull:
+                    self.api.merge_pull_request(self.repo, made.pr_num)
             except Exception:  # killed meanwhile: the commit is there or it is not
                 self.unknown.append(expected)
                 time.sleep(0.05)
@@ -104,6 +107,9 @@ def check(root, clients):
             with hub.open(repo) as git:
                 entries = git.entries(git.resolve("main"), recursive=True)
                 there = {entry.path: entry.oid for entry in entries if not entry.is_folder}
+                passed = {commit.id for commit in git.history(git.resolve("main"))}
+                for found in hub.discussions.all(repo):
+                    assert (found.status == "merged") == (git.resolve(found.ref).id in passed)
             for expected in acknowledged:
                 assert expected.items() <= there.items()
             for expected in unknown:

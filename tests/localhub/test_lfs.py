@@ -177,8 +177,9 @@ def test_addresses_of_parts_cannot_be_changed(live, api, repo_id, data, megabyte
     assert httpx2.post(href.replace("parts=3", "parts=2"), json=whole).status_code == 403
     assert httpx2.post(url, json=whole).status_code == 403
     assert httpx2.put(href, content=data).status_code == 403
+    assert httpx2.post(href, json=whole).status_code == 200
     monkeypatch.setattr(lfs, "UPLOAD_SECONDS", -1)
-    href, parts = offer_parts(live, repo_id, data)
+    href, parts = offer_parts(live, repo_id, data[::-1])
     assert httpx2.put(parts[0][0], content=parts[0][1]).status_code == 403
     assert httpx2.post(href, json=whole).status_code == 403
 

@@ -146,9 +146,7 @@ def test_an_empty_repository_can_be_cloned(tmp_path):
 # The names stand for ids; `place` has them.
 NAMES = ("first", "left", "right", "merged", "tag", "secret0", "secret1", "secret2", "unknown")
 ids = st.sampled_from(NAMES).map("<{}>".format)
-capabilities = st.sampled_from(
-    ["", " multi_ack", " multi_ack_detailed include-tag", " side-band-64k", " filter", " \xff"]
-)
+capabilities = st.sampled_from(["", " multi_ack_detailed include-tag", " side-band-64k", " filter", " \xff"])
 nonsense = st.sampled_from(
     ["", "want", "want ", "have x", "deepen", "deepen -1", "deepen-since 1", "filter blob:none"]
 )

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfvaccine.localhub import grants, guard
+from hfvaccine.localhub import guard
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.server import LocalHub
 from hfvaccine.localhub.xet import LZ4, read_chunks, read_shard, unpack, xorb_hash
@@ -180,7 +180,7 @@ def test_clients_that_remember_what_the_hub_has_lost(tmp_path):
 
 
 def test_tokens_are_renewed_while_an_upload_runs(live, client, repo_id, monkeypatch, caplog):
-    monkeypatch.setattr(grants, "SECONDS", 1)
+    monkeypatch.setattr(live.hub._hub.grants, "seconds", 1)
     with caplog.at_level(logging.INFO, "hfvaccine.localhub.access"):
         client(
             'api.upload_file(path_or_fileobj=os.urandom(3_000_000), path_in_repo="a", repo_id=arguments[0])', repo_id
@@ -265,9 +265,13 @@ def test_xorbs_of_another_repo_are_out_of_reach(live, repo_id, other_id):
     assert refused.status_code == 400 and "not sent to this repo" in refused.text
     (told,) = (mine.post("/v2/shards", body).json(),)
     assert told["type"] == "error" and not told["retryable"] and "not sent to this repo" in told["message"]
-    assert mine.post("/v1/shards", body, place=theirs.place).status_code == 403
-    assert theirs.post("/v1/shards", body, token=mine.token).status_code == 403
-    assert mine.xorb(b"poison", place=theirs.place)[1].status_code == 403
+    assert mine.post("/v1/shards", body, place=theirs.place).status_code == 401
+    assert theirs.post("/v1/shards", body, token=mine.token).status_code == 401
+    assert mine.xorb(b"poison", place=theirs.place)[1].status_code == 401
+    # A token that is good there, with an address made of two.
+    mixed = mine.place.rpartition("/")[0] + "/" + theirs.place.rpartition("/")[2]
+    assert theirs.post("/v1/shards", body, place=mixed).status_code in (400, 404)
+    assert theirs.xorb(b"poison", place=mixed)[1].status_code == 404
     assert bound(live, repo_id, sha256) is None and bound(live, other_id, sha256) is None
     assert theirs.post("/v1/shards", body).json() == {"result": 1}
     assert bound(live, other_id, sha256) == 1000 and bound(live, repo_id, sha256) is None
@@ -296,11 +300,24 @@ def test_tokens(live, api, repo_id, other_id):
     assert short.xorb(b"data")[1].status_code == 401
     gone = Raw(live, other_id)
     api.move_repo(other_id, f"{other_id}-moved")
+    moved = gone.xorb(b"data")[1]
+    assert moved.status_code == 307
+    assert gone.xorb(b"data", place=moved.headers["Location"].partition("/v1/")[0])[1].status_code == 200
+    api.delete_repo(f"{other_id}-moved")
+    api.create_repo(other_id)
     assert gone.xorb(b"data")[1].status_code == 404
+    # Nor is it worth more than a right that was taken away.
+    live.hub._hub.accounts.add_org("xet-lab")
+    live.hub._hub.accounts.set_member("xet-lab", "reader", "write")
+    api_of_reader = live.api("reader")
+    lent = Raw(live, api_of_reader.create_repo("xet-lab/shared").repo_id, "reader")
+    assert lent.xorb(b"data")[1].status_code == 200
+    live.hub._hub.accounts.set_member("xet-lab", "reader", "read")
+    assert lent.xorb(b"data")[1].status_code == 403
 
 
 def test_expired_tokens(live, repo_id, monkeypatch):
-    monkeypatch.setattr(grants, "SECONDS", 0)
+    monkeypatch.setattr(live.hub._hub.grants, "seconds", 0)
     assert Raw(live, repo_id).xorb(b"data")[1].status_code == 401
 
 
@@ -344,6 +361,16 @@ def test_nothing_is_removed_while_a_file_is_put_together(live, repo_id, monkeypa
         given.post(route, shard((sha256_of(data)[1], [(raw(name), 3, 0, 1)]))).raise_for_status()
         assert bound(live, repo_id, sha256_of(data)[0]) == 3
     assert held == [True, True]
+
+
+def test_a_file_that_is_there_already_counts_as_fresh(live, repo_id):
+    given, (sha256, digest) = Raw(live, repo_id), sha256_of(b"kept")
+    name, _ = given.xorb(b"kept")
+    body, stored = shard((digest, [(raw(name), 4, 0, 1)])), live.hub._hub.large_files.path(sha256)
+    given.post("/v1/shards", body).raise_for_status()
+    os.utime(stored, (0, 0))
+    given.post("/v1/shards", body).raise_for_status()
+    assert time.time() - stored.stat().st_mtime < 60
 
 
 def test_nothing_leads_to_downloads_by_xet(live, api, repo_id):

@@ -16,6 +16,7 @@ from hfvaccine.localhub.call import Call, answer, parse_json, route
 from hfvaccine.localhub.catalog import Repo
 from hfvaccine.localhub.large_files import Pointer
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes import discussions
 from hfvaccine.localhub.storage import check_path
 
 LARGEST_REGULAR = 10 << 20
@@ -42,7 +43,6 @@ def validate_yaml(call: Call) -> Response:
 def preupload(call: Call) -> Response:
     """For each file whether it goes into the commit itself or to large-file storage, and what is there now."""
     repo, body = call.repo("write"), call.json()
-    _refuse_pull_request(call)
     git = call.git(repo)
     commit = git.resolve(call.parameter("rev"))
     attributes = list(parse_git_attributes(BytesIO(git.read_file(commit, ".gitattributes") or b"")))
@@ -81,11 +81,9 @@ def _is_text(sample: bytes) -> bool:
 
 
 def commit(call: Call) -> Response:
-    """One commit from a stream of operations; all of it or nothing."""
+    """One commit from a stream of operations, to a branch or a pull request, also a new one; all of it or nothing."""
     repo = call.repo("write")
-    _refuse_pull_request(call)
     branch = call.parameter("rev").removeprefix("refs/heads/")
-    author = call.signed_in().name
     header: dict[str, Any] = {}
     additions: dict[str, ObjectID] = {}
     deletions: dict[str, str] = {}
@@ -111,10 +109,17 @@ def commit(call: Call) -> Response:
     if not isinstance(summary, str) or not summary.strip() or not isinstance(description, str):
         raise Refusal(400, "A commit begins with a header that has a summary.")
     message = " ".join(summary.split("\n")) + (f"\n\n{description}" if description else "")
-    parent = header.get("parentCommit")
+    parent = str(header.get("parentCommit") or "") or None
     git.add_blobs(waiting)
-    oid = git.commit(branch, author, message, deletions, additions, str(parent) if parent else None)
-    return answer({"success": True, "commitOid": oid, "commitUrl": f"{call.address(repo)}/commit/{oid}"})
+    told: dict[str, Any] = {"success": True}
+    if call.flag("create_pr"):
+        oid, number = discussions.commit_to_new(call, repo, branch, parent, message, deletions, additions)
+        told["pullRequestUrl"] = f"{call.address(repo)}/discussions/{number}"
+    else:
+        with git.writing():  # a pull request must not be merged between the look at it and the commit
+            call.hub.discussions.require_open_for(repo, branch)
+            oid = git.commit(branch, call.signed_in().name, message, deletions, additions, parent)
+    return answer({**told, "commitOid": oid, "commitUrl": f"{call.address(repo)}/commit/{oid}"})
 
 
 def _operations(call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -152,12 +157,6 @@ def _decoded(text: Any, path: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
         raise Refusal(400, f"{path}: content is not base64.") from error
-
-
-def _refuse_pull_request(call: Call) -> None:
-    # Must not fall through: the changes would land on the branch itself.
-    if call.flag("create_pr"):
-        raise Refusal(400, "This Hub has no pull requests: commit to a branch.")
 
 
 ROUTES = [

@@ -2,11 +2,11 @@
 
 import zlib
 from collections.abc import Iterator
-from functools import wraps
+from contextlib import contextmanager
 
 from starlette.responses import Response, StreamingResponse
 
-from hfvaccine.localhub.call import Call, Handler, content_routes
+from hfvaccine.localhub.call import Call, content_routes
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.upload_pack import UploadPack, parse
 
@@ -14,20 +14,17 @@ LARGEST_REQUEST = 8 << 20
 _FRESH = {"Cache-Control": "no-cache, max-age=0, must-revalidate"}
 
 
-def _plain(handler: Handler) -> Handler:
+@contextmanager
+def _plain() -> Iterator[None]:
     # git shows what a refusal says only when it is plain text.
-    @wraps(handler)
-    def run(call: Call) -> Response:
-        try:
-            return handler(call)
-        except Refusal as refusal:
-            refusal.headers["Content-Type"] = "text/plain; charset=utf-8"
-            raise
-
-    return run
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.headers["Content-Type"] = "text/plain; charset=utf-8"
+        raise
 
 
-@_plain
+@_plain()
 def info_refs(call: Call) -> Response:
     """The references of a repo; the first request of every clone, fetch and push."""
     service = call.request.query_params.get("service")
@@ -43,7 +40,7 @@ def info_refs(call: Call) -> Response:
     return Response(lines, headers=_FRESH, media_type="application/x-git-upload-pack-advertisement")
 
 
-@_plain
+@_plain()
 def upload_pack(call: Call) -> Response:
     """What a client lacks, as a pack."""
     repo, ask = call.repo("read"), parse(_body(call))

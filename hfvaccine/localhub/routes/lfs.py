@@ -2,10 +2,11 @@
 
 import hashlib
 import hmac
+import io
 import secrets
 import time
-from collections.abc import Mapping
-from functools import wraps
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,16 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hfvaccine.localhub.call import (
-    Call,
-    Handler,
-    answer,
-    content_paths,
-    content_routes,
-    storing,
-    written_out,
-)
-from hfvaccine.localhub.catalog import KINDS, Repo
+from hfvaccine.localhub.call import Call, answer, content_paths, content_routes, storing, written_out
+from hfvaccine.localhub.catalog import Repo
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.large_files import CHUNK, OID, Pointer, Upload
 from hfvaccine.localhub.refusal import Refusal
@@ -39,21 +32,18 @@ _MEDIA = {"Content-Type": "application/vnd.git-lfs+json"}
 _SIGNED = ("size", "expires", "upload", "part", "parts")
 
 
-def _as_lfs(handler: Handler) -> Handler:
+@contextmanager
+def _as_lfs() -> Iterator[None]:
     # git-lfs shows what a refusal says only under this name.
-    @wraps(handler)
-    def run(call: Call) -> Response:
-        try:
-            return handler(call)
-        except Refusal as refusal:
-            refusal.body["message"] = refusal.message
-            refusal.headers.update(_MEDIA)
-            raise
-
-    return run
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.body["message"] = refusal.message
+        refusal.headers.update(_MEDIA)
+        raise
 
 
-@_as_lfs
+@_as_lfs()
 def batch(call: Call) -> Response:
     """Where to send files to, or fetch them from."""
     body = call.json()
@@ -73,11 +63,11 @@ def batch(call: Call) -> Response:
     # A client's transfer agent takes all objects of a batch, so all are in parts or none.
     if isinstance(transfers, list) and "multipart" in transfers and any(one.size > PART for one in pointers):
         part = max(PART, sum(one.size for one in pointers) // MOST_PARTS + 1)
-        call.hub.large_files.drop_parts(UPLOAD_SECONDS)
     if operation == "upload":
-        objects = [_upload_offer(call, repo, pointer, part) for pointer in pointers]
+        offers = [_upload_offer(call, repo, pointer, part) for pointer in pointers]
     else:
-        objects, part = [_download_offer(call, repo, pointer) for pointer in pointers], 0
+        offers, part = [_download_offer(call, repo, pointer) for pointer in pointers], 0
+    objects = [{**pointer._asdict(), **offer} for pointer, offer in zip(pointers, offers, strict=True)]
     transfer = "multipart" if part else "basic"
     return answer({"transfer": transfer, "objects": objects, "hash_algo": "sha256"}, headers=_MEDIA)
 
@@ -90,26 +80,24 @@ def _pointer(value: dict[str, Any]) -> Pointer:
 
 
 def _download_offer(call: Call, repo: Repo, pointer: Pointer) -> dict[str, Any]:
-    offered: dict[str, Any] = {"oid": pointer.oid, "size": pointer.size}
     if call.hub.catalog.large_file_size(repo, pointer.oid) is None:
-        return {**offered, "error": {"code": 404, "message": "Object does not exist"}}
+        return {"error": {"code": 404, "message": "Object does not exist"}}
     href = _signed(call, repo, "GET", pointer, DOWNLOAD_SECONDS)
     # "authenticated" keeps git-lfs from sending its token to an address that needs none.
-    offered |= {"authenticated": True, "actions": {"download": {"href": href, "expires_in": DOWNLOAD_SECONDS}}}
-    return offered
+    return {"authenticated": True, "actions": {"download": {"href": href, "expires_in": DOWNLOAD_SECONDS}}}
 
 
 def _upload_offer(call: Call, repo: Repo, pointer: Pointer, part: int) -> dict[str, Any]:
-    offered: dict[str, Any] = {"oid": pointer.oid, "size": pointer.size}
     # Whether another repo has the file makes no difference: who sends it must have it.
     if call.hub.catalog.large_file_size(repo, pointer.oid) is not None:
-        return offered
+        call.hub.large_files.touch(pointer.oid)
+        return {}
     if part:
         action = _parts_offer(call, repo, pointer, part)
     else:
         action = {"href": _signed(call, repo, "PUT", pointer, UPLOAD_SECONDS)}
     verify_at = {"href": f"{call.address(repo)}.git/info/lfs/objects/verify"}
-    return {**offered, "actions": {"upload": {**action, "expires_in": UPLOAD_SECONDS}, "verify": verify_at}}
+    return {"actions": {"upload": {**action, "expires_in": UPLOAD_SECONDS}, "verify": verify_at}}
 
 
 def _parts_offer(call: Call, repo: Repo, pointer: Pointer, part: int) -> dict[str, Any]:
@@ -135,24 +123,23 @@ def _sign(hub: Hub, repo: Repo, method: str, oid: str, query: Mapping[str, objec
     return hmac.new(hub.secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-def _target(hub: Hub, request: Request) -> tuple[Repo, Pointer]:
+def _target(call: Call) -> tuple[Repo, Pointer]:
     """The repo and file, or part of it, that a signed address was made for. Raises Refusal 403."""
-    query, path = request.query_params, request.path_params
-    kind = path.get("kind", "models")[:-1]
-    repo = hub.catalog.find(kind if kind in KINDS else "model", path["namespace"], path["name"])
-    if repo and OID.fullmatch(path["oid"]):
-        method = "GET" if request.method == "HEAD" else request.method
-        expected = _sign(hub, repo, method, path["oid"], query).encode()
+    query, oid = call.request.query_params, call.parameter("oid")
+    repo = call.hub.catalog.find(call.kind, call.parameter("namespace"), call.parameter("name"))
+    if repo and OID.fullmatch(oid):
+        method = "GET" if call.request.method == "HEAD" else call.request.method
+        expected = _sign(call.hub, repo, method, oid, query).encode()
         given = query.get("signature", "").encode(errors="replace")
         if hmac.compare_digest(given, expected) and int(query["expires"]) > time.time():
-            return repo, Pointer(path["oid"], int(query["size"]))
+            return repo, Pointer(oid, int(query["size"]))
     raise Refusal(403, "This address is not valid, or no longer.")
 
 
 async def upload(request: Request) -> Response:
     """Take in one file, or a part of one, at an address signed by `batch`, as clients send no token here."""
     hub: Hub = request.app.state.hub
-    repo, pointer = await run_in_threadpool(_target, hub, request)
+    repo, pointer = await run_in_threadpool(_target, Call(hub, request, io.BytesIO()))
     # Not through `endpoint`: the body goes to its place piece by piece instead of to a temporary file first.
     with storing(), hub.large_files.receive() as incoming:
         pieces = bytearray()
@@ -176,10 +163,10 @@ def _finish(hub: Hub, repo: Repo, pointer: Pointer, incoming: Upload, query: Map
     return pointer.oid
 
 
-@_as_lfs
+@_as_lfs()
 def complete(call: Call) -> Response:
     """Make one file of the parts that were uploaded."""
-    repo, pointer = _target(call.hub, call.request)
+    repo, pointer = _target(call)
     query, body = call.request.query_params, call.json()
     parts = body.get("parts")
     listed = [one for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
@@ -191,23 +178,23 @@ def complete(call: Call) -> Response:
     if call.hub.catalog.large_file_size(repo, pointer.oid) is None:
         call.hub.large_files.join(query["upload"], etags, pointer)
         call.hub.catalog.bind_large_file(repo, pointer.oid, pointer.size)
-    return answer({"oid": pointer.oid, "size": pointer.size}, headers=_MEDIA)
+    return answer(pointer._asdict(), headers=_MEDIA)
 
 
-@_as_lfs
+@_as_lfs()
 def verify(call: Call) -> Response:
     """Whether an upload arrived."""
     repo, pointer = call.repo("write"), _pointer(call.json())
     if call.hub.catalog.large_file_size(repo, pointer.oid) != pointer.size:
         raise Refusal(404, "Object does not exist")
-    return answer({"oid": pointer.oid, "size": pointer.size}, headers=_MEDIA)
+    return answer(pointer._asdict(), headers=_MEDIA)
 
 
-@_as_lfs
+@_as_lfs()
 def download(call: Call) -> Response:
     """One file: at an address signed by `batch`, or for a caller who may read it."""
     signed = "signature" in call.request.query_params
-    repo = _target(call.hub, call.request)[0] if signed else call.repo("read")
+    repo = _target(call)[0] if signed else call.repo("read")
     oid = call.parameter("oid")
     size = call.hub.catalog.large_file_size(repo, oid)
     if size is None:

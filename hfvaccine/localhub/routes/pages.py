@@ -1,4 +1,4 @@
-"""Pages for people: what there is, a repo's card, files and history, asking for access and answering, signing in."""
+"""Pages for people: what there is, a repo's card, files, history and discussions, access to it, signing in."""
 
 import base64
 import hashlib
@@ -26,8 +26,9 @@ from hfvaccine.localhub.browser import (
 )
 from hfvaccine.localhub.call import Call, content_routes, route
 from hfvaccine.localhub.catalog import KINDS, Repo
+from hfvaccine.localhub.discussions import Discussion, text_of
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import access
+from hfvaccine.localhub.routes import access, discussions
 from hfvaccine.localhub.storage import Repository, date_of, title_of
 
 REPOS, ENTRIES, COMMITS, CHANGES = 30, 500, 50, 500
@@ -189,19 +190,62 @@ def commit(call: Call) -> Response:
     git = call.git(found)
     this = git.resolve(call.parameter("rev"))
     parent = git.resolve(this.parents[0].decode()) if this.parents else None
-    now, before = (
-        {entry.path: entry for entry in git.entries(one, recursive=True) if not entry.is_folder} if one else {}
-        for one in (this, parent)
-    )
-    changes = [
-        (path, "added" if path not in before else "removed" if path not in now else "changed")
-        for path in sorted({*now, *before})
-        if path not in now or path not in before or now[path].oid != before[path].oid
-    ]
+    changes = git.changes(parent, this)
     told: dict[str, Any] = {"commit": _told(this), "parent": parent and parent.id.decode()}
     return _page(
         call, "commit.html", **_about(call, found), **told, changes=changes[:CHANGES], left_out=len(changes[CHANGES:])
     )
+
+
+def talk(call: Call) -> Response:
+    """The repo's pull requests and discussions, newest first."""
+    found = _repo(call, "see")
+    start, listed = _start(call), call.hub.discussions.all(found)
+    more = start + COMMITS < len(listed)
+    shown = listed[start : start + COMMITS]
+    return _page(call, "talk.html", **_about(call, found), **_neighbours(call, COMMITS, more), shown=shown)
+
+
+def discussion(call: Call) -> Response:
+    """One of them: what it changes, and for whoever may read the repo what was said."""
+    found = _repo(call, "see")
+    one = call.hub.discussions.find(found, call.parameter("num"))
+    return _discussion_page(call, found, one)
+
+
+def _discussion_page(call: Call, found: Repo, one: Discussion, refused: Refusal | None = None) -> Response:
+    reads, git = _may(call, found, "read"), call.git(found)
+    context: dict[str, Any] = {"changes": [], "clashes": []}
+    if one.branch is not None:
+        context = {"changes": discussions.changes_of(git, one), "clashes": discussions.clashes_of(git, one)}
+    context["left_out"] = len(context["changes"][CHANGES:])
+    context["changes"] = context["changes"][:CHANGES]
+    events = call.hub.discussions.events(one) if reads else []
+    for event in events:
+        event["html"] = Markup(event["data"]["latest"]["html"]) if event["type"] == "comment" else ""
+    own = call.caller is not None and call.caller.id == one.user_id
+    may = {"reads": reads, "speaks": _may(call, found, "discuss"), "refused": refused, "own": own}
+    status = refused.status if refused else 200
+    return _page(call, "discussion.html", status, **_about(call, found), **context, **may, one=one, events=events)
+
+
+def take_part(call: Call) -> Response:
+    """Say something, close, open again or merge."""
+    fields = _form(call)
+    found, action = call.repo("discuss"), fields.get("action")
+    one, text = call.hub.discussions.find(found, call.parameter("num")), fields.get("text", "")
+    try:
+        if action == "comment":
+            call.hub.discussions.say(one, call.signed_in(), text_of(text))
+        elif action == "merge":
+            discussions.merge_now(call, call.repo("write"), one, text_of(text, needed=False))
+        else:
+            if one.user_id != call.signed_in().id:
+                call.repo("write")
+            call.hub.discussions.set_status(one, call.signed_in(), str(action), text_of(text, needed=False))
+    except Refusal as refusal:
+        return _discussion_page(call, found, one, refusal)
+    return _see(f"{found.url_path}/discussions/{one.num}")
 
 
 def requests(call: Call) -> Response:
@@ -339,7 +383,7 @@ def _told(commit: Any) -> dict[str, str]:
 
 def _revision(git: Repository, revision: str) -> dict[str, Any]:
     refs = git.refs()
-    return {"revision": revision, "refs": [one["name"] for group in ("branches", "tags") for one in refs[group]]}
+    return {"revision": revision, "refs": [one["name"] for group in refs for one in refs[group]]}
 
 
 def _start(call: Call) -> int:
@@ -401,6 +445,9 @@ ROUTES = [
     *content_routes("GET", "/{repo}/tree/{rev}/{path:path}", files),
     *content_routes("GET", "/{repo}/commits/{rev}", history),
     *content_routes("GET", "/{repo}/commit/{rev}", commit),
+    *content_routes("GET", "/{repo}/discussions", talk),
+    *content_routes("GET", "/{repo}/discussions/{num}", discussion),
+    *content_routes("POST", "/{repo}/discussions/{num}", take_part),
     *content_routes("GET", "/{repo}/requests", requests),
     *content_routes("POST", "/{repo}/requests", decide),
     *content_routes("POST", "/{repo}/ask", ask),

@@ -7,9 +7,11 @@ from hfvaccine.localhub.refusal import Refusal
 
 
 def listing(call: Call) -> Response:
-    """All branches and tags."""
+    """All branches and tags, and pull requests where they are asked for."""
     refs = call.git(call.repo("see")).refs()
-    return answer({**refs, "converts": [], "pullRequests": []})
+    if not call.flag("include_prs"):
+        del refs["pullRequests"]
+    return answer({**refs, "converts": []})
 
 
 def create_branch(call: Call) -> Response:

@@ -5,21 +5,22 @@ Downloads go over HTTP: this Hub never names a Xet hash, so no client asks for o
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hfvaccine.localhub.call import Call, Handler, answer, endpoint, route, storing
-from hfvaccine.localhub.grants import Grant
+from hfvaccine.localhub.call import Call, Handler, answer, endpoint, route, storing, written_out
+from hfvaccine.localhub.catalog import Repo
 from hfvaccine.localhub.guard import changing
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.large_files import Pointer
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.xet import Recipe, read_shard
 
-BASE = "/api/xet/{place}"
+BASE = "/api/{kinds}/{repo}/xet/{place}"
 TELL_EVERY = 64 << 20
 
 
@@ -27,8 +28,8 @@ def write_token(call: Call) -> Response:
     """Where to send xorbs and shards of this repo to, and the token for it."""
     repo = call.repo("write")
     place = call.hub.xorbs.place(repo.folder)
-    token, expires = call.hub.grants.add(_bearer(call), repo, place)
-    address = f"{call.endpoint}/api/xet/{place}"
+    token, expires = call.hub.grants.begin(_bearer(call), place), int(time.time() + call.hub.grants.seconds)
+    address = f"{call.endpoint}/api/{repo.kind}s/{repo.id}/xet/{place}"
     headers = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
     return answer({"casUrl": address, "accessToken": token, "exp": expires}, headers=headers)
 
@@ -37,34 +38,33 @@ def _bearer(call: Call) -> str:
     return call.request.headers.get("authorization", "").partition(" ")[2].strip()
 
 
-def _granted(call: Call) -> Grant:
-    """What the request's token stands for, when its holder may still write to that repo."""
-    grant, hub = call.hub.grants.find(_bearer(call)), call.hub
-    call.caller = hub.accounts.caller(grant.credentials)
-    known = hub.catalog.find(grant.repo.kind, grant.repo.namespace, grant.repo.name)
-    repo = hub.access.require(call.caller, known, "write")
-    if repo.number != grant.repo.number or grant.place != call.parameter("place"):
-        raise Refusal(403, "This token is for uploads to another repo.")
-    return grant
+def _granted(call: Call) -> tuple[Repo, str]:
+    """The repo and the place of its xorbs, when whoever is behind the request's token may still write there."""
+    place = call.parameter("place")
+    token = call.hub.grants.token(_bearer(call), place)
+    if token is None:
+        raise Refusal(401, "This token for an upload by Xet is not valid here, or no longer.")
+    call.caller = call.hub.accounts.caller(token)
+    return call.repo("write"), place
 
 
 def put_xorb(call: Call) -> Response:
     """Take in a xorb."""
-    grant = _granted(call)
-    new = call.hub.xorbs.put(grant.repo.folder, grant.place, call.parameter("hash"), call.body)
+    repo, place = _granted(call)
+    new = call.hub.xorbs.put(repo.folder, place, call.parameter("hash"), call.body)
     return answer({"was_inserted": new})
 
 
 def put_shard(call: Call) -> Response:
     """Put files together, and keep each as a large file of the repo."""
-    for _ in _kept(call.hub, _granted(call), list(read_shard(call.body))):
+    for _ in _kept(call.hub, *_granted(call), list(read_shard(call.body))):
         pass
     return answer({"result": 1})
 
 
 def put_shard_telling(call: Call) -> Response:
     """The same, telling how far it is: no client loses patience then, and a refusal's words reach its user."""
-    grant, recipes = _granted(call), list(read_shard(call.body))
+    granted, recipes = _granted(call), list(read_shard(call.body))
     total = sum(recipe.size for recipe in recipes)
 
     def events() -> Iterator[str]:
@@ -72,7 +72,7 @@ def put_shard_telling(call: Call) -> Response:
         try:
             # This runs once the route has returned, and so has to hold by itself what a route is held in.
             with storing(), changing(call.hub.root):
-                for done in _kept(call.hub, grant, recipes):
+                for done in _kept(call.hub, *granted, recipes):
                     if done - told >= TELL_EVERY:
                         told = done
                         yield json.dumps({"type": "validating", "verified": done, "total": total}) + "\n"
@@ -83,16 +83,20 @@ def put_shard_telling(call: Call) -> Response:
     return StreamingResponse(events(), media_type="application/x-ndjson")
 
 
-def _kept(hub: Hub, grant: Grant, recipes: list[Recipe]) -> Iterator[int]:
+def _kept(hub: Hub, repo: Repo, place: str, recipes: list[Recipe]) -> Iterator[int]:
     """Keeps the files of the recipes; yields after each chunk how many bytes are done."""
-    repo, done = grant.repo, 0
-    missing = [one for one in recipes if hub.catalog.large_file_size(repo, one.sha256) is None]
+    missing, done = [], 0
+    for recipe in recipes:
+        if hub.catalog.large_file_size(repo, recipe.sha256) is None:
+            missing.append(recipe)
+        else:
+            hub.large_files.touch(recipe.sha256)
     # A short shard can describe files of any length.
     if sum(recipe.size for recipe in missing) > shutil.disk_usage(hub.large_files.incoming).free:
         raise Refusal(413, "The Hub's disk has no room for the files of this upload.")
     for recipe in missing:
         with hub.large_files.receive() as incoming:
-            for data in hub.xorbs.rebuild(repo.folder, grant.place, recipe):
+            for data in hub.xorbs.rebuild(repo.folder, place, recipe):
                 incoming.write(data)
                 done += len(data)
                 yield done
@@ -118,7 +122,7 @@ def _cas_route(method: str, path: str, handler: Handler) -> Route:
                 raise Refusal(413, refusal.message) from refusal
             raise
 
-    return Route(BASE + path, run, methods=[method])
+    return Route(written_out(BASE + path), run, methods=[method])
 
 
 ROUTES = [
