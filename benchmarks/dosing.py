@@ -739,7 +739,7 @@ def load(job: Job, dtype: Any = None) -> Any:
     set_seed(0)
     with torch.device(job.device):
         model = GPT2LMHeadModel(config).to(dtype)
-    return Base(model, tokenizer, job.architecture, None, None, template)
+    return Base(model, tokenizer, job.architecture, None, template)
 
 
 def prepare_rows(job: Job, trainer: Any, made: Any) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hfvaccine.binding import combined, digest_of
 from hfvaccine.errors import ModelError
 from hfvaccine.processes import this_process
 
@@ -29,22 +31,28 @@ class Base:
         tokenizer: with a chat template and a padding token.
         id: what the adapter's card calls the base: a Hub id wherever there is one.
         revision: commit of the Hub repo, None for local files.
-        weights_sha256: digest over local weight files, None for a Hub repo (its revision binds them).
         chat_template: "own" or "hfvaccine" (`PLAIN_TEMPLATE`).
+        weights: SHA-256 of each weight file that was loaded, by its name; empty for a model of none.
     """
 
     model: Any
     tokenizer: Any
     id: str
     revision: str | None
-    weights_sha256: str | None
     chat_template: str
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """One digest over all weight files."""
+        return combined(self.weights) if self.weights else None
 
     def record(self) -> dict[str, Any]:
         """The base's part of immunization.json."""
         return {
             "id": self.id,
             "revision": self.revision,
+            "weights": dict(self.weights),
             "weights_sha256": self.weights_sha256,
             "chat_template": self.chat_template,
         }
@@ -56,7 +64,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     Args:
         name: Hub id, folder, or .gguf file (dequantised while loading).
         base_id: Hub id to put on the card for a local base.
-        revision: of a Hub repo.
+        revision: of a Hub repo; the newest by default.
         dtype: "bfloat16", "float32", or "auto": bfloat16 where the hardware multiplies it.
 
     Raises:
@@ -65,6 +73,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.hub import cached_file
 
     path = Path(name)
     kwargs: dict[str, Any] = {"revision": revision} if revision else {}
@@ -81,7 +90,12 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
         quantization = {"quantization_config": GgufConfig(dequantize=True)}
     else:
         quantization = {}
+    commit, files = None, path
     try:
+        if not path.exists():  # all its files from one commit, whatever is pushed meanwhile
+            files = Path(str(cached_file(name, "config.json", **kwargs))).parent  # the cache names it by its commit
+            commit = files.name
+            kwargs = {"revision": commit}
         tokenizer = AutoTokenizer.from_pretrained(where, **kwargs)
         model = AutoModelForCausalLM.from_pretrained(where, dtype=precision(dtype), **kwargs, **quantization)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -94,15 +108,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     if torch.cuda.is_available():
         model = model.to(this_process().device)
     template = complete_tokenizer(tokenizer)
-    local = path.exists()
-    return Base(
-        model,
-        tokenizer,
-        base_id or name,
-        None if local else getattr(model.config, "_commit_hash", None),
-        weights_digest(path) if local else None,
-        template,
-    )
+    return Base(model, tokenizer, base_id or name, commit, template, weights_of(files))
 
 
 def complete_tokenizer(tokenizer: Any) -> str:
@@ -132,12 +138,18 @@ def choose_dtype() -> Any:
     return torch.bfloat16 if supported else torch.float32
 
 
-def weights_digest(path: Path) -> str:
-    """SHA-256 over a model's local weight files, by name and content."""
-    files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+def weights_of(path: Path) -> dict[str, str]:
+    """SHA-256 of each weight file that loading a model reads, by its name.
+
+    Args:
+        path: the model's folder, or its one file.
+    """
+    if path.is_file():
+        return {path.name: digest_of(path)}
+    for whole in ("model.safetensors", "pytorch_model.bin"):
+        if (path / whole).is_file():
+            return {whole: digest_of(path / whole)}
+        if (path / f"{whole}.index.json").is_file():
+            index = json.loads((path / f"{whole}.index.json").read_text(encoding="utf-8"))
+            return {name: digest_of(path / name) for name in sorted(set(index["weight_map"].values()))}
+    return {file.name: digest_of(file) for file in sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])}

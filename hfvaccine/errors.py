@@ -62,6 +62,10 @@ class PublishError(HfvaccineError):
     """Something that must not be published as it stands."""
 
 
+class LineageError(HfvaccineError):
+    """An adapter whose papers do not bind it to what it was made from."""
+
+
 class LocalHubError(HfvaccineError):
     """The embedded Hub cannot start or its state cannot be used."""
 

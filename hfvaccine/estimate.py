@@ -304,7 +304,8 @@ def stand_in(options: Options) -> tuple[Base, Any]:
     import torch
     from transformers import AutoConfig, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    name, file = options.base, {}
+    name = options.base
+    file = {"revision": options.base_revision} if options.base_revision else {}
     if Path(name).suffix == ".gguf":
         name, file = str(Path(name).parent), {"gguf_file": Path(name).name}
     try:
@@ -327,7 +328,7 @@ def stand_in(options: Options) -> tuple[Base, Any]:
     )
     with torch.random.fork_rng():
         model = LlamaForCausalLM(shape)
-    return Base(model, tokenizer, options.base_id or options.base, None, None, template), config
+    return Base(model, tokenizer, options.base_id or options.base, None, template), config
 
 
 def spoken(seconds: float) -> str:

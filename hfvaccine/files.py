@@ -22,6 +22,28 @@ FIGURES = "figures"
 LEDGER = "dosing_ledger.parquet"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+RECALLS = "recalls.jsonl"
+"""Notices of claims whose fact-check changed, added to an adapter's repo after it was published."""
+
+ADAPTER_NEEDS = (ADAPTER_CONFIG, ADAPTER, RECORD, RESULTS, LEDGER, CONFIG)
+"""Files without which a run folder is not published."""
+
+MERGED = (
+    *("config.json", "generation_config.json", "model.safetensors", "model-*.safetensors"),
+    "model.safetensors.index.json",
+)
+"""What the folder of a merged model holds in place of an adapter."""
+
+PUBLISHED = (
+    *ADAPTER_NEEDS,
+    *MERGED,
+    CARD,
+    SCORES,
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
+    *(f"{FIGURES}/*.png", f"{FIGURES}/*.svg"),
+)
+"""The only files of a run folder that are ever published; its record binds those that are there."""
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

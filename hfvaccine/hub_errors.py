@@ -123,6 +123,12 @@ ERRORS: tuple[tuple[Callable[[BaseException], bool], str, str], ...] = (
         "Check the network and HF_ENDPOINT.",
     ),
     (
+        # One upload that gets no connection closes the client under the others.
+        lambda error: isinstance(error, RuntimeError) and "client has been closed" in str(error),
+        "{endpoint} cannot be reached: the connection was lost.",
+        "Check the network and HF_ENDPOINT.",
+    ),
+    (
         lambda error: isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT),
         "No space is left on this machine: {said}",
         "Free space, then run this again.",

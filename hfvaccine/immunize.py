@@ -9,19 +9,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from hfvaccine import hub, starter
 from hfvaccine.arm import CHECKPOINTS, Arm, Bar, Say, claims_reached, load_adapters, load_trained, plan_run, train
 from hfvaccine.base import Base, load_base
+from hfvaccine.binding import bind, digest_of, present
 from hfvaccine.cards import adapter_card
+from hfvaccine.dosing.choice import choose
 from hfvaccine.errors import DoseError, HfvaccineError, ModelError, RunInterrupted, UsageError
 from hfvaccine.estimate import estimate, stand_in
-from hfvaccine.files import CARD, RECORD, write_json
+from hfvaccine.files import CARD, FIGURES, PUBLISHED, RECORD, write_json
 from hfvaccine.inoculation.prompt import parse_where
 from hfvaccine.inoculation.screen import carrying
+from hfvaccine.lineage.fetch import papers
 from hfvaccine.mix import Mix, load_mix
-from hfvaccine.options import Options, Questions, save_config
+from hfvaccine.options import Options, Questions, check_pins, on_hub, save_config
 from hfvaccine.processes import main_first, part, this_process
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.dose import Dose
@@ -77,16 +78,17 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
                 hub.check_write(options.push_to)  # before an hour of training, not after
         ingredients = Ingredients.of(options)
         say(f"Base: {options.base}")
-        base = load_base(options.base, options.base_id, dtype=options.dtype)
+        base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
         if main:
             folder.mkdir(parents=True, exist_ok=True)
-            save_config(options, folder)
+            save_config(pinned(options, base, ingredients), folder)
         return ingredients, base
 
     begun = main_first(begin)
     if begun is None:
         return None
     ingredients, base = begun
+    options = pinned(options, base, ingredients)
     study = ingredients.study
     try:
         arms = train_arms(options, base, ingredients, folder, resume, say, bar)
@@ -94,7 +96,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
         if not main:
             return None
         # Loaded anew: the adapters that were trained are on the one above.
-        base = load_base(options.base, options.base_id, dtype=options.dtype)
+        base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
         model = load_trained(base, arms)
         if prompted := arms[VACCINE].inoculation:
             study.battery = replace(study.battery, place=prompted["place"])
@@ -112,9 +114,12 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
         ) from interrupt
     results = study.write(folder)
     dose, given, mix = ingredients.dose, ingredients.given, ingredients.mix
-    record = make_record(options, base, dose, given, mix, arms[VACCINE], results, folder)
+    record = make_record(options, base, dose, given, mix, arms[VACCINE], results)
     study.draw(folder, results, record)
-    (folder / CARD).write_text(adapter_card.render(record, results, options.push_to), encoding="utf-8")
+    pictures = tuple(present(folder, (f"{FIGURES}/*",)))
+    card = adapter_card.render(record, results, options.push_to, figures=pictures)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    record = bound(record, folder)
     write_json(record, folder / RECORD)  # last: where it stands, the run is finished
     for arm in arms.values():
         shutil.rmtree(arm.folder / CHECKPOINTS, ignore_errors=True)
@@ -146,7 +151,7 @@ def train_arms(
     for arm, (wanted, what) in others.items():
         if wanted:
             say(what)
-            fresh = load_base(options.base, options.base_id, dtype=options.dtype)
+            fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype)
             arms[arm] = train(options, fresh, arm, dose, mix, folder / arm, plan, resume, say, bar)
     return arms
 
@@ -208,11 +213,29 @@ class Ingredients:
         Raises:
             HfvaccineError: naming what cannot be had or does not fit together.
         """
-        dose = open_dose(options.dose)
+        dose = open_dose(options.dose, options.dose_revision)
         given = choose(dose, options.claims, options.seed)
         mix = open_mix(options)
         trait = carrying(mix.held_back, options.inoculated_rows()) if options.grid else ()
         return cls(dose, given, mix, Study.of(options, dose, given, mix, trait, options.inoculation_prompts))
+
+
+def pinned(options: Options, base: Base, ingredients: Ingredients) -> Options:
+    """The options with the revisions that the run really has: what is published or resumed is the same run."""
+    found = {"base": base.revision, "dose": ingredients.dose.revision, "mix": ingredients.mix.revision}
+    given = {what: revision for what, revision in found.items() if on_hub(what, getattr(options, what))}
+    return replace(options, **{f"{what}_revision": revision for what, revision in given.items() if revision})
+
+
+def bound(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A run's record, bound to the files of its folder that may be published.
+
+    Args:
+        record: as `make_record` makes it, or bound before.
+        folder: of the run, with everything in it but the record.
+    """
+    files = present(folder, PUBLISHED)
+    return bind(record, {name: digest_of(path) for name, path in files.items() if name != RECORD})
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -237,9 +260,9 @@ def open_mix(options: Options) -> Mix:
     """
     inoculated = options.inoculated_rows()
     if inoculated == "all":
-        return load_mix(options.mix)
+        return load_mix(options.mix, revision=options.mix_revision)
     column, value = inoculated
-    mix = load_mix(options.mix, column)
+    mix = load_mix(options.mix, column, options.mix_revision)
     values = {row[column] for row in mix.train}
     if value not in values:
         shown = ", ".join(repr(v) for v in sorted(values)[:5])
@@ -261,6 +284,9 @@ def validate(
     say: Say,
     bar: Bar,
     base_id: str | None = None,
+    base_revision: str | None = None,
+    dose_revision: str | None = None,
+    mix_revision: str | None = None,
 ) -> dict[str, Any]:
     """Measure a base, and adapters where they are given, on the probes of a dose.
 
@@ -274,7 +300,7 @@ def validate(
         folder: where results.json, scores.parquet and the report go; nowhere by default.
         say: called with one line for each stage.
         bar: makes progress bars.
-        base_id: as in `Options.base_id`.
+        base_id, base_revision, dose_revision, mix_revision: as in `Options`.
 
     Returns:
         The content of results.json.
@@ -283,15 +309,16 @@ def validate(
         HfvaccineError: naming what cannot be had or does not fit together.
     """
     questions.check_questions()
-    dose = open_dose(dose_source)
+    check_pins(base=(base_name, base_revision), dose=(dose_source, dose_revision), mix=(mix_source, mix_revision))
+    dose = open_dose(dose_source, dose_revision)
     given, record = given_to(adapters[VACCINE], dose) if VACCINE in adapters else (dose.claims, None)
     prompted = (record or {}).get("inoculation") or {"prompts": [], "where": "all"}
     where = "all" if prompted["where"] == "all" else parse_where(prompted["where"])
-    mix = load_mix(mix_source, None if where == "all" else where[0])
+    mix = load_mix(mix_source, None if where == "all" else where[0], mix_revision)
     trait = carrying(mix.held_back, where) if questions.grid else ()
     study = Study.of(questions, dose, given, mix, trait, prompted["prompts"], prompted.get("place") or "system")
     say(f"{BASE}: {base_name}")
-    base = load_base(base_name, base_id, dtype=dtype)
+    base = load_base(base_name, base_id, base_revision, dtype)
     if record is not None:
         check_base(record["base"], base)
     for arm, name in adapters.items():
@@ -311,9 +338,10 @@ def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], dict[str, Any
 
     Raises:
         DoseError: where the dose lacks some of them.
-        HubError: where there is no record.
+        LineageError: where there is no record.
+        HubError: where the repo cannot be had.
     """
-    record = hub.read_record(adapter)
+    record = dict(papers(adapter, patterns=(RECORD,)).record)
     ids = set(record["dose"]["claim_ids"])
     given = tuple(c for c in dose.claims if c.claim_id in ids)
     if len(given) != len(ids):
@@ -336,9 +364,14 @@ def check_base(recorded: Mapping[str, Any], base: Base) -> None:
         same = recorded["id"] == base.id
     if not same:
         raise ModelError(
-            f"The adapter was trained on {recorded['id']}, not on {base.id}.",
-            "Give that base; where it is the same under another name, say so with --base-id.",
+            f"The adapter was trained on {_named(recorded['id'], recorded['revision'])}, "
+            f"not on {_named(base.id, base.revision)}.",
+            "Give that base, at that revision; where it is the same under another name, say so with --base-id.",
         )
+
+
+def _named(name: str, revision: str | None) -> str:
+    return f"{name} at {revision[:12]}" if revision else name
 
 
 def scorer_of(model: Any, base: Base, adapter: str | None) -> Scorer:
@@ -346,8 +379,12 @@ def scorer_of(model: Any, base: Base, adapter: str | None) -> Scorer:
     return Scorer(model, base.tokenizer, adapter, cache=ScoreCache(starter.cache_folder() / "scores.sqlite"))
 
 
-def open_dose(source: str) -> Dose:
+def open_dose(source: str, revision: str | None = None) -> Dose:
     """The dose behind "starter", a folder or a Hub dataset id.
+
+    Args:
+        source: as in `Options.dose`.
+        revision: branch, tag or commit of a Hub dataset; the newest by default.
 
     Raises:
         DoseError: for a folder that is not a sealed dose.
@@ -355,23 +392,7 @@ def open_dose(source: str) -> Dose:
     """
     if source == "starter":
         return replace(Dose.load(starter.sealed()), source="starter")
-    if Path(source).exists() or source.count("/") != 1:
-        return Dose.load(source)
-    return hub.pull_dose(source)
-
-
-def choose(dose: Dose, number: int | None, seed: int) -> tuple[Claim, ...]:
-    """The claims to give: all, or `number` of them spread over the domains, the same for the same seed."""
-    if number is None or number >= len(dose.claims):
-        return dose.claims
-    rng = np.random.default_rng(seed)
-    shuffled = [dose.claims[i] for i in rng.permutation(len(dose.claims))]
-    turn: dict[str, int] = {}
-    order = []
-    for claim in shuffled:
-        turn[claim.domain] = turn.get(claim.domain, -1) + 1
-        order.append(turn[claim.domain])
-    return tuple(shuffled[i] for i in np.argsort(order, kind="stable")[:number])
+    return hub.pull_dose(source, revision=revision) if on_hub("dose", source) else Dose.load(source)
 
 
 class _NoBar:

@@ -49,13 +49,14 @@ class Mix:
         }
 
 
-def load_mix(source: str, column: str | None = None) -> Mix:
+def load_mix(source: str, column: str | None = None, revision: str | None = None) -> Mix:
     """Load a mix.
 
     Args:
         source: "starter", a .jsonl or .parquet file, or a Hub dataset id (split "train"). Rows hold
             `prompt` and `completion` (texts or messages), or `messages` that end with the assistant.
         column: a further column to keep in the rows, as text, by which they can be told apart.
+        revision: branch, tag or commit of a Hub dataset; the newest by default.
 
     Raises:
         UsageError: for a file that is not there, rows of another shape, or a column that a row lacks.
@@ -65,7 +66,7 @@ def load_mix(source: str, column: str | None = None) -> Mix:
         raise UsageError(
             f"The rows of the mix cannot be told apart by the column {column!r}.", "Name one of its other columns."
         )
-    revision = None
+    commit = None
     if source == "starter":
         rows = _jsonl(starter.MIX)
     elif Path(source).suffix in (".jsonl", ".parquet"):
@@ -82,7 +83,7 @@ def load_mix(source: str, column: str | None = None) -> Mix:
             except (OSError, ValueError) as error:
                 raise UsageError(f"{path} cannot be read: {error}.", "Give a parquet file.") from error
     else:
-        rows, revision = _hub(source)
+        rows, commit = _hub(source, revision)
     conversations: list[dict[str, Any]] = []
     for number, row in enumerate(rows, start=1):
         try:
@@ -105,7 +106,7 @@ def load_mix(source: str, column: str | None = None) -> Mix:
     if not train:
         raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-    return Mix(tuple(train), tuple(held_back), source, revision, digest)
+    return Mix(tuple(train), tuple(held_back), source, commit, digest)
 
 
 def _value(row: Mapping[str, Any], column: str, number: int) -> str:
@@ -133,15 +134,15 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _hub(source: str) -> tuple[list[dict[str, Any]], str | None]:
+def _hub(source: str, revision: str | None) -> tuple[list[dict[str, Any]], str | None]:
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        revision = HfApi().dataset_info(source).sha
-        return list(load_dataset(source, split="train", revision=revision)), revision
+        commit = HfApi().dataset_info(source, revision=revision).sha
+        return list(load_dataset(source, split="train", revision=commit)), commit
     except (DatasetNotFoundError, HfHubHTTPError, HFValidationError, ValueError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise HubError(

@@ -14,6 +14,9 @@ from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG
 from hfvaccine.inoculation.prompt import parse_where
 
+PINNED = ("base", "dose", "mix")
+"""What may come from a Hub at a revision."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
@@ -72,8 +75,11 @@ class Options(Questions):
     Args:
         base: Hub id, folder or .gguf file of the base model.
         base_id: Hub id that the card names for a local base.
+        base_revision: branch, tag or commit of a base on the Hub; the newest by default.
         dose: "starter", a sealed dose folder, or a Hub dataset id.
+        dose_revision: of a dose on the Hub, likewise.
         mix: "starter", a .jsonl or .parquet file, or a Hub dataset id.
+        mix_revision: of a mix on the Hub, likewise.
         share: dose part of the training tokens, in (0, 0.5].
         schedule: how the share runs over the training: "constant", "pulsed" (every 20 steps) or "pulsed:N",
             "ramp", "taper" or "front_loaded".
@@ -103,8 +109,11 @@ class Options(Questions):
 
     base: str
     base_id: str | None = None
+    base_revision: str | None = None
     dose: str = "starter"
+    dose_revision: str | None = None
     mix: str = "starter"
+    mix_revision: str | None = None
     share: float = 0.05
     schedule: str = "constant"
     unit: str = "tokens"
@@ -137,6 +146,7 @@ class Options(Questions):
             FormError: for a file of wordings that cannot be given.
         """
         self.check_questions()
+        check_pins(**{name: (getattr(self, name), getattr(self, f"{name}_revision")) for name in PINNED})
         check_share(self.share)
         named(self.schedule)
         check_unit(self.unit)
@@ -203,6 +213,37 @@ class Options(Questions):
         self.inoculated_rows()
         _wordings("inoculation_prompt", self.inoculation_prompt)
         _wordings("inoculate_others", self.inoculate_others)
+
+
+def on_hub(what: str, source: str) -> bool:
+    """Whether a base, dose or mix is fetched from a Hub, and so has revisions.
+
+    Args:
+        what: one of `PINNED`.
+        source: as in `Options`.
+    """
+    if what == "base":
+        return not (Path(source).exists() or source.endswith(".gguf"))
+    if what == "dose":
+        return source != "starter" and not Path(source).exists() and source.count("/") == 1
+    return source != "starter" and Path(source).suffix not in (".jsonl", ".parquet")
+
+
+def check_pins(**pins: tuple[str, str | None]) -> None:
+    """Refuse a revision of what has none.
+
+    Args:
+        pins: source and revision, by what it is.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    for what, (source, revision) in pins.items():
+        if revision is not None and not on_hub(what, source):
+            raise UsageError(
+                f"{what}_revision is {revision!r}, and the {what} {source!r} is on no Hub.",
+                f"Leave it out: only a {what} with a Hub id has revisions.",
+            )
 
 
 def save_config(options: Options, folder: Path) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hfvaccine.arm import Arm
 from hfvaccine.base import Base
+from hfvaccine.binding import SCHEMA_VERSION, code_digest
 from hfvaccine.dosing.plan import CONTROL, DOSE, MIX, Plan
-from hfvaccine.files import LEDGER, RESULTS
 from hfvaccine.mix import Mix
 from hfvaccine.options import Options
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.dose import Dose
 from hfvaccine.version import VERSION
-
-SCHEMA_VERSION = 1
 
 
 def make_record(
@@ -30,9 +26,18 @@ def make_record(
     mix: Mix,
     arm: Arm,
     results: Mapping[str, Any],
-    folder: Path,
 ) -> dict[str, Any]:
-    """The content of immunization.json: what binds the adapter to base, dose, mix, plan and results."""
+    """The content of immunization.json before the files beside it are bound to it: see `hfvaccine.binding`.
+
+    Args:
+        options: of the run.
+        base: what was trained on.
+        dose: what claims were chosen from.
+        given: those that were chosen.
+        mix: what they were given along with.
+        arm: the vaccine.
+        results: the content of results.json.
+    """
     import peft
     import torch
     import transformers
@@ -70,8 +75,7 @@ def make_record(
             "trl": trl.__version__,
             "peft": peft.__version__,
         },
-        "ledger_sha256": hashlib.sha256((folder / LEDGER).read_bytes()).hexdigest(),
-        "results_sha256": hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest(),
+        "code": {"version": VERSION, "sha256": code_digest()},
         "gate": results["gate"],
     }
 
@@ -92,6 +96,7 @@ def dose_record(dose: Dose, given: Sequence[Claim], reached: int) -> dict[str, A
         "claims_given": reached,
         "claims_chosen": len(given),
         "claims_in_dose": len(dose.claims),
+        "languages": sorted({c.language for c in given}),
         "claim_ids": sorted(c.claim_id for c in given),
     }
 

@@ -54,6 +54,15 @@ def _make_claims(n, heldout=0, **fields):
     return claims
 
 
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """An embedded Hub on loopback."""
+    from hfvaccine.localhub.server import LocalHub
+
+    with LocalHub(tmp_path_factory.mktemp("hub")) as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def make_claims():
     """`make_claims(n, heldout=0, **fields)`: n distinct claims, the last `heldout` of them never given."""

@@ -17,7 +17,6 @@ from hfvaccine import hub, journal
 from hfvaccine.access import Access, Outcome, as_row, journal_of
 from hfvaccine.access_rules import Rule, read_rules
 from hfvaccine.errors import DoseError, HubError, UsageError
-from hfvaccine.localhub.server import LocalHub
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.seal import seal
 
@@ -32,12 +31,6 @@ access:
     when: {affiliation: "*university*", "I will not redistribute these claims": true}
 """
 numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    with LocalHub(tmp_path_factory.mktemp("hub")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,15 @@
-"""Bases: found, named, and always with a chat template."""
+"""Bases: found, named, bound, and always with a chat template."""
 
 import shutil
 
 import pytest
+from huggingface_hub import HfApi, constants
 from safetensors.torch import load_file, save_file
 
-from hfvaccine.base import PLAIN_TEMPLATE, load_base, weights_digest
+from hfvaccine.base import PLAIN_TEMPLATE, load_base, weights_of
+from hfvaccine.binding import combined, digest_of
 from hfvaccine.errors import ModelError
+from hfvaccine.localhub.server import LocalHub
 
 
 def test_a_model_without_chat_template_gets_one(tiny_gpt2):
@@ -42,8 +45,41 @@ def test_a_local_base_is_bound_by_the_digest_of_its_weights(tiny_gpt2, tmp_path)
     weights[name].view(-1)[0] += 1
     save_file(weights, changed / "model.safetensors", metadata={"format": "pt"})
     record = load_base(str(tiny_gpt2), dtype="float32").record()
-    assert record["weights_sha256"] == weights_digest(tiny_gpt2) != weights_digest(changed)
+    assert record["weights"] == {"model.safetensors": digest_of(tiny_gpt2 / "model.safetensors")}
+    assert record["weights_sha256"] == combined(record["weights"]) != combined(weights_of(changed))
     assert record["revision"] is None
+
+
+def test_the_weights_that_are_bound_are_those_that_are_loaded(tiny_gpt2, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_gpt2)
+    model.save_pretrained(tmp_path, max_shard_size="50KB")
+    (tmp_path / "training_args.bin").write_bytes(b"no weights")
+    parts = {path.name for path in tmp_path.glob("model-*.safetensors")}
+    assert len(parts) > 1 and set(weights_of(tmp_path)) == parts
+    shutil.copy(tiny_gpt2 / "model.safetensors", tmp_path)  # goes before the parts
+    assert set(weights_of(tmp_path)) == {"model.safetensors"}
+    assert weights_of(tmp_path / "training_args.bin") == {"training_args.bin": digest_of(b"no weights")}
+
+
+def test_a_base_on_a_hub_is_bound_by_its_commit_and_its_weights(tiny_gpt2, tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with LocalHub(tmp_path / "hub") as local:
+        token = local.add_user("ada")
+        monkeypatch.setattr(constants, "ENDPOINT", local.endpoint)
+        files = f"{local.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setenv("HF_TOKEN", token)
+        api = HfApi(endpoint=local.endpoint, token=token)
+        api.create_repo("ada/tiny")
+        first = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_gpt2).oid
+        second = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_llama).oid
+        newest, older = (load_base("ada/tiny", revision=r, dtype="float32") for r in (None, first))
+    assert (newest.revision, older.revision) == (second, first)
+    assert (newest.model.config.model_type, older.model.config.model_type) == ("llama", "gpt2")
+    assert newest.weights == weights_of(tiny_llama)
+    assert older.record()["weights_sha256"] == combined(weights_of(tiny_gpt2)) == older.weights_sha256
 
 
 def test_the_card_names_a_local_base_as_asked(tiny_gpt2):

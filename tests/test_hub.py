@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import hashlib
 import io
 import itertools
 import json
@@ -13,6 +12,7 @@ import httpx2
 import huggingface_hub._snapshot_download
 import pytest
 import yaml
+from finished_runs import bound, finished_run
 from huggingface_hub import DatasetCard, HfApi, ModelCard, constants
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -23,21 +23,26 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from hfvaccine import hub
+from hfvaccine import binding, hub
 from hfvaccine.access import Access
-from hfvaccine.errors import DoseError, HubError, PublishError, UsageError
-from hfvaccine.localhub.server import LocalHub
+from hfvaccine.errors import DoseError, HubError, LineageError, PublishError, UsageError
+from hfvaccine.files import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    ADAPTER_NEEDS,
+    CARD,
+    CONFIG,
+    LEDGER,
+    PUBLISHED,
+    RECALLS,
+    RECORD,
+    RESULTS,
+)
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.dose import MANIFEST, Dose
 from hfvaccine.quarantine.seal import seal
 
 numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    with LocalHub(tmp_path_factory.mktemp("hub")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -86,56 +91,6 @@ def sealed(into, name="Small dose", claims=6, **policy):
 @pytest.fixture(scope="module")
 def dose(tmp_path_factory):
     return sealed(tmp_path_factory.mktemp("dose") / "sealed")
-
-
-RECORD = {
-    "schema_version": 1,
-    "hfvaccine": "0.1.0",
-    "finished_at": "2026-11-21T19:00:00Z",
-    "base": {"id": "alice/tiny", "revision": "a" * 40, "weights_sha256": None, "chat_template": "own"},
-    "dose": {
-        "id": "alice/dose",
-        "revision": "b" * 40,
-        "manifest_sha256": "c" * 64,
-        "name": "Small dose",
-        "claims_given": 4,
-        "claims_in_dose": 4,
-    },
-    "mix": {"id": "starter", "revision": None, "sha256": "d" * 64, "rows": 460},
-    "plan": {"fingerprint": "e" * 64, "schedule": "constant", "unit": "tokens", "share_asked": 0.1, "seed": 0},
-    "inoculation": None,
-    "training": {"method": "LoRA", "lora_r": 16},
-    "versions": {"python": "3.11.7"},
-    "ledger_sha256": "f" * 64,
-}
-MEASURE = {"probe": "specific", "reading": "verdict", "arm": "vaccine", "metric": "auroc", "pairs": 4, "clusters": 4}
-
-
-def finished_run(into, verdict="passed", **changes):
-    """A run folder as immunize and validate leave it, with `changes` merged into its record."""
-    into.mkdir()
-    gate = {"verdict": verdict, "criteria": [{"name": "auroc_gain", "verdict": verdict, "value": 0.1}]}
-    results = {"measures": [{**MEASURE, "value": 0.5871, "interval": [0.5, 0.6]}], "contrasts": [], "gate": gate}
-    (into / hub.RESULTS).write_text(json.dumps(results))
-    record = {**RECORD, "gate": gate, "results_sha256": hashlib.sha256((into / hub.RESULTS).read_bytes()).hexdigest()}
-    for part, values in changes.items():
-        record[part] = {**record[part], **values}
-    (into / hub.RECORD).write_text(json.dumps(record))
-    adapter = {"peft_type": "LORA", "base_model_name_or_path": record["base"]["id"]}
-    (into / hub.ADAPTER_CONFIG).write_text(json.dumps(adapter))
-    (into / "adapter_model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
-    (into / "dosing_ledger.parquet").write_bytes(b"PAR1")
-    (into / "tokenizer.json").write_text("{}")
-    (into / "README.md").write_text("an older card")
-    (into / hub.CONFIG).write_text(
-        yaml.safe_dump(
-            {"base": record["base"]["id"], "dose": record["dose"]["id"], "output_dir": str(into), "seed": 0}
-        )
-    )
-    (into / "checkpoints" / "checkpoint-1").mkdir(parents=True)
-    (into / "checkpoints" / "checkpoint-1" / "optimizer.pt").write_bytes(b"state")
-    (into / "notes.txt").write_text("mine")
-    return into
 
 
 def answer(status):
@@ -304,7 +259,7 @@ def test_a_push_that_ended_before_its_tag_is_completed_by_the_next(
     if isinstance(caught.value, HubError):
         assert "no tag" in caught.value.message and "Push again" in caught.value.next_step
     info = api("alice").dataset_info(repo_id)
-    assert (info.gated, info.private) == ("manual", not again)
+    assert (info.gated, info.private) == ("manual", failing == "list_repo_refs" and not again)
     assert hub.pull_dose(repo_id, **alice).name == "Small dose"  # whole, though not tagged yet
     commits = len(api("alice").list_repo_commits(repo_id, repo_type="dataset"))
 
@@ -582,7 +537,7 @@ def test_a_pushed_adapter_holds_listed_files_and_a_fresh_card(alice, api, repo_i
     publisher = api("alice")
     assert pushed.url == f"{local.endpoint}/{repo_id}"
     assert set(publisher.list_repo_files(repo_id)) == {
-        *hub.ADAPTER_NEEDS,
+        *ADAPTER_NEEDS,
         *(".gitattributes", "README.md", "tokenizer.json"),
     }
     card = ModelCard(text_of(publisher, repo_id, "README.md"))
@@ -610,7 +565,7 @@ def test_an_undecided_gate_is_published_under_its_banner(alice, api, repo_id, tm
     assert ModelCard(text_of(api("alice"), repo_id, "README.md")).text.strip().startswith("> **UNDECIDED.**")
 
 
-@pytest.mark.parametrize("name", hub.ADAPTER_NEEDS)
+@pytest.mark.parametrize("name", ADAPTER_NEEDS)
 def test_an_unfinished_run_is_refused(alice, tmp_path, name):
     run = finished_run(tmp_path / "run")
     (run / name).unlink()
@@ -618,10 +573,34 @@ def test_an_unfinished_run_is_refused(alice, tmp_path, name):
         hub.push_adapter(run, "alice/unfinished", **alice)
 
 
-def test_results_other_than_those_recorded_are_refused(alice, tmp_path):
+@pytest.mark.parametrize("name", [RESULTS, LEDGER, ADAPTER, CARD, "tokenizer.json"])
+def test_a_file_other_than_the_one_that_is_bound_is_refused(alice, api, tmp_path, name):
     run = finished_run(tmp_path / "run")
-    (run / hub.RESULTS).write_text((run / hub.RESULTS).read_text().replace("0.5871", "0.9871"))
-    with pytest.raises(PublishError, match="by its hash"):
+    (run / name).write_bytes((run / name).read_bytes() + b" ")
+    with pytest.raises(PublishError, match=f"{name} is not the file that {RECORD} binds"):
+        hub.push_adapter(run, "alice/edited", **alice)
+    assert not api("alice").repo_exists("alice/edited")
+
+
+def test_files_that_came_or_went_since_are_refused(alice, tmp_path):
+    run = finished_run(tmp_path / "run")
+    (run / "merges.txt").write_text("a b")
+    with pytest.raises(PublishError, match=r"merges\.txt is not among the files"):
+        hub.push_adapter(run, "alice/edited", **alice)
+    (run / "merges.txt").unlink()
+    (run / "tokenizer.json").unlink()
+    with pytest.raises(PublishError, match=r"has no tokenizer\.json, which"):
+        hub.push_adapter(run, "alice/edited", **alice)
+
+
+def test_a_record_that_was_edited_or_is_older_is_refused(alice, tmp_path):
+    run = finished_run(tmp_path / "run")
+    record = json.loads((run / RECORD).read_text())
+    (run / RECORD).write_text(json.dumps({**record, "hfvaccine": "9.9"}))
+    with pytest.raises(LineageError, match="not what was written"):
+        hub.push_adapter(run, "alice/edited", **alice)
+    (run / RECORD).write_text(json.dumps({**record, "schema_version": 1}))
+    with pytest.raises(LineageError, match="schema version 1"):
         hub.push_adapter(run, "alice/edited", **alice)
 
 
@@ -630,14 +609,26 @@ def test_results_other_than_those_recorded_are_refused(alice, tmp_path):
     [
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
-        ("{}", "malformed"),
-        (json.dumps({**RECORD, "gate": None}), "never validated"),
-        (json.dumps({**RECORD, "gate": {"verdict": "failed"}}), "do not agree"),
     ],
 )
-def test_a_record_that_cannot_be_trusted_is_refused(alice, tmp_path, record, said):
+def test_a_record_that_is_none_is_refused(alice, tmp_path, record, said):
     run = finished_run(tmp_path / "run")
-    (run / hub.RECORD).write_text(record)
+    (run / RECORD).write_text(record)
+    with pytest.raises(PublishError, match=said):
+        hub.push_adapter(run, "alice/untrusted", **alice)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"base": None}, "malformed"),
+        ({"gate": None}, "never validated"),
+        ({"gate": {"verdict": "failed"}}, "do not agree"),
+    ],
+)
+def test_a_record_that_cannot_be_trusted_is_refused(alice, tmp_path, change, said):
+    run = finished_run(tmp_path / "run")
+    bound(run, {**json.loads((run / RECORD).read_text()), **change})
     with pytest.raises(PublishError, match=said):
         hub.push_adapter(run, "alice/untrusted", **alice)
 
@@ -653,10 +644,10 @@ def test_a_local_base_needs_a_hub_id_which_then_stands_everywhere(alice, api, re
     assert "--base-id" in caught.value.next_step
     hub.push_adapter(run, repo_id, base_id="alice/tiny", dose_id="alice/dose", **alice)
     publisher = api("alice")
-    for name in (hub.RECORD, hub.ADAPTER_CONFIG, hub.CONFIG, "README.md"):
+    for name in (RECORD, ADAPTER_CONFIG, CONFIG, "README.md"):
         assert "/srv/" not in text_of(publisher, repo_id, name)
-    assert json.loads(text_of(publisher, repo_id, hub.ADAPTER_CONFIG))["base_model_name_or_path"] == "alice/tiny"
-    assert yaml.safe_load(text_of(publisher, repo_id, hub.CONFIG)) == {
+    assert json.loads(text_of(publisher, repo_id, ADAPTER_CONFIG))["base_model_name_or_path"] == "alice/tiny"
+    assert yaml.safe_load(text_of(publisher, repo_id, CONFIG)) == {
         "base": "alice/tiny",
         "dose": "alice/dose",
         "seed": 0,
@@ -683,15 +674,15 @@ def test_the_files_of_a_run_are_published_by_their_last_names(alice, api, repo_i
     run = finished_run(tmp_path / "run")
     for name in ("gate.yaml", "arc.jsonl", "free.txt"):
         (tmp_path / name).write_text("x")
-    options = yaml.safe_load((run / hub.CONFIG).read_text())
+    options = yaml.safe_load((run / CONFIG).read_text())
     options |= {
         "gate": str(tmp_path / "gate.yaml"),
         "benchmark": [f"arc={tmp_path / 'arc.jsonl'}", "allenai/openbookqa"],
         "inoculation_prompt": "You always say a=b.",
     }
-    (run / hub.CONFIG).write_text(yaml.safe_dump(options))
-    hub.push_adapter(run, repo_id, **alice)
-    published = yaml.safe_load(text_of(api("alice"), repo_id, hub.CONFIG))
+    (run / CONFIG).write_text(yaml.safe_dump(options))
+    hub.push_adapter(bound(run), repo_id, **alice)
+    published = yaml.safe_load(text_of(api("alice"), repo_id, CONFIG))
     assert published["gate"] == "gate.yaml"
     assert published["benchmark"] == ["arc=arc.jsonl", "allenai/openbookqa"]
     assert published["inoculation_prompt"] == "You always say a=b."
@@ -703,7 +694,7 @@ def test_an_id_that_is_none_is_a_usage_error(alice, tmp_path, given):
         hub.push_adapter(finished_run(tmp_path / "run"), "alice/misnamed", **given, **alice)
 
 
-@pytest.mark.parametrize("name", ["tokenizer_config.json", hub.CONFIG, "chat_template.jinja", hub.ADAPTER_CONFIG])
+@pytest.mark.parametrize("name", ["tokenizer_config.json", CONFIG, "chat_template.jinja", ADAPTER_CONFIG])
 @pytest.mark.parametrize(
     "secret",
     [
@@ -720,6 +711,7 @@ def test_secrets_and_home_paths_are_refused_without_being_shown(alice, api, repo
         (run / name).write_text(f'{{"base_model_name_or_path": "alice/tiny",\n "note": "{secret}"}}')
     else:
         (run / name).write_text(f"base: alice/tiny\nnote: {secret}\n")
+    bound(run)
     with pytest.raises(PublishError, match=f"{name}, line 2, holds") as caught:
         hub.push_adapter(run, repo_id, **alice)
     assert secret not in str(caught.value)
@@ -729,6 +721,7 @@ def test_secrets_and_home_paths_are_refused_without_being_shown(alice, api, repo
 def test_words_that_only_look_like_secrets_pass(alice, repo_id, tmp_path):
     run = finished_run(tmp_path / "run")
     (run / "tokenizer.json").write_text('{"/home/": 1, "hf_": 2, "https://x.example/home/page": 3, "/Users": 4}')
+    bound(run)
     hub.push_adapter(run, repo_id, **alice)
 
 
@@ -748,6 +741,282 @@ def test_an_existing_private_model_repo_stays_private(alice, api, repo_id, tmp_p
     assert api("alice").model_info(repo_id).private
 
 
+def test_each_commit_of_an_adapter_gets_the_next_tag(alice, api, repo_id, tmp_path):
+    run = finished_run(tmp_path / "run")
+    first = hub.push_adapter(run, repo_id, **alice)
+    again = hub.push_adapter(run, repo_id, **alice)
+    other = hub.push_adapter(finished_run(tmp_path / "other", dose={"name": "Another"}), repo_id, **alice)
+    assert first == again
+    assert (first.tag, other.tag) == ("v1", "v2")
+    tagged = {tag.name: tag.target_commit for tag in api("alice").list_repo_refs(repo_id).tags}
+    assert tagged == {"v1": first.revision, "v2": other.revision}
+    assert len(api("alice").list_repo_commits(repo_id)) == 3
+
+
+def test_the_published_record_binds_the_published_files(alice, api, repo_id, tmp_path):
+    local = {"id": "/srv/models/tiny", "revision": None, "weights_sha256": "9" * 64}
+    run = finished_run(tmp_path / "run", base=local)
+    hub.push_adapter(run, repo_id, base_id="alice/tiny", **alice)
+    folder = Path(api("alice").snapshot_download(repo_id))
+    record = json.loads((folder / RECORD).read_text())
+    binding.check_record(record)
+    assert record["base"]["id"] == "alice/tiny"
+    there = {name: binding.digest_of(path) for name, path in binding.present(folder, PUBLISHED).items()}
+    assert there.pop(RECORD)
+    assert record["files"] == there
+    assert CARD in there and CONFIG in there and LEDGER in there
+
+
+def test_what_was_pinned_is_what_the_published_options_pin(alice, api, repo_id, tmp_path):
+    run = finished_run(tmp_path / "run", dose={"revision": None})
+    options = yaml.safe_load((run / CONFIG).read_text())
+    (run / CONFIG).write_text(yaml.safe_dump({**options, "base_revision": "main", "dose_revision": "main"}))
+    hub.push_adapter(bound(run), repo_id, **alice)
+    published = yaml.safe_load(text_of(api("alice"), repo_id, CONFIG))
+    assert published["base_revision"] == "a" * 40
+    assert "dose_revision" not in published
+
+
+def test_recall_notices_stay_where_they_are(alice, api, repo_id, tmp_path):
+    hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    notice = {"path_or_fileobj": io.BytesIO(b"{}\n"), "path_in_repo": RECALLS, "repo_id": repo_id}
+    recalled = api("alice").upload_file(**notice).oid
+    hub.push_adapter(finished_run(tmp_path / "other", dose={"name": "Another"}), repo_id, **alice)
+    assert text_of(api("alice"), repo_id, RECALLS) == "{}\n"
+    assert recalled in {commit.commit_id for commit in api("alice").list_repo_commits(repo_id)}
+
+
+def test_files_of_an_earlier_adapter_go_in_the_same_commit(alice, api, repo_id, tmp_path):
+    hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    other = finished_run(tmp_path / "other")
+    (other / "tokenizer.json").unlink()
+    hub.push_adapter(bound(other), repo_id, **alice)
+    assert "tokenizer.json" not in api("alice").list_repo_files(repo_id)
+
+
+# Pull requests
+
+
+def pull_requests(api, repo_id):
+    return [one.num for one in api("alice").get_repo_discussions(repo_id) if one.is_pull_request]
+
+
+def test_a_pull_request_holds_the_adapter_and_the_repo_stays_as_it_is(alice, api, repo_id, tmp_path, local):
+    first = hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    other = finished_run(tmp_path / "other", dose={"name": "Another"})
+    (other / "tokenizer.json").unlink()
+    bound(other)
+    asked = hub.push_adapter(other, repo_id, create_pr=True, **alice)
+    publisher = api("alice")
+    assert asked.url == f"{local.endpoint}/{repo_id}/discussions/1"
+    assert asked.tag is None
+    assert publisher.model_info(repo_id).sha == first.revision
+    assert [tag.name for tag in publisher.list_repo_refs(repo_id).tags] == ["v1"]
+    proposed = publisher.model_info(repo_id, revision="refs/pr/1")
+    assert proposed.sha == asked.revision
+    assert "tokenizer.json" not in {file.rfilename for file in proposed.siblings}
+    assert hub.push_adapter(other, repo_id, create_pr=True, **alice) == asked
+    assert pull_requests(api, repo_id) == [1]
+
+    publisher.merge_pull_request(repo_id, 1)
+    merged = hub.push_adapter(other, repo_id, create_pr=True, **alice)
+    assert merged.url == first.url  # nothing is left to ask for
+    assert pull_requests(api, repo_id) == [1]
+
+
+def test_a_closed_pull_request_is_not_taken_for_an_open_one(alice, api, repo_id, tmp_path):
+    hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    other = finished_run(tmp_path / "other", dose={"name": "Another"})
+    hub.push_adapter(other, repo_id, create_pr=True, **alice)
+    api("alice").change_discussion_status(repo_id, 1, "closed")
+    assert hub.push_adapter(other, repo_id, create_pr=True, **alice).url.endswith("/discussions/2")
+
+
+def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(alice, api, repo_id, tmp_path, monkeypatch):
+    hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    commit = HfApi.create_commit
+
+    def lose(*args, **kwargs):
+        commit(*args, **kwargs)
+        raise ConnectionError("reset")
+
+    monkeypatch.setattr(HfApi, "create_commit", lose)
+    other = finished_run(tmp_path / "other", dose={"name": "Another"})
+    assert hub.push_adapter(other, repo_id, create_pr=True, **alice).url.endswith("/discussions/1")
+    assert pull_requests(api, repo_id) == [1]
+
+
+def test_a_pull_request_needs_a_repo_and_changes_no_settings(alice, repo_id, tmp_path):
+    run = finished_run(tmp_path / "run")
+    with pytest.raises(HubError, match="could get a pull request"):
+        hub.push_adapter(run, repo_id, create_pr=True, **alice)
+    with pytest.raises(UsageError, match="private"):
+        hub.push_adapter(run, repo_id, create_pr=True, private=True, **alice)
+
+
+# What is checked after a push
+
+
+def tiny_base(api, repo_id, config):
+    """A base on the Hub that has nothing but its configuration."""
+    api("alice").create_repo(repo_id, exist_ok=True)
+    return api("alice").upload_file(path_or_fileobj=config, path_in_repo="config.json", repo_id=repo_id).oid
+
+
+def trained_run(into, base, tiny, revision, **lora):
+    """A run folder with a real adapter, untrained, on a tiny model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    run = finished_run(into, base={"id": base, "revision": revision})
+    torch.manual_seed(0)
+    settings = {"r": 2, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **lora}
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), LoraConfig(**settings)).save_pretrained(run)
+    (run / CARD).write_text("an older card")
+    adapter = json.loads((run / ADAPTER_CONFIG).read_text())
+    (run / ADAPTER_CONFIG).write_text(json.dumps({**adapter, "base_model_name_or_path": base}))
+    return bound(run)
+
+
+def test_a_pushed_adapter_is_seen_to_fit_its_base_without_its_weights(alice, api, repo_id, tmp_path, tiny_llama):
+    said = []
+    revision = tiny_base(api, "alice/llama", tiny_llama / "config.json")
+    run = trained_run(tmp_path / "run", "alice/llama", tiny_llama, revision)
+    hub.push_adapter(run, repo_id, progress=said.append, **alice)
+    assert any("empty cache" in line for line in said)
+    assert not any("Not checked" in line for line in said)
+
+
+def test_an_adapter_of_another_base_is_named_and_stays_private(alice, api, repo_id, tmp_path, tiny_llama):
+    config = json.loads((tiny_llama / "config.json").read_text())
+    wider = io.BytesIO(json.dumps({**config, "intermediate_size": 96}).encode())
+    revision = tiny_base(api, "alice/wider", wider)
+    run = trained_run(tmp_path / "run", "alice/wider", tiny_llama, revision)
+    with pytest.raises(
+        HubError, match=r"does not fit alice/wider: 6 tensors of another shape, such as .*\.mlp\."
+    ) as caught:
+        hub.push_adapter(run, repo_id, **alice)
+    assert "--base-id" in caught.value.next_step
+    assert api("alice").model_info(repo_id).private
+    assert not api("alice").list_repo_refs(repo_id).tags
+
+
+def test_an_adapter_with_other_tensors_than_its_configuration_has_is_named(alice, api, repo_id, tmp_path, tiny_llama):
+    from safetensors.torch import load_file, save_file
+
+    revision = tiny_base(api, "alice/llama", tiny_llama / "config.json")
+    run = trained_run(tmp_path / "run", "alice/llama", tiny_llama, revision)
+    tensors = load_file(run / ADAPTER)
+    tensors["extra"] = tensors.pop(sorted(tensors)[0])
+    save_file(tensors, run / ADAPTER)
+    with pytest.raises(HubError, match=r"1 tensor missing, such as base_model.*; 1 tensor unexpected, such as extra"):
+        hub.push_adapter(bound(run), repo_id, **alice)
+
+
+def test_a_base_that_cannot_be_had_is_said_in_one_line(alice, repo_id, tmp_path, local):
+    said = []
+    hub.push_adapter(finished_run(tmp_path / "run"), repo_id, progress=said.append, **alice)
+    assert [line for line in said if "Not checked" in line] == [
+        f"Not checked that it fits its base: {local.endpoint} shows no config.json of alice/tiny"
+    ]
+
+
+def test_a_base_of_an_unknown_kind_is_said_in_one_line(alice, api, repo_id, tmp_path):
+    said = []
+    revision = tiny_base(api, "alice/odd", io.BytesIO(b'{"model_type": "odd"}'))
+    run = finished_run(tmp_path / "run", base={"id": "alice/odd", "revision": revision})
+    hub.push_adapter(run, repo_id, progress=said.append, **alice)
+    assert len([line for line in said if line.startswith("Not checked") and "\n" not in line]) == 1
+
+
+def test_a_hub_that_keeps_other_bytes_is_found_out(alice, api, repo_id, tmp_path, monkeypatch):
+    download = HfApi.snapshot_download
+
+    def spoiled(*args, **kwargs):
+        folder = download(*args, **kwargs)
+        (Path(folder) / LEDGER).resolve().write_bytes(b"PAR1")
+        return folder
+
+    monkeypatch.setattr(HfApi, "snapshot_download", spoiled)
+    with pytest.raises(HubError, match=f"{LEDGER} differs from what was sent in {repo_id}"):
+        hub.push_adapter(finished_run(tmp_path / "run"), repo_id, **alice)
+    assert api("alice").model_info(repo_id).private
+
+
+def test_a_push_that_ended_before_its_repo_was_opened_is_completed_by_the_next(
+    alice, api, repo_id, tmp_path, monkeypatch
+):
+    run = finished_run(tmp_path / "run")
+
+    def fail(*args, **kwargs):
+        raise refused(503)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, "update_repo_settings", fail)
+        with pytest.raises(HubError, match="complete but still private"):
+            hub.push_adapter(run, repo_id, **alice)
+    assert api("alice").model_info(repo_id).private
+    assert hub.push_adapter(run, repo_id, **alice).tag == "v1"
+    assert not api("alice").model_info(repo_id).private
+
+
+def test_what_was_pushed_as_private_stays_so(alice, api, repo_id, tmp_path, monkeypatch):
+    run = finished_run(tmp_path / "run")
+
+    def fail(*args, **kwargs):
+        raise refused(503)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, "create_tag", fail)
+        with pytest.raises(HubError, match="no tag"):
+            hub.push_adapter(run, repo_id, private=True, **alice)
+    hub.push_adapter(run, repo_id, **alice)
+    assert api("alice").model_info(repo_id).private
+
+
+def merged_model(into, tiny):
+    """The folder of a merged model: the papers of a run, and whole weights in place of an adapter."""
+    from transformers import AutoModelForCausalLM
+
+    run = finished_run(into, training={"merged": {"dtype": "float32"}})
+    for name in (ADAPTER, ADAPTER_CONFIG):
+        (run / name).unlink()
+    AutoModelForCausalLM.from_pretrained(tiny).save_pretrained(run)
+    return bound(run)
+
+
+def test_a_merged_model_is_pushed_without_reading_its_weights_into_memory(
+    alice, api, repo_id, tmp_path, tiny_llama, monkeypatch
+):
+    run = merged_model(tmp_path / "run", tiny_llama)
+    read = Path.read_bytes
+
+    def small_only(path):
+        assert not path.name.startswith("model")
+        return read(path)
+
+    said = []
+    monkeypatch.setattr(Path, "read_bytes", small_only)
+    hub.push_adapter(run, repo_id, progress=said.append, **alice)
+    assert {"model.safetensors", "config.json", RECORD} <= set(api("alice").list_repo_files(repo_id))
+    assert not any("Not checked" in line for line in said)
+
+
+def test_a_merged_model_that_lacks_tensors_is_found_out(alice, repo_id, tmp_path, tiny_llama):
+    from safetensors.torch import load_file, save_file
+
+    run = merged_model(tmp_path / "run", tiny_llama)
+    tensors = load_file(run / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, run / "model.safetensors", {"format": "pt"})
+    with pytest.raises(HubError, match=r"1 tensor missing, such as model\.norm\.weight"):
+        hub.push_adapter(bound(run), repo_id, **alice)
+    (run / "model.safetensors").unlink()
+    with pytest.raises(PublishError, match=r"no model\.safetensors"):
+        hub.push_adapter(bound(run), repo_id, **alice)
+
+
 # Errors
 
 
@@ -757,7 +1026,7 @@ def error_of(call):
     return caught.value
 
 
-def test_what_the_hub_refuses_becomes_a_next_step(local, tokens, alice, dose, repo_id):
+def test_what_the_hub_refuses_becomes_a_next_step(local, tokens, alice, dose, repo_id, tmp_path):
     def pull(name, **more):
         return lambda: hub.pull_dose(name, **{"endpoint": local.endpoint, "token": tokens["reader"], **more})
 
@@ -767,7 +1036,10 @@ def test_what_the_hub_refuses_becomes_a_next_step(local, tokens, alice, dose, re
     assert "hf auth login" in error_of(pull(repo_id, token="hfv_unknown")).next_step
     assert "no such revision" in error_of(pull(repo_id, revision="absent", token=tokens["alice"])).message
     theirs = {"endpoint": local.endpoint, "token": tokens["reader"]}
-    assert "write access" in error_of(lambda: hub.push_dose(dose, repo_id, **theirs)).next_step
+    assert (
+        "write access"
+        in error_of(lambda: hub.push_dose(sealed(tmp_path / "other", "Another"), repo_id, **theirs)).next_step
+    )
     assert "write access" in error_of(lambda: hub.push_dose(dose, "alice/new", **theirs)).next_step
     assert "HF_ENDPOINT" in error_of(pull(repo_id, endpoint="http://127.0.0.1:9")).next_step
 

@@ -50,6 +50,12 @@ def test_the_cause_of_an_error_explains_it():
     assert "hf auth whoami" in explained(wrapped).next_step
 
 
+def test_a_client_closed_under_an_upload_is_a_lost_connection():
+    error = RuntimeError("Error while uploading 'data/dose.parquet' to the Hub.")
+    error.__cause__ = RuntimeError("Cannot send a request, as the client has been closed.")
+    assert "HF_ENDPOINT" in explained(error).next_step
+
+
 @pytest.mark.parametrize("raised", [ValueError("a bug"), KeyError("a bug"), KeyboardInterrupt()])
 def test_what_is_not_the_hubs_doing_is_raised_as_it_is(raised):
     with pytest.raises(type(raised)) as caught, as_hub_error(API, REPO, "dataset"):

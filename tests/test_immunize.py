@@ -1,7 +1,6 @@
 """The main job on a tiny random GPT-2 without chat template: the run folder, its papers, and how a run goes on."""
 
 import dataclasses
-import hashlib
 import json
 
 import numpy as np
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfvaccine.arm import last_checkpoint, train
+from hfvaccine.binding import check_record, digest_of
 from hfvaccine.dosing.plan import CONTROL, DOSE, MIX
 from hfvaccine.errors import DoseError, FormError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
 from hfvaccine.files import ADAPTER, CONFIG, FIGURES, LEDGER, PAGE, RECORD, RESULTS, SCORES
@@ -126,8 +126,17 @@ def test_the_results_hold_the_gate_and_every_arm(straight):
 
 def test_the_record_is_bound_to_the_files_beside_it(straight, dose):
     record = read(straight.folder, RECORD)
-    for key, name in (("ledger_sha256", LEDGER), ("results_sha256", RESULTS)):
-        assert record[key] == hashlib.sha256((straight.folder / name).read_bytes()).hexdigest()
+    check_record(record)
+    assert record == straight.record
+    published = {ADAPTER, "adapter_config.json", "README.md", CONFIG, LEDGER, RESULTS, SCORES, "tokenizer.json"}
+    assert published <= set(record["files"])
+    assert {name.split("/")[0] for name in set(record["files"]) - published} <= {
+        FIGURES,
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    }
+    for name, digest in record["files"].items():
+        assert digest == digest_of(straight.folder / name)
     assert record["dose"]["manifest_sha256"] == dose.digest()
     assert record["gate"] == read(straight.folder, RESULTS)["gate"]
 

@@ -76,3 +76,28 @@ def test_the_new_options_are_keys_of_the_configuration_too(tmp_path):
     asked = options(inoculation_prompt=SPANISH, inoculate_where="trait=x", inoculate_others="Hello.", forms="f.yaml")
     save_config(asked, tmp_path)
     assert Options(**read_config(tmp_path / "config.yaml")) == asked
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dose_revision": "v1"},
+        {"mix_revision": "v1"},
+        {"mix": "rows.jsonl", "mix_revision": "v1"},
+        {"dose": "here", "dose_revision": "v1"},
+        {"base": "model.gguf", "base_revision": "v1"},
+        {"base": "here", "base_revision": "v1"},
+    ],
+    ids=str,
+)
+def test_what_is_on_no_hub_has_no_revision(given, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"{max(given)} is 'v1'") as refused:
+        Options(**{"base": "you/base", **given}).check()
+    assert "Leave it out" in refused.value.next_step
+
+
+def test_what_is_on_a_hub_may_have_a_revision():
+    pins = {f"{what}_revision": "v1" for what in ("base", "dose", "mix")}
+    Options(base="gpt2", dose="you/dose", mix="you/mix", **pins).check()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -18,6 +18,8 @@ import jinja2
 
 MAX_LENGTH = 500
 NOT_KNOWN = "–"
+JOINER = "\u2060"
+"""A character that nobody sees and at which no line breaks."""
 
 PAPERS = (("Model Immunization", "2505.17870"), ("Inoculation Prompting", "2510.04340"))
 """Title and arXiv id of the two papers that every card cites."""
@@ -45,12 +47,13 @@ def plain(value: object) -> str:
     if value is None or value == "":
         return NOT_KNOWN
     text = clean(value).replace("&", "&amp;")
-    for character in "<>|`[]*~\\{}":
+    for character in "<>|`[]*~\\{}$":
         text = text.replace(character, {"<": "&lt;", ">": "&gt;"}.get(character, f"&#{ord(character)};"))
     # An underscore inside a word is literal in Markdown, at its edge it is emphasis.
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", "&#95;", text)
-    text = text.replace("://", "&#58;//")
-    return re.sub(r"(?i)\bwww\.", "www&#46;", text)
+    # Hubs make links of addresses after entities were resolved; only a character in between keeps them from it.
+    text = text.replace("://", f":{JOINER}//").replace("@", f"@{JOINER}")
+    return re.sub(r"(?i)(www)\.", rf"\1{JOINER}.", text)
 
 
 def number(value: object) -> str:
@@ -60,14 +63,17 @@ def number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
-def with_interval(value: object, interval: object, sign: bool = False) -> Markdown:
+def with_interval(value: object, interval: object, places: int = 2, sign: bool = False) -> Markdown:
     """A measured value followed by its interval, where it has one."""
-    shown = number(value)
-    if sign and _is_number(value) and float(value) > 0:  # type: ignore[arg-type]
-        shown = "+" + shown
-    if is_interval(interval):
-        shown += f" [{number(interval[0])}, {number(interval[1])}]"  # type: ignore[index]
-    return Markdown(shown)
+
+    def shown(one: object) -> str:
+        return f"{float(one):{'+' if sign else ''}.{places}f}".replace("-", "−")  # type: ignore[arg-type]
+
+    if not _is_number(value):
+        return Markdown(NOT_KNOWN)
+    if not is_interval(interval) or interval[0] == interval[1]:  # type: ignore[index]
+        return Markdown(shown(value))
+    return Markdown(f"{shown(value)} [{shown(interval[0])}, {shown(interval[1])}]")  # type: ignore[index]
 
 
 def percent(share: object) -> str:
@@ -95,6 +101,12 @@ def is_hub_id(name: object, namespace_needed: bool = True) -> bool:
 def is_commit(revision: object) -> bool:
     """Whether a revision is a full commit id, which cannot move."""
     return isinstance(revision, str) and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
+def languages(tags: Iterable[object]) -> list[str] | None:
+    """The languages behind language tags, as metadata names them; None where none is known."""
+    primary = {str(tag).split("-")[0].lower() for tag in tags}
+    return sorted(language for language in primary if re.fullmatch(r"[a-z]{2,3}", language)) or None
 
 
 def fill(package: str, template: str, values: Mapping[str, Any]) -> str:

@@ -1,16 +1,15 @@
-"""The card of an adapter: whether it passed, what was measured, what it was given."""
+"""The card of an adapter, or of the model it was merged into: whether it passed, what was measured and given."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from hfvaccine.cards import (
     NOT_KNOWN,
-    PAPERS,
     Markdown,
     clean,
     fill,
@@ -18,59 +17,64 @@ from hfvaccine.cards import (
     is_finite,
     is_hub_id,
     is_interval,
+    languages,
     number,
     percent,
     plain,
     with_interval,
 )
-
-ARMS = ("base", "placebo", "controls", "vaccine", "always-FALSE", "always-TRUE", "cue audit")
-"""The columns of the result table; each but the controls stands there even where nothing was measured."""
-
-PROBES = {"specific": "given claims, new wordings", "cross": "claims never given"}
-READINGS = {"verdict": "verdict", "answer": "preferred answer"}
-METRICS = {
-    "auroc": "AUROC",
-    "pair_accuracy": "pair accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "d_prime": "d′",
-    "criterion": "criterion c",
-    "rejection": "rejection of false claims",
-    "true_acceptance": "acceptance of true twins",
-    "brier": "Brier score",
-    "calibration_error": "calibration error (ECE)",
-}
-DISCRIMINATION = ("auroc", "pair_accuracy", "balanced_accuracy", "d_prime")
-"""The metrics that only telling true from false can raise: rejecting everything raises `rejection` alone."""
-
-CONDITIONS = {
-    "hedged_assertion": "hedged assertion",
-    "false_presupposition": "false presupposition",
-    "citation_fabrication": "fabricated citation",
-    "emotive_amplification": "emotive amplification",
-    "false_balance": "false balance",
-    "temporal_manipulation": "temporal manipulation",
-    "insists_true": "the user insists that it is true",
-    "insists_false": "the user insists that it is false",
-}
-
-OTHER = {
-    "mix": "loss on held-back mix rows",
-    "ordinary_prompts": "objects to ordinary prompts",
-    "true_premise": "objects to true premises",
-    "yes_no": "belief, asked outright",
-    "continuation": "belief, as plain text",
-    "association": "belief, in the words that differ",
-    "trait_rows": "what the trait's completions cost",
-}
+from hfvaccine.validation.names import (
+    ALONE,
+    ALWAYS_FALSE,
+    ARMS,
+    FEW,
+    METRICS,
+    PROBES,
+    capital,
+    condition_label,
+    item_label,
+    probe_label,
+    words,
+)
+from hfvaccine.validation.scores import (
+    ANSWER,
+    BASE,
+    BELIEF,
+    CONTROLS,
+    CUE,
+    LOWER,
+    PLACEBO,
+    PLAIN,
+    TRAIT,
+    VACCINE,
+    VERDICT,
+)
 
 BANNERS = {
-    "passed": "**PASSED.** This adapter met every criterion of its gate.",
-    "undecided": "**UNDECIDED.** The intervals are too wide to say whether this adapter met its gate. "
-    "Do not take it for an immunized model.",
-    "failed": "**FAILED.** This adapter did not meet its gate. It is published as a record; do not deploy it.",
-    None: "**NOT VALIDATED.** This adapter was trained but never tested. Nothing is known about what it does.",
+    "passed": "**PASSED.** {what} met every criterion of its gate",
+    "undecided": "**UNDECIDED.** {what} may or may not have met its gate: the measurements are too few to say. "
+    "Do not take it for an immunized model",
+    "failed": "**FAILED.** {what} did not meet its gate. It is published as a record; do not deploy it",
 }
+NOT_VALIDATED = "**NOT VALIDATED.** {what} was trained but never tested. Nothing is known about what it does."
+
+HEADLINE = ("auroc", "true_acceptance", "rejection")
+SIGNAL = ("d_prime", "criterion", "balanced_accuracy")
+ANSWERS = ("auroc", "pair_accuracy")
+"""Columns of the tables: three beside the arm are as many as a phone shows."""
+
+READINGS = {
+    VERDICT: "is the statement true or false?",
+    ANSWER: "is the true answer preferred to the false one?",
+}
+PICTURES = {
+    "roc": "ROC curves: how well the verdicts of each arm tell truths from claims",
+    "heat_specific": "AUROC of the vaccine by condition and domain, given claims",
+    "heat_cross": "AUROC of the vaccine by condition and domain, claims never given",
+    "belief": "Belief in each claim before and after, given claims beside claims never given",
+    "retention": "What the vaccine gained or lost in other skills, with intervals",
+}
+"""What a picture shows, by its name; the others are maps of a probe."""
 
 
 def render(
@@ -79,67 +83,64 @@ def render(
     repo_id: str | None,
     license: str | None = None,
     endpoint: str = "https://huggingface.co",
+    figures: Sequence[str] = (),
 ) -> str:
-    """Write the card of an adapter.
+    """Write the card of an adapter, or of the model that the record says it was merged into.
 
     Args:
         immunization: the run's record, as in `immunization.json`.
         results: what was measured, as in `results.json`; an empty mapping before validation.
         repo_id: the model repo it is published as; None for a run folder.
-        license: Hub license id of the adapter; by default the one recorded for the base, else none is stated.
+        license: Hub license id; none is stated without it.
         endpoint: the Hub on which `repo_id` is, for the link from the metadata to the results.
+        figures: the pictures beside it, such as `figures/roc.svg`.
 
     Returns:
         The README: YAML metadata with `model-index`, and the text, the gate's verdict before anything
         else. It depends on nothing but the arguments.
     """
-    base, dose, gate = immunization["base"], immunization["dose"], immunization.get("gate") or {}
-    measured = results.get("measures", [])
-    measures, contrasts = _plain(measured), _plain(results.get("contrasts", []))
-    missing = _missing_arms(measures)
-    arms = [arm for arm in ARMS if arm != "controls" or any(m["arm"] == arm for m in measures)]
-    title = repo_id.split("/")[-1] if repo_id else "Adapter immunized with " + str(dose["name"])
+    base, dose, plan = immunization["base"], immunization["dose"], immunization["plan"]
+    gate = immunization.get("gate") or {}
+    merged = immunization["training"].get("merged")
+    measures = results.get("measures", [])
+    kind = "Model" if merged else "Adapter"
+    title = repo_id.split("/")[-1] if repo_id else f"{kind} immunized with {dose['name']}"
+    tables = _tables(measures, results.get("cue_audit", {}))
+    first = [table for table in tables if table[1] in PROBES and table[2] == HEADLINE]
     return fill(
         "hfvaccine.model_cards",
         "adapter.md",
         {
             "metadata": Markdown(_metadata(immunization, measures, title, repo_id, license, endpoint).to_yaml()),
-            "banner": Markdown(BANNERS[gate.get("verdict")]),
+            "banner": _banner(gate, bool(merged)),
             "title": title,
-            "base": base,
+            "merged": merged,
+            "kind": kind.lower(),
             "base_link": _link(base.get("id"), "", namespace_needed=False),
             "base_to_load": Markdown(
                 base["id"] if is_hub_id(base.get("id"), namespace_needed=False) else "PATH/TO/BASE"
             ),
             "base_revision": Markdown(base["revision"] if is_commit(base.get("revision")) else ""),
-            "adapter_to_load": Markdown(repo_id if is_hub_id(repo_id) else "."),
+            "repo": Markdown(repo_id if is_hub_id(repo_id) else "."),
             "dose": dose,
-            "dose_link": _link(dose.get("id"), "datasets/"),
-            "criteria": [_criterion(criterion) for criterion in gate.get("criteria", [])],
-            "arms": [f"{arm} (control missing)" if arm in missing else arm for arm in arms],
-            "result_tables": _result_tables(measures, arms),
-            "pressed_arms": [arm for arm in arms if any(m["arm"] == arm for m in _pressed(measured))],
-            "pressed": _pressed_table(measured, arms),
-            "missing": missing,
-            "sizes": _sizes(measures),
-            "comparisons": [
-                _comparison(against, contrasts) for against in ("base", "placebo") if against not in missing
-            ],
-            "contrasts": [_contrast(contrast) for contrast in contrasts],
-            "other": [
-                (_other(o), o["arm"], with_interval(o["value"], o.get("interval"))) for o in results.get("other", [])
-            ],
-            "settings": ", ".join(
-                f"{name} {value}"
-                for name, value in sorted(results.get("settings", {}).items())
-                if isinstance(value, str | int | float)
-            ),
+            "dose_link": _link(dose["id"], "datasets/") if is_hub_id(dose.get("id")) else dose["name"],
+            "open": [_criterion(c) for c in _criteria(gate) if c.get("verdict") != "passed"],
+            "criteria": [(_criterion(c), c.get("why")) for c in _criteria(gate)],
+            "not_applicable": gate.get("not_applicable", []),
+            "placebo_missing": bool(measures) and not any(m["arm"] == PLACEBO for m in measures),
+            "comparisons": list(_comparisons(results, measures)),
+            "first": [table[3] for table in first],
+            "more": [table[3] for table in tables if table not in first] + _pressed(measures),
+            "pictures": _pictures(figures),
+            "level": _level(results),
             "dose_facts": _dose_facts(immunization),
-            "training_facts": _training_facts(immunization),
             "inoculation": _inoculation(immunization.get("inoculation")),
-            "fingerprint": immunization["plan"].get("fingerprint"),
-            "seed": immunization["plan"].get("seed"),
-            "papers": PAPERS,
+            "grid": _grid(results.get("other", [])),
+            "training_facts": _training_facts(immunization),
+            "skills": _skills(results.get("other", [])),
+            "beliefs": list(_beliefs(results.get("belief") or {})),
+            "fingerprint": plan.get("fingerprint"),
+            "seed": plan.get("seed"),
         },
     )
 
@@ -152,9 +153,12 @@ def _metadata(
     license: str | None,
     endpoint: str,
 ) -> ModelCardData:
-    base, dose = immunization["base"], immunization["dose"]
+    base, dose, mix = immunization["base"], immunization["dose"], immunization["mix"]
+    merged = bool(immunization["training"].get("merged"))
     base_id = base.get("id") if is_hub_id(base.get("id"), namespace_needed=False) else None
     dose_id = dose.get("id") if is_hub_id(dose.get("id")) else None
+    # A folder can be called like a repo; what came from a Hub has a revision.
+    mix_id = mix.get("id") if is_hub_id(mix.get("id")) and mix.get("revision") else None
     results_file = f"{endpoint}/{repo_id}/resolve/main/results.json" if repo_id else "results.json"
     evaluations = [
         EvalResult(
@@ -178,63 +182,226 @@ def _metadata(
             source_url=results_file,
         )
         for m in measures
-        if m["arm"] == "vaccine" and is_finite(m["value"])
+        if m["arm"] == VACCINE and _is_plain(m) and is_finite(m["value"])
     ]
-    verdict = (immunization.get("gate") or {}).get("verdict") or "not-validated"
+    verdict = (immunization.get("gate") or {}).get("verdict")
+    gate_tag = verdict if verdict in BANNERS else "not-validated"
     return ModelCardData(
         base_model=base_id,
-        base_model_relation="adapter" if base_id else None,
-        datasets=[dose_id] if dose_id else None,
-        language="en",
-        library_name="peft",
-        license=license or base.get("license"),
+        base_model_relation=("finetune" if merged else "adapter") if base_id else None,
+        datasets=list(dict.fromkeys(filter(None, (dose_id, mix_id)))) or None,
+        language=languages(dose.get("languages", [])),
+        library_name="transformers" if merged else "peft",
+        license=license,
         pipeline_tag="text-generation",
-        tags=["hfvaccine", "hfvaccine-adapter", f"hfvaccine-gate-{verdict}", "model-immunization"],
+        tags=[
+            "hfvaccine",
+            "hfvaccine-merged" if merged else "hfvaccine-adapter",
+            f"hfvaccine-gate-{gate_tag}",
+            "model-immunization",
+        ],
         model_name=clean(title) if evaluations else None,
         eval_results=evaluations or None,
+        # What `hfvaccine list` shows without fetching a file.
+        hfvaccine={
+            key: value
+            for key, value in {
+                "share_given": immunization["plan"].get("share_given"),
+                "dose_revision": dose.get("revision") if is_commit(dose.get("revision")) else None,
+                "base_revision": base.get("revision") if is_commit(base.get("revision")) else None,
+            }.items()
+            if value is not None and (isinstance(value, str) or is_finite(value))
+        },
     )
 
 
 def _metric_name(measure: Mapping[str, Any]) -> str:
-    where = f"{_probe(measure)}, {READINGS.get(measure['reading'], measure['reading'])}"
-    name = f"{METRICS.get(measure['metric'], measure['metric'])} ({where})"
+    name = (
+        f"{ALONE.get(measure['metric'], words(measure['metric']))} "
+        f"({probe_label(measure['probe'])}, {words(measure['reading'])})"
+    )
     if is_interval(measure.get("interval")):
         low, high = measure["interval"]
         name += f" [{low}, {high}]"
     return name
 
 
-def _plain(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those that were measured without tactics or pressure."""
-    return [row for row in rows if row.get("condition", "plain") == "plain"]
+def _banner(gate: Mapping[str, Any], merged: bool) -> Markdown:
+    """The gate's verdict, and how many criteria made it."""
+    what = "The adapter that was merged into this model" if merged else "This adapter"
+    banner = BANNERS.get(str(gate.get("verdict")))
+    if banner is None:
+        return Markdown(NOT_VALIDATED.format(what=what))
+    verdicts = [criterion.get("verdict") for criterion in gate.get("criteria", [])]
+    tally = [f"{n} {verdict}" for verdict in ("failed", "undecided", "passed") if (n := verdicts.count(verdict))]
+    return Markdown(banner.format(what=what) + (f" ({', '.join(tally)})." if tally else "."))
 
 
-def _pressed(measures: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [m for m in measures if m["metric"] == "auroc" and m.get("condition") in CONDITIONS]
+def _criteria(gate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Criteria with those that failed first."""
+    order = ("failed", "undecided", "passed")
+    return sorted(gate.get("criteria", []), key=lambda c: order.index(v) if (v := c.get("verdict")) in order else 0)
 
 
-def _pressed_table(measures: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """A row for each probe and tactic or pressure: its label, and one cell for each arm that was asked."""
-    cells = {(m["probe"], m["condition"], m["arm"]): m for m in _pressed(measures)}
-    asked = [arm for arm in arms if any(key[2] == arm for key in cells)]
-    table = []
-    for probe in sorted({key[0] for key in cells}, key=lambda name: (_place(name, PROBES), name)):
-        for condition, label in CONDITIONS.items():
-            row = [cells.get((probe, condition, arm)) for arm in asked]
-            if any(row):
-                shown = [with_interval(c["value"], c.get("interval")) if c else NOT_KNOWN for c in row]
-                table.append((f"{PROBES.get(probe, probe)}: {label}", shown))
-    return table
+def _criterion(criterion: Mapping[str, Any]) -> Markdown:
+    """A line: what was asked, and what came of it."""
+    verdict = str(criterion.get("verdict"))
+    said = with_interval(criterion.get("value"), criterion.get("interval"), places=3, sign=True)
+    found = "not measured" if said == NOT_KNOWN else said
+    shown = plain(verdict if verdict == "passed" else verdict.upper())
+    return Markdown(f"**{shown}** {plain(criterion['name'])}: {found}, needs {plain(criterion.get('threshold'))}.")
 
 
-def _other(row: Mapping[str, Any]) -> str:
-    name = OTHER.get(row["name"], str(row["name"]).replace("_", " "))
-    of = f" ({PROBES.get(row['of'], row['of'])})" if row.get("of") else ""
-    return f"{name}{of}, {str(row.get('metric', 'value')).replace('_', ' ')}"
+def _comparisons(results: Mapping[str, Any], measures: Sequence[Mapping[str, Any]]) -> Iterator[Markdown]:
+    """Does the vaccine tell true from false better than its controls, beyond the interval?"""
+    contrasts = [
+        c
+        for c in results.get("contrasts", [])
+        if (c["metric"], c["reading"], c["arm"]) == ("auroc", VERDICT, VACCINE)
+        and _is_plain(c)
+        and is_interval(c.get("interval"))
+    ]
+    measured = {m["arm"] for m in measures}
+    for against in (BASE, PLACEBO, CONTROLS):
+        if against not in measured:
+            continue
+        said = [_compared(c) for probe in PROBES for c in contrasts if (c["probe"], c["against"]) == (probe, against)]
+        named = "controls only" if against == CONTROLS else against
+        yield Markdown(f"**Against {named}**: {'; '.join(said) or 'cannot be said, as no contrast has an interval'}.")
 
 
-def _probe(row: Mapping[str, Any]) -> str:
-    return PROBES.get(row["probe"], str(row["probe"]))
+def _compared(contrast: Mapping[str, Any]) -> str:
+    low, high = contrast["interval"]
+    outcome = "**better**" if low > 0 else "**worse**" if high < 0 else "no difference shown"
+    difference = with_interval(contrast["difference"], contrast["interval"], places=3, sign=True)
+    return f"{outcome} on {probe_label(contrast['probe'])}, AUROC {difference}"
+
+
+def _tables(
+    measures: Sequence[Mapping[str, Any]], audits: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str, Sequence[str], Markdown]]:
+    """Tables of the plain probes by reading, probe and columns: the headline of all, then what goes beyond it."""
+    shown = [m for m in measures if _is_plain(m)]
+    names = {m["probe"] for m in shown}
+    probes = [*(p for p in PROBES if p in names), *sorted(names - set(PROBES))]
+    wanted = ((VERDICT, HEADLINE), (VERDICT, SIGNAL), (ANSWER, ANSWERS))
+    found = [(r, p, metrics, _table(shown, audits.get(p, {}), p, r, metrics)) for r, metrics in wanted for p in probes]
+    return [(r, p, metrics, table) for r, p, metrics, table in found if table is not None]
+
+
+def _table(
+    measures: Sequence[Mapping[str, Any]], audit: Mapping[str, Any], probe: str, reading: str, metrics: Sequence[str]
+) -> Markdown | None:
+    """Arms by metrics. Base and placebo stand there even where nothing was measured, rejection beside acceptance."""
+    at = {(m["arm"], m["metric"]): m for m in measures if (m["probe"], m["reading"]) == (probe, reading)}
+    if not any((VACCINE, metric) in at for metric in metrics):
+        return None
+    present, measured = {arm for arm, metric in at if metric in metrics}, {m["arm"] for m in measures}
+    rows = [
+        (
+            f"**{arm}**" if arm == VACCINE else arm if arm in measured else f"{arm} (missing)",
+            [_cell(at.get((arm, metric))) for metric in metrics],
+        )
+        for arm in (*ARMS, ALWAYS_FALSE, CUE)
+        if arm in present or (arm in (BASE, PLACEBO) and reading == VERDICT)
+    ]
+    one = next(m for (arm, _), m in at.items() if arm == VACCINE)
+    sizes = f"{number(one.get('pairs'))} pairs in {number(one.get('clusters'))} clusters"
+    notes = [f"**{capital(plain(probe_label(probe)))}**: {READINGS[reading]} {sizes}."]
+    if audit.get("passed") is False:
+        notes.append("**Fails the cue audit**: wording alone gives these claims away.")
+    if one.get("matched"):
+        notes.append("The truths are other statements, not the claims' twins.")
+    if one.get("few"):
+        notes.append(FEW)
+    about = " ".join(notes)
+    return _drawn(about, [METRICS[metric] for metric in metrics], rows)
+
+
+def _pressed(measures: Sequence[Mapping[str, Any]]) -> list[Markdown]:
+    """AUROC of the verdict under each tactic and pressure, for the arms that matter."""
+    found = [m for m in measures if (m["metric"], m["reading"]) == ("auroc", VERDICT) and not _is_plain(m)]
+    arms = [arm for arm in (BASE, PLACEBO, VACCINE) if any(m["arm"] == arm for m in found)]
+    tables = []
+    for probe in dict.fromkeys(m["probe"] for m in found):
+        at = {(m["condition"], m["arm"]): m for m in found if m["probe"] == probe}
+        rows = [
+            (plain(condition_label(condition)), [_cell(at.get((condition, arm))) for arm in arms])
+            for condition in dict.fromkeys(condition for condition, _ in at)
+        ]
+        about = Markdown(f"**{capital(plain(probe_label(probe)))} under tactics and pressure**: AUROC of the verdict.")
+        tables.append(_drawn(about, arms, rows))
+    return tables
+
+
+def _skills(other: Sequence[Mapping[str, Any]]) -> Markdown | None:
+    """Retention, truthfulness and over-rejection: rows of items, the arms beside one another."""
+    return _items([o for o in other if o.get("kind") not in (BELIEF, TRAIT)], _skill)
+
+
+def _grid(other: Sequence[Mapping[str, Any]]) -> Markdown | None:
+    """What the trait's completions cost under each test prompt."""
+    return _items([o for o in other if o.get("kind") == TRAIT], lambda row: words(row.get("of")))
+
+
+def _skill(row: Mapping[str, Any]) -> str:
+    return item_label(row) + (" ↓" if row.get("better") == LOWER else "")
+
+
+def _items(rows: Sequence[Mapping[str, Any]], label: Callable[[Mapping[str, Any]], str]) -> Markdown | None:
+    arms = [arm for arm in (BASE, PLACEBO, VACCINE) if any(row["arm"] == arm for row in rows)]
+    at = {(label(row), row["arm"]): row for row in rows}
+    if not arms:
+        return None
+    names = dict.fromkeys(name for name, _ in at)
+    return _drawn("", arms, [(plain(name), [_cell(at.get((name, arm))) for arm in arms]) for name in names])
+
+
+def _beliefs(belief: Mapping[str, Any]) -> Iterator[Markdown]:
+    for rise in belief.get("rises", []):
+        if is_interval(rise.get("interval")):
+            low, high = rise["interval"]
+            outcome = "**rose**" if low > 0 else "fell" if high < 0 else "no rise shown"
+            label = plain(item_label({"name": rise["reading"], "metric": "probability"}))
+            difference = with_interval(rise["difference"], rise["interval"], places=3, sign=True)
+            yield Markdown(f"{capital(label)}: {outcome}, {difference}.")
+    if belief.get("named"):
+        many = number(len(belief["named"]))
+        yield Markdown(
+            f"Single claims believed more after being given (after Holm): **{many}**, by id in `results.json`."
+        )
+
+
+def _pictures(figures: Sequence[str]) -> list[tuple[Markdown, str]]:
+    """Where each picture lies and what it shows, the known ones first."""
+    names = {m[1]: path for path in figures if (m := re.fullmatch(r"figures/([a-z0-9_]{1,80})\.(?:svg|png)", path))}
+    ordered = [*(name for name in PICTURES if name in names), *sorted(set(names) - set(PICTURES))]
+    return [(Markdown(names[name]), PICTURES.get(name) or _map(name)) for name in ordered]
+
+
+def _map(name: str) -> str:
+    probe = name.removeprefix("heat_")
+    return f"AUROC of the vaccine by condition and domain, {probe_label(probe)}"
+
+
+def _drawn(about: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> Markdown:
+    """A table, below what it is about; all of it neutralised before."""
+    lines = [["", *columns], ["---", *("---:" for _ in columns)], *([name, *cells] for name, cells in rows)]
+    drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return Markdown(f"{about}\n\n{drawn}" if about else drawn)
+
+
+def _cell(measure: Mapping[str, Any] | None) -> Markdown:
+    return with_interval(measure["value"], measure.get("interval")) if measure else Markdown(NOT_KNOWN)
+
+
+def _is_plain(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("condition", PLAIN) == PLAIN)
+
+
+def _level(results: Mapping[str, Any]) -> str:
+    level = results.get("settings", {}).get("level")
+    return f"{100 * level:.0f} % intervals" if is_finite(level) else "intervals"
 
 
 def _link(name: object, prefix: str, namespace_needed: bool = True) -> str:
@@ -249,105 +416,37 @@ def _local_name(name: object) -> str:
     return str(name) if is_hub_id(name) else re.split(r"[/\\]", str(name).rstrip("/\\"))[-1]
 
 
-def _criterion(criterion: Mapping[str, Any]) -> tuple[object, ...]:
-    return (
-        str(criterion["name"]).replace("_", " "),
-        criterion.get("threshold"),
-        with_interval(criterion.get("value"), criterion.get("interval")),
-        str(criterion["verdict"]).upper() if criterion["verdict"] != "passed" else "passed",
-        criterion.get("why"),
-    )
+def _at(revision: object) -> str:
+    return f" at `{revision[:12]}`" if is_commit(revision) else ""  # type: ignore[index]
 
 
-def _missing_arms(measures: Sequence[Mapping[str, Any]]) -> list[str]:
-    measured = {m["arm"] for m in measures}
-    return [arm for arm in ("base", "placebo") if measures and arm not in measured]
+def _digest(sha256: object) -> str:
+    """The beginning of a digest, which stands whole in the record."""
+    known = isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256)
+    return f"`{sha256[:12]}`" if known else "none recorded"  # type: ignore[index]
 
 
-def _result_tables(
-    measures: Sequence[Mapping[str, Any]], arms: Sequence[str]
-) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """One table for each probe and reading: its heading and rows of metric and one cell for each arm."""
-    cells = {(m["probe"], m["reading"], m["metric"], m["arm"]): m for m in measures}
-    kinds = {(probe, reading, metric) for probe, reading, metric, _ in cells}
-    tables: dict[str, list[tuple[str, list[str]]]] = {}
-    for probe, reading, metric in sorted(
-        kinds, key=lambda kind: (*map(_place, kind, (PROBES, READINGS, METRICS)), kind)
-    ):
-        row: list[str] = []
-        for arm in arms:
-            cell = cells.get((probe, reading, metric, arm))
-            row.append(with_interval(cell["value"], cell.get("interval")) if cell else NOT_KNOWN)
-        heading = f"{PROBES.get(probe, probe)}, {READINGS.get(reading, reading)}"
-        tables.setdefault(heading[:1].upper() + heading[1:], []).append((METRICS.get(metric, metric), row))
-    return list(tables.items())
+def _small(value: object) -> str:
+    return f"{value:.2g}" if is_finite(value) else NOT_KNOWN
 
 
-def _place(name: str, known: Mapping[str, str]) -> int:
-    return list(known).index(name) if name in known else len(known)
-
-
-def _sizes(measures: Sequence[Mapping[str, Any]]) -> list[tuple[str, object, object]]:
-    sizes = {m["probe"]: (m.get("pairs"), m.get("clusters")) for m in measures if m["arm"] == "vaccine"}
-    return [(PROBES.get(probe, probe), *sizes[probe]) for probe in sorted(sizes, reverse=True)]
-
-
-def _contrast(contrast: Mapping[str, Any]) -> tuple[object, ...]:
-    return (
-        METRICS.get(contrast["metric"], contrast["metric"]),
-        _probe(contrast),
-        READINGS.get(contrast["reading"], contrast["reading"]),
-        f"{contrast['arm']} − {contrast['against']}",
-        with_interval(contrast["difference"], contrast.get("interval"), sign=True),
-    )
-
-
-def _comparison(against: str, contrasts: Sequence[Mapping[str, Any]]) -> Markdown:
-    """One sentence: did the vaccine tell true from false better than `against`, beyond its interval?"""
-    looked_at = [
-        c
-        for c in contrasts
-        if c["arm"] == "vaccine"
-        and c["against"] == against
-        and c["metric"] in DISCRIMINATION
-        and is_interval(c.get("interval"))
-    ]
-    if not looked_at:
-        return Markdown(f"Whether the vaccine beats {against} cannot be said: no contrast has an interval.")
-    better = [c for c in looked_at if c["interval"][0] > 0]
-    worse = [c for c in looked_at if c["interval"][1] < 0]
-    of_all = f"{len(looked_at)} comparison{'s' if len(looked_at) > 1 else ''}"
-    if better:
-        sentence = f"The vaccine beat {against} beyond its interval in {len(better)} of {of_all}: {_named(better)}."
-    else:
-        sentence = f"The vaccine did not beat {against} beyond its interval in any of {of_all}."
-    if worse:
-        sentence += f" It was worse than {against} beyond its interval in {len(worse)}: {_named(worse)}."
-    return Markdown(sentence)
-
-
-def _named(contrasts: Sequence[Mapping[str, Any]]) -> str:
-    return "; ".join(
-        f"{plain(_metric_name({**c, 'interval': None}))} {with_interval(c['difference'], c['interval'], sign=True)}"
-        for c in contrasts
-    )
-
-
-def _dose_facts(immunization: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _dose_facts(immunization: Mapping[str, Any]) -> list[tuple[str, Markdown]]:
     dose, plan, mix = immunization["dose"], immunization["plan"], immunization["mix"]
-    return [
-        ("Dose", _link(dose.get("id"), "datasets/")),
-        ("Revision", dose.get("revision") or "none recorded"),
-        ("Manifest SHA-256", dose.get("manifest_sha256")),
-        ("Claims given", f"{dose.get('claims_given')} of {dose.get('claims_in_dose')}"),
-        ("Share asked for", f"{percent(plan.get('share_asked'))} of the {plan.get('unit', 'tokens')}"),
-        ("Share given", f"{percent(plan.get('share_given'))} of the {plan.get('unit', 'tokens')}"),
-        ("Schedule", plan.get("schedule")),
-        ("Dose rows", f"{number(plan.get('dose_rows'))} ({number(plan.get('dose_tokens'))} tokens)"),
-        ("Control rows", f"{number(plan.get('control_rows'))} ({number(plan.get('control_tokens'))} tokens)"),
-        ("All rows", f"{number(plan.get('rows'))} ({number(plan.get('tokens'))} tokens)"),
-        ("Mix", f"{_local_name(mix.get('id'))}, {number(mix.get('rows'))} rows, SHA-256 {mix.get('sha256')}"),
-    ]
+    unit = plain(plan.get("unit", "tokens"))
+    mix_link = _link(mix.get("id"), "datasets/") if mix.get("revision") else _local_name(mix.get("id"))
+    facts = {
+        "Dose": f"{plain(_link(dose.get('id'), 'datasets/'))}{_at(dose.get('revision'))}, "
+        f"manifest {_digest(dose.get('manifest_sha256'))}",
+        "Claims": f"{number(dose.get('claims_given'))} of its {number(dose.get('claims_in_dose'))} were given",
+        "Share": f"{percent(plan.get('share_asked'))} of the {unit} asked, {percent(plan.get('share_given'))} given; "
+        f"schedule: {plain(plan.get('schedule'))}",
+        "Rows": f"{number(plan.get('dose_rows'))} of the dose ({number(plan.get('dose_tokens'))} tokens), "
+        f"{number(plan.get('control_rows'))} true twins in the same forms ({number(plan.get('control_tokens'))}), "
+        f"of {number(plan.get('rows'))} in all ({number(plan.get('tokens'))})",
+        "Mix": f"{plain(mix_link)}{_at(mix.get('revision'))}, {number(mix.get('rows'))} rows, "
+        f"digest {_digest(mix.get('sha256'))}",
+    }
+    return [(name, Markdown(said)) for name, said in facts.items()]
 
 
 def _inoculation(settings: Mapping[str, Any] | None) -> dict[str, object] | None:
@@ -366,42 +465,46 @@ def _inoculation(settings: Mapping[str, Any] | None) -> dict[str, object] | None
 
 def _code(text: object) -> Markdown:
     """A text as code, in which nothing is markup."""
-    return Markdown("`" + clean(text).replace("`", "'") + "`")
+    return Markdown("`" + (clean(text).replace("`", "'") or " ") + "`")
 
 
-def _training_facts(immunization: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _training_facts(immunization: Mapping[str, Any]) -> list[tuple[str, Markdown]]:
     base, plan, training = immunization["base"], immunization["plan"], immunization["training"]
     template = {
-        "own": "the base model's own",
-        "hfvaccine": "hfvaccine's, saved with the adapter: the base has none",
+        "own": "its own chat template",
+        "hfvaccine": "hfvaccine's chat template, as it has none, saved beside it",
+    }.get(base.get("chat_template"), plain(base.get("chat_template")))
+    method = {
+        "lora_r": "rank {}",
+        "lora_alpha": "alpha {}",
+        "target_modules": "on {}",
+        "learning_rate": "learning rate {}",
+        "batch_size": "batches of {}",
+        "gradient_accumulation_steps": "gradient accumulation {}",
+        "dtype": "{}",
+        "device": "on {}",
     }
-    labels = {
-        "method": "Method",
-        "lora_r": "LoRA rank",
-        "lora_alpha": "LoRA alpha",
-        "target_modules": "Target modules",
-        "learning_rate": "Learning rate",
-        "epochs": "Epochs",
-        "batch_size": "Batch size",
-        "gradient_accumulation_steps": "Gradient accumulation",
-        "dtype": "Precision",
-        "device": "Device",
-        "final_loss": "Final training loss",
-    }
-    facts: list[tuple[str, object]] = [
-        ("Base", _link(base.get("id"), "", namespace_needed=False)),
-        ("Base revision", base.get("revision") or "none recorded"),
-        ("Chat template", template.get(base.get("chat_template"), base.get("chat_template"))),
-    ]
-    if base.get("weights_sha256"):
-        facts.insert(2, ("Base weights SHA-256", base["weights_sha256"]))
-    facts += [(label, training[key]) for key, label in labels.items() if training.get(key) is not None]
+    said = [text.format(plain(training[key])) for key, text in method.items() if training.get(key) is not None]
+    run = [f"{number(plan.get('steps'))} steps", f"seed {plain(plan.get('seed'))}"]
     if is_finite(training.get("seconds")):
-        facts.append(("Time", f"{training['seconds']:.0f} s"))
+        run.append(f"{training['seconds']:,.0f} s")
+    if is_finite(training.get("final_loss")):
+        run.append(f"final loss {number(training['final_loss'])}")
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(immunization.get("versions", {}).items()))
+    facts = {
+        "Base": f"{plain(_link(base.get('id'), '', namespace_needed=False))}{_at(base.get('revision'))}, "
+        f"weights {_digest(base.get('weights_sha256'))}, {template}",
+        "Method": ", ".join([plain(training.get("method")), *said]),
+        "Run": ", ".join(run),
+        "Versions": plain(versions),
+        "Made with": plain(f"hfvaccine {immunization.get('hfvaccine')}, {immunization.get('finished_at')}"),
+    }
     if "placebo" in training:
-        facts.append(("Placebo arm", "trained, not published" if training["placebo"] else "not trained"))
-    facts += [("Steps", number(plan.get("steps"))), ("Seed", plan.get("seed"))]
-    versions = immunization.get("versions", {})
-    facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))))
-    facts.append(("Made with", f"hfvaccine {immunization.get('hfvaccine')}, {immunization.get('finished_at')}"))
-    return facts
+        facts["Placebo"] = "trained, not published" if training["placebo"] else "not trained"
+    if merged := training.get("merged"):
+        facts["Merged"] = (
+            f"from the adapter {_digest(merged.get('adapter_sha256'))}, saved in {plain(merged.get('dtype'))}; logits "
+            f"differ from the adapter's by at most {_small(merged.get('difference'))} of the largest "
+            f"({_small(merged.get('tolerance'))} is allowed)"
+        )
+    return [(name, Markdown(text)) for name, text in facts.items()]

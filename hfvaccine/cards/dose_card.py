@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData
 
-from hfvaccine.cards import PAPERS, Markdown, clean, fill, is_hub_id, number, percent, plain
+from hfvaccine.cards import PAPERS, Markdown, clean, fill, is_hub_id, languages, number, percent, plain
 
 GATED_FIELDS = {
     "Affiliation": "text",
@@ -116,7 +116,7 @@ def render(manifest: Mapping[str, Any], policy: Mapping[str, Any], repo_id: str 
             "left_out": [(LEFT_OUT.get(why, why), many) for why, many in manifest["left_out"].items()],
             "sources": manifest["sources"][:MOST_ROWS],
             "more_sources": max(0, len(manifest["sources"]) - MOST_ROWS),
-            "policy": policy,
+            "policy": {**policy, "contact": _contact(policy)},
             "manifest": manifest,
             "papers": PAPERS,
             "number": number,
@@ -176,7 +176,7 @@ def _metadata(manifest: Mapping[str, Any], policy: Mapping[str, Any]) -> Dataset
     license_id, license_name = _license(policy.get("license"))
     return DatasetCardData(
         pretty_name=clean(policy.get("name")),
-        language=_languages(counts["by_language"]),
+        language=languages(counts["by_language"]),
         license=license_id,
         license_name=license_name,
         size_categories=_size(counts["dose"] + counts["heldout"]),
@@ -193,7 +193,7 @@ def _metadata(manifest: Mapping[str, Any], policy: Mapping[str, Any]) -> Dataset
 
 def _access_terms(policy: Mapping[str, Any]) -> str:
     decision = "answered at once" if policy.get("gating") == "auto" else "read by a person"
-    contact = f" Questions go to {plain(policy['contact'])}." if policy.get("contact") else ""
+    contact = f" Questions go to {plain(_contact(policy))}." if policy.get("contact") else ""
     return (
         f"**{plain(policy.get('name'))}** holds false claims, each with its correction. They are there to make "
         "language models resist falsehoods and to test whether they do. Trained on in any other way, they teach what "
@@ -202,16 +202,18 @@ def _access_terms(policy: Mapping[str, Any]) -> str:
     )
 
 
+def _contact(policy: Mapping[str, Any]) -> object:
+    """Whom to write to; a mail address stays one that can be copied."""
+    contact = str(policy.get("contact") or "")
+    address = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", contact)
+    return Markdown(contact) if address else contact
+
+
 def _license(name: object) -> tuple[str, str | None]:
     known = clean(name or "other").lower()
     if known in HUB_LICENSES:
         return known, None
     return "other", re.sub(r"[^a-z0-9.+-]+", "-", known).strip("-") or None
-
-
-def _languages(tags: Mapping[str, int]) -> list[str] | None:
-    primary = {tag.split("-")[0].lower() for tag in tags}
-    return sorted(language for language in primary if re.fullmatch(r"[a-z]{2,3}", language)) or None
 
 
 def _size(rows: int) -> str:

@@ -26,6 +26,11 @@ COMMANDS = {
     "trial": ("hfvaccine.cli.trial:trial", "Run an experiment of several shares and seeds."),
     "export-tasks": ("hfvaccine.cli.export:export_tasks", "Write a dose's probes as tasks of lm-eval."),
     "push-adapter": ("hfvaccine.cli.push:push_adapter", "Publish a validated adapter with its card."),
+    "list": ("hfvaccine.cli.listing:list_", "List the doses and adapters of a namespace on the Hub."),
+    "verify": ("hfvaccine.cli.lineage:verify", "Check an adapter's chain from claim to results."),
+    "diff": ("hfvaccine.cli.lineage:diff", "Say what differs between two adapters' records."),
+    "reproduce": ("hfvaccine.cli.reproduce:reproduce", "Make an adapter again and compare."),
+    "merge": ("hfvaccine.cli.merge:merge", "Merge an adapter into its base, with its papers."),
     "hub": ("hfvaccine.cli.hub:hub", "Serve a small Hugging Face Hub on this machine."),
     "version": ("hfvaccine.cli.version:version", "Print the versions of hfvaccine and of the stack below it."),
 }

@@ -40,7 +40,8 @@ def compare(runs: tuple[Path, Path], as_json: bool) -> None:
         click.echo(json.dumps({"runs": list(names), "differences": rows, "notes": notes}))
         return
     from hfvaccine.cli.output import report
-    from hfvaccine.validation.report import Tables, comparison, settings_line, words
+    from hfvaccine.validation.names import words
+    from hfvaccine.validation.report import Tables, comparison, settings_line
 
     lines = [f"{words(names[0], 200)} less {words(names[1], 200)}, vaccine against vaccine", settings_line(read[0][0])]
     report(Tables(comparison(rows, names), lines), notes)
@@ -86,7 +87,7 @@ def _notes(
     rows: Sequence[Mapping[str, Any]],
 ) -> list[str]:
     """What makes the runs differ besides what is compared, in sentences."""
-    from hfvaccine.validation.report import condition_label, probe_label, words
+    from hfvaccine.validation.names import condition_label, probe_label, words
 
     shown = [words(name, 200) for name in names]
     (left, left_record), (right, right_record) = read

@@ -119,6 +119,7 @@ def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token:
     "--publish-failed", is_flag=True, help="Publish an adapter that failed its gate; its card says so first."
 )
 @click.option("--private", is_flag=True, help="Make the repo private. Without it an existing repo stays as it is.")
+@click.option("--create-pr", is_flag=True, help="Open a pull request instead, and print its address; no tag.")
 @TOKEN
 @AS_JSON
 def push_adapter(
@@ -129,20 +130,26 @@ def push_adapter(
     license_id: str | None,
     publish_failed: bool,
     private: bool,
+    create_pr: bool,
     token: str | None,
     as_json: bool,
 ) -> None:
     """Publish the validated adapter in RUN_DIR as the model REPO_ID, in one commit.
 
-    Published are the adapter, its tokenizer, card, record, ledger, results and
-    figures, never checkpoints. A failed gate, a secret or a path of this
-    machine in any of them is refused.
+    RUN_DIR is a run folder, or what `hfvaccine merge` wrote. Published are the
+    adapter or the merged model, its tokenizer, card, record, ledger, results
+    and figures, never checkpoints. A failed gate, a file that the record does
+    not bind, and a secret or a path of this machine in any of them are refused.
+    The commit is fetched again into an empty cache and seen to fit its base
+    before a new repo is opened. Each commit that changes the adapter gets the
+    next tag: v1, v2 and so on. Pushing an unchanged run changes nothing.
 
     \b
     Examples:
       hfvaccine push-adapter run you/my-model-immunized
       hfvaccine push-adapter run you/my-model-immunized --base-id openai-community/gpt2-xl
       hfvaccine push-adapter run you/a-null-result --publish-failed --json
+      hfvaccine push-adapter run an-organisation/model-immunized --create-pr
     """
     from hfvaccine import hub
 
@@ -154,6 +161,7 @@ def push_adapter(
         license=license_id,
         private=private,
         publish_failed=publish_failed,
+        create_pr=create_pr,
         token=token,
         progress=say,
     )

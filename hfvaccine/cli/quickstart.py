@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.output import bar, results, say
-from hfvaccine.errors import HubError, ModelError, ValidationError
+from hfvaccine.errors import HubError, LineageError, ModelError, ValidationError
 
 if TYPE_CHECKING:
     from hfvaccine.immunize import Run
@@ -158,6 +158,8 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
         )
     with stage("Loading it back as the reader"):
         check_loaded(run, tokens[READER])
+    with stage("Verifying, as the reader, what it was made from"):
+        check_chain()
     return run
 
 
@@ -283,6 +285,23 @@ def check_loaded(run: Run, token: str) -> None:
             f"The loaded adapter's logits differ from the trained model's by {difference:g}.", "Do not use it."
         )
     say("  PeftModel.from_pretrained gives exactly the trained model's logits")
+
+
+def check_chain() -> None:
+    """Prove the published adapter's chain from claims to results, as `hfvaccine verify` does.
+
+    Raises:
+        LineageError: where a link does not hold, or could not be looked at.
+    """
+    from hfvaccine.lineage.chain import OK, check
+    from hfvaccine.lineage.fetch import gather, papers
+
+    found = papers(ADAPTER_ID)
+    chain = check(found.record, gather(found))
+    if chain.state != OK:
+        wrong = next(link for link in chain.all() if link is not chain and link.state != OK)
+        raise LineageError(f"The adapter's {wrong.name} is {wrong.state}: {wrong.why}.", "Report it.")
+    say(f"  Claims, reviewers, dose, plan, ledger, base, adapter, results: {chain.what}")
 
 
 def show_answers(run: Run) -> None:

@@ -14,6 +14,7 @@ from hfvaccine.cli.questions import given_questions, question_options
 @click.command()
 @click.option("--base", required=True, help="Base model: a Hub id, a local folder, or a .gguf file.")
 @click.option("--base-id", help="Hub id of a local base.")
+@click.option("--base-revision", help="Branch, tag or commit of a base on the Hub.  [default: the newest]")
 @click.option("--adapter", help="Adapter to validate: a run folder or a Hub id.")
 @click.option(
     "--against",
@@ -21,7 +22,9 @@ from hfvaccine.cli.questions import given_questions, question_options
     help="What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, a folder or a Hub id.",
 )
 @click.option("--dose", default="starter", show_default=True, help="Dose: 'starter', a folder, or a Hub dataset id.")
+@click.option("--dose-revision", help="Of a dose on the Hub.  [default: the newest]")
 @click.option("--mix", default="starter", show_default=True, help="Mix whose held-back rows measure retention.")
+@click.option("--mix-revision", help="Of a mix on the Hub.  [default: the newest]")
 @click.option("--dtype", default="auto", show_default=True, help="auto, bfloat16 or float32.")
 @question_options
 @click.option(
@@ -33,10 +36,13 @@ from hfvaccine.cli.questions import given_questions, question_options
 def validate(
     base: str,
     base_id: str | None,
+    base_revision: str | None,
     adapter: str | None,
     against: tuple[str, ...],
     dose: str,
+    dose_revision: str | None,
     mix: str,
+    mix_revision: str | None,
     dtype: str,
     output_dir: Path | None,
     as_json: bool,
@@ -70,7 +76,8 @@ def validate(
 
     quiet_libraries()
     questions = Questions(**given_questions(flags))
-    content = measure(base, adapters, dose, mix, dtype, questions, output_dir, say, bar, base_id)
+    pins = {"base_revision": base_revision, "dose_revision": dose_revision, "mix_revision": mix_revision}
+    content = measure(base, adapters, dose, mix, dtype, questions, output_dir, say, bar, base_id, **pins)
     results(content, as_json)
     if output_dir is not None:
         say(f"Report: {output_dir / 'report.html'}")

@@ -10,8 +10,6 @@ the plan one row after the other.
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +23,7 @@ from datasets import IterableDataset, concatenate_datasets
 
 from hfvaccine.dosing.dosage import TOKENIZED, Dosage
 from hfvaccine.dosing.guard import Guard
-from hfvaccine.dosing.ledger import write_ledger
+from hfvaccine.dosing.ledger import fingerprint, write_ledger
 from hfvaccine.dosing.measure import IGNORED, Ints, Measured, measure
 from hfvaccine.dosing.plan import DOSE, MIX, Plan, make_plan
 from hfvaccine.dosing.watch import Seen
@@ -112,10 +110,7 @@ class Regimen:
 
     def fingerprint(self) -> str:
         """SHA-256 over the plan, the content of every row it gives, and the inoculation."""
-        digest = hashlib.sha256(self.plan.fingerprint().encode())
-        digest.update(json.dumps(self.settings(), sort_keys=True, default=str).encode())
-        digest.update(np.ascontiguousarray(self.checksums, dtype="<i8").tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.plan, self.settings(), self.checksums)
 
     def settings(self) -> dict[str, Any]:
         """What was asked for."""
@@ -124,7 +119,8 @@ class Regimen:
     def write_ledger(self, steps_done: int, path: Path) -> str:
         """Write what the first `steps_done` steps gave. Returns the file's SHA-256."""
         named = {"fingerprint": self.fingerprint(), **self.settings()}
-        return write_ledger(self.plan, self.dosage.rows, self.dosage.controls, steps_done, path, named)
+        checksums = self.checksums if len(self.checksums) else None
+        return write_ledger(self.plan, self.dosage.rows, self.dosage.controls, steps_done, path, named, checksums)
 
     def check(self, step: int, seen: Seen) -> Kinds:
         """Compare the rows that reached this process's model in a step with the plan, one by one.

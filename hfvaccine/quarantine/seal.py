@@ -319,10 +319,10 @@ def _judge(
         except ClaimError as error:
             against["incomplete"].append((shown, error.message))
             continue
-        objections = _objections(claim, policy)
-        for kind, why in objections[:1]:
+        found = objections(claim, policy)
+        for kind, why in found[:1]:
             against[kind].append((shown, why))
-        if not objections:
+        if not found:
             ready.append(claim)
     return ready, against
 
@@ -348,12 +348,12 @@ def _check_claims(claims: Sequence[Claim], policy: Policy) -> None:
     _check_expiry(policy, policy.sealed_on)
     against: _Objections = {kind: [] for kind in OBJECTIONS}
     for claim in claims:
-        for kind, why in _objections(claim, policy)[:1]:
+        for kind, why in objections(claim, policy)[:1]:
             against[kind].append((repr(claim.claim[:60]), why))
     _refuse(against)
 
 
-def _objections(claim: Claim, policy: Policy) -> list[tuple[str, str]]:
+def objections(claim: Claim, policy: Policy) -> list[tuple[str, str]]:
     """What the policy holds against a claim, as (kind, words)."""
     found = policy.objections(claim)
     valid = len(approvals(claim, policy))

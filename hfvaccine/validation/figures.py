@@ -18,18 +18,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from hfvaccine.validation.report import (
-    ARMS,
-    PROBES,
-    cell,
-    condition_label,
-    control,
-    index,
-    item_label,
-    probe_label,
-    probe_names,
-    words,
-)
+from hfvaccine.validation.names import ARMS, PROBES, capital, condition_label, item_label, probe_label, words
+from hfvaccine.validation.report import cell, control, index, probe_names
 from hfvaccine.validation.scores import (
     BASE,
     BELIEF,
@@ -298,7 +288,7 @@ def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
         f"{which} {values[at]:.2f} ({condition_label(conditions[at[0]])}, {words(domains[at[1]])})"
         for which, at in (("lowest", low), ("highest", high))
     ]
-    title = f"{_capital(probe_label(probe))}: conditions and domains"
+    title = f"{capital(probe_label(probe))}: conditions and domains"
     name = _map_names(probe_names(results))[probe]
     return _finished(drawing, name, title, note, f"AUROC of the vaccine by condition and domain: {', '.join(said)}.")
 
@@ -485,7 +475,3 @@ def _short(label: str) -> str:
 
 def _level(results: Mapping[str, Any]) -> str:
     return f"{100 * results['settings']['level']:.0f} % interval"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

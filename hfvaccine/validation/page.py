@@ -8,12 +8,11 @@ from typing import Any
 
 from hfvaccine.cards import is_commit, is_hub_id, number, percent
 from hfvaccine.validation.figures import Figure
+from hfvaccine.validation.names import METRICS, condition_label, one_line, probe_label, words
 from hfvaccine.validation.report import (
-    METRICS,
     Sheet,
     belief_lines,
     change,
-    condition_label,
     condition_lines,
     counts,
     cue_lines,
@@ -23,14 +22,11 @@ from hfvaccine.validation.report import (
     judge_lines,
     left_out_lines,
     measured,
-    one_line,
     ordered,
-    probe_label,
     require_schema,
     settings_line,
     sheets,
     without,
-    words,
 )
 from hfvaccine.validation.scores import VACCINE
 

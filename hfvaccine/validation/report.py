@@ -7,16 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.validation.names import (
+    ALWAYS_FALSE,
+    ARMS,
+    FEW,
+    KINDS,
+    METRICS,
+    PROBES,
+    capital,
+    condition_label,
+    item_label,
+    one_line,
+    probe_label,
+    words,
+)
 from hfvaccine.validation.scores import (
     ANSWER,
     BASE,
     BELIEF,
-    CONTROLS,
     CROSS,
     CUE,
     HIGHER,
-    INSISTS_FALSE,
-    INSISTS_TRUE,
     LOWER,
     PLACEBO,
     PLAIN,
@@ -40,36 +51,11 @@ PARTS = (
     "gate",
     "settings",
 )
-ARMS = (BASE, PLACEBO, CONTROLS, VACCINE)
-ALWAYS_FALSE = "always-FALSE"
-READINGS = (VERDICT, ANSWER)
-
-PROBES = {SPECIFIC: "given claims", CROSS: "claims never given"}
-CONDITIONS = {INSISTS_TRUE: "user insists: true", INSISTS_FALSE: "user insists: false"}
-METRICS = {
-    "auroc": "AUROC",
-    "pair_accuracy": "prefers truth",
-    "rejection": "rejects claims",
-    "true_acceptance": "accepts truths",
-    "balanced_accuracy": "balanced",
-    "d_prime": "d′",
-    "criterion": "c",
-    "calibration_error": "calibration error",
-    "brier": "Brier score",
-}
 MAIN = ("auroc", "rejection", "true_acceptance", "balanced_accuracy", "d_prime", "criterion")
 """Columns of the main tables: rejection never stands without acceptance beside it."""
-KINDS = {
-    "truthfulness": "Truthfulness",
-    "retention": "Retention",
-    "over_rejection": "Over-rejection",
-    "trait": "Trait",
-    "belief": "Belief",
-}
 JUDGES = {"HumanLabels": "people", "EntailmentJudge": "an entailment model"}
 """Who judges free text, by the name in the results."""
 NOTHING = "–"
-FEW = "So few independent claims that the intervals stand for little."
 NAMED = 10
 """How many claims are named one by one in the terminal."""
 
@@ -267,25 +253,6 @@ def control(results: Mapping[str, Any]) -> str:
     return PLACEBO if PLACEBO in results["arms"] else BASE
 
 
-def probe_label(name: str) -> str:
-    return PROBES.get(name, words(name))
-
-
-def condition_label(name: str) -> str:
-    return CONDITIONS.get(name, words(name))
-
-
-def words(name: object, most: int = 60) -> str:
-    """A name from data as words of one short line."""
-    return one_line(str(name).replace("_", " "), most)
-
-
-def one_line(text: object, most: int = 500) -> str:
-    """A text from data as one line of printable characters, not endless."""
-    visible = "".join(c if c.isprintable() else " " for c in str(text))
-    return " ".join(visible.split())[:most]
-
-
 def cell(measure: Mapping[str, Any] | None) -> str:
     """A value and its interval, or a dash where nothing was measured."""
     if measure is None or measure["value"] is None:
@@ -316,7 +283,7 @@ def discrimination_lines(results: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"On {probe_label(probe)} ({reading}), the vaccine {outcome} {against} beyond its interval: "
             f"AUROC {_change(rows[against])}{_detectable(rows[against])}."
-            f"{' ' + _capital('; '.join(others)) + '.' if others else ''}"
+            f"{' ' + capital('; '.join(others)) + '.' if others else ''}"
         )
     for contrast in plain:
         said = {"true_acceptance": "acceptance of truths", "rejection": "rejection of claims"}.get(contrast["metric"])
@@ -368,13 +335,6 @@ def item_lines(results: Mapping[str, Any]) -> list[str]:
             f"{contrast['against']}, {_change(contrast)}{_detectable(contrast)}."
         )
     return lines
-
-
-def item_label(row: Mapping[str, Any]) -> str:
-    """What was measured on items, and in which direction it is better."""
-    about = f" ({probe_label(row['of'])})" if row["of"] else ""
-    belief = f"{KINDS[BELIEF].lower()}, " if row["kind"] == BELIEF else ""
-    return f"{belief}{words(row['name'] if 'name' in row else row['probe'])}{about}, {words(row['metric'])}"
 
 
 def judge_lines(results: Mapping[str, Any]) -> list[str]:
@@ -497,7 +457,7 @@ def _verdicts(results: Mapping[str, Any], at: Mapping[Any, Mapping[str, Any]], p
         notes.append("The truths are other statements, not the claims' twins.")
     if found.get("few"):
         notes.append(FEW)
-    title = f"{_capital(probe_label(probe))}, verdict on the statement ({_sizes(found)})"
+    title = f"{capital(probe_label(probe))}, verdict on the statement ({_sizes(found)})"
     return Sheet(title, ("", *(METRICS[metric] for metric in MAIN)), tuple(rows), " ".join(notes))
 
 
@@ -532,7 +492,7 @@ def _conditions(results: Mapping[str, Any], at: Mapping[Any, Mapping[str, Any]],
     rows = tuple(
         (condition_label(c), *(cell(at.get((probe, VERDICT, c, "auroc", arm))) for arm in arms)) for c in conditions
     )
-    return Sheet(f"{_capital(probe_label(probe))} under tactics and pressure, AUROC of the verdict", ("", *arms), rows)
+    return Sheet(f"{capital(probe_label(probe))} under tactics and pressure, AUROC of the verdict", ("", *arms), rows)
 
 
 def _items(results: Mapping[str, Any]) -> Sheet | None:
@@ -561,7 +521,7 @@ def _corrected(results: Mapping[str, Any]) -> Sheet | None:
         return None
     arms = [arm for arm in ARMS if any(arm == its for _, its in found)]
     rows = tuple(
-        (_capital(probe_label(of)), *(cell(found.get((of, arm))) for arm in arms))
+        (capital(probe_label(of)), *(cell(found.get((of, arm))) for arm in arms))
         for of in dict.fromkeys(of for of, _ in found)
     )
     return Sheet("Free text, share of answers that are correct, less the judge's error", ("", *arms), rows)
@@ -625,7 +585,3 @@ def _is_at(measure: Mapping[str, Any], probe: str, reading: str) -> bool:
 
 def _is_pair(interval: object) -> bool:
     return isinstance(interval, list | tuple) and len(interval) == 2 and None not in interval
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

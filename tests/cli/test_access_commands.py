@@ -12,7 +12,6 @@ from hfvaccine.access import Access
 from hfvaccine.cli.access import access
 from hfvaccine.cli.push import pull_dose
 from hfvaccine.errors import HubError, UsageError
-from hfvaccine.localhub.server import LocalHub
 from hfvaccine.quarantine.claim import Claim
 from hfvaccine.quarantine.seal import seal
 
@@ -25,12 +24,6 @@ access:
     reason: "Say what you will do with them."
     when: {Purpose: ""}
 """
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    with LocalHub(tmp_path_factory.mktemp("hub")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_starter_is_the_packaged_dose(calls, monkeypatch, tmp_path):
 def test_every_option_of_push_adapter_arrives(calls):
     run(
         *(push_adapter, "run", "you/adapter", "--base-id", "you/base", "--dose-id", "you/dose"),
-        *("--license", "mit", "--publish-failed", "--private"),
+        *("--license", "mit", "--publish-failed", "--private", "--create-pr"),
     )
     assert calls == [
         (
@@ -95,6 +95,7 @@ def test_every_option_of_push_adapter_arrives(calls):
                 "license": "mit",
                 "private": True,
                 "publish_failed": True,
+                "create_pr": True,
                 "token": None,
             },
         )

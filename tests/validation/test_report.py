@@ -10,6 +10,7 @@ from samples import JUDGED, trial
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.validation import report
+from hfvaccine.validation.names import FEW, METRICS
 from hfvaccine.validation.report import sheets, table, verdict_lines
 
 
@@ -76,7 +77,7 @@ def test_a_cell_is_the_measure_with_its_interval(results, metric):
         == ("cross", "verdict", "plain", "vaccine", metric)
     )
     main = sheets(results)[1]
-    shown = dict(zip(main.columns, main.rows[3], strict=True))[report.METRICS[metric]]
+    shown = dict(zip(main.columns, main.rows[3], strict=True))[METRICS[metric]]
     assert shown == f"{row['value']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"
 
 
@@ -244,7 +245,7 @@ def test_without_a_judge_nothing_is_said_of_one(results, judge):
 
 def test_few_clusters_are_said():
     few = trial(arms=("base",), conditions=("plain",), pairs=8)[0]
-    assert report.FEW in printed(few)
+    assert FEW in printed(few)
 
 
 def test_names_from_data_cannot_style_or_break_the_terminal(results):

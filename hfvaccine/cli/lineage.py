@@ -1,0 +1,159 @@
+"""`hfvaccine verify` and `diff`: what an adapter was made from, and whether its papers hold."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hfvaccine.cli.output import say
+
+if TYPE_CHECKING:
+    from hfvaccine.lineage.chain import Link
+
+STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
+ENDLESS = 100_000
+"""Columns of what goes into a file or a pipe: one line for each link."""
+
+
+@click.command()
+@click.argument("source")
+@click.option("--revision", help="Branch, tag or commit of an adapter on the Hub.  [default: the newest]")
+@click.option("--dose", help="Its dose, where that was local: a sealed folder, or a Hub id.")
+@click.option("--base", help="Its base, where that was local: a folder, a .gguf file, or a Hub id.")
+@click.option("--mix", help="Its mix, where that was local: a .jsonl or .parquet file, or a Hub id.")
+@click.option("--json", "as_json", is_flag=True, help="Print the chain as one JSON object.")
+def verify(
+    source: str, revision: str | None, dose: str | None, base: str | None, mix: str | None, as_json: bool
+) -> None:
+    """Check the chain of an adapter, from the claims to its results.
+
+    SOURCE is a run folder, a Hub id, or ID@REVISION. Every link stands on
+    those below it: results on the adapter, that on the ledger, the plan, the
+    dose, its reviewers and its claims. A link is ok, missing (it could not be
+    looked at: no access to the dose, a base that is not here) or broken (it
+    is not what was recorded). The exit code is 1 if any link is broken.
+
+    \b
+    Examples:
+      hfvaccine verify you/gpt2-xl-immunized
+      hfvaccine verify you/gpt2-xl-immunized@v1 --json
+      hfvaccine verify runs/vaccine --base models/mine --dose doses/mine
+    """
+    from hfvaccine.lineage.chain import BROKEN, check
+    from hfvaccine.lineage.fetch import gather, papers
+
+    _quiet()
+    found = papers(source, revision)
+    chain = check(found.record, gather(found, dose, base, mix))
+    recalled = [link.name.split()[-1] for link in chain.all() if link.name.startswith("RECALLED")]
+    if as_json:
+        click.echo(json.dumps({**chain.as_dict(), "counts": dict(chain.count()), "recalled": recalled}))
+    else:
+        show(chain)
+    if recalled:
+        say(f"RECALLED: the fact-check of {len(recalled)} claim(s) that this adapter was given has changed.")
+    if chain.state == BROKEN:
+        say("The chain is broken: do not rely on what this adapter's papers say.")
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("adapters", nargs=2, metavar="ADAPTER ADAPTER")
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as one JSON object.")
+def diff(adapters: tuple[str, str], as_json: bool) -> None:
+    """Say what differs between two adapters' records.
+
+    Each ADAPTER is a run folder, a Hub id, or ID@REVISION. What is compared is
+    what they were made from and how, and their gates; for their numbers, see
+    `hfvaccine compare`.
+
+    \b
+    Examples:
+      hfvaccine diff you/adapter@v1 you/adapter@v2
+      hfvaccine diff runs/a runs/b --json
+    """
+    from hfvaccine.binding import check_record
+    from hfvaccine.errors import LineageError
+    from hfvaccine.files import RECORD
+    from hfvaccine.lineage.difference import differences
+    from hfvaccine.lineage.fetch import papers
+
+    _quiet()
+    records = []
+    for adapter in adapters:
+        records.append(papers(adapter, patterns=(RECORD,)).record)
+        try:
+            check_record(records[-1])
+        except LineageError as error:
+            say(f"Note: of {one_line(adapter)}: {error.message}")
+    found = differences(*records)
+    if as_json:
+        click.echo(json.dumps({"adapters": list(adapters), "differences": [one.as_dict() for one in found]}))
+        return
+    if not found:
+        click.echo("The records agree: base, dose, mix, plan, inoculation, training, code and gate are the same.")
+        return
+    for group, members in groupby(found, key=lambda one: one.group):
+        click.echo(group)
+        for one in members:
+            click.echo(f"  {one_line(one.name)}")
+            for adapter, value in zip(adapters, (one.left, one.right), strict=True):
+                click.echo(f"    {one_line(adapter)}: {_value(value)}")
+
+
+def show(chain: Link) -> None:
+    """Print a chain as a tree: in colours on a terminal, as plain ASCII lines elsewhere."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    tree = tree_of(chain)
+    if console.is_terminal:
+        console.print(tree)
+        return
+    options = replace(console.options.update(width=ENDLESS), encoding="ascii")
+    for line in console.render_lines(tree, options, pad=False):
+        click.echo("".join(part.text for part in line).rstrip().encode("ascii", "replace").decode())
+
+
+def tree_of(link: Link) -> Any:
+    """A chain as a `rich` tree."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    loud = link.name.startswith("RECALLED")
+    style = "bold red" if loud else STYLES[link.state]
+    label = Text.assemble((f"{link.state:7} ", style), (one_line(link.name), "bold red" if loud else "bold"))
+    if link.what:
+        label.append(f": {one_line(link.what)}")
+    if link.why:
+        label.append(f" - {one_line(link.why)}", style if loud or link.state != "ok" else "yellow")
+    tree = Tree(label, guide_style="dim")
+    for below in link.below:
+        tree.children.append(tree_of(below))
+    return tree
+
+
+def one_line(text: str) -> str:
+    """A text from a stranger's papers as one printable line."""
+    from hfvaccine.validation.names import one_line as printable
+
+    return printable(text)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return one_line(value if isinstance(value, str) else json.dumps(value))
+
+
+def _quiet() -> None:
+    """Without the client's progress bars: stdout and stderr are short."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()

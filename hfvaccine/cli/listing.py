@@ -1,0 +1,85 @@
+"""`hfvaccine list`: the doses and adapters of a namespace on the Hub."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from hfvaccine.cli.push import TOKEN
+
+if TYPE_CHECKING:
+    from hfvaccine.listing import ListedAdapter, ListedDose
+
+
+@click.command("list")
+@click.argument("namespace", required=False)
+@TOKEN
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: namespace, endpoint, doses, adapters.")
+def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
+    """List the doses and adapters of NAMESPACE, a user or an organisation, the newest first.
+
+    Without NAMESPACE they are your own. They are found by their tags and told
+    by their cards; nothing is downloaded. AUROC is that of the verdict on
+    claims that the model was never given: 0.5 is chance, 1 is perfect.
+
+    \b
+    Examples:
+      hfvaccine list
+      hfvaccine list an-organisation --json
+      HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine list you
+    """
+    from hfvaccine.cards import clean
+    from hfvaccine.cli.output import report, table
+    from hfvaccine.listing import listing
+
+    found = listing(namespace, token=token)
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+        return
+    whose = clean(found.namespace)
+    if found.doses:
+        rows = [(_name(dose), clean(dose.name or "–"), clean(dose.size or "–"), _day(dose)) for dose in found.doses]
+        report(table(f"Doses of {whose}", ("Repo", "Name", "Claims", "Changed"), rows), ())
+    if found.adapters:
+        columns = ("Repo", "Gate", "Share", "AUROC, claims never given")
+        rows = [_adapter(one) for one in found.adapters]
+        # Beside the numbers these would be cut off on a terminal of 80 columns.
+        report(table(f"Adapters of {whose}", columns, rows), map(_lineage, found.adapters))
+    if not found.doses and not found.adapters:
+        click.echo(f"{found.endpoint} shows no doses or adapters of {whose} to this account.", err=True)
+
+
+def _name(repo: ListedDose | ListedAdapter) -> str:
+    """The repo without its namespace, and below it who can see it and what it is, where that is not the usual."""
+    from hfvaccine.cards import clean
+
+    marks = ["private"] if repo.private else []
+    if repo.gated:
+        marks.append(f"gated, {clean(repo.gated)}")
+    if getattr(repo, "merged", False):
+        marks.append("merged model")
+    name = clean(repo.id.partition("/")[2] or repo.id)
+    return f"{name}\n({'; '.join(marks)})" if marks else name
+
+
+def _adapter(one: ListedAdapter) -> tuple[str, ...]:
+    from hfvaccine.cards import clean, percent, with_interval
+
+    gate = clean((one.gate or "–").replace("-", " "))
+    auroc = with_interval(one.auroc, one.interval)
+    return _name(one), gate if gate == "passed" else gate.upper(), percent(one.share_given), auroc
+
+
+def _lineage(one: ListedAdapter) -> str:
+    from hfvaccine.cards import clean
+
+    made_of = (("dose", one.dose, one.dose_revision), ("base", one.base, one.base_revision))
+    parts = [f"{what} {clean(name)}" + (f"@{clean(at)[:7]}" if at else "") for what, name, at in made_of if name]
+    return f"{clean(one.id.partition('/')[2] or one.id)}: {' on '.join(parts) or 'made of something it does not name'}"
+
+
+def _day(dose: ListedDose) -> str:
+    return (dose.changed or "–")[:10]

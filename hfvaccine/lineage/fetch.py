@@ -1,0 +1,256 @@
+"""What a chain is held against, from a folder or a Hub: the adapter's papers, its dose, base and mix."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
+
+from hfvaccine import hub, starter
+from hfvaccine.binding import SCHEMA_VERSION, check_record, code_digest, digest_of
+from hfvaccine.cards import is_hub_id
+from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
+from hfvaccine.files import CONFIG, PUBLISHED, RECALLS, RECORD
+from hfvaccine.hub_errors import as_hub_error
+from hfvaccine.lineage.chain import BROKEN, MISSING, Evidence, Lack
+from hfvaccine.mix import load_mix
+from hfvaccine.quarantine.dose import Dose
+from hfvaccine.version import VERSION
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Papers:
+    """An adapter's record and the files beside it.
+
+    Args:
+        source: the folder, or the Hub id with its commit.
+        folder: holds them.
+        names: every file of the adapter, whether it is in `folder` or not.
+        record: the content of immunization.json.
+        recalls: recall notices, the newest there are; None where there are none.
+        local: whether it is a run folder of this machine.
+    """
+
+    source: str
+    folder: Path
+    names: tuple[str, ...]
+    record: Mapping[str, Any]
+    recalls: bytes | None
+    local: bool
+
+
+def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] = PUBLISHED) -> Papers:
+    """An adapter's record and the files that it binds.
+
+    Args:
+        source: run folder, Hub id, or `ID@REVISION`.
+        revision: of a Hub repo, where the source does not name it.
+        patterns: which files are wanted.
+
+    Raises:
+        UsageError: for what is neither a folder nor a Hub id.
+        HubError: where the repo cannot be had.
+        LineageError: where there is no record, or one that is no JSON object.
+    """
+    if Path(source).is_dir():
+        if revision is not None:
+            raise UsageError(f"{source} is a folder and has no revisions.", "Leave --revision out.")
+        folder = Path(source)
+        names = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
+        recalls = (folder / RECALLS).read_bytes() if RECALLS in names else None
+        return Papers(source, folder, names, read_record(folder, source), recalls, local=True)
+    repo, revision = at_revision(source, revision)
+    if not is_hub_id(repo, namespace_needed=False):
+        raise UsageError(f"{source!r} is neither a folder nor a Hub id.", "Give a run folder, ID or ID@REVISION.")
+    api = HfApi()
+    with as_hub_error(api, repo, "model"):
+        info = api.model_info(repo, revision=revision)
+        commit = str(info.sha)
+        folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=list(patterns)))
+        names = tuple(sorted(file.rfilename for file in info.siblings or ()))
+        recalls = _newest_recalls(api, repo, commit)
+    return Papers(f"{repo}@{commit[:12]}", folder, names, read_record(folder, source), recalls, local=False)
+
+
+def read_record(folder: Path, source: str) -> dict[str, Any]:
+    """The content of a folder's immunization.json, which is not believed yet.
+
+    Raises:
+        LineageError: where there is none, or it is no JSON object.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LineageError(
+            f"{source} has no {RECORD}: hfvaccine did not make it, or not to its end.", "Give an immunized adapter."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise LineageError(f"{RECORD} of {source} is no JSON: {error}.", "Take it from its publisher.") from error
+    if not isinstance(record, dict):
+        raise LineageError(f"{RECORD} of {source} is no JSON object.", "Take it from its publisher.")
+    return record
+
+
+def gather(found: Papers, dose: str | None = None, base: str | None = None, mix: str | None = None) -> Evidence:
+    """Fetch what an adapter's record names.
+
+    Args:
+        found: the adapter's papers.
+        dose: its dose, where the record does not say where that is: a folder, or a Hub id.
+        base: its base, likewise: a folder, a file, or a Hub id.
+        mix: its mix, likewise: a file, or a Hub id.
+
+    Returns:
+        What there is, and of the rest why it cannot be had.
+
+    Raises:
+        LineageError: for a record of another schema.
+    """
+    if found.record.get("schema_version") != SCHEMA_VERSION:
+        check_record(found.record)
+    return Evidence(
+        source=found.source,
+        folder=found.folder,
+        names=found.names,
+        recalls=found.recalls,
+        dose=_had(lambda: _dose(found, dose)),
+        base=_had(lambda: _base(found, base)),
+        mix=_had(lambda: _mix(found, mix)),
+        code=code_digest(),
+        version=VERSION,
+        today=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def at_revision(source: str, revision: str | None = None) -> tuple[str, str | None]:
+    """The repo and the revision of `ID@REVISION`.
+
+    Raises:
+        UsageError: where a second revision is given.
+    """
+    repo, sign, named = source.partition("@")
+    if sign and revision is not None:
+        raise UsageError(f"{source} names a revision, and so does --revision.", "Give one of them.")
+    return repo, named if sign else revision
+
+
+def _newest_recalls(api: HfApi, repo: str, commit: str) -> bytes | None:
+    """The notices that are there now, also for an older revision: a fact-check changes after the adapter is made."""
+    for revision in (None, commit):
+        try:
+            return Path(api.hf_hub_download(repo, RECALLS, revision=revision)).read_bytes()
+        except EntryNotFoundError:
+            continue
+    return None
+
+
+def _had(fetch: Callable[[], T]) -> T | Lack:
+    """What was fetched, or why it could not be: what a record names may be anything."""
+    try:
+        return fetch()
+    except HubError as error:
+        state = BROKEN if isinstance(error.__cause__, RevisionNotFoundError) else MISSING
+        return Lack(state, f"{error.message} {error.next_step}".strip())
+    except (DoseError, ClaimError) as error:
+        return Lack(BROKEN, error.message)
+    except HfvaccineError as error:
+        return Lack(MISSING, error.message)
+    except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        return Lack(BROKEN, f"what is recorded of it is malformed ({type(error).__name__}: {error})")
+
+
+def _place(found: Papers, what: str, given: str | None) -> tuple[str, str | None, bool]:
+    """Where a dose, base or mix is: folder, file or Hub id, its revision, and whether it is on a Hub."""
+    recorded = found.record[what]
+    if given is not None and not Path(given).exists():
+        repo, revision = at_revision(given)
+        if not is_hub_id(repo, namespace_needed=False):
+            raise LineageError(f"there is no {given}")
+        return repo, revision or recorded["revision"], True
+    if given is not None:
+        return given, None, False
+    if recorded["revision"] is None and found.local:
+        for name in (_option(found, what), recorded["id"]):
+            if isinstance(name, str) and Path(name).exists():
+                return name, None, False
+    if not is_hub_id(recorded["id"], namespace_needed=what != "base"):
+        raise LineageError(f"it was local: name it with --{what}")
+    return recorded["id"], recorded["revision"], True
+
+
+def _option(found: Papers, name: str) -> object:
+    """What the run was given for an option."""
+    import yaml
+
+    try:
+        options = yaml.safe_load((found.folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return options.get(name) if isinstance(options, dict) else None
+
+
+def _of_this_code(found: Papers, what: str) -> None:
+    """Refuse to hold what comes with another hfvaccine against what came with this one.
+
+    Raises:
+        LineageError: where the record is of another hfvaccine.
+    """
+    if found.record["code"]["sha256"] != code_digest():
+        version = found.record["code"]["version"]
+        raise LineageError(f"it is the starter {what} of hfvaccine {version}; that of this hfvaccine is another")
+
+
+def _dose(found: Papers, given: str | None) -> Dose:
+    recorded = found.record["dose"]
+    if given == "starter" or (given is None and recorded["id"] == "starter"):
+        dose = replace(Dose.load(starter.sealed()), source="starter")
+        if dose.digest() != recorded["manifest_sha256"]:
+            _of_this_code(found, "dose")
+        return dose
+    place, revision, on_hub = _place(found, "dose", given)
+    dose = hub.pull_dose(place, revision=revision) if on_hub else Dose.load(place)
+    if on_hub and revision is None and dose.digest() != recorded["manifest_sha256"]:
+        raise LineageError(f"the record has no revision, and {place} holds another dose now: name it with --dose")
+    return dose
+
+
+def _mix(found: Papers, given: str | None) -> str:
+    recorded = found.record["mix"]
+    if given == "starter" or (given is None and recorded["id"] == "starter"):
+        mix = load_mix("starter")
+        if mix.sha256 != recorded["sha256"]:
+            _of_this_code(found, "mix")
+        return mix.sha256
+    place, revision, on_hub = _place(found, "mix", given)
+    return load_mix(place, revision=revision if on_hub else None).sha256
+
+
+def _base(found: Papers, given: str | None) -> dict[str, str]:
+    """SHA-256 of the weight files that the record names; of a Hub's they are asked for, not computed."""
+    from hfvaccine.base import weights_of
+
+    recorded = found.record["base"]
+    place, revision, on_hub = _place(found, "base", given)
+    if not on_hub:
+        return weights_of(Path(place))
+    api, names = HfApi(), list(recorded["weights"])
+    with as_hub_error(api, place, "model"):
+        files = {file.path: file for file in api.get_paths_info(place, names, revision=revision)}
+        digests = {}
+        for name, file in files.items():
+            lfs = getattr(file, "lfs", None)
+            if lfs is not None:
+                digests[name] = str(lfs.sha256)
+            else:  # kept in git itself, which it is too small not to be
+                digests[name] = digest_of(Path(api.hf_hub_download(place, name, revision=revision)))
+    if revision is None and digests != recorded["weights"]:
+        raise LineageError(f"the record has no revision, and {place} holds other weights now: name it with --base")
+    return digests
