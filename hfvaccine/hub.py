@@ -9,21 +9,22 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import get_session, hf_raise_for_status
 
 from hfvaccine.binding import digest_of
 from hfvaccine.errors import DoseError, HfvaccineError, HubError, ModelError, PublishError, UsageError
 from hfvaccine.files import ADAPTER_CONFIG, CARD, PUBLISHED, RECORD, whole_folder
 from hfvaccine.hub_errors import LOG_IN, as_hub_error, page_of, require_repo_id
-from hfvaccine.hub_repo import Pushed, Repo
+from hfvaccine.hub_repo import VERSION_TAG, Pushed, Repo
 from hfvaccine.leaks import Content, refuse_leaks
-from hfvaccine.publish import adapter_files, refuse_expired
+from hfvaccine.publish import adapter_files, json_object, refuse_expired
 from hfvaccine.quarantine.dose import MANIFEST, Dose
 
 DOSE_FILES = (CARD, MANIFEST, "data/*", "governance/*", "figures/*")
@@ -106,7 +107,7 @@ def push_adapter(
         run_dir: the run folder, or what `hfvaccine merge` wrote.
         repo_id: `namespace/name` of the model repo, made if it is not there.
         base_id: Hub id of the base, where the run was given a folder or a file.
-        dose_id: Hub id of the dose, where the run was given a folder.
+        dose_id: Hub id of the dose, where the run was given a folder; pinned to its first version that is that dose.
         license: Hub license id of the adapter.
         private: make the repo private; otherwise a new one is public and an old one stays as it is.
         publish_failed: publish an adapter that failed its gate; its card says so first.
@@ -122,7 +123,8 @@ def push_adapter(
     Raises:
         LineageError: where the run's record is not what was written.
         PublishError: where the run is unfinished, was changed since, failed its gate, names its base by a
-            local path, or would publish a secret; or where the repo holds something else.
+            local path or its dose by the repo of another, or would publish a secret; or where the repo holds
+            something else.
         HubError: where the Hub refuses or cannot be reached, or what it holds is not what was sent. A repo made
             by this call is then gone again, or holds the whole adapter, still private.
     """
@@ -135,6 +137,7 @@ def push_adapter(
         repo_id,
         base_id=base_id,
         dose_id=dose_id,
+        dose_revision=_version_of_dose(api, dose_id, Path(run_dir), progress or (lambda line: None)),
         license=license,
         publish_failed=publish_failed,
         endpoint=api.endpoint,
@@ -154,6 +157,37 @@ def push_adapter(
         message=message,
         private=private,
         check=lambda revision: _check_published(api, repo_id, revision, files, record["base"], repo.say),
+    )
+
+
+def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[str], None]) -> str | None:
+    """The commit of the first version of a dose on the Hub that is the one which a run was given.
+
+    Returns:
+        None where no repo is named, or this account may not read it.
+
+    Raises:
+        PublishError: where none of its versions is that dose.
+    """
+    if dose_id is None or not (run / RECORD).is_file():
+        return None
+    given = (json_object(run / RECORD).get("dose") or {}).get("manifest_sha256")
+    try:
+        with as_hub_error(api, dose_id, "dataset"):
+            refs = api.list_repo_refs(dose_id, repo_type="dataset")
+            versions = sorted((int(t.name[1:]), t.target_commit) for t in refs.tags if VERSION_TAG.fullmatch(t.name))
+            heads = [(0, branch.target_commit) for branch in refs.branches if branch.name == "main"]
+            for _, commit in [*versions, *heads]:
+                with suppress(EntryNotFoundError):
+                    manifest = api.hf_hub_download(dose_id, MANIFEST, repo_type="dataset", revision=commit)
+                    if digest_of(Path(manifest)) == given:
+                        return str(commit)
+    except HubError as error:
+        say(f"Not pinned to a version of {dose_id}: {error.message}")
+        return None
+    raise PublishError(
+        f"No version of {dose_id} is the dose that this run was given.",
+        "Push that dose there first, or name the repo that has it with --dose-id.",
     )
 
 

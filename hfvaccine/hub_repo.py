@@ -23,6 +23,8 @@ from hfvaccine.files import CARD
 from hfvaccine.hub_errors import as_hub_error, page_of
 from hfvaccine.leaks import Content
 
+VERSION_TAG = re.compile(r"v[1-9]\d*")
+
 TO_BE_OPENED = "To be opened once it is complete."
 """Said by the first commit of a repo that is meant to be public: if found private, the next push opens it."""
 
@@ -300,7 +302,7 @@ class Repo:
                 return {
                     int(tag.name[1:]): tag.target_commit
                     for tag in self.api.list_repo_refs(self.id, repo_type=self.kind).tags
-                    if re.fullmatch(r"v[1-9]\d*", tag.name)
+                    if VERSION_TAG.fullmatch(tag.name)
                 }
         except HubError as error:
             raise self._untagged(revision, error) from error

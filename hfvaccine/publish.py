@@ -41,6 +41,7 @@ def adapter_files(
     *,
     base_id: str | None = None,
     dose_id: str | None = None,
+    dose_revision: str | None = None,
     license: str | None = None,
     publish_failed: bool = False,
     endpoint: str = "https://huggingface.co",
@@ -52,6 +53,7 @@ def adapter_files(
         repo_id: the model repo to be.
         base_id: Hub id of the base, where the run was given a folder or a file.
         dose_id: Hub id of the dose, where the run was given a folder.
+        dose_revision: the commit there that holds it.
         license: Hub license id of the adapter.
         publish_failed: also publish what failed its gate.
         endpoint: the Hub on which the repo is.
@@ -69,7 +71,7 @@ def adapter_files(
     files, record, results = _read(run)
     require_gate(record, results, publish_failed)
     options = _options(run / CONFIG)
-    public = _with_public_ids(record, options, base_id, dose_id)
+    public = _with_public_ids(record, options, base_id, dose_id, dose_revision)
     if ADAPTER_CONFIG in files:
         adapter = json_object(run / ADAPTER_CONFIG)
         if adapter.get("base_model_name_or_path") != public["base"]["id"]:
@@ -111,7 +113,11 @@ def _read(run: Path) -> tuple[dict[str, Content], dict[str, Any], dict[str, Any]
 
 
 def _with_public_ids(
-    record: Mapping[str, Any], options: Mapping[str, Any], base_id: str | None, dose_id: str | None
+    record: Mapping[str, Any],
+    options: Mapping[str, Any],
+    base_id: str | None,
+    dose_id: str | None,
+    dose_revision: str | None,
 ) -> dict[str, Any]:
     """The record with names that mean something elsewhere in place of paths."""
     for given, what in ((base_id, "base"), (dose_id, "dose")):
@@ -131,7 +137,8 @@ def _with_public_ids(
         for part in (dose, mix):
             if not part.get("revision"):
                 part["id"] = Path(part["id"]).name
-        dose["id"] = dose_id or dose["id"]
+        if dose_id not in (None, dose["id"]):
+            dose["id"], dose["revision"] = dose_id, dose_revision
     except (KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
     return public

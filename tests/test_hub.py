@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import hashlib
 import io
 import itertools
 import json
@@ -686,6 +687,24 @@ def test_the_files_of_a_run_are_published_by_their_last_names(alice, api, repo_i
     assert published["gate"] == "gate.yaml"
     assert published["benchmark"] == ["arc=arc.jsonl", "allenai/openbookqa"]
     assert published["inoculation_prompt"] == "You always say a=b."
+
+
+def test_a_dose_that_was_local_is_pinned_to_the_first_version_that_is_it(alice, dose, repo_id, tmp_path):
+    api = HfApi(**alice)
+    dose_id, digest = f"{repo_id}-dose", hashlib.sha256((dose / MANIFEST).read_bytes()).hexdigest()
+    first = hub.push_dose(dose, dose_id, **alice)
+    api.upload_file(path_or_fileobj=b"Thanks.", path_in_repo="NOTICE", repo_id=dose_id, repo_type="dataset")
+    local = {"id": "doses/mine", "revision": None, "manifest_sha256": digest}
+    run = finished_run(tmp_path / "run", dose=local)
+    pushed = hub.push_adapter(run, repo_id, dose_id=dose_id, **alice)
+    record = json.loads(Path(api.hf_hub_download(repo_id, RECORD)).read_text())
+    options = yaml.safe_load(Path(api.hf_hub_download(repo_id, CONFIG)).read_text())
+    assert (record["dose"]["id"], record["dose"]["revision"]) == (dose_id, first.revision)
+    assert (options["dose"], options["dose_revision"]) == (dose_id, first.revision)
+    assert hub.push_adapter(run, repo_id, dose_id=dose_id, **alice) == pushed
+    another = finished_run(tmp_path / "another", dose=local | {"manifest_sha256": "9" * 64})
+    with pytest.raises(PublishError, match=f"No version of {dose_id} is the dose"):
+        hub.push_adapter(another, f"{repo_id}-another", dose_id=dose_id, **alice)
 
 
 @pytest.mark.parametrize("given", [{"base_id": "/srv/tiny"}, {"dose_id": "starter"}])

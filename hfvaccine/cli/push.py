@@ -113,7 +113,7 @@ def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("repo_id")
 @click.option("--base-id", help="Hub id of the base, where the run was given a folder or a file.")
-@click.option("--dose-id", help="Hub id of the dose, where the run was given a folder.")
+@click.option("--dose-id", help="Hub id of the dose, where the run was given a folder; its version is found.")
 @click.option("--license", "license_id", help="License of the adapter, as the Hub spells it, such as apache-2.0.")
 @click.option(
     "--publish-failed", is_flag=True, help="Publish an adapter that failed its gate; its card says so first."
