@@ -19,8 +19,8 @@ help:  ## list what can be made
 quickstart: $(READY)  ## the main job on this machine, with no Hub but its own
 	$(BIN)/hfvaccine quickstart $(ARGS)
 
-test: $(READY)  ## the tests, a few minutes
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## the tests, ten minutes on two cores
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 test-slow: $(READY)  ## the long matrices, kill tests and simulations
 	$(BIN)/python -m pytest -m slow $(ARGS)

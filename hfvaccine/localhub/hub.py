@@ -16,11 +16,13 @@ from hfvaccine.localhub.accounts import Accounts
 from hfvaccine.localhub.catalog import Catalog, Repo
 from hfvaccine.localhub.database import Database
 from hfvaccine.localhub.discussions import Discussions
-from hfvaccine.localhub.grants import Grants
 from hfvaccine.localhub.large_files import LargeFiles
 from hfvaccine.localhub.sessions import Sessions
 from hfvaccine.localhub.storage import Repository, Storage
 from hfvaccine.localhub.xorbs import Xorbs
+
+GRANTED = 15 * 60
+"""Seconds for which an upload by Xet may go on with one token; its scope is the place of the repo's xorbs."""
 
 
 class Hub:
@@ -55,7 +57,7 @@ class Hub:
         self.access = Access(self.database)
         self.large_files = LargeFiles(root)
         self.xorbs = Xorbs(root, self.large_files.incoming)
-        self.grants = Grants()
+        self.grants = Sessions(GRANTED)
         self.storage = Storage(root)
         self.discussions = Discussions(self.database)
         self._finish_merges()
