@@ -10,7 +10,7 @@ from typing import Any
 
 from hfvaccine.arm import Say
 from hfvaccine.base import load_base
-from hfvaccine.binding import OWN, bind, check_record, digest_of, present
+from hfvaccine.binding import OWN, check_record, digest_of, present
 from hfvaccine.cards import adapter_card
 from hfvaccine.errors import LineageError, ModelError, PublishError, UsageError
 from hfvaccine.files import (
@@ -27,7 +27,7 @@ from hfvaccine.files import (
     whole_folder,
     write_json,
 )
-from hfvaccine.immunize import check_base
+from hfvaccine.immunize import bound, check_base
 from hfvaccine.options import read_config
 
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -107,11 +107,9 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
                 "tolerance": TOLERANCES[dtype],
             }
         }
-        unbound = {key: value for key, value in record.items() if key not in ("files", OWN)}
-        card = adapter_card.render(unbound, results, None, figures=tuple(present(staging, PUBLISHED)))
+        card = adapter_card.render(record, results, None, figures=tuple(present(staging, PUBLISHED)))
         (staging / CARD).write_text(card, encoding="utf-8")
-        files = {name: digest_of(path) for name, path in present(staging, PUBLISHED).items()}
-        write_json(bind(unbound, files), staging / RECORD)
+        write_json(bound(record, staging), staging / RECORD)
         staging.chmod(0o755)
     return Merged(into, dtype, difference, TOLERANCES[dtype])
 

@@ -77,9 +77,8 @@ def adapter_files(
         if adapter.get("base_model_name_or_path") != public["base"]["id"]:
             files[ADAPTER_CONFIG] = _json_bytes({**adapter, "base_model_name_or_path": public["base"]["id"]})
     files[CONFIG] = _public_config(options, public)
-    unbound = {key: value for key, value in public.items() if key not in ("files", binding.OWN)}
     figures = [name for name in files if name.startswith(f"{FIGURES}/")]
-    files[CARD] = adapter_card.render(unbound, results, repo_id, license, endpoint, figures).encode()
+    files[CARD] = adapter_card.render(public, results, repo_id, license, endpoint, figures).encode()
     files[RECORD] = _json_bytes(binding.bind(public, {name: binding.digest_of(files[name]) for name in files}))
     given = [Path(str(options[part])) for part in ("base", "dose", "mix") if part in options]
     refuse_leaks(files, [run.resolve(), *given])

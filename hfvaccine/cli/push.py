@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +40,7 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
       HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine push-dose my-dose you/my-dose
     """
     from hfvaccine import hub, owner_journal
+    from hfvaccine.binding import digest_of
     from hfvaccine.hub_errors import require_repo_id
     from hfvaccine.quarantine.dose import MANIFEST
 
@@ -57,7 +57,7 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
         _report(pushed, as_json)
         if pushed.revision not in noted:
             what = {"repo": pushed.repo_id, "url": pushed.url, "revision": pushed.revision, "tag": pushed.tag}
-            what["manifest_sha256"] = hashlib.sha256((dose_dir / MANIFEST).read_bytes()).hexdigest()
+            what["manifest_sha256"] = digest_of(dose_dir / MANIFEST)
             write("publish", hub.account(token=token), what)
             say(f"Noted in {path}")
 
