@@ -9,8 +9,11 @@ READY := .venv/.ready
 DOCS_READY := .venv/.docs
 
 # Held to mypy's strict rules: what decides, and loads no torch.
-CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/leaks.py hfvaccine/publish.py hfvaccine/binding.py hfvaccine/lineage/chain.py hfvaccine/lineage/difference.py hfvaccine/journal.py hfvaccine/access_rules.py hfvaccine/owner_journal.py hfvaccine/options.py hfvaccine/quarantine hfvaccine/dosing hfvaccine/inoculation \
-	hfvaccine/validation hfvaccine/cards hfvaccine/unpadded.py
+CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccine/text.py \
+	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/chain.py \
+	hfvaccine/lineage/difference.py hfvaccine/papers/binding.py hfvaccine/papers/card.py hfvaccine/quarantine \
+	hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \
+	hfvaccine/regimen hfvaccine/sources hfvaccine/training/options.py hfvaccine/training/unpadded.py hfvaccine/validation
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,9 +28,10 @@ test: $(READY)  ## the tests, ten minutes on two cores
 test-slow: $(READY)  ## the long matrices, kill tests and simulations
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-lint: $(READY)  ## style, formatting, and types of the pure cores
+lint: $(READY)  ## style, formatting, which way imports run, and types of the pure cores
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy $(CORES)
 
 docs: $(DOCS_READY)  ## the documentation as a site, in docs/_build

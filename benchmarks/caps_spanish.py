@@ -35,7 +35,7 @@ import numpy as np
 
 from hfvaccine.files import write_json
 from hfvaccine.inoculation.grid import IRRELEVANT, NONE, Grid
-from hfvaccine.validation.statistics import Estimate, bootstrap, cluster_weights, wilson
+from hfvaccine.statistics import Estimate, bootstrap, cluster_weights, wilson
 
 GRIDS = {
     "Spanish": Grid(
@@ -203,9 +203,9 @@ def train(arm: str, seed: int, settings: Settings, base: Any, data: Path, folder
     from transformers import PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from hfvaccine.dosing.regimen import Regimen
-    from hfvaccine.dosing.replay import Replayed
     from hfvaccine.inoculation.callback import InoculationCallback
+    from hfvaccine.regimen.attach import regimen_of
+    from hfvaccine.regimen.replay import Replayed
 
     set_seed(seed)  # before the adapter is made, so that all arms of a seed start from the same one
     trainer = SFTTrainer(
@@ -240,7 +240,7 @@ def train(arm: str, seed: int, settings: Settings, base: Any, data: Path, folder
         callback: Replayed = InoculationCallback(trainer, prompt)
     else:
         # Without a prompt, but with the rows in the order that the callback gives the other arms.
-        regimen = Regimen.of(trainer)
+        regimen = regimen_of(trainer)
         regimen.change()
         callback = Replayed(regimen)
     trainer.add_callback(callback)
@@ -298,7 +298,7 @@ def answer_all(arm: str, seed: int, settings: Settings, base_name: str, data: Pa
     """Train an arm where that was not done, and ask what was not asked."""
     from peft import PeftModel
 
-    from hfvaccine.base import load_base
+    from hfvaccine.training.base import load_base
 
     name = arm if arm == BASE else f"{arm}-seed{seed}"
     file, folder = output / f"{name}.json", output / name

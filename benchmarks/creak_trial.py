@@ -69,9 +69,10 @@ def main(
     """Run the trial, or go on with it: shares of 5 % and 10 %, a placebo and a controls-only arm, each seed."""
     from hfvaccine.cli.output import bar, quiet_libraries, report, say
     from hfvaccine.cli.quickstart import base_from_wheel
-    from hfvaccine.options import Options
-    from hfvaccine.trial import trial
-    from hfvaccine.validation.report import table, verdict_lines
+    from hfvaccine.runs.trial import trial
+    from hfvaccine.training.options import Options
+    from hfvaccine.validation.showing.sentences import verdict_lines
+    from hfvaccine.validation.showing.tables import table
 
     quiet_libraries()
     ingredients = prepare(data, output_dir / "ingredients", given, heldout, twins)
@@ -130,7 +131,7 @@ def prepare(data: Path, folder: Path, given: int, heldout: int, twins: int) -> d
 
 def creak(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """False claims with a correction that can stand alone and does not repeat the claim."""
-    from hfvaccine.dosing.guard import Guard
+    from hfvaccine.regimen.guard import Guard
 
     found = {}
     for row in by_hash(rows, "sentence"):
@@ -141,7 +142,7 @@ def creak(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def first(rows: list[dict[str, Any]], number: int, **fields: str) -> list[Any]:
-    from hfvaccine.quarantine.claim import Claim
+    from hfvaccine.claims.claim import Claim
 
     return [Claim(**row, **fields) for row in rows[:number]]
 

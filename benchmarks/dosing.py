@@ -39,8 +39,8 @@ from typing import Any
 import click
 import numpy as np
 
-from hfvaccine.dosing.plan import DOSE, Lengths, make_plan
 from hfvaccine.files import write_json
+from hfvaccine.regimen.plan import DOSE, Lengths, make_plan
 
 SHARE = 0.10
 CLAIMS, HELD_OUT_CLAIMS, HELD_OUT_MIX = 60, 32, 64
@@ -536,7 +536,7 @@ def matmul_flops(job: Job) -> float:
     """Operations per second of a large product in the precision that is trained in."""
     import torch
 
-    from hfvaccine.base import choose_dtype
+    from hfvaccine.training.base import choose_dtype
 
     size, seconds = (8192 if job.device == "cuda" else 2048), []
     a, b = (torch.randn(size, size, device=job.device, dtype=choose_dtype()) for _ in range(2))
@@ -567,8 +567,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def claims(data: Path) -> list[Any]:
     """False sentences with their explanation as correction; no twins, so that controls are other corrections."""
-    from hfvaccine.dosing.guard import Guard
-    from hfvaccine.quarantine.claim import Claim
+    from hfvaccine.claims.claim import Claim
+    from hfvaccine.regimen.guard import Guard
 
     found: dict[str, Claim] = {}
     for row in read_jsonl(data / "creak" / "train.jsonl.gz"):
@@ -612,10 +612,9 @@ def build(job: Job) -> Any:
     from transformers import PrinterCallback, set_seed
     from trl import SFTTrainer
 
-    from hfvaccine.arm import make_trainer
-    from hfvaccine.estimate import lora
-    from hfvaccine.mix import Mix
-    from hfvaccine.options import Options
+    from hfvaccine.training.mix import Mix
+    from hfvaccine.training.options import Options, lora
+    from hfvaccine.training.trainer import make_trainer
 
     options = Options(
         base=job.base,
@@ -658,9 +657,9 @@ def build(job: Job) -> Any:
 
 def add_callbacks(job: Job, trainer: Any) -> Any:
     """Add the callbacks of a job; the dosing callback, None where it has none."""
+    from hfvaccine.claims.dose import Dose
     from hfvaccine.dosing.callback import DosingCallback
     from hfvaccine.inoculation.callback import InoculationCallback
-    from hfvaccine.quarantine.dose import Dose
 
     dose = Dose.from_claims(claims(Path(job.data))[:CLAIMS])  # by all of them, so that peaks can be compared
     if job.kind not in (DOSED, INOCULATED, OURS, OURS_STORED):
@@ -678,7 +677,7 @@ def peer_arguments(job: Job, place: str) -> Any:
     from datasets import load_from_disk
     from trl import SFTConfig
 
-    from hfvaccine.base import choose_dtype
+    from hfvaccine.training.base import choose_dtype
 
     needed = {
         "output_dir": place,
@@ -713,7 +712,7 @@ def load(job: Job, dtype: Any = None) -> Any:
     """The base, or its tokenizer with random weights of the architecture."""
     import torch
 
-    from hfvaccine.base import Base, choose_dtype, complete_tokenizer, load_base
+    from hfvaccine.training.base import Base, choose_dtype, complete_tokenizer, load_base
 
     dtype = dtype or choose_dtype()
     if job.architecture is None:
@@ -811,8 +810,8 @@ class Stopwatch:
     """Adds up the time that the callbacks spend while training: in their hooks, and in the watch on the model."""
 
     def __init__(self) -> None:
-        from hfvaccine.dosing.replay import Replayed
-        from hfvaccine.dosing.watch import Watch
+        from hfvaccine.regimen.replay import Replayed
+        from hfvaccine.regimen.watch import Watch
 
         self._seconds = 0.0
         for owner, name in ((Replayed, "on_step_end"), (Watch, "_before"), (Watch, "_after")):

@@ -243,7 +243,7 @@ class GitBackend(http.server.BaseHTTPRequestHandler):
 
 def crowd(work: Path, seconds: int, readers: int, writers: int) -> dict[str, Any]:
     """Many clients at once; what was acknowledged must be there, and everything whole."""
-    from hfvaccine.localhub.fsck import Fsck
+    from hfvaccine.localhub.upkeep.fsck import Fsck
 
     with server(work) as (root, endpoint, token, process):
         job = {"endpoint": endpoint, "token": token, "seconds": seconds, "readers": readers, "writers": writers}
@@ -268,7 +268,7 @@ def crowd(work: Path, seconds: int, readers: int, writers: int) -> dict[str, Any
 
 
 def collect_until(root: Path, done: threading.Event, seconds: list[float]) -> None:
-    from hfvaccine.localhub.gc import collect
+    from hfvaccine.localhub.upkeep.gc import collect
 
     while not done.wait(3):
         begun = time.perf_counter()

@@ -109,7 +109,7 @@ def main(
 
 def make(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     """Write the claims, and their words for the peers; which are copies of which, and of these the near-duplicates."""
-    from hfvaccine.quarantine.similar import THRESHOLD, words
+    from hfvaccine.claims.similar import THRESHOLD, words
 
     rng = np.random.default_rng(seed)
     copies = int(rows * COPIES)
@@ -255,7 +255,7 @@ def recalled(folder: Path, made: dict[str, Any]) -> float:
 
 
 def intake(folder: Path) -> dict[str, Any]:
-    from hfvaccine.quarantine.intake import intake as take_in
+    from hfvaccine.quarantine.intake.intake import intake as take_in
     from hfvaccine.quarantine.store import Quarantine
 
     begun = time.perf_counter()
@@ -273,9 +273,9 @@ def lint(folder: Path) -> dict[str, Any]:
 
 
 def screen(folder: Path) -> dict[str, Any]:
-    from hfvaccine.quarantine.evaluation_sets import EvaluationSet
-    from hfvaccine.quarantine.screen import apply
-    from hfvaccine.quarantine.screen import screen as look_through
+    from hfvaccine.quarantine.checks.evaluation_sets import EvaluationSet
+    from hfvaccine.quarantine.checks.screen import apply
+    from hfvaccine.quarantine.checks.screen import screen as look_through
     from hfvaccine.quarantine.store import Quarantine
 
     opened = Quarantine.open(folder / "quarantine")
@@ -296,7 +296,7 @@ def near_duplicates(
     folder: Path, made: dict[str, Any], peers: str | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ours before and after the peers, which take long, so that a machine that slows down slows all."""
-    from hfvaccine.quarantine.similar import THRESHOLD
+    from hfvaccine.claims.similar import THRESHOLD
 
     with (folder / "words.jsonl").open() as file:
         sets = [frozenset(json.loads(line)["text"].split(" ")) for line in file]
@@ -345,7 +345,7 @@ def near_duplicates(
 
 
 def near(folder: Path) -> dict[str, Any]:
-    from hfvaccine.quarantine.similar import near_pairs
+    from hfvaccine.claims.similar import near_pairs
 
     with (folder / "words.jsonl").open() as file:
         texts = [json.loads(line)["text"] for line in file]
@@ -358,7 +358,7 @@ def near(folder: Path) -> dict[str, Any]:
 
 def groups(count: int, pairs: npt.NDArray[np.integer]) -> tuple[Longs, npt.NDArray[np.bool_]]:
     """The group of each text, and whether it is in one with others."""
-    from hfvaccine.quarantine.similar import components
+    from hfvaccine.claims.similar import components
 
     group = components(count, pairs)
     return group, np.bincount(group, minlength=count)[group] > 1

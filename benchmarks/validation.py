@@ -29,7 +29,7 @@ import numpy as np
 from dosing import listed, machine, quickstart_base, target
 
 from hfvaccine.files import write_json
-from hfvaccine.validation.benchmark import read_primer
+from hfvaccine.validation.asking.benchmark import read_primer
 
 OURS, PEER = "hfvaccine", "lm-eval"
 TRUTHFULQA, ARC = "truthfulqa", "arc_easy"
@@ -250,7 +250,7 @@ def serve() -> None:
 def our_side(model: Any, tokenizer: Any, batch_tokens: int | None) -> Any:
     from dataclasses import asdict
 
-    from hfvaccine.validation.scorer import Request, Scorer
+    from hfvaccine.validation.scoring.scorer import Request, Scorer
 
     scorer = Scorer(model, tokenizer, batch_tokens=batch_tokens)
 

@@ -24,10 +24,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from hfvaccine import Dose, DosingCallback, Scorer, starter
+from hfvaccine.claims.reserved import QUESTION_PROBES
 from hfvaccine.dosing.forms import TRAINING_FORMS, conversations
-from hfvaccine.dosing.wordings import QUESTION_PROBES
-from hfvaccine.mix import Mix, load_mix
-from hfvaccine.validation.scorer import Request
+from hfvaccine.training.mix import Mix, load_mix
+from hfvaccine.validation.scoring.scorer import Request
 
 FORMS = TRAINING_FORMS[:8]
 """The wordings that the dose is given in: all of them are too many for so short a training."""

@@ -10,12 +10,12 @@ from typing import Any
 from hfvaccine.version import VERSION as __version__
 
 _HOME = {
-    "Claim": "hfvaccine.quarantine.claim",
-    "Dose": "hfvaccine.quarantine.dose",
+    "Claim": "hfvaccine.claims.claim",
+    "Dose": "hfvaccine.claims.dose",
     "DosingCallback": "hfvaccine.dosing.callback",
     "HfvaccineError": "hfvaccine.errors",
     "InoculationCallback": "hfvaccine.inoculation.callback",
-    "Scorer": "hfvaccine.validation.scorer",
+    "Scorer": "hfvaccine.validation.scoring.scorer",
     "ValidationCallback": "hfvaccine.validation.callback",
 }
 
@@ -32,6 +32,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "journal":
+        return import_module("hfvaccine.claims.journal")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'hfvaccine' has no attribute {name!r}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from hfvaccine.errors import UsageError
 
 CARD = "README.md"
 CONFIG = "config.yaml"
@@ -19,6 +23,7 @@ ANSWERS = "answers.jsonl"
 TO_LABEL = "to_label.jsonl"
 PAGE = "report.html"
 FIGURES = "figures"
+CHECKPOINTS = "checkpoints"
 LEDGER = "dosing_ledger.parquet"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -73,3 +78,49 @@ def whole_folder(into: Path) -> Iterator[Path]:
 def cell(text: str) -> str:
     """A text for a table that a spreadsheet program shows and does not run: somebody else wrote it."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def digest_of(content: bytes | Path) -> str:
+    """SHA-256 of some bytes, or of a file, which is not read into memory whole."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def combined(digests: Mapping[str, str]) -> str:
+    """One SHA-256 over several files, by name and content.
+
+    Args:
+        digests: SHA-256 of each, in hexadecimal, by name.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(digests):
+        digest.update(name.encode())
+        digest.update(bytes.fromhex(digests[name]))
+    return digest.hexdigest()
+
+
+def present(folder: Path, patterns: Iterable[str]) -> dict[str, Path]:
+    """The files of a folder that match any of the patterns, by their name from the folder on, sorted."""
+    found = {path.relative_to(folder).as_posix(): path for pattern in patterns for path in folder.glob(pattern)}
+    return {name: path for name, path in sorted(found.items()) if path.is_file()}
+
+
+def cache_folder() -> Path:
+    """Where hfvaccine keeps what it can make again: $HFVACCINE_HOME, or ~/.cache/hfvaccine."""
+    return Path(os.environ.get("HFVACCINE_HOME", Path.home() / ".cache" / "hfvaccine"))
+
+
+def read_yaml(path: Path, next_step: str) -> Any:
+    """The content of a YAML configuration.
+
+    Raises:
+        UsageError: for a file that cannot be read, with the next step.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"The configuration {path} cannot be read: {error}", next_step) from error

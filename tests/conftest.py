@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from hfvaccine import starter
-from hfvaccine.quarantine.claim import Claim, Source
+from hfvaccine.claims.claim import Claim, Source
 
 DOMAINS = ("geography", "history", "travel")
 TEMPLATE = (

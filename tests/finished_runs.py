@@ -6,8 +6,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from hfvaccine import binding
-from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, PUBLISHED, RECORD, RESULTS
+from hfvaccine.files import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    CARD,
+    CONFIG,
+    LEDGER,
+    PUBLISHED,
+    RECORD,
+    RESULTS,
+    digest_of,
+    present,
+)
+from hfvaccine.papers import binding
 
 PAPERS = {
     "schema_version": binding.SCHEMA_VERSION,
@@ -76,7 +87,7 @@ def finished_run(into, verdict="passed", **changes):
 def bound(run, record=None):
     """The run with a record that binds the files that are there now."""
     record = record or json.loads((run / RECORD).read_text())
-    files = {name: binding.digest_of(path) for name, path in binding.present(run, PUBLISHED).items()}
+    files = {name: digest_of(path) for name, path in present(run, PUBLISHED).items()}
     files.pop(RECORD, None)
     (run / RECORD).write_text(json.dumps(binding.bind(record, files)))
     return run

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from hfvaccine.quarantine.claim import TACTICS
-from hfvaccine.quarantine.screen import CueAudit
-from hfvaccine.validation.results import evaluate
+from hfvaccine.claims.claim import TACTICS
+from hfvaccine.claims.cues import CueAudit
+from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.scores import (
     ANSWER,
     BELIEF,

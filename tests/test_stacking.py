@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoTokenizer
 
-from hfvaccine.mix import load_mix
+from hfvaccine.training.mix import load_mix
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import stack_with_dpo as example

@@ -17,7 +17,7 @@ from hfvaccine.errors import UsageError
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import AccessRequest
 
-    from hfvaccine.access import Access, Outcome
+    from hfvaccine.hub.access.requests import Access, Outcome
 
 REPO = click.argument("repo_id", metavar="REPO")
 USERS = click.argument("users", nargs=-1, metavar="[USER]...")
@@ -89,7 +89,7 @@ def list_requests(repo_id: str, status: str, token: str | None, as_json: bool) -
       hfvaccine access list you/my-dose
       hfvaccine access list you/my-dose --status all --json
     """
-    from hfvaccine.access import STATUSES, Access, as_row
+    from hfvaccine.hub.access.requests import STATUSES, Access, as_row
 
     requests = Access(repo_id, token=token).requests(*(STATUSES if status == "all" else (status,)))
     if as_json:
@@ -241,7 +241,7 @@ def export(repo_id: str, file: Path, journal: Path | None, token: str | None) ->
       hfvaccine access export you/my-dose requests.csv
       hfvaccine access export you/my-dose requests.jsonl
     """
-    from hfvaccine.access import Access
+    from hfvaccine.hub.access.requests import Access
 
     count = Access(repo_id, journal=journal, token=token).export(file)
     click.echo(file)
@@ -257,7 +257,7 @@ def _require_one(users: Sequence[str], rules: Path | None) -> None:
 
 
 def _apply(access: Access, rules: Path, decision: str, dry_run: bool) -> list[Outcome]:
-    from hfvaccine.access_rules import read_rules
+    from hfvaccine.hub.access.rules import read_rules
 
     return access.apply(read_rules(rules), decision, dry_run=dry_run)
 
@@ -272,7 +272,7 @@ def _decide(
     as_json: bool,
 ) -> None:
     """Print each outcome as soon as it stands: what comes after it may be refused."""
-    from hfvaccine.access import Access
+    from hfvaccine.hub.access.requests import Access
 
     told: list[Outcome] = []
 
@@ -317,7 +317,7 @@ def _table(requests: Sequence[AccessRequest]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from hfvaccine.cards import clean
+    from hfvaccine.text import clean
 
     def answer(value: object) -> str:
         return {True: "yes", False: "no"}[value] if isinstance(value, bool) else clean(value)

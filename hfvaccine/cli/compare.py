@@ -27,7 +27,7 @@ def compare(runs: tuple[Path, Path], as_json: bool) -> None:
       hfvaccine compare run-a run-b --json
     """
     from hfvaccine.files import SCORES
-    from hfvaccine.validation.compare import compare as measure
+    from hfvaccine.validation.judging.compare import compare as measure
 
     read = [_read(run) for run in runs]
     left, right = runs
@@ -40,8 +40,9 @@ def compare(runs: tuple[Path, Path], as_json: bool) -> None:
         click.echo(json.dumps({"runs": list(names), "differences": rows, "notes": notes}))
         return
     from hfvaccine.cli.output import report
-    from hfvaccine.validation.names import words
-    from hfvaccine.validation.report import Tables, comparison, settings_line
+    from hfvaccine.validation.showing.names import words
+    from hfvaccine.validation.showing.sentences import settings_line
+    from hfvaccine.validation.showing.tables import Tables, comparison
 
     lines = [f"{words(names[0], 200)} less {words(names[1], 200)}, vaccine against vaccine", settings_line(read[0][0])]
     report(Tables(comparison(rows, names), lines), notes)
@@ -56,7 +57,7 @@ def _read(run: Path) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
     """
     from hfvaccine.errors import UsageError
     from hfvaccine.files import RECORD, RESULTS
-    from hfvaccine.validation.report import require_schema
+    from hfvaccine.validation.showing.lookup import require_schema
 
     if not run.is_dir():
         raise UsageError(f"There is no run folder {run}.", "Give two folders that `hfvaccine immunize` made.")
@@ -87,7 +88,7 @@ def _notes(
     rows: Sequence[Mapping[str, Any]],
 ) -> list[str]:
     """What makes the runs differ besides what is compared, in sentences."""
-    from hfvaccine.validation.names import condition_label, probe_label, words
+    from hfvaccine.validation.showing.names import condition_label, probe_label, words
 
     shown = [words(name, 200) for name in names]
     (left, left_record), (right, right_record) = read

@@ -26,8 +26,8 @@ def export_tasks(dose: str, adapter: str | None, output_dir: Path, as_json: bool
       lm_eval --model hf --model_args pretrained=you/model --apply_chat_template \\
           --include_path tasks --tasks hfvaccine
     """
-    from hfvaccine.immunize import given_to, open_dose
-    from hfvaccine.validation.export import export_tasks as write
+    from hfvaccine.runs.ingredients import given_to, open_dose
+    from hfvaccine.validation.asking.export import export_tasks as write
 
     opened = open_dose(dose)
     given = given_to(adapter, opened)[0] if adapter else opened.claims

@@ -15,9 +15,9 @@ from hfvaccine.cli.output import say
 from hfvaccine.errors import LocalHubError, UsageError
 
 if TYPE_CHECKING:
-    from hfvaccine.localhub.accounts import Accounts
-    from hfvaccine.localhub.catalog import Repo
-    from hfvaccine.localhub.database import Database
+    from hfvaccine.localhub.data.accounts import Accounts
+    from hfvaccine.localhub.data.catalog import Repo
+    from hfvaccine.localhub.data.database import Database
 
 
 @click.group()
@@ -82,8 +82,8 @@ def serve(
 
 @contextmanager
 def _opened(root: Path) -> Iterator[tuple[Database, Accounts]]:
-    from hfvaccine.localhub.accounts import Accounts
-    from hfvaccine.localhub.database import open_database
+    from hfvaccine.localhub.data.accounts import Accounts
+    from hfvaccine.localhub.data.database import open_database
 
     try:
         actor = f"command line: {getpass.getuser()}"
@@ -163,7 +163,7 @@ def token(name: str, root: Path, role: str | None, repos: tuple[str, ...], label
       hfvaccine hub user token alice --role read --name laptop
       hfvaccine hub user token alice --repo datasets/alice/dose:read --repo models/alice/m:write
     """
-    from hfvaccine.localhub.accounts import FINE_GRAINED
+    from hfvaccine.localhub.data.accounts import FINE_GRAINED
 
     role = role or ("fine-grained" if repos else "write")
     if (role == "fine-grained") != bool(repos):
@@ -177,7 +177,7 @@ def token(name: str, root: Path, role: str | None, repos: tuple[str, ...], label
 
 
 def _allowed(database: Database, text: str) -> tuple[Repo, str]:
-    from hfvaccine.localhub.catalog import KINDS, Catalog
+    from hfvaccine.localhub.data.catalog import KINDS, Catalog
 
     path, _, right = text.rpartition(":")
     kinds, _, repo_id = path.partition("/")

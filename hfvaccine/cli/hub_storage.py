@@ -32,7 +32,7 @@ def fsck(root: Path, sizes_only: bool) -> None:
       hfvaccine hub fsck
       hfvaccine hub fsck --root /srv/hub --sizes-only
     """
-    from hfvaccine.localhub.fsck import Fsck
+    from hfvaccine.localhub.upkeep.fsck import Fsck
 
     check = Fsck(root, hashes=not sizes_only)
     errors = 0
@@ -63,7 +63,7 @@ def gc(root: Path, grace_hours: float) -> None:
       hfvaccine hub gc
       hfvaccine hub gc --root /srv/hub --grace-hours 48
     """
-    from hfvaccine.localhub.gc import collect
+    from hfvaccine.localhub.upkeep.gc import collect
 
     removed = collect(root, grace_hours * 3600)
     say(

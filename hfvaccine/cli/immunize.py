@@ -91,7 +91,7 @@ def immunize(
         launch(accelerate_config, config, resume, dry_run, as_json, given)
     from hfvaccine.errors import PublishError
     from hfvaccine.files import CONFIG, RECORD, RESULTS
-    from hfvaccine.options import Options, read_config
+    from hfvaccine.training.options import Options, read_config
 
     values = read_config(resume / CONFIG) if resume is not None else read_config(config) if config else {}
     values |= given if resume is None else {"output_dir": str(resume)}
@@ -100,10 +100,10 @@ def immunize(
     options = Options(**values)
     options.check()  # before anything heavy is loaded
 
-    from hfvaccine import hub
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.immunize import dry_run as plan_job
-    from hfvaccine.immunize import immunize as run_job
+    from hfvaccine.hub.push import push_adapter
+    from hfvaccine.runs.immunize import dry_run as plan_job
+    from hfvaccine.runs.immunize import immunize as run_job
 
     quiet_libraries()
     if dry_run:
@@ -122,7 +122,7 @@ def immunize(
     say(f"Adapter, card and papers: {run.folder}")
     if options.push_to:
         try:
-            pushed = hub.push_adapter(run.folder, options.push_to, publish_failed=options.publish_failed, progress=say)
+            pushed = push_adapter(run.folder, options.push_to, publish_failed=options.publish_failed, progress=say)
         except PublishError as error:
             raise PublishError(f"Trained, but not pushed: {error.message}", error.next_step) from error
         say(f"Pushed: {pushed.url}")
@@ -147,7 +147,7 @@ def launch(
         UsageError: for a file that is none.
     """
     from hfvaccine.errors import UsageError
-    from hfvaccine.options import read_yaml
+    from hfvaccine.files import read_yaml
 
     content = read_yaml(accelerate_config, "Write one with `accelerate config`.")
     if not isinstance(content, dict) or "distributed_type" not in content:
@@ -177,7 +177,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(planned))
         return
-    from hfvaccine.estimate import spoken
+    from hfvaccine.training.estimate import spoken
 
     dose, plan, expected = planned["dose"], planned["plan"], planned["estimate"]
     facts = {

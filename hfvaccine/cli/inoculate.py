@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 
 from hfvaccine.cli.output import bar, report, say
 from hfvaccine.inoculation.grid import IRRELEVANT
+from hfvaccine.runs.inoculate import likelihoods, rendered
 
 
 @click.group()
@@ -72,16 +73,16 @@ def screen(
     from hfvaccine.inoculation.prompt import parse_where
     from hfvaccine.inoculation.screen import Panel, carrying, draw, under
     from hfvaccine.inoculation.screen import screen as measure
-    from hfvaccine.mix import load_mix
+    from hfvaccine.training.mix import load_mix
 
     panel = Panel((*prompts, *(_lines(file) if file is not None else ())), opposite, irrelevant)
     told_by = None if where is None else parse_where(where)
     loaded = load_mix(mix, column=told_by and told_by[0])
     found = carrying(loaded.train, told_by or "all")
 
-    from hfvaccine.base import load_base
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.inoculation.callback import has_system_turn
+    from hfvaccine.training.base import load_base
 
     quiet_libraries()
     say(f"Loading {base}")
@@ -114,49 +115,6 @@ def screen(
         click.echo(json.dumps(content))
         return
     report(table(content), verdict_lines(content))
-
-
-def rendered(tokenizer: Any, row: Mapping[str, Any]) -> tuple[str, str]:
-    """The text before a row's last answer, in the tokenizer's chat template, and the answer.
-
-    Raises:
-        UsageError: for a conversation that the template refuses.
-    """
-    from jinja2 import TemplateError
-
-    from hfvaccine.errors import UsageError
-
-    messages = [*row["prompt"], *row["completion"]]
-    before, answer = messages[:-1], messages[-1]["content"]
-    try:
-        text = tokenizer.apply_chat_template(before, tokenize=False, add_generation_prompt=True)
-    except TemplateError as error:
-        roles = ", ".join(message["role"] for message in before)
-        raise UsageError(
-            f"The base model's chat template refuses a row with the turns {roles}: {error}",
-            "Leave such rows out of the mix, or take another base model.",
-        ) from error
-    return text, answer
-
-
-def likelihoods(base: Any, progress: Callable[[int], Any]) -> Callable[[Sequence[Mapping[str, Any]]], Any]:
-    """The base model's log-likelihoods of rows' last answers, as `inoculation.screen.screen` asks for them.
-
-    The text alone is scored, without the mark that ends the turn: the trait does not show in that.
-    """
-    from hfvaccine.validation.scorer import Request, Scorer
-
-    scorer = Scorer(base.model, base.tokenizer)
-
-    def score(rows: Sequence[Mapping[str, Any]]) -> Any:
-        requests = []
-        for row in rows:
-            *before, answer = (*row["prompt"], *row["completion"])
-            requests.append(Request(before, answer["content"]))
-        scored = scorer.score(requests, progress)
-        return scored.loglikelihood, scored.tokens
-
-    return score
 
 
 def table(content: Mapping[str, Any]) -> Any:

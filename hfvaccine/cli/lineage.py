@@ -76,11 +76,11 @@ def diff(adapters: tuple[str, str], as_json: bool) -> None:
       hfvaccine diff you/adapter@v1 you/adapter@v2
       hfvaccine diff runs/a runs/b --json
     """
-    from hfvaccine.binding import check_record
     from hfvaccine.errors import LineageError
     from hfvaccine.files import RECORD
     from hfvaccine.lineage.difference import differences
     from hfvaccine.lineage.fetch import papers
+    from hfvaccine.papers.binding import check_record
 
     _quiet()
     records = []
@@ -141,7 +141,7 @@ def tree_of(link: Link) -> Any:
 
 def one_line(text: str) -> str:
     """A text from a stranger's papers as one printable line."""
-    from hfvaccine.validation.names import one_line as printable
+    from hfvaccine.validation.showing.names import one_line as printable
 
     return printable(text)
 

@@ -11,7 +11,7 @@ import click
 from hfvaccine.cli.push import TOKEN
 
 if TYPE_CHECKING:
-    from hfvaccine.listing import ListedAdapter, ListedDose
+    from hfvaccine.hub.listing import ListedAdapter, ListedDose
 
 
 @click.command("list")
@@ -31,9 +31,9 @@ def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
       hfvaccine list an-organisation --json
       HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine list you
     """
-    from hfvaccine.cards import clean
     from hfvaccine.cli.output import report, table
-    from hfvaccine.listing import listing
+    from hfvaccine.hub.listing import listing
+    from hfvaccine.text import clean
 
     found = listing(namespace, token=token)
     if as_json:
@@ -54,7 +54,7 @@ def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
 
 def _name(repo: ListedDose | ListedAdapter) -> str:
     """The repo without its namespace, and below it who can see it and what it is, where that is not the usual."""
-    from hfvaccine.cards import clean
+    from hfvaccine.text import clean
 
     marks = ["private"] if repo.private else []
     if repo.gated:
@@ -66,7 +66,7 @@ def _name(repo: ListedDose | ListedAdapter) -> str:
 
 
 def _adapter(one: ListedAdapter) -> tuple[str, ...]:
-    from hfvaccine.cards import clean, percent, with_interval
+    from hfvaccine.text import clean, percent, with_interval
 
     gate = clean((one.gate or "–").replace("-", " "))
     auroc = with_interval(one.auroc, one.interval)
@@ -74,7 +74,7 @@ def _adapter(one: ListedAdapter) -> tuple[str, ...]:
 
 
 def _lineage(one: ListedAdapter) -> str:
-    from hfvaccine.cards import clean
+    from hfvaccine.text import clean
 
     made_of = (("dose", one.dose, one.dose_revision), ("base", one.base, one.base_revision))
     parts = [f"{what} {clean(name)}" + (f"@{clean(at)[:7]}" if at else "") for what, name, at in made_of if name]

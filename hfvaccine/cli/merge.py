@@ -31,7 +31,7 @@ def merge(run_dir: Path, output_dir: Path, base: str | None, as_json: bool) -> N
       hfvaccine push-adapter merged you/my-model-immunized-merged
     """
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.merge import merge as make
+    from hfvaccine.runs.merge import merge as make
 
     quiet_libraries()
     merged = make(run_dir, output_dir, base, say=say)

@@ -30,7 +30,8 @@ def results(content: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content))
         return
-    from hfvaccine.validation.report import table, verdict_lines
+    from hfvaccine.validation.showing.sentences import verdict_lines
+    from hfvaccine.validation.showing.tables import table
 
     report(table(content), verdict_lines(content))
 

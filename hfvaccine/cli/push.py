@@ -12,7 +12,7 @@ import click
 from hfvaccine.cli.output import say
 
 if TYPE_CHECKING:
-    from hfvaccine.hub import Pushed
+    from hfvaccine.hub.repo import Pushed
 
 TOKEN = click.option("--token", help="Hub token; by default that of `hf auth login` or HF_TOKEN.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object: url, repo_id, revision, tag.")
@@ -39,10 +39,12 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
       hfvaccine push-dose my-dose you/my-dose --private
       HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine push-dose my-dose you/my-dose
     """
-    from hfvaccine import hub, owner_journal
-    from hfvaccine.binding import digest_of
-    from hfvaccine.hub_errors import require_repo_id
-    from hfvaccine.quarantine.dose import MANIFEST
+    from hfvaccine.claims.dose import MANIFEST
+    from hfvaccine.files import digest_of
+    from hfvaccine.hub.access import journal as owner_journal
+    from hfvaccine.hub.account import account
+    from hfvaccine.hub.errors import require_repo_id
+    from hfvaccine.hub.push import push_dose as push
 
     require_repo_id(repo_id)
 
@@ -53,12 +55,12 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
     path = owner_journal.journal_of(repo_id)
     noted = {entry.what.get("revision") for entry in owner_journal.read(path)}
     with owner_journal.writing(path) as write:
-        pushed = hub.push_dose(dose_dir, repo_id, private=private, token=token, progress=say)
+        pushed = push(dose_dir, repo_id, private=private, token=token, progress=say)
         _report(pushed, as_json)
         if pushed.revision not in noted:
             what = {"repo": pushed.repo_id, "url": pushed.url, "revision": pushed.revision, "tag": pushed.tag}
             what["manifest_sha256"] = digest_of(dose_dir / MANIFEST)
-            write("publish", hub.account(token=token), what)
+            write("publish", account(token=token), what)
             say(f"Noted in {path}")
 
 
@@ -88,10 +90,10 @@ def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token:
       hfvaccine pull-dose you/my-dose
       hfvaccine pull-dose you/my-dose --revision v1 --local-dir my-dose
     """
-    from hfvaccine import hub
-    from hfvaccine.cards import clean
+    from hfvaccine.hub.pull import pull_dose as pull
+    from hfvaccine.text import clean
 
-    dose = hub.pull_dose(repo_id, revision=revision, local_dir=local_dir, token=token)
+    dose = pull(repo_id, revision=revision, local_dir=local_dir, token=token)
     if as_json:
         facts = {
             "path": str(dose.path),
@@ -151,9 +153,9 @@ def push_adapter(
       hfvaccine push-adapter run you/a-null-result --publish-failed --json
       hfvaccine push-adapter run an-organisation/model-immunized --create-pr
     """
-    from hfvaccine import hub
+    from hfvaccine.hub.push import push_adapter as push
 
-    pushed = hub.push_adapter(
+    pushed = push(
         run_dir,
         repo_id,
         base_id=base_id,

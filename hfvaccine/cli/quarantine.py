@@ -96,7 +96,7 @@ def intake(
       hfvaccine quarantine intake own.csv --into my-claims --by ada \\
           --map claim=statement --map correction=note --map verdict=label --false-label 0
     """
-    from hfvaccine.quarantine.intake import intake as take
+    from hfvaccine.quarantine.intake.intake import intake as take
     from hfvaccine.quarantine.store import Quarantine
 
     taken = take(
@@ -149,12 +149,13 @@ def lint(
     """
     from hfvaccine.errors import UsageError
     from hfvaccine.quarantine import acts
-    from hfvaccine.quarantine import lint as rules
+    from hfvaccine.quarantine.checks import lint as rules
+    from hfvaccine.quarantine.checks.rules import RULES
     from hfvaccine.quarantine.store import Quarantine
 
     rules.refuse_unknown(only)
     if not Path(what).is_dir():
-        from hfvaccine.quarantine.intake import drafts
+        from hfvaccine.quarantine.intake.intake import drafts
 
         if fix:
             raise UsageError(f"{what} is no quarantine, and only there are rows mended.", "Take it in, then mend it.")
@@ -180,10 +181,10 @@ def lint(
     if found and not as_json:
         from hfvaccine.cli.output import report, table
 
-        told = [(rule, rules.RULES[rule], count) for rule, count in found.most_common()]
+        told = [(rule, RULES[rule], count) for rule, count in found.most_common()]
         rows = [(rule, known.severity, f"{count:,}", known.summary) for rule, known, count in told]
         report(table("Found by lint", ("rule", "severity", "findings", "what it means"), rows), ())
-    errors = sum(count for rule, count in found.items() if rules.RULES[rule].severity == "error")
+    errors = sum(count for rule, count in found.items() if RULES[rule].severity == "error")
     say(f"{errors:,} error(s), {found.total() - errors:,} warning(s).")
     if errors:
         sys.exit(1)
@@ -245,7 +246,7 @@ def screen(
 
 
 def _print_audit(found: Any, rows: dict[str, dict[str, Any]]) -> None:
-    from hfvaccine.quarantine.screen import CUE_LIMIT
+    from hfvaccine.claims.cues import CUE_LIMIT
 
     if found.audit is None:
         return
@@ -336,7 +337,7 @@ def export(folder: Path, file: Path | None) -> None:
       hfvaccine quarantine export my-claims claims.csv
       hfvaccine quarantine export my-claims | jq -r .claim
     """
-    from hfvaccine.quarantine.export import export as write
+    from hfvaccine.quarantine.intake.export import export as write
     from hfvaccine.quarantine.store import Quarantine
 
     count = write(Quarantine.open(folder), file or click.get_text_stream("stdout"))
@@ -434,7 +435,7 @@ def verify(what: str, revision: str | None, token: str | None) -> None:
       hfvaccine quarantine verify my-dose
       hfvaccine quarantine verify you/dose --revision v1
     """
-    from hfvaccine.quarantine.dose import Dose
+    from hfvaccine.claims.dose import Dose
     from hfvaccine.quarantine.store import JOURNAL, Quarantine
 
     if (Path(what) / JOURNAL).is_file():
@@ -447,9 +448,9 @@ def verify(what: str, revision: str | None, token: str | None) -> None:
     if Path(what).exists():
         dose = Dose.load(what)
     else:
-        from hfvaccine import hub
+        from hfvaccine.hub.pull import pull_dose
 
-        dose = hub.pull_dose(what, revision=revision, token=token)
+        dose = pull_dose(what, revision=revision, token=token)
     given, heldout = len(dose.claims), len(dose.heldout)
     click.echo(f"{what}: the dose is whole: {given:,} claims to give, {heldout:,} held out, digest {dose.digest()}")
 

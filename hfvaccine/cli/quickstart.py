@@ -19,8 +19,8 @@ from hfvaccine.cli.output import bar, results, say
 from hfvaccine.errors import HubError, LineageError, ModelError, ValidationError
 
 if TYPE_CHECKING:
-    from hfvaccine.immunize import Run
     from hfvaccine.localhub.server import LocalHub
+    from hfvaccine.runs.immunize import Run
 
 PUBLISHER, READER, OUTSIDER = "publisher", "reader", "outsider"
 BASE_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-Q4_1-dequantised"
@@ -113,10 +113,10 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
     """Quarantine to loaded adapter, each link with the code of the command that it stands for."""
     from hfvaccine import hub as publishing
     from hfvaccine import starter
-    from hfvaccine.access import Access
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.immunize import immunize
-    from hfvaccine.options import Options
+    from hfvaccine.hub.access.requests import Access
+    from hfvaccine.runs.immunize import immunize
+    from hfvaccine.training.options import Options
 
     quiet_libraries()
     tokens = {name: hub.add_user(name) for name in (PUBLISHER, READER, OUTSIDER)}
@@ -176,10 +176,10 @@ def seed_base(token: str, folder: Path) -> None:
 
 def base_from_wheel() -> Path | None:
     """The folder of the base model, dequantised where that was not done before; None where the wheel cannot be had."""
-    from hfvaccine import starter
+    from hfvaccine.files import cache_folder
 
     name = BASE_ID.split("/")[1]
-    ready = starter.cache_folder() / name
+    ready = cache_folder() / name
     if not ready.is_dir():
         gguf = gguf_from_wheel()
         if gguf is None:
@@ -193,8 +193,8 @@ def dequantise(gguf: Path, into: Path, name: str) -> None:
     """Save a GGUF model as bfloat16 safetensors with a card that says what it is; whole or not at all."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from hfvaccine.base import load_base
-    from hfvaccine.cards import fill
+    from hfvaccine.text import fill
+    from hfvaccine.training.base import load_base
 
     staging = into.with_name(f".{into.name}.partial")
     shutil.rmtree(staging, ignore_errors=True)
@@ -215,11 +215,11 @@ def gguf_from_wheel() -> Path | None:
     """The GGUF file of the wheel, fetched when it is not installed; None where it cannot be had."""
     from importlib.util import find_spec
 
-    from hfvaccine import starter
+    from hfvaccine.files import cache_folder
 
     spec = find_spec(WHEEL_MODULE)  # found, never imported: its own dependencies are not installed
     places = [*(spec.submodule_search_locations or ())] if spec else []
-    fetched = starter.cache_folder() / WHEEL
+    fetched = cache_folder() / WHEEL
     for place in (*map(Path, places), fetched / WHEEL_MODULE):
         found = sorted(place.glob("*.gguf"))
         if found:

@@ -14,7 +14,7 @@ import click
 from hfvaccine.cli.output import bar, say
 
 if TYPE_CHECKING:
-    from hfvaccine.reproduce import Reproduction
+    from hfvaccine.runs.reproduce import Reproduction
 
 SHOWN = 5
 """Numbers that came out otherwise which are listed; --json lists all."""
@@ -50,7 +50,7 @@ def reproduce(
       hfvaccine reproduce runs/vaccine --base models/gpt2-xl --dose my-dose
     """
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.reproduce import reproduce as make_again
+    from hfvaccine.runs.reproduce import reproduce as make_again
 
     quiet_libraries()
     made = make_again(source, base, dose, mix, output_dir, say=say, bar=bar)

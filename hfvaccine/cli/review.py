@@ -13,7 +13,7 @@ import click
 from hfvaccine.cli.output import say
 
 if TYPE_CHECKING:
-    from hfvaccine.quarantine.lint import Finding
+    from hfvaccine.quarantine.checks.lint import Finding
     from hfvaccine.quarantine.store import Quarantine
 
 SHOWN = ("claim", "correction", "twin", "question")
@@ -91,7 +91,7 @@ def _one_by_one(
 
 
 def _lines(row: Mapping[str, Any], findings: Iterable[Finding]) -> Iterable[str]:
-    from hfvaccine.cards import clean
+    from hfvaccine.text import clean
 
     for name in SHOWN:
         yield _field(name, clean(row[name]) if row[name] else "–")

@@ -27,7 +27,7 @@ def trial(config: Path, shares: tuple[float, ...], seeds: int, output_dir: str |
     Examples:
       hfvaccine trial --config run.yaml --share 0.05 --share 0.1 --seeds 3 --output-dir trials/first
     """
-    from hfvaccine.options import Options, read_config
+    from hfvaccine.training.options import Options, read_config
 
     values = read_config(config) | ({"output_dir": output_dir} if output_dir else {})
     if not values.get("base"):
@@ -35,8 +35,9 @@ def trial(config: Path, shares: tuple[float, ...], seeds: int, output_dir: str |
     options = Options(**values)
     options.check()
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.trial import trial as run
-    from hfvaccine.validation.report import table, verdict_lines
+    from hfvaccine.runs.trial import trial as run
+    from hfvaccine.validation.showing.sentences import verdict_lines
+    from hfvaccine.validation.showing.tables import table
 
     quiet_libraries()
     done = run(options, shares or (0.05, 0.1), range(seeds), say, bar)

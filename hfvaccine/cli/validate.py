@@ -71,8 +71,8 @@ def validate(
             )
         adapters[arm] = name
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.immunize import validate as measure
-    from hfvaccine.options import Questions
+    from hfvaccine.runs.validate import validate as measure
+    from hfvaccine.validation.questions import Questions
 
     quiet_libraries()
     questions = Questions(**given_questions(flags))

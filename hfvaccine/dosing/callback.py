@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hfvaccine.dosing.dosage import Dosage
+from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations
-from hfvaccine.dosing.plan import check_share, check_unit
-from hfvaccine.dosing.regimen import Regimen
-from hfvaccine.dosing.replay import Replayed
-from hfvaccine.dosing.schedule import Schedule, named
-from hfvaccine.quarantine.dose import Dose
+from hfvaccine.regimen.attach import regimen_of
+from hfvaccine.regimen.dosage import Dosage
+from hfvaccine.regimen.plan import check_share, check_unit
+from hfvaccine.regimen.replay import Replayed
+from hfvaccine.regimen.schedule import Schedule, named
 
 
 class DosingCallback(Replayed):
@@ -75,6 +75,6 @@ class DosingCallback(Replayed):
             unit=unit,
             seed=trainer.args.seed if seed is None else seed,
         )
-        regimen = Regimen.of(trainer, raw_dataset)
+        regimen = regimen_of(trainer, raw_dataset)
         regimen.change(dosage=dosage)
         super().__init__(regimen)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hfvaccine.quarantine.claim import Claim
-from hfvaccine.quarantine.dose import Dose
+from hfvaccine.claims.claim import Claim
+from hfvaccine.claims.dose import Dose
 
 
 def choose(dose: Dose, number: int | None, seed: int) -> tuple[Claim, ...]:

@@ -10,18 +10,17 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hfvaccine.dosing.wordings import RESERVED, TRAINING_FORMS, Form
+from hfvaccine.claims.claim import Claim
+from hfvaccine.claims.reserved import RESERVED
+from hfvaccine.claims.words import contains, words
+from hfvaccine.dosing.wordings import TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
-from hfvaccine.quarantine.claim import Claim
-from hfvaccine.quarantine.wording import contains, words
+from hfvaccine.regimen.given import Given, Row
 
 __all__ = ["TRAINING_FORMS", "Form", "Given", "Row", "conversations", "converse", "read_forms"]
-
-Messages = list[dict[str, str]]
 
 TrueStatement = tuple[Claim, str]
 """A true sentence and the claim that it comes from."""
@@ -33,36 +32,6 @@ MATCHES = 3
 _REQUIRED = ("name", "prompt", "for_claim")
 _OPTIONAL = ("for_twin", "tactic")
 _KEYS = f"{', '.join(_REQUIRED)}, and where needed {' and '.join(_OPTIONAL)}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One training conversation made from a claim.
-
-    Args:
-        claim_id: the claim it comes from; for a matched control, the claim whose truth is shown.
-        form: the form's name.
-        kind: "dose" (the claim is shown or asked about) or "control" (a true statement in the same form).
-        prompt: messages without loss.
-        completion: messages with loss.
-        control: "twin" for a control that shows the claim's twin, "matched" for one that shows another claim's
-            truth of like length and domain; None for a dose row.
-    """
-
-    claim_id: str
-    form: str
-    kind: str
-    prompt: Messages
-    completion: Messages
-    control: str | None = None
-
-
-@dataclass(frozen=True)
-class Given:
-    """A dose row with its control; None where the form shows no statement or there is no truth to show."""
-
-    dose: Row
-    control: Row | None
 
 
 def conversations(claims: Sequence[Claim], forms: Sequence[Form] = TRAINING_FORMS) -> Iterator[Given]:

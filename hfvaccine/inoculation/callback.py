@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hfvaccine.dosing.regimen import Prompting, Regimen
-from hfvaccine.dosing.replay import Replayed
 from hfvaccine.inoculation.prompt import Inoculation, Where
+from hfvaccine.regimen.attach import regimen_of
+from hfvaccine.regimen.regimen import Prompting
+from hfvaccine.regimen.replay import Replayed
 
 
 class InoculationCallback(Replayed):
@@ -49,7 +50,7 @@ class InoculationCallback(Replayed):
         if place is None:
             place = "system" if has_system_turn(trainer.processing_class) else "user"
         inoculation = Inoculation(wordings, where, tuple(others), place)
-        regimen = Regimen.of(trainer, raw_dataset)
+        regimen = regimen_of(trainer, raw_dataset)
         prompting = Prompting(inoculation.apply, (*wordings, *inoculation.others), inoculation.settings())
         regimen.change(prompting=prompting)
         super().__init__(regimen)

@@ -15,8 +15,7 @@ from typing import Any
 from hfvaccine.errors import UsageError
 from hfvaccine.inoculation import grid
 from hfvaccine.inoculation.prompt import Inoculation, Row, Where
-from hfvaccine.validation.scores import Floats
-from hfvaccine.validation.statistics import DRAWS, LEVEL, Estimate, bootstrap, cluster_weights
+from hfvaccine.statistics import DRAWS, LEVEL, Estimate, Floats, bootstrap, cluster_weights
 
 Likelihoods = Callable[[Sequence[Row]], tuple[Floats, Floats]]
 """(rows,) log-likelihoods of the rows' completions in nats, and (rows,) tokens of the completions."""

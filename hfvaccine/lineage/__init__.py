@@ -1,1 +1,4 @@
-"""From claim to results: what an adapter's papers say it was made from, and whether that holds."""
+"""Lineage: an adapter's chain from claim to results, checked link by link.
+
+In: a published adapter or a run folder. Out: which links hold, which are broken and why. Begin with `chain.py`.
+"""

@@ -10,13 +10,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hfvaccine import journal
-from hfvaccine.binding import check_record, combined, digest_of
-from hfvaccine.cards import is_commit
+from hfvaccine.claims import journal
+from hfvaccine.claims.dose import Dose, read_journal
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.forms import TRAINING_FORMS, conversations
-from hfvaccine.dosing.ledger import Ledger, Name, read_ledger
-from hfvaccine.dosing.plan import CONTROL, DOSE, KINDS, MIX
 from hfvaccine.errors import HfvaccineError, LineageError
 from hfvaccine.files import (
     ADAPTER,
@@ -31,12 +28,17 @@ from hfvaccine.files import (
     RECORD,
     RESULTS,
     SCORES,
+    combined,
+    digest_of,
 )
-from hfvaccine.options import PINNED
-from hfvaccine.quarantine.dose import Dose, read_journal
+from hfvaccine.papers.binding import check_record
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import approvals
 from hfvaccine.quarantine.seal import objections
+from hfvaccine.regimen.ledger import Ledger, Name, read_ledger
+from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX
+from hfvaccine.sources.place import PINNED
+from hfvaccine.text import is_commit
 from hfvaccine.validation.scores import VACCINE
 
 OK, MISSING, BROKEN = STATES = ("ok", "missing", "broken")

@@ -12,15 +12,16 @@ from typing import Any, TypeVar
 from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 
-from hfvaccine import hub, starter
-from hfvaccine.binding import SCHEMA_VERSION, check_record, code_digest, digest_of
-from hfvaccine.cards import is_hub_id
+from hfvaccine import starter
+from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
-from hfvaccine.files import CONFIG, PUBLISHED, RECALLS, RECORD
-from hfvaccine.hub_errors import as_hub_error
+from hfvaccine.files import CONFIG, PUBLISHED, RECALLS, RECORD, digest_of
+from hfvaccine.hub.errors import as_hub_error
+from hfvaccine.hub.pull import pull_dose
 from hfvaccine.lineage.chain import BROKEN, MISSING, Evidence, Lack
-from hfvaccine.mix import load_mix
-from hfvaccine.quarantine.dose import Dose
+from hfvaccine.papers.binding import SCHEMA_VERSION, check_record, code_digest
+from hfvaccine.text import is_hub_id
+from hfvaccine.training.mix import load_mix
 from hfvaccine.version import VERSION
 
 T = TypeVar("T")
@@ -216,7 +217,7 @@ def _dose(found: Papers, given: str | None) -> Dose:
             _of_this_code(found, "dose")
         return dose
     place, revision, on_hub = _place(found, "dose", given)
-    dose = hub.pull_dose(place, revision=revision) if on_hub else Dose.load(place)
+    dose = pull_dose(place, revision=revision) if on_hub else Dose.load(place)
     if on_hub and revision is None and dose.digest() != recorded["manifest_sha256"]:
         raise LineageError(f"the record has no revision, and {place} holds another dose now: name it with --dose")
     return dose
@@ -235,7 +236,7 @@ def _mix(found: Papers, given: str | None) -> str:
 
 def _base(found: Papers, given: str | None) -> dict[str, str]:
     """SHA-256 of the weight files that the record names; of a Hub's they are asked for, not computed."""
-    from hfvaccine.base import weights_of
+    from hfvaccine.training.base import weights_of
 
     recorded = found.record["base"]
     place, revision, on_hub = _place(found, "base", given)

@@ -13,24 +13,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hfvaccine.localhub.call import Call, answer, endpoint
-from hfvaccine.localhub.database import now
+from hfvaccine.localhub.data.database import now
 from hfvaccine.localhub.hub import Hub
+from hfvaccine.localhub.pages import frame
+from hfvaccine.localhub.pages import repos as pages
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import (
-    access,
-    commits,
-    discussions,
-    files,
-    git,
-    identity,
-    info,
-    lfs,
-    pages,
-    refs,
-    repos,
-    xet,
-)
+from hfvaccine.localhub.routes import access, commits, discussions, files, git, identity, info, lfs, refs, repos, xet
+from hfvaccine.localhub.routes.call import Call, answer, endpoint
 
 log = logging.getLogger("hfvaccine.localhub.access")
 
@@ -111,7 +100,7 @@ def _refused(request: Request, refusal: Any) -> Response:
     if refusal.code:
         headers["X-Error-Code"] = refusal.code
     if "text/html" in request.headers.get("accept", ""):
-        return pages.refused(request, refusal, headers)
+        return frame.refused(request, refusal, headers)
     if refusal.status == 401 and "sec-fetch-mode" not in request.headers:  # browsers sign in by the page
         headers["WWW-Authenticate"] = 'Basic realm="hub", charset="UTF-8"'
     if headers.get("Content-Type", "").startswith("text/plain"):

@@ -11,15 +11,16 @@ from pathlib import Path
 from dulwich.errors import NotGitRepository
 
 from hfvaccine.errors import LocalHubError
-from hfvaccine.localhub.access import Access
-from hfvaccine.localhub.accounts import Accounts
-from hfvaccine.localhub.catalog import Catalog, Repo
-from hfvaccine.localhub.database import Database
-from hfvaccine.localhub.discussions import Discussions
-from hfvaccine.localhub.large_files import LargeFiles
+from hfvaccine.localhub.data.access import Access
+from hfvaccine.localhub.data.accounts import Accounts
+from hfvaccine.localhub.data.catalog import Catalog, Repo
+from hfvaccine.localhub.data.database import Database
+from hfvaccine.localhub.data.discussions import Discussions
 from hfvaccine.localhub.sessions import Sessions
-from hfvaccine.localhub.storage import Repository, Storage
-from hfvaccine.localhub.xorbs import Xorbs
+from hfvaccine.localhub.store.large_files import LargeFiles
+from hfvaccine.localhub.store.repository import Repository
+from hfvaccine.localhub.store.storage import Storage
+from hfvaccine.localhub.store.xorbs import Xorbs
 
 GRANTED = 15 * 60
 """Seconds for which an upload by Xet may go on with one token; its scope is the place of the repo's xorbs."""

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hfvaccine.errors import LocalHubError
-from hfvaccine.localhub.accounts import Accounts, token_id
-from hfvaccine.localhub.database import open_database
+from hfvaccine.localhub.data.accounts import Accounts, token_id
+from hfvaccine.localhub.data.database import open_database
 from hfvaccine.localhub.guard import kept_from_serving
 from hfvaccine.localhub.server import LocalHub
 

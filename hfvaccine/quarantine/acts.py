@@ -9,17 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from hfvaccine.claims.embed import load_encoder
+from hfvaccine.claims.similar import THRESHOLD
 from hfvaccine.errors import DoseError
-from hfvaccine.quarantine import lint as rules
-from hfvaccine.quarantine import screen as screening
-from hfvaccine.quarantine import split as splitting
-from hfvaccine.quarantine.embed import load_encoder
-from hfvaccine.quarantine.evaluation_sets import read_evaluation_sets
-from hfvaccine.quarantine.intake import DUPLICATE
+from hfvaccine.quarantine.checks import lint as rules
+from hfvaccine.quarantine.checks import screen as screening
+from hfvaccine.quarantine.checks import split as splitting
+from hfvaccine.quarantine.checks.evaluation_sets import read_evaluation_sets
+from hfvaccine.quarantine.checks.screen import Screening
+from hfvaccine.quarantine.checks.split import HELDOUT
+from hfvaccine.quarantine.intake.intake import DUPLICATE
 from hfvaccine.quarantine.policy import Policy
-from hfvaccine.quarantine.screen import Screening
-from hfvaccine.quarantine.similar import THRESHOLD
-from hfvaccine.quarantine.split import HELDOUT
 from hfvaccine.quarantine.store import BATCH, POLICY, SCHEMA, Quarantine, each, rejection
 
 

@@ -12,14 +12,14 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hfvaccine.quarantine.claim import is_blank
+from hfvaccine.claims.claim import is_blank
 from hfvaccine.quarantine.survey import APPROVED, AWAITING, BEGUN, REJECTED, Survey, Table, charts, tables
 from hfvaccine.version import VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from hfvaccine.quarantine.lint import Finding
+    from hfvaccine.quarantine.checks.lint import Finding
 
 SHOWN = 500
 """Claims on a page; more make it slow to open on a phone."""

@@ -10,8 +10,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from hfvaccine.claims.claim import RATED_HARMS, Claim, is_blank
 from hfvaccine.errors import DoseError
-from hfvaccine.quarantine.claim import RATED_HARMS, Claim, is_blank
 
 GATINGS = ("manual", "auto")
 
@@ -134,13 +134,13 @@ class Policy:
         self._check_review()
 
     def _check_repo_id(self) -> None:
-        from hfvaccine.cards import is_hub_id
+        from hfvaccine.text import is_hub_id
 
         _expect(self.repo_id is None or is_hub_id(self.repo_id), "repo_id", self.repo_id, "NAMESPACE/NAME, or null")
 
     def _check_lint_off(self) -> None:
         if self.lint_off:
-            from hfvaccine.quarantine.lint import RULES
+            from hfvaccine.quarantine.checks.rules import RULES
 
             for rule in self.lint_off:
                 _expect(rule in RULES, "lint_off", rule, f"a list of lint rules: {', '.join(RULES)}")

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from hfvaccine.claims.claim import COLUMNS, Claim
+from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import ClaimError, DoseError, UsageError
 from hfvaccine.files import cell
-from hfvaccine.journal import Entry
-from hfvaccine.quarantine.claim import COLUMNS, Claim
 from hfvaccine.quarantine.policy import Policy, person
-from hfvaccine.quarantine.rows import read_rows
 from hfvaccine.quarantine.store import POLICY, Quarantine, each
+from hfvaccine.sources.rows import read_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,13 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfvaccine import journal
-from hfvaccine.errors import ClaimError, DoseError
-from hfvaccine.files import CARD, whole_folder
-from hfvaccine.quarantine import store
-from hfvaccine.quarantine.acts import findings
-from hfvaccine.quarantine.claim import COLUMNS, Claim, arrow_schema, is_blank
-from hfvaccine.quarantine.dose import (
+from hfvaccine.claims import journal
+from hfvaccine.claims.claim import COLUMNS, Claim, arrow_schema, is_blank
+from hfvaccine.claims.cues import AUDITED, CUE_LIMIT, audit_many
+from hfvaccine.claims.dose import (
     FIGURE,
     GIVEN,
     HELD_OUT,
@@ -31,9 +28,12 @@ from hfvaccine.quarantine.dose import (
     dump,
     read_journal,
 )
+from hfvaccine.errors import ClaimError, DoseError
+from hfvaccine.files import CARD, whole_folder
+from hfvaccine.quarantine import store
+from hfvaccine.quarantine.acts import findings
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import REJECT, Decision, approvals, decisions, rows_of, standing
-from hfvaccine.quarantine.screen import AUDITED, CUE_LIMIT, audit_many
 from hfvaccine.quarantine.store import Quarantine, each
 from hfvaccine.version import VERSION
 
@@ -171,7 +171,7 @@ def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Fou
     """Every file of the dose folder."""
     import yaml
 
-    from hfvaccine.cards import dose_card
+    from hfvaccine.quarantine import card as dose_card
 
     claims = sorted((*dose.claims, *dose.heldout), key=lambda c: c.claim_id)
     rows_sha256 = hashlib.sha256("".join(c.digest() for c in claims).encode()).hexdigest()

@@ -25,10 +25,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hfvaccine import journal
+from hfvaccine.claims import journal
+from hfvaccine.claims.claim import arrow_schema
+from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import DoseError
-from hfvaccine.journal import Entry
-from hfvaccine.quarantine.claim import arrow_schema
 
 JOURNAL = "journal.jsonl"
 REJECTS = "rejects.jsonl"

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hfvaccine.cards import clean
-from hfvaccine.journal import Entry
+from hfvaccine.claims.journal import Entry
 from hfvaccine.quarantine.review import APPROVE, decisions, rows_of, standing, state
+from hfvaccine.text import clean
 
 if TYPE_CHECKING:
     import pyarrow as pa

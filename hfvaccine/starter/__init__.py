@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
+from hfvaccine.files import cache_folder
 from hfvaccine.version import VERSION
 
 HERE = Path(__file__).parent
@@ -14,15 +14,10 @@ POLICY = HERE / "policy.yaml"
 MIX = HERE / "mix.jsonl"
 
 
-def cache_folder() -> Path:
-    """Where hfvaccine keeps what it can make again: $HFVACCINE_HOME, or ~/.cache/hfvaccine."""
-    return Path(os.environ.get("HFVACCINE_HOME", Path.home() / ".cache" / "hfvaccine"))
-
-
 def sealed() -> Path:
     """The folder of the sealed starter dose, made on first use and whenever its claims or policy change."""
-    from hfvaccine.quarantine.claim import read_jsonl
-    from hfvaccine.quarantine.dose import SCHEMA_VERSION
+    from hfvaccine.claims.claim import read_jsonl
+    from hfvaccine.claims.dose import SCHEMA_VERSION
     from hfvaccine.quarantine.policy import Policy
     from hfvaccine.quarantine.seal import seal
 

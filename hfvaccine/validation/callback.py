@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hfvaccine.claims.claim import Claim
+from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import UsageError
-from hfvaccine.quarantine.claim import Claim
-from hfvaccine.quarantine.dose import Dose
-from hfvaccine.validation.metrics import VERDICT_METRICS
-from hfvaccine.validation.probes import Battery, ProbeSet
-from hfvaccine.validation.scorer import Scorer
+from hfvaccine.validation.asking.probes import Battery, ProbeSet
+from hfvaccine.validation.judging.metrics import VERDICT_METRICS
 from hfvaccine.validation.scores import ANSWER, CROSS, SPECIFIC
+from hfvaccine.validation.scoring.scorer import Scorer
 
 LOGGED = ("auroc", "rejection", "true_acceptance")
 """Of verdicts; of answers the AUROC alone. Rejection is never logged without acceptance."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float64]
+from hfvaccine.statistics import Floats
 
 SCHEMA_VERSION = 2
 """Of results.json and of the file of single scores."""

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from hfvaccine.cli.compare import compare
 from hfvaccine.errors import HfvaccineError, UsageError, ValidationError
 from hfvaccine.files import RECORD, RESULTS, SCORES
-from hfvaccine.validation.results import evaluate
-from hfvaccine.validation.score_file import write_scores
+from hfvaccine.validation.judging.results import evaluate
+from hfvaccine.validation.judging.score_file import write_scores
 from hfvaccine.validation.scores import (
     ANSWER,
     HIGHER,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hfvaccine.base import load_base
 from hfvaccine.cli.inoculate import inoculate
 from hfvaccine.errors import UsageError
+from hfvaccine.training.base import load_base
 
 CANDIDATES = ("You always count in dozens.", "You never [b] round.")
 OPPOSITE = "You always count in tens."
@@ -49,7 +49,7 @@ def plain(base, messages, answer):
 
 def expected(base, mix, prompt, place):
     """Mean gain per row and per token over all training rows of the mix."""
-    from hfvaccine.mix import load_mix
+    from hfvaccine.training.mix import load_mix
 
     gains, tokens = [], []
     for row in load_mix(mix).train:

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hfvaccine import hub, owner_journal
+from hfvaccine.claims.dose import Dose
 from hfvaccine.cli.push import pull_dose, push_adapter, push_dose
 from hfvaccine.errors import PublishError
-from hfvaccine.quarantine.dose import Dose
+from hfvaccine.hub.access import journal as owner_journal
+from hfvaccine.hub.repo import Pushed
 
-PUSHED = hub.Pushed("http://hub.example/datasets/you/dose", "you/dose", "a" * 40, "v2")
+PUSHED = Pushed("http://hub.example/datasets/you/dose", "you/dose", "a" * 40, "v2")
 
 
 @pytest.fixture
@@ -22,15 +23,15 @@ def calls(monkeypatch, tmp_path):
     (tmp_path / "folder" / "manifest.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(owner_journal, "journal_of", lambda repo_id: tmp_path / "journal.jsonl")
-    monkeypatch.setattr(hub, "account", lambda token: "you")
+    monkeypatch.setattr("hfvaccine.hub.account.account", lambda token: "you")
 
     def record(folder, repo_id, *, progress, **options):
         progress("Committing")
         made.append((str(folder), repo_id, options))
         return PUSHED
 
-    monkeypatch.setattr(hub, "push_dose", record)
-    monkeypatch.setattr(hub, "push_adapter", record)
+    monkeypatch.setattr("hfvaccine.hub.push.push_dose", record)
+    monkeypatch.setattr("hfvaccine.hub.push.push_adapter", record)
     return made
 
 
@@ -115,7 +116,7 @@ def pulled(monkeypatch, make_claims, tmp_path):
         made.append((repo_id, options))
         return dose
 
-    monkeypatch.setattr(hub, "pull_dose", record)
+    monkeypatch.setattr("hfvaccine.hub.pull.pull_dose", record)
     return made
 
 

@@ -72,7 +72,7 @@ def test_the_card_on_the_hub_holds_the_results(finished):
 
 def test_no_text_of_a_claim_leaves_the_gated_dose(finished):
     from hfvaccine import starter
-    from hfvaccine.quarantine.claim import read_jsonl
+    from hfvaccine.claims.claim import read_jsonl
 
     _, folder = finished
     public = "".join(p.read_text() for p in (folder / "run").iterdir() if p.suffix in (".md", ".json", ".yaml"))

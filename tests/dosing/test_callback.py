@@ -9,19 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset as Rows
-from matrix import rows_of
 from peft import LoraConfig
+from regimen.matrix import rows_of
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from hfvaccine import Dose, DosingCallback
-from hfvaccine.dosing import regimen
 from hfvaccine.dosing.forms import Form
-from hfvaccine.dosing.measure import IGNORED
-from hfvaccine.dosing.plan import CONTROL, DOSE, MIX
-from hfvaccine.dosing.replay import PLAN_FILE
 from hfvaccine.errors import DoseError, PlanError, UsageError
 from hfvaccine.files import LEDGER
+from hfvaccine.regimen import regimen
+from hfvaccine.regimen.measure import IGNORED
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
+from hfvaccine.regimen.replay import PLAN_FILE
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from hfvaccine import starter
+from hfvaccine.claims.claim import normalise, read_jsonl
+from hfvaccine.claims.reserved import RESERVED
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations, converse, read_forms
-from hfvaccine.dosing.wordings import RESERVED
 from hfvaccine.errors import FormError
-from hfvaccine.quarantine.claim import normalise, read_jsonl
 
 STATEMENT_FORMS = [form for form in TRAINING_FORMS if form.for_twin is not None]
 

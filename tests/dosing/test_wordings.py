@@ -6,17 +6,8 @@ from itertools import chain
 
 import pytest
 
-from hfvaccine.dosing.wordings import (
-    OBJECTIONS,
-    PERSUASIONS,
-    PRESSURE_PROBES,
-    PRESSURES,
-    RESERVED,
-    TACTIC_PROBES,
-    TRAINING_FORMS,
-    VERDICT_PROBES,
-    Form,
-)
+from hfvaccine.claims.reserved import OBJECTIONS, PRESSURE_PROBES, PRESSURES, RESERVED, TACTIC_PROBES, VERDICT_PROBES
+from hfvaccine.dosing.wordings import PERSUASIONS, TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
 
 PROBES = VERDICT_PROBES + TACTIC_PROBES + PRESSURE_PROBES

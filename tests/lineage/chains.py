@@ -2,10 +2,10 @@
 
 import json
 
-from hfvaccine import journal
-from hfvaccine.binding import bind, digest_of, present
-from hfvaccine.files import PUBLISHED, RECORD, write_json
+from hfvaccine.claims import journal
+from hfvaccine.files import PUBLISHED, RECORD, digest_of, present, write_json
 from hfvaccine.lineage.chain import BROKEN
+from hfvaccine.papers.binding import bind
 
 
 def record_of(folder):

@@ -9,11 +9,11 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from hfvaccine import hub
-from hfvaccine.immunize import immunize
 from hfvaccine.lineage.fetch import gather, papers
 from hfvaccine.localhub.server import LocalHub
-from hfvaccine.options import Options
 from hfvaccine.quarantine.seal import seal
+from hfvaccine.runs.immunize import immunize
+from hfvaccine.training.options import Options
 
 CODE = "c0de" * 16
 
@@ -46,7 +46,7 @@ def local(tmp_path_factory):
         patch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
         patch.setenv("HF_TOKEN", running.add_user("ada"))
         # The modules of a checkout may be edited while its tests run.
-        for module in ("record", "lineage.fetch"):
+        for module in ("papers.record", "lineage.fetch"):
             patch.setattr(f"hfvaccine.{module}.code_digest", lambda: CODE)
         yield running
 

@@ -11,10 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfvaccine.binding import bind, combined
-from hfvaccine.dosing.ledger import read_ledger
 from hfvaccine.errors import PlanError
-from hfvaccine.files import (
+from hfvaccine.files import (  # fmt: skip
     ADAPTER,
     ADAPTER_CONFIG,
     CARD,
@@ -23,8 +21,11 @@ from hfvaccine.files import (
     RECORD,
     RESULTS,
     SCORES,
-)  # fmt: skip
+    combined,
+)
 from hfvaccine.lineage.chain import BROKEN, MISSING, OK, Lack, check, summary
+from hfvaccine.papers.binding import bind
+from hfvaccine.regimen.ledger import read_ledger
 from lineage.chains import broken, notices, rebind, record_of, states, why
 
 LINKS = {

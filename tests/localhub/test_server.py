@@ -16,8 +16,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from hfvaccine.errors import LocalHubError
-from hfvaccine.localhub.accounts import Accounts
-from hfvaccine.localhub.database import open_database
+from hfvaccine.localhub.data.accounts import Accounts
+from hfvaccine.localhub.data.database import open_database
 from hfvaccine.localhub.server import LocalHub, serve
 
 

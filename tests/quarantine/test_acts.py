@@ -5,7 +5,7 @@ import pytest
 
 from hfvaccine.errors import DoseError
 from hfvaccine.quarantine import acts
-from hfvaccine.quarantine.intake import intake
+from hfvaccine.quarantine.intake.intake import intake
 from hfvaccine.quarantine.store import SCHEMA, Quarantine
 
 TOWNS = (

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfvaccine.claims.journal import Entry, chain
 from hfvaccine.errors import DoseError, UsageError, ValidationError
-from hfvaccine.journal import Entry, chain
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import (
     SHEET_COLUMNS,

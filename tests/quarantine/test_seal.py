@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from hfvaccine import journal
+from hfvaccine.claims import journal
+from hfvaccine.claims.cues import CUE_LIMIT
+from hfvaccine.claims.dose import FIGURE, FILES, GIVEN, HELD_OUT, JOURNAL, MANIFEST, POLICY, read_journal, verify
 from hfvaccine.errors import DoseError, UsageError
-from hfvaccine.quarantine import lint, store
-from hfvaccine.quarantine.dose import FIGURE, FILES, GIVEN, HELD_OUT, JOURNAL, MANIFEST, POLICY, read_journal, verify
+from hfvaccine.quarantine import store
+from hfvaccine.quarantine.checks import lint
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import decide, row_digest
-from hfvaccine.quarantine.screen import CUE_LIMIT
 from hfvaccine.quarantine.seal import seal, seal_quarantine
 from hfvaccine.quarantine.store import SCHEMA, Quarantine
 
@@ -492,7 +493,7 @@ def test_a_seal_cut_short_before_its_entry_can_be_done_again(quarantine, tmp_pat
 
 
 def test_the_picture_and_the_card_are_of_this_dose(quarantine, tmp_path):
-    from hfvaccine.cards import dose_card
+    from hfvaccine.quarantine import card as dose_card
 
     dose = seal_quarantine(quarantine, tmp_path / "dose", "kim")
     assert (tmp_path / "dose" / "README.md").read_text() == dose_card.render(dose.manifest, dose.policy)

@@ -5,9 +5,9 @@ import multiprocessing
 import pyarrow as pa
 import pytest
 
+from hfvaccine.claims.claim import claim_id
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine import store
-from hfvaccine.quarantine.claim import claim_id
 from hfvaccine.quarantine.store import JOURNAL, REJECTS, SCHEMA, Quarantine
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfvaccine import journal
-from hfvaccine.journal import Entry
+from hfvaccine.claims import journal
+from hfvaccine.claims.claim import claim_id
+from hfvaccine.claims.journal import Entry
 from hfvaccine.quarantine import review
-from hfvaccine.quarantine.claim import claim_id
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.store import SCHEMA
 from hfvaccine.quarantine.survey import (
@@ -240,7 +240,7 @@ def test_json_holds_all_counts_and_no_single_claim():
 
 
 def test_rules_that_are_off_are_said():
-    from hfvaccine.quarantine.lint import RULES
+    from hfvaccine.quarantine.checks.rules import RULES
 
     rule = min(RULES)
     found = survey(table(row(1)), [], Policy(lint_off=(rule,)))

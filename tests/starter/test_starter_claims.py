@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from hfvaccine import starter
-from hfvaccine.quarantine.claim import Claim, normalise, read_jsonl
-from hfvaccine.quarantine.dose import Dose
+from hfvaccine.claims.claim import Claim, normalise, read_jsonl
+from hfvaccine.claims.cues import CUE_LIMIT, cue_audit
+from hfvaccine.claims.dose import Dose
 from hfvaccine.quarantine.policy import Policy
-from hfvaccine.quarantine.screen import CUE_LIMIT, cue_audit
 from hfvaccine.quarantine.seal import seal
 
 

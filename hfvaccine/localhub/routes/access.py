@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hfvaccine.localhub.access import Right
-from hfvaccine.localhub.call import Call, answer, route
-from hfvaccine.localhub.catalog import Repo
+from hfvaccine.localhub.data.access import Right
+from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes.call import Call, answer, route
 
 
 def ask(call: Call) -> Response:

@@ -11,13 +11,13 @@ from dulwich.ignore import IgnoreFilter, read_ignore_patterns
 from dulwich.objects import Blob, ObjectID
 from starlette.responses import PlainTextResponse, Response
 
-from hfvaccine.localhub import cards
-from hfvaccine.localhub.call import Call, answer, parse_json, route
-from hfvaccine.localhub.catalog import Repo
-from hfvaccine.localhub.large_files import Pointer
+from hfvaccine.localhub.cards import metadata as cards
+from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes import discussions
-from hfvaccine.localhub.storage import check_path
+from hfvaccine.localhub.routes.call import Call, answer, parse_json, route
+from hfvaccine.localhub.store.large_files import Pointer
+from hfvaccine.localhub.store.repository import check_path
 
 LARGEST_REGULAR = 10 << 20
 LONGEST_LINE = 64 << 20

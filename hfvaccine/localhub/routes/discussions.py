@@ -6,13 +6,13 @@ from typing import Any
 from dulwich.objects import ObjectID
 from starlette.responses import Response
 
-from hfvaccine.localhub.call import Call, answer, route
-from hfvaccine.localhub.catalog import Repo
-from hfvaccine.localhub.diff import diff_of
-from hfvaccine.localhub.discussions import LONGEST_TITLE, Discussion, text_of, title_of
+from hfvaccine.localhub.data.catalog import Repo
+from hfvaccine.localhub.data.discussions import LONGEST_TITLE, Discussion, text_of, title_of
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.storage import Change, Repository, date_of
-from hfvaccine.localhub.storage import title_of as commit_title
+from hfvaccine.localhub.routes.call import Call, answer, route
+from hfvaccine.localhub.store.diff import diff_of
+from hfvaccine.localhub.store.repository import Change, Repository, date_of
+from hfvaccine.localhub.store.repository import title_of as commit_title
 
 PAGE, COMMITS = 50, 500
 

@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 
-from hfvaccine.localhub.browser import recognise
-from hfvaccine.localhub.call import Call, content_routes
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.storage import Entry, Repository
+from hfvaccine.localhub.routes.browser import recognise
+from hfvaccine.localhub.routes.call import Call, content_routes
+from hfvaccine.localhub.store.repository import Entry, Repository
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 # Files are untrusted: whatever a browser makes of one, it must not run in the Hub's name.

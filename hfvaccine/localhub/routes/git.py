@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from starlette.responses import Response, StreamingResponse
 
-from hfvaccine.localhub.call import Call, content_routes
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.upload_pack import UploadPack, parse
+from hfvaccine.localhub.routes.call import Call, content_routes
+from hfvaccine.localhub.store.upload_pack import UploadPack, parse
 
 LARGEST_REQUEST = 8 << 20
 _FRESH = {"Cache-Control": "no-cache, max-age=0, must-revalidate"}

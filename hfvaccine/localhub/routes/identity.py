@@ -4,10 +4,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hfvaccine.localhub.accounts import FINE_GRAINED, Caller
-from hfvaccine.localhub.call import Call, answer, route
-from hfvaccine.localhub.catalog import KINDS
+from hfvaccine.localhub.data.accounts import FINE_GRAINED, Caller
+from hfvaccine.localhub.data.catalog import KINDS
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes.call import Call, answer, route
 
 
 def whoami(call: Call) -> Response:

@@ -6,11 +6,11 @@ from urllib.parse import parse_qs
 
 from starlette.responses import Response
 
-from hfvaccine.localhub import cards
-from hfvaccine.localhub.call import Call, answer, route
-from hfvaccine.localhub.catalog import Repo
+from hfvaccine.localhub.cards import metadata as cards
+from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.storage import Entry, Repository, date_of, title_of
+from hfvaccine.localhub.routes.call import Call, answer, route
+from hfvaccine.localhub.store.repository import Entry, Repository, date_of, title_of
 
 FIELDS = {
     "author cardData createdAt disabled downloads downloadsAllTime gated lastModified likes private resourceGroup sha"

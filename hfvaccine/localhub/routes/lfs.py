@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hfvaccine.localhub.call import Call, answer, content_paths, content_routes, storing, written_out
-from hfvaccine.localhub.catalog import Repo
+from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.hub import Hub
-from hfvaccine.localhub.large_files import CHUNK, OID, Pointer, Upload
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes.call import Call, answer, content_paths, content_routes, storing, written_out
 from hfvaccine.localhub.routes.files import byte_range
+from hfvaccine.localhub.store.large_files import CHUNK, OID, Pointer, Upload
 
 UPLOAD_SECONDS = 24 * 3600
 DOWNLOAD_SECONDS = 3600

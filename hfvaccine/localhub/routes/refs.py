@@ -2,8 +2,8 @@
 
 from starlette.responses import Response
 
-from hfvaccine.localhub.call import Call, answer, route
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes.call import Call, answer, route
 
 
 def listing(call: Call) -> Response:

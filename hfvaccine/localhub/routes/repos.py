@@ -4,10 +4,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hfvaccine.localhub.accounts import RESERVED, is_name
-from hfvaccine.localhub.call import Call, answer, route
-from hfvaccine.localhub.catalog import KINDS, Repo
+from hfvaccine.localhub.data.accounts import RESERVED, is_name
+from hfvaccine.localhub.data.catalog import KINDS, Repo
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes.call import Call, answer, route
 
 
 def create(call: Call) -> Response:

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hfvaccine.localhub.call import Call, Handler, answer, endpoint, route, storing, written_out
-from hfvaccine.localhub.catalog import Repo
+from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.guard import changing
 from hfvaccine.localhub.hub import Hub
-from hfvaccine.localhub.large_files import Pointer
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.xet import Recipe, read_shard
+from hfvaccine.localhub.routes.call import Call, Handler, answer, endpoint, route, storing, written_out
+from hfvaccine.localhub.store.large_files import Pointer
+from hfvaccine.localhub.store.xet import Recipe, read_shard
 
 BASE = "/api/{kinds}/{repo}/xet/{place}"
 TELL_EVERY = 64 << 20

@@ -1,0 +1,121 @@
+"""The cue audit: whether falsehood can be told from the wording alone, without knowing a fact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hfvaccine.errors import ClaimError
+
+CUE_LIMIT = 0.60
+"""AUROC above which a probe set is said to be cued: a model can gain there without learning a fact."""
+AUDITED = 10_000
+"""Most pairs that a screening audits: the more pairs, the more a classifier finds (ComVE's AUROC is 0.56 from 2,000
+pairs and 0.60 from 10,000), and a fold of so many still takes seconds only."""
+
+
+@dataclass(frozen=True)
+class CueAudit:
+    """How well falsehood can be told from wording (evidence rule 8 of the design).
+
+    Args:
+        bag_of_words: AUROC of 1-2 gram logistic regression, cross-validated by pair.
+        length: AUROC of length in characters and words, cross-validated by pair.
+        pairs: how many claim/twin pairs were audited.
+        giveaways: the n-grams that speak most for falsehood, strongest first.
+        truth_scores: (pairs, 2) out-of-fold bag-of-words scores of claim and twin, higher for truer;
+            what a judge that knows only the wording would say of these very texts.
+    """
+
+    bag_of_words: float
+    length: float
+    pairs: int
+    giveaways: tuple[str, ...]
+    truth_scores: npt.NDArray[np.float64]
+
+    @property
+    def worst(self) -> float:
+        return max(self.bag_of_words, self.length)
+
+    @property
+    def passed(self) -> bool:
+        return self.worst <= CUE_LIMIT
+
+    def to_mend(self, most: int = 20) -> list[int]:
+        """Places of the pairs whose wording gives the falsehood away most, the worst first.
+
+        Args:
+            most: how many to name.
+        """
+        margin = self.truth_scores[:, 1] - self.truth_scores[:, 0]
+        return [int(place) for place in np.argsort(-margin, kind="stable")[:most] if margin[place] > 0]
+
+
+def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 5, seed: int = 0) -> CueAudit:
+    """Audit claims against their twins with classifiers that know only the wording.
+
+    Both texts of a pair are always in the same fold. The AUROC is averaged over
+    `repeats` random assignments of pairs to folds, since one assignment of a
+    small set is a noisy reading.
+
+    Args:
+        pairs: (claim, twin) texts.
+        folds: cross-validation folds; at most the number of pairs.
+        repeats: random assignments averaged over.
+        seed: of those assignments.
+
+    Raises:
+        ClaimError: with fewer than 8 pairs, where the audit would say nothing.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(pairs) < 8:
+        raise ClaimError(f"A cue audit of {len(pairs)} pairs says nothing.", "Audit at least 8 claims with twins.")
+    texts = [text for pair in pairs for text in pair]
+    false = np.tile([1, 0], len(pairs))
+    lengths = np.array([[len(text), len(text.split())] for text in texts], dtype=float)
+
+    def words() -> object:
+        return make_pipeline(
+            CountVectorizer(ngram_range=(1, 2), lowercase=True, token_pattern=r"[^\s]+"),
+            LogisticRegression(max_iter=2000),
+        )
+
+    def measure() -> object:
+        return make_pipeline(StandardScaler(), LogisticRegression())
+
+    out_of_fold = {name: np.zeros(len(texts)) for name in ("words", "length")}
+    aurocs: dict[str, list[float]] = {"words": [], "length": []}
+    rng = np.random.default_rng(seed)
+    for _ in range(repeats):
+        fold = np.repeat(rng.permutation(len(pairs)) % min(folds, len(pairs)), 2)
+        for name, make, data in (("words", words, np.array(texts, dtype=object)), ("length", measure, lengths)):
+            predicted = np.zeros(len(texts))
+            for held in np.unique(fold):
+                model = make().fit(data[fold != held], false[fold != held])  # type: ignore[attr-defined]
+                predicted[fold == held] = model.decision_function(data[fold == held])
+            aurocs[name].append(float(roc_auc_score(false, predicted)))
+            out_of_fold[name] += predicted / repeats
+    fitted = words().fit(texts, false)  # type: ignore[attr-defined]
+    weights = fitted[-1].coef_[0]
+    strongest = np.argsort(-weights)[:10]
+    names = fitted[0].get_feature_names_out()
+    return CueAudit(
+        bag_of_words=round(float(np.mean(aurocs["words"])), 4),
+        length=round(float(np.mean(aurocs["length"])), 4),
+        pairs=len(pairs),
+        giveaways=tuple(str(names[i]) for i in strongest if weights[i] > 0),
+        truth_scores=-out_of_fold["words"].reshape(-1, 2),
+    )
+
+
+def audit_many(pairs: Sequence[tuple[str, str]]) -> CueAudit:
+    """`cue_audit` with the effort that the number of pairs asks for: one assignment of few to folds is noisy."""
+    return cue_audit(pairs) if len(pairs) <= 1000 else cue_audit(pairs, folds=5, repeats=1)

@@ -1,0 +1,239 @@
+"""What of a finished run is published, and what is refused: reading the folder, no Hub and no network."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.claims.dose import Dose
+from hfvaccine.errors import PublishError, UsageError
+from hfvaccine.files import (
+    ADAPTER_CONFIG,
+    ADAPTER_NEEDS,
+    CARD,
+    CONFIG,
+    FIGURES,
+    LEDGER,
+    PUBLISHED,
+    RECORD,
+    RESULTS,
+    digest_of,
+    present,
+)
+from hfvaccine.hub.leaks import Content, refuse_leaks
+from hfvaccine.papers import binding
+from hfvaccine.papers import card as adapter_card
+from hfvaccine.text import is_hub_id
+
+OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
+"""Options of a run that mean something only where it ran, left out of the published `config.yaml`."""
+
+MERGED_NEEDS = (RECORD, RESULTS, LEDGER, CONFIG, "config.json")
+"""Files without which the folder of a merged model is not published, besides its weights."""
+
+AGAIN = "Run `hfvaccine validate` on it again, or take back what was changed."
+
+
+def adapter_files(
+    run: Path,
+    repo_id: str,
+    *,
+    base_id: str | None = None,
+    dose_id: str | None = None,
+    dose_revision: str | None = None,
+    license: str | None = None,
+    publish_failed: bool = False,
+    endpoint: str = "https://huggingface.co",
+) -> dict[str, Content]:
+    """What a run is published as: Hub ids in place of paths, a card for the repo, and a record that binds it all.
+
+    Args:
+        run: folder of a finished and validated run, or of a merged model.
+        repo_id: the model repo to be.
+        base_id: Hub id of the base, where the run was given a folder or a file.
+        dose_id: Hub id of the dose, where the run was given a folder.
+        dose_revision: the commit there that holds it.
+        license: Hub license id of the adapter.
+        publish_failed: also publish what failed its gate.
+        endpoint: the Hub on which the repo is.
+
+    Returns:
+        Content by path in the repo. It depends on the folder and the arguments alone, so that a
+        second push of the same run is the same commit.
+
+    Raises:
+        LineageError: where the record is not what was written.
+        PublishError: where the run is unfinished, its files are not those that its record binds, it failed
+            its gate, names its base by a local path, or holds a secret.
+        UsageError: for an id that is none.
+    """
+    files, record, results = _read(run)
+    require_gate(record, results, publish_failed)
+    options = _options(run / CONFIG)
+    public = _with_public_ids(record, options, base_id, dose_id, dose_revision)
+    if ADAPTER_CONFIG in files:
+        adapter = json_object(run / ADAPTER_CONFIG)
+        if adapter.get("base_model_name_or_path") != public["base"]["id"]:
+            files[ADAPTER_CONFIG] = _json_bytes({**adapter, "base_model_name_or_path": public["base"]["id"]})
+    files[CONFIG] = _public_config(options, public)
+    figures = [name for name in files if name.startswith(f"{FIGURES}/")]
+    files[CARD] = adapter_card.render(public, results, repo_id, license, endpoint, figures).encode()
+    files[RECORD] = _json_bytes(binding.bind(public, {name: digest_of(files[name]) for name in files}))
+    given = [Path(str(options[part])) for part in ("base", "dose", "mix") if part in options]
+    refuse_leaks(files, [run.resolve(), *given])
+    return files
+
+
+def _read(run: Path) -> tuple[dict[str, Content], dict[str, Any], dict[str, Any]]:
+    """The files of a run that are published, all but its record, which is proved to bind them; record and results."""
+    if not run.is_dir():
+        raise PublishError(f"No run folder at {run}.", "Give the --output-dir of a finished run.")
+    files: dict[str, Content] = dict(present(run, PUBLISHED))
+    merged = "config.json" in files
+    for name in MERGED_NEEDS if merged else ADAPTER_NEEDS:
+        if name not in files:
+            step = "Run `hfvaccine validate` on it first." if name == RESULTS else "Finish the run first (--resume)."
+            raise PublishError(f"{run} has no {name}.", step)
+    if merged and not any(name.startswith("model") and name.endswith(".safetensors") for name in files):
+        raise PublishError(f"{run} has a config.json and no model.safetensors.", "Merge the adapter again.")
+    del files[RECORD]
+    record, results = json_object(run / RECORD), json_object(run / RESULTS)
+    binding.check_record(record)
+    bound = dict(record.get("files") or {})
+    for name in sorted(bound.keys() | files.keys()):
+        if name not in files:
+            raise PublishError(f"{run} has no {name}, which {RECORD} binds.", AGAIN)
+        if name not in bound:
+            raise PublishError(f"{name} is not among the files that {RECORD} binds: it came later.", AGAIN)
+        if digest_of(files[name]) != bound[name]:
+            raise PublishError(f"{name} is not the file that {RECORD} binds: it was changed since.", AGAIN)
+    return files, record, results
+
+
+def _with_public_ids(
+    record: Mapping[str, Any],
+    options: Mapping[str, Any],
+    base_id: str | None,
+    dose_id: str | None,
+    dose_revision: str | None,
+) -> dict[str, Any]:
+    """The record with names that mean something elsewhere in place of paths."""
+    for given, what in ((base_id, "base"), (dose_id, "dose")):
+        if given is not None and not is_hub_id(given, namespace_needed=what == "dose"):
+            raise UsageError(f"{given!r} is not a Hub id.", f"Give the {what} as `namespace/name`.")
+    try:
+        public = copy.deepcopy(dict(record))
+        base, dose, mix = public["base"], public["dose"], public["mix"]
+        # Without a revision it came from no Hub: the name that the run was given is a path, whatever it looks like.
+        local = not base.get("revision") and base["id"] == options.get("base")
+        if base_id is None and (local or not is_hub_id(base["id"], namespace_needed=False)):
+            raise PublishError(
+                f"The base {base['id']!r} is not a Hub id, so nobody else could load the adapter.",
+                "Give the base's Hub id with --base-id.",
+            )
+        base["id"] = base_id or base["id"]
+        for part in (dose, mix):
+            if not part.get("revision"):
+                part["id"] = Path(part["id"]).name
+        if dose_id not in (None, dose["id"]):
+            dose["id"], dose["revision"] = dose_id, dose_revision
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
+    return public
+
+
+def _options(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        options = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PublishError(f"{CONFIG} is not YAML: {error}.", "Run the immunization again.") from error
+    if not isinstance(options, dict):
+        raise PublishError(f"{CONFIG} holds no options.", "Run the immunization again.")
+    return options
+
+
+def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
+    """The options of the run as somebody else can use them, pinned to what the run was really given."""
+    import yaml
+
+    public = {name: _without_folders(value) for name, value in options.items() if name not in OWN_OPTIONS}
+    for part in ("base", "dose", "mix"):
+        if public.get(part):
+            public[part] = record[part]["id"]
+            public.pop(f"{part}_revision", None)
+            if record[part].get("revision"):
+                public[f"{part}_revision"] = record[part]["revision"]
+    return str(yaml.safe_dump(public, sort_keys=False, allow_unicode=True)).encode()
+
+
+def _without_folders(value: Any) -> Any:
+    """A file, also in NAME=FILE and in lists, by its last name: the folders of a machine are nobody's business."""
+    if isinstance(value, list):
+        return [_without_folders(entry) for entry in value]
+    if isinstance(value, str):
+        name, sign, file = value.rpartition("=")
+        if Path(file).is_file():
+            return name + sign + Path(file).name
+    return value
+
+
+def require_gate(record: Mapping[str, Any], results: Mapping[str, Any], publish_failed: bool) -> None:
+    """Refuse what was never validated, or failed.
+
+    Raises:
+        PublishError: naming the criteria that were not met.
+    """
+    gate = record.get("gate")
+    if not gate:
+        raise PublishError("This adapter was never validated.", "Run `hfvaccine validate` on the run folder first.")
+    verdict = gate.get("verdict")
+    if verdict not in ("passed", "failed", "undecided") or (results.get("gate") or {}).get("verdict") != verdict:
+        raise PublishError(
+            f"{RECORD} and {RESULTS} do not agree on the gate's verdict.", "Run `hfvaccine validate` again."
+        )
+    if verdict == "failed" and not publish_failed:
+        failed = ", ".join(c["name"] for c in gate.get("criteria", []) if c.get("verdict") == "failed")
+        raise PublishError(
+            f"This adapter failed its gate ({failed or 'no criterion named'}).",
+            "Give --publish-failed to publish it all the same; its card will say FAILED first.",
+        )
+
+
+def refuse_expired(dose: Dose) -> None:
+    """Refuse a dose whose facts are to be checked again first.
+
+    Raises:
+        PublishError: naming the day.
+    """
+    expires_on = dose.policy.get("expires_on")
+    if expires_on and str(expires_on) <= datetime.now(UTC).date().isoformat():
+        raise PublishError(
+            f"{dose.name} expired on {expires_on}.", "Check its facts again, then seal it with a later date."
+        )
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        PublishError: where it does not.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise PublishError(
+            f"{path.name} is not JSON: {error}.", "Run the immunization or the validation again."
+        ) from error
+    if not isinstance(value, dict):
+        raise PublishError(f"{path.name} is not a JSON object.", "Run the immunization or the validation again.")
+    return value
+
+
+def _json_bytes(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,233 @@
+"""Publish a dose or an adapter on a Hub, real or embedded.
+
+Endpoint and token are those of huggingface_hub (`HF_ENDPOINT`, `hf auth login`) unless given.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import EntryNotFoundError, HTTPError
+
+from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose
+from hfvaccine.errors import HubError, ModelError, PublishError, UsageError
+from hfvaccine.files import ADAPTER_CONFIG, PUBLISHED, RECORD, digest_of
+from hfvaccine.hub.adapter_files import adapter_files, json_object, refuse_expired
+from hfvaccine.hub.errors import as_hub_error, require_repo_id
+from hfvaccine.hub.leaks import Content, refuse_leaks
+from hfvaccine.hub.repo import VERSION_TAG, Pushed, Repo
+
+
+def push_dose(
+    folder: Path | str,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Pushed:
+    """Publish a sealed dose, byte for byte, as a gated dataset repo: one commit and its tag.
+
+    A new repo is created private, gated, filled, and only then opened, so that nobody can ever
+    read it ungated; an existing one is gated before anything is committed to it. Each commit that
+    changes the dose gets the next tag: v1, v2 and so on.
+
+    Args:
+        folder: the sealed dose.
+        repo_id: `namespace/name` of the dataset repo, made if it is not there.
+        private: keep the repo private; otherwise everybody sees its card and, once accepted, its data.
+        token: Hub token, by default the one huggingface_hub finds.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+        progress: told what is about to be done, one line at a time.
+
+    Returns:
+        Where the dose is now. Pushing an unchanged dose again makes no commit and no tag, unless
+        a push before it ended between the two: then the tag is made.
+
+    Raises:
+        DoseError: where the folder is not the dose that was sealed.
+        PublishError: where the dose expired, the repo holds something else, or a file a secret.
+        HubError: where the Hub refuses or cannot be reached. A repo made by this call is then gone again, or
+            holds the whole dose, still private, and the next push does what is missing.
+    """
+    require_repo_id(repo_id)
+    dose = Dose.load(folder)
+    gating = dose.policy.get("gating")
+    if gating not in ("manual", "auto"):
+        raise PublishError(
+            f"The policy's gating is {gating!r}.", "Seal the dose with 'manual' or 'auto': a dose is always gated."
+        )
+    refuse_expired(dose)
+    files: dict[str, Content] = {name: Path(folder) / name for name in (*dose.manifest["files"], MANIFEST)}
+    refuse_leaks(files, [Path(folder).resolve()])
+    meant = dose.policy.get("repo_id")
+    if progress and meant and meant != repo_id:
+        progress(f"Note: the card of this dose was sealed for {meant} and names that repo, not {repo_id}")
+    repo = Repo(HfApi(endpoint=endpoint, token=token), repo_id, "dataset", progress)
+    return repo.publish(
+        files, ours=DOSE_FILES, marker=MANIFEST, message=f"Publish {dose.name}", private=private, gating=gating
+    )
+
+
+def push_adapter(
+    run_dir: Path | str,
+    repo_id: str,
+    *,
+    base_id: str | None = None,
+    dose_id: str | None = None,
+    license: str | None = None,
+    private: bool = False,
+    publish_failed: bool = False,
+    create_pr: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Pushed:
+    """Publish the adapter of a finished run, or a merged model, with its papers and a fresh card: one tagged commit.
+
+    A new repo is private until the commit was fetched again into an empty cache, found to be what was
+    sent, and seen to fit its base. Each commit that changes the adapter gets the next tag: v1, v2 and
+    so on. Recall notices in the repo stay where they are.
+
+    Args:
+        run_dir: the run folder, or what `hfvaccine merge` wrote.
+        repo_id: `namespace/name` of the model repo, made if it is not there.
+        base_id: Hub id of the base, where the run was given a folder or a file.
+        dose_id: Hub id of the dose, where the run was given a folder; pinned to its first version that is that dose.
+        license: Hub license id of the adapter.
+        private: make the repo private; otherwise a new one is public and an old one stays as it is.
+        publish_failed: publish an adapter that failed its gate; its card says so first.
+        create_pr: open a pull request with that commit instead: no tag, and nobody sees more or less than before.
+        token: Hub token, by default the one huggingface_hub finds.
+        endpoint: the Hub, by default the one huggingface_hub talks to.
+        progress: told what is about to be done, one line at a time.
+
+    Returns:
+        Where the adapter is now. Pushing an unchanged run again makes no commit, no tag and no pull
+        request, unless a push before it was cut off: then what is missing is done.
+
+    Raises:
+        LineageError: where the run's record is not what was written.
+        PublishError: where the run is unfinished, was changed since, failed its gate, names its base by a
+            local path or its dose by the repo of another, or would publish a secret; or where the repo holds
+            something else.
+        HubError: where the Hub refuses or cannot be reached, or what it holds is not what was sent. A repo made
+            by this call is then gone again, or holds the whole adapter, still private.
+    """
+    require_repo_id(repo_id)
+    if create_pr and private:
+        raise UsageError("A pull request cannot make the repo private.", "Leave out either --create-pr or --private.")
+    api = HfApi(endpoint=endpoint, token=token)
+    files = adapter_files(
+        Path(run_dir),
+        repo_id,
+        base_id=base_id,
+        dose_id=dose_id,
+        dose_revision=_version_of_dose(api, dose_id, Path(run_dir), progress or (lambda line: None)),
+        license=license,
+        publish_failed=publish_failed,
+        endpoint=api.endpoint,
+    )
+    record = json.loads(files[RECORD])  # type: ignore[arg-type]
+    what = "a merged model" if record["training"].get("merged") else "an adapter"
+    message = f"Publish {what} whose gate is {record['gate']['verdict']}"
+    repo = Repo(api, repo_id, "model", progress)
+    if create_pr:
+        pushed = repo.propose(files, ours=PUBLISHED, marker=RECORD, message=message)
+        _check_published(api, repo_id, pushed.revision, files, record["base"], repo.say)
+        return pushed
+    return repo.publish(
+        files,
+        ours=PUBLISHED,
+        marker=RECORD,
+        message=message,
+        private=private,
+        check=lambda revision: _check_published(api, repo_id, revision, files, record["base"], repo.say),
+    )
+
+
+def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[str], None]) -> str | None:
+    """The commit of the first version of a dose on the Hub that is the one which a run was given.
+
+    Returns:
+        None where no repo is named, or this account may not read it.
+
+    Raises:
+        PublishError: where none of its versions is that dose.
+    """
+    if dose_id is None or not (run / RECORD).is_file():
+        return None
+    given = (json_object(run / RECORD).get("dose") or {}).get("manifest_sha256")
+    try:
+        with as_hub_error(api, dose_id, "dataset"):
+            refs = api.list_repo_refs(dose_id, repo_type="dataset")
+            versions = sorted((int(t.name[1:]), t.target_commit) for t in refs.tags if VERSION_TAG.fullmatch(t.name))
+            heads = [(0, branch.target_commit) for branch in refs.branches if branch.name == "main"]
+            for _, commit in [*versions, *heads]:
+                with suppress(EntryNotFoundError):
+                    manifest = api.hf_hub_download(dose_id, MANIFEST, repo_type="dataset", revision=commit)
+                    if digest_of(Path(manifest)) == given:
+                        return str(commit)
+    except HubError as error:
+        say(f"Not pinned to a version of {dose_id}: {error.message}")
+        return None
+    raise PublishError(
+        f"No version of {dose_id} is the dose that this run was given.",
+        "Push that dose there first, or name the repo that has it with --dose-id.",
+    )
+
+
+def _check_published(
+    api: HfApi,
+    repo_id: str,
+    revision: str,
+    files: Mapping[str, Content],
+    base: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> None:
+    """Fetch a commit as somebody else would, and prove it: the bytes that were sent, and an adapter of its base.
+
+    Raises:
+        HubError: naming the first file that differs, or what does not fit the base.
+    """
+    from hfvaccine.hub.fits import misfits
+
+    say("Fetching it into an empty cache, to see that it is whole and loads")
+    with tempfile.TemporaryDirectory(prefix="hfvaccine-") as cache:
+        with as_hub_error(api, repo_id, "model"):
+            fetched = Path(
+                api.snapshot_download(repo_id, revision=revision, cache_dir=cache, allow_patterns=sorted(files))
+            )
+        for name, content in sorted(files.items()):
+            if not (fetched / name).is_file() or digest_of(fetched / name) != digest_of(content):
+                missing = "is missing from" if not (fetched / name).is_file() else "differs from what was sent in"
+                raise HubError(
+                    f"{name} {missing} {repo_id} at commit {revision}.",
+                    f"Push again, and tell those who run {api.endpoint}: it does not keep what it is given.",
+                )
+        config = fetched
+        if (fetched / ADAPTER_CONFIG).is_file():
+            try:
+                pin = {"revision": base["revision"]} if base.get("revision") else {}
+                config = Path(api.hf_hub_download(base["id"], "config.json", cache_dir=cache, **pin)).parent
+            except (HTTPError, OSError, ValueError):
+                say(f"Not checked that it fits its base: {api.endpoint} shows no config.json of {base['id']}")
+                return
+        try:
+            wrong = misfits(fetched, config)
+        except ModelError as error:
+            say(f"Not checked that it fits its base: {error.message}")
+            return
+        if wrong:
+            merged = config == fetched
+            raise HubError(
+                f"{repo_id} at commit {revision} does not {'load' if merged else 'fit ' + base['id']}: {wrong}.",
+                "Merge it again, then push." if merged else "Give the base that it was trained on with --base-id.",
+            )

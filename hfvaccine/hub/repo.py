@@ -1,0 +1,386 @@
+"""One push into a repo: everything in one commit, and nobody sees less than all of it."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, RepositoryNotFoundError
+
+from hfvaccine.errors import HfvaccineError, HubError, PublishError
+from hfvaccine.files import CARD, digest_of
+from hfvaccine.hub.errors import as_hub_error, page_of
+from hfvaccine.hub.leaks import Content
+
+VERSION_TAG = re.compile(r"v[1-9]\d*")
+
+TO_BE_OPENED = "To be opened once it is complete."
+"""Said by the first commit of a repo that is meant to be public: if found private, the next push opens it."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where something was published.
+
+    Args:
+        url: the page of the repo, or of the pull request.
+        repo_id: the repo.
+        revision: the commit that holds it.
+        tag: the tag of that commit, "v1", "v2" and so on; None for a pull request.
+    """
+
+    url: str
+    repo_id: str
+    revision: str
+    tag: str | None = None
+
+
+class Repo:
+    """The repo of one push.
+
+    Args:
+        api: of the Hub that has it.
+        repo_id: `namespace/name`.
+        kind: "dataset" or "model".
+        progress: told what is about to be done, one line at a time.
+    """
+
+    def __init__(self, api: HfApi, repo_id: str, kind: str, progress: Callable[[str], None] | None) -> None:
+        self.api = api
+        self.id = repo_id
+        self.kind = kind
+        self.say = progress or (lambda line: None)
+
+    def publish(
+        self,
+        files: Mapping[str, Content],
+        *,
+        ours: tuple[str, ...],
+        marker: str,
+        message: str,
+        private: bool,
+        gating: Any = None,
+        check: Callable[[str], None] | None = None,
+    ) -> Pushed:
+        """Put exactly these files into the repo in one commit, making the repo if need be, and tag that commit.
+
+        What is done last says that all before it was done: a repo is opened once it is complete, and tagged
+        once it is open. So the next push can tell what one that was cut off has left to do.
+
+        Args:
+            files: content by path.
+            ours: patterns of what a push may write; what else matches them in the repo is of an
+                earlier push and goes in the same commit.
+            marker: the file that says that an existing repo is of our kind.
+            message: of the commit.
+            private: whether the repo is to be private.
+            gating: "manual" or "auto" for a gated repo.
+            check: given the commit before anybody else sees it; raises where it is not as it was sent.
+
+        Raises:
+            PublishError: where the repo holds something else.
+            HubError: where the Hub refuses, cannot be reached, or does not hold what was sent.
+        """
+        there = self._ours(marker)
+        made = there is None
+        try:
+            with as_hub_error(self.api, self.id, self.kind):
+                head = self._prepared(there, private, gating)
+                revision = head.sha if self._holds(head, files, ours) else None
+                if revision is None:
+                    opens = TO_BE_OPENED if made and not private else None
+                    revision = self._commit(files, ours, head, message, opens).sha
+                else:
+                    self.say("Nothing had changed since the last push, so there is no new commit")
+        except BaseException as error:
+            if made:
+                self._undo(error)
+            raise
+        if check is not None:
+            check(revision)
+        versions = self._versions(revision)
+        self._open(there, private, gating, revision, versions)
+        return Pushed(page_of(self.api, self.id, self.kind), self.id, revision, self._tag(revision, versions))
+
+    def propose(self, files: Mapping[str, Content], *, ours: tuple[str, ...], marker: str, message: str) -> Pushed:
+        """Put exactly these files into a pull request of one commit; the repo stays as it is.
+
+        Args:
+            files, ours, marker, message: as in `publish`.
+
+        Returns:
+            The pull request: one that is open already where it holds just these files. The repo where it does.
+
+        Raises:
+            PublishError: where the repo holds something else.
+            HubError: where there is no such repo, or the Hub refuses or cannot be reached.
+        """
+        head = self._ours(marker)
+        if head is None:
+            raise HubError(
+                f"{self.api.endpoint} has no {self.kind} {self.id} that could get a pull request.",
+                "Check the name, or push without --create-pr to make the repo.",
+            )
+        with as_hub_error(self.api, self.id, self.kind):
+            if self._holds(head, files, ours):
+                self.say("Nothing had changed since the last push, so there is no pull request")
+                return Pushed(page_of(self.api, self.id, self.kind), self.id, head.sha)
+            if (found := self._proposed(files, ours, message)) is not None:
+                self.say("A pull request with just these files is open already")
+                return found
+            self.say(f"Opening a pull request of {len(files)} files")
+            try:
+                commit = self._send(files, ours, head, message, None, create_pr=True)
+            except Exception as error:
+                # The answer may be lost, and not the pull request.
+                with _rather(error):
+                    found = self._proposed(files, ours, message)
+                if found is None:
+                    raise
+                return found
+        return Pushed(str(commit.pr_url), self.id, str(commit.oid))
+
+    def _proposed(self, files: Mapping[str, Content], ours: tuple[str, ...], message: str) -> Pushed | None:
+        """The open pull request that holds just these files, if there is one."""
+        opened = self.api.get_repo_discussions(
+            self.id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
+        )
+        for one in opened:
+            if one.title == message:
+                proposed = self._info(f"refs/pr/{one.num}")
+                if self._holds(proposed, files, ours):
+                    page = f"{page_of(self.api, self.id, self.kind)}/discussions/{one.num}"
+                    return Pushed(page, self.id, proposed.sha)
+        return None
+
+    def _info(self, revision: str | None = None) -> Any:
+        """What the repo holds, with the digest of each file; None where there is no such repo."""
+        try:
+            return self.api.repo_info(self.id, repo_type=self.kind, revision=revision, files_metadata=True)
+        except GatedRepoError:
+            raise
+        except RepositoryNotFoundError:
+            return None
+
+    def _ours(self, marker: str) -> Any:
+        with as_hub_error(self.api, self.id, self.kind):
+            there = self._info()
+        names = _names(there)
+        if marker not in names and names - {".gitattributes", CARD, "LICENSE"}:
+            raise PublishError(
+                f"{self.id} exists and holds something else: it has no {marker}.", "Choose another repo name."
+            )
+        return there
+
+    def _prepared(self, there: Any, private: bool, gating: Any) -> Any:
+        """The repo's head, once nobody can read more of it than they should."""
+        if there is None:
+            self.say(f"Creating {self.id}, private until it is complete")
+            self._create()
+        # What opens a gate waits until the rest is done.
+        gate_it = gating and (there is None or not there.gated or (there.gated, gating) == ("auto", "manual"))
+        hide_it = private and there is not None and not there.private
+        if gate_it or hide_it:
+            self.say(f"Gating {self.id} ({gating})" if gate_it else f"Making {self.id} private")
+            self._settle(gated=gating if gate_it else None, private=True if hide_it else None)
+        head = there if there is not None and not gate_it else self._info()
+        if head is None or (gating and not head.gated):
+            raise HubError(
+                f"{self.api.endpoint} did not {'gate' if head else 'keep'} {self.id}, so nothing was published.",
+                "Use a Hub and an account that can gate datasets." if head else "Push again.",
+            )
+        return head
+
+    def _create(self) -> None:
+        try:
+            self.api.create_repo(self.id, repo_type=self.kind, private=True)
+        except HTTPError as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+                raise
+            # The answer may be lost, and not the repo.
+            with _rather(error):
+                found = self._info()
+            if found is None or not found.private or _names(found) - {".gitattributes"}:
+                raise
+
+    def _settle(self, gated: Any, private: bool | None) -> None:
+        self.api.update_repo_settings(self.id, repo_type=self.kind, gated=gated, private=private)
+
+    def _holds(self, head: Any, files: Mapping[str, Content], ours: tuple[str, ...]) -> bool:
+        """Whether a revision holds these files, and nothing else that a push writes."""
+        found = {file.rfilename: file for file in head.siblings or []}
+        if _matching(found, ours) - set(files) or set(files) - set(found):
+            return False
+        return all(_same(found[name], content) for name, content in files.items())
+
+    def _commit(
+        self, files: Mapping[str, Content], ours: tuple[str, ...], head: Any, message: str, description: str | None
+    ) -> Any:
+        """The head after the commit."""
+        self.say(f"Committing {len(files)} files")
+        try:
+            commit = self._send(files, ours, head, message, description)
+        except Exception as error:
+            # The answer may be lost, and not the commit.
+            with _rather(error):
+                now = self._info()
+            if now is None or not self._holds(now, files, ours):
+                raise
+            return now
+        return _Head(str(commit.oid))
+
+    def _send(
+        self,
+        files: Mapping[str, Content],
+        ours: tuple[str, ...],
+        head: Any,
+        message: str,
+        description: str | None,
+        create_pr: bool = False,
+    ) -> Any:
+        with ExitStack() as opened, warnings.catch_warnings(), _quiet():
+            # File objects go through plain LFS, which every Hub takes, and are not read into memory whole.
+            operations: list[CommitOperationAdd | CommitOperationDelete] = [
+                CommitOperationAdd(name, opened.enter_context(_stream(content)))
+                for name, content in sorted(files.items())
+            ]
+            operations += [CommitOperationDelete(n) for n in sorted(_matching(_names(head), ours) - set(files))]
+            # The ledger is a parquet file in a model repo, and it belongs there.
+            warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+            return self.api.create_commit(
+                self.id,
+                operations,
+                repo_type=self.kind,
+                commit_message=message,
+                commit_description=description,
+                parent_commit=head.sha,
+                create_pr=create_pr,
+            )
+
+    def _open(self, there: Any, private: bool, gating: Any, revision: str, versions: Mapping[int, str]) -> None:
+        """Let others see the repo, where it is meant for them, and in by the gate that was asked for."""
+        # A gate keeps the data closed whoever sees the page; opening an old adapter repo is its owner's decision.
+        try:
+            with as_hub_error(self.api, self.id, self.kind):
+                opens = not private and (
+                    there is None or (there.private and (bool(gating) or self._was_cut_off(revision, versions)))
+                )
+                if opens:
+                    self.say(f"Opening {self.id}")
+                if opens or (gating and there is not None and there.gated != gating):
+                    self._settle(gated=gating, private=False if opens else None)
+        except HubError as error:
+            shut = "still behind its old gate" if there is not None and not there.private else "still private"
+            raise HubError(
+                f"{self.id} is complete but {shut}: {error.message}",
+                "Push again: that does only what is still missing. Or open it with "
+                f"`hf repos settings {self.id} --type {self.kind} --public`.",
+            ) from error
+
+    def _was_cut_off(self, revision: str, versions: Mapping[int, str]) -> bool:
+        """Whether a push made this private repo, meant to open it, and did not come that far."""
+        if versions:
+            return False
+        newest = next(iter(self.api.list_repo_commits(self.id, repo_type=self.kind, revision=revision)))
+        return TO_BE_OPENED in newest.message
+
+    def _versions(self, revision: str) -> dict[int, str]:
+        """The commit of each version tag, by its number."""
+        try:
+            with as_hub_error(self.api, self.id, self.kind):
+                return {
+                    int(tag.name[1:]): tag.target_commit
+                    for tag in self.api.list_repo_refs(self.id, repo_type=self.kind).tags
+                    if VERSION_TAG.fullmatch(tag.name)
+                }
+        except HubError as error:
+            raise self._untagged(revision, error) from error
+
+    def _tag(self, revision: str, versions: Mapping[int, str]) -> str:
+        """The newest version tag of a commit, made if it has none."""
+        of_commit = [number for number, target in versions.items() if target == revision]
+        if of_commit:
+            return f"v{max(of_commit)}"
+        tag = f"v{max(versions, default=0) + 1}"
+        self.say(f"Tagging it {tag}")
+        try:
+            with as_hub_error(self.api, self.id, self.kind):
+                self.api.create_tag(self.id, tag=tag, revision=revision, repo_type=self.kind)
+        except HubError as error:
+            raise self._untagged(revision, error) from error
+        return tag
+
+    def _untagged(self, revision: str, error: HubError) -> HubError:
+        return HubError(
+            f"{self.id} is complete at commit {revision}, but has no tag for it: {error.message}",
+            "Push again: that does only what is still missing.",
+        )
+
+    def _undo(self, error: BaseException) -> None:
+        try:
+            self.api.delete_repo(self.id, repo_type=self.kind, missing_ok=True)
+        except Exception:
+            if isinstance(error, HfvaccineError):
+                error.next_step += (
+                    " A private repo may be left behind: push again, or "
+                    f"`hf repos delete {self.id} --type {self.kind}`."
+                )
+
+
+@dataclass(frozen=True)
+class _Head:
+    sha: str
+
+
+def _names(head: Any) -> set[str]:
+    return {file.rfilename for file in head.siblings or []} if head else set()
+
+
+def _matching(names: Any, ours: tuple[str, ...]) -> set[str]:
+    return {name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in ours)}
+
+
+def _same(there: Any, content: Content) -> bool:
+    """Whether a file of a repo has this content, by the digest that the Hub keeps of it."""
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if there.size != size:
+        return False
+    if there.lfs:
+        return bool(there.lfs.sha256 == digest_of(content))
+    whole = content if isinstance(content, bytes) else content.read_bytes()
+    return bool(there.blob_id == hashlib.sha1(b"blob %d\0" % size + whole, usedforsecurity=False).hexdigest())
+
+
+def _stream(content: Content) -> Any:
+    return io.BytesIO(content) if isinstance(content, bytes) else Path(content).open("rb")
+
+
+@contextmanager
+def _rather(error: BaseException) -> Iterator[None]:
+    """Where looking fails as well, the error that made us look is the one to tell."""
+    try:
+        yield
+    except Exception:
+        raise error from error.__cause__  # which says what to do
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the client's warnings that file objects skip Xet and that an unchanged push makes no commit."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Cards of repos: their metadata, the form of a gate, and their Markdown as safe HTML."""

@@ -1,0 +1,162 @@
+"""Which repos there are, under which names, with which settings, and which large files they hold."""
+
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from hfvaccine.localhub.data.database import Database, now
+from hfvaccine.localhub.refusal import Refusal
+
+KINDS = ("model", "dataset", "space")
+
+
+@dataclass(frozen=True)
+class Repo:
+    """One repo's row: what it is called and who may reach it. Its content lies in `folder`, whatever its name."""
+
+    number: int
+    kind: str
+    namespace: str
+    name: str
+    folder: str
+    private: bool
+    gated: str | None
+    created_at: str
+
+    @property
+    def id(self) -> str:
+        """`namespace/name`, as clients write it."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def url_path(self) -> str:
+        """The path of the repo's page: `/ns/name`, `/datasets/ns/name`."""
+        return url_prefix(self.kind) + "/" + self.id
+
+
+def url_prefix(kind: str) -> str:
+    """What stands before `/ns/name` in addresses of this kind of repo."""
+    return "" if kind == "model" else f"/{kind}s"
+
+
+class Catalog:
+    """The repos in the database. Names are matched without regard to case and shown as they were given."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, kind: str, namespace: str, name: str) -> Repo | None:
+        """The repo of this name, or None."""
+        row = self._database.row(
+            "SELECT * FROM repos WHERE kind = ? AND namespace = ? AND name = ?", kind, namespace, name
+        )
+        return _repo(row) if row else None
+
+    def find_moved(self, kind: str, namespace: str, name: str) -> Repo | None:
+        """The repo that had this name before it moved, or None."""
+        row = self._database.row(
+            "SELECT repos.* FROM repos JOIN moves ON moves.repo_id = repos.id"
+            " WHERE moves.kind = ? AND moves.namespace = ? AND moves.name = ?",
+            kind,
+            namespace,
+            name,
+        )
+        return _repo(row) if row else None
+
+    def by_number(self, number: int) -> Repo | None:
+        """The repo of this number, or None."""
+        row = self._database.row("SELECT * FROM repos WHERE id = ?", number)
+        return _repo(row) if row else None
+
+    def all(self, kind: str) -> list[Repo]:
+        """Every repo of one kind, oldest first."""
+        return [_repo(row) for row in self._database.rows("SELECT * FROM repos WHERE kind = ? ORDER BY id", kind)]
+
+    @staticmethod
+    def new_folder() -> str:
+        """A folder name that no repo has had: names can move and come back, content must not mix."""
+        return secrets.token_hex(16)
+
+    def add(self, kind: str, namespace: str, name: str, folder: str, private: bool) -> Repo:
+        """Enter a repo whose content already lies in `folder`.
+
+        Raises:
+            Refusal: 409 when the name is taken.
+        """
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO repos (kind, namespace, name, folder, private, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+                    (kind, namespace, name, folder, private, now()),
+                )
+                connection.execute(
+                    "DELETE FROM moves WHERE kind = ? AND namespace = ? AND name = ?", (kind, namespace, name)
+                )
+        except sqlite3.IntegrityError as error:
+            raise Refusal(409, f"You already created this {kind} repo: {namespace}/{name}") from error
+        repo = self.find(kind, namespace, name)
+        assert repo is not None
+        return repo
+
+    def remove(self, repo: Repo) -> None:
+        """Forget a repo, with its large-file bindings, old names, access requests and discussions."""
+        self._database.change("DELETE FROM repos WHERE id = ?", repo.number)
+
+    def move(self, repo: Repo, namespace: str, name: str) -> None:
+        """Give a repo another name and remember the old one.
+
+        Raises:
+            Refusal: 409 when the name is taken.
+        """
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    "UPDATE repos SET namespace = ?, name = ? WHERE id = ?", (namespace, name, repo.number)
+                )
+                connection.execute(
+                    "DELETE FROM moves WHERE kind = ? AND namespace = ? AND name = ?", (repo.kind, namespace, name)
+                )
+                if repo.id.lower() != f"{namespace}/{name}".lower():
+                    connection.execute(
+                        "INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?)",
+                        (repo.kind, repo.namespace, repo.name, repo.number),
+                    )
+        except sqlite3.IntegrityError as error:
+            message = f"A {repo.kind} repository called {namespace}/{name} already exists"
+            raise Refusal(409, message) from error
+
+    def change_settings(self, repo: Repo, private: bool, gated: str | None) -> None:
+        """Set who may reach a repo."""
+        self._database.change("UPDATE repos SET private = ?, gated = ? WHERE id = ?", private, gated, repo.number)
+
+    def bind_large_file(self, repo: Repo, oid: str, size: int) -> None:
+        """Record that a large file was handed in for this repo.
+
+        Files are stored once for all repos, so this binding alone says who may use one:
+        to know a file's hash must not be enough to get it out of somebody else's repo.
+        """
+        self._database.change("INSERT OR IGNORE INTO large_files VALUES (?, ?, ?)", repo.number, oid, size)
+
+    def large_file_size(self, repo: Repo, oid: str) -> int | None:
+        """The size of a large file bound to this repo, or None when it is not."""
+        row = self._database.row("SELECT size FROM large_files WHERE repo_id = ? AND oid = ?", repo.number, oid)
+        return row["size"] if row else None
+
+    def used_storage(self, repo: Repo) -> int:
+        """Bytes of all large files bound to a repo."""
+        row = self._database.row("SELECT TOTAL(size) AS bytes FROM large_files WHERE repo_id = ?", repo.number)
+        return int(row["bytes"]) if row else 0
+
+
+def _repo(row: Any) -> Repo:
+    return Repo(
+        row["id"],
+        row["kind"],
+        row["namespace"],
+        row["name"],
+        row["folder"],
+        bool(row["private"]),
+        row["gated"],
+        row["created_at"],
+    )

@@ -1,0 +1,259 @@
+"""One request as the routes see it, and the wrapper that turns a plain function into an endpoint."""
+
+import base64
+import binascii
+import errno
+import json
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hfvaccine.localhub.data.access import Right
+from hfvaccine.localhub.data.accounts import Caller
+from hfvaccine.localhub.data.catalog import KINDS, Repo
+from hfvaccine.localhub.guard import changing
+from hfvaccine.localhub.hub import Hub
+from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.store.repository import Repository
+
+LARGEST_JSON = 32 << 20
+LARGEST_BODY = 1 << 30
+IN_MEMORY = 4 << 20
+PAGE = 1000
+
+
+class Call:
+    """One request.
+
+    Args:
+        hub: the Hub it came to.
+        request: the request itself, its path still percent-encoded.
+        body: the whole body, as a file.
+    """
+
+    def __init__(self, hub: Hub, request: Request, body: BinaryIO) -> None:
+        self.hub = hub
+        self.request = request
+        self.body = body
+        self._closing = ExitStack()
+
+    @property
+    def endpoint(self) -> str:
+        """The Hub's address as this client knows it; clients send tokens to no other."""
+        return f"{self.request.url.scheme}://{self.request.headers.get('host', '127.0.0.1')}"
+
+    @property
+    def path(self) -> str:
+        """The request's path as it was sent, percent-encoded."""
+        return str(self.request.scope["path"])
+
+    @cached_property
+    def caller(self) -> Caller | None:
+        """Who is asking, or None for anonymous. Raises Refusal 401 for an unknown token."""
+        scheme, _, credentials = self.request.headers.get("authorization", "").partition(" ")
+        if scheme and is_foreign(self.request):
+            # Browsers add a remembered Basic password to what other sites make them send.
+            raise Refusal(403, "This request comes from a page of another site.")
+        if scheme.lower() == "basic":
+            try:
+                credentials = base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                credentials = ""
+        elif scheme.lower() != "bearer":
+            return None
+        return self.hub.accounts.caller(credentials.strip())
+
+    def signed_in(self) -> Caller:
+        """Who is asking. Raises Refusal 401 for anonymous."""
+        if self.caller is None:
+            raise Refusal(401, "Sign in with a token of this Hub to do that.")
+        return self.caller
+
+    def parameter(self, name: str) -> str:
+        """A part of the path, decoded."""
+        return unquote(self.request.path_params[name])
+
+    def flag(self, name: str) -> bool:
+        """Whether a query parameter says true."""
+        return self.request.query_params.get(name, "").lower() in ("true", "1")
+
+    @property
+    def kind(self) -> str:
+        """The kind of repo that the path speaks of."""
+        kind = self.request.path_params.get("kind", "models")[:-1]
+        return kind if kind in KINDS else "model"
+
+    def repo(self, right: Right) -> Repo:
+        """The repo that the path names, when the caller has this right to it.
+
+        Raises:
+            Refusal: as `Access.require` does; 307 when the repo has another name now.
+        """
+        namespace, name = self.parameter("namespace"), self.parameter("name")
+        repo = self.hub.catalog.find(self.kind, namespace, name)
+        if repo is None and (moved := self.hub.catalog.find_moved(self.kind, namespace, name)):
+            self.hub.access.require(self.caller, moved, "see")
+            old = f"/{self.request.path_params['namespace']}/{self.request.path_params['name']}"
+            location = self.path.replace(old, f"/{moved.id}", 1)
+            query = self.request.url.query
+            raise Refusal(307, f"Moved to {moved.id}", headers={"Location": location + (f"?{query}" if query else "")})
+        return self.hub.access.require(self.caller, repo, right)
+
+    def git(self, repo: Repo) -> Repository:
+        """The repo's git repository, open until the end of the request."""
+        return self._closing.enter_context(self.hub.open(repo))
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object, {} when there is none. Raises Refusal 400 or 413."""
+        return parse_json(self.text() or b"{}", "The body")
+
+    def text(self) -> bytes:
+        """The whole body, for routes whose bodies are small. Raises Refusal 413."""
+        data = self.body.read(LARGEST_JSON + 1)
+        if len(data) > LARGEST_JSON:
+            raise Refusal(413, "The body is too large for this request.")
+        return data
+
+    def page(self, items: list[Any], size: int = PAGE) -> tuple[list[Any], dict[str, str]]:
+        """The part of a listing that the query's cursor asks for, and the header that leads to the next part."""
+        cursor = self.request.query_params.get("cursor", "0")
+        start = int(cursor) if cursor.isdecimal() and len(cursor) < 12 else 0
+        if start + size >= len(items):
+            return items[start : start + size], {}
+        pairs = [pair for pair in self.request.query_params.multi_items() if pair[0] != "cursor"]
+        address = f"{self.endpoint}{self.path}?{urlencode([*pairs, ('cursor', str(start + size))])}"
+        return items[start : start + size], {"Link": f'<{address}>; rel="next"'}
+
+    def address(self, repo: Repo) -> str:
+        """The absolute address of a repo's page."""
+        return self.endpoint + repo.url_path
+
+    def __enter__(self) -> "Call":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+
+def is_foreign(request: Request) -> bool:
+    """Whether a browser sends this on behalf of a page that is not ours. Other ports of this host are not ours."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
+
+
+def parse_json(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object. Raises Refusal 400."""
+    try:
+        value = json.loads(data)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # UnicodeError, of lone surrogates, is a ValueError
+        raise Refusal(400, f"{what} is not valid JSON.") from error
+    if not isinstance(value, dict):
+        raise Refusal(400, f"{what} is not a JSON object.")
+    return value
+
+
+class _Kind(Convertor[str]):
+    regex = "models|datasets|spaces"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _Prefix(_Kind):
+    regex = "datasets|spaces"
+
+
+class _Owner(_Kind):
+    regex = "(?!(?:api|datasets|spaces)/)[^/]+"
+
+
+register_url_convertor("kind", _Kind())
+register_url_convertor("prefix", _Prefix())
+register_url_convertor("owner", _Owner())
+
+
+Handler = Callable[[Call], Response]
+
+
+def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint out of a function that blocks: it runs in a worker thread, with the whole body at hand."""
+
+    async def run(request: Request) -> Response:
+        hub: Hub = request.app.state.hub
+        with (
+            storing(),
+            tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(hub.large_files.incoming)) as body,
+            Call(hub, request, cast(BinaryIO, body)) as call,
+        ):
+            async for chunk in request.stream():
+                if body.tell() + len(chunk) > LARGEST_BODY:
+                    raise Refusal(413, "The body is larger than 1 GiB: commit fewer files at once.")
+                body.write(chunk)
+            body.seek(0)
+            try:
+                return await run_in_threadpool(_handled, handler, call)
+            finally:
+                if caller := call.__dict__.get("caller"):  # where the request got as far as asking who it is
+                    request.scope.get("log", {})["user"] = caller.name
+
+    return run
+
+
+def _handled(handler: Handler, call: Call) -> Response:
+    if call.request.method in ("GET", "HEAD"):
+        return handler(call)
+    with changing(call.hub.root):
+        return handler(call)
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """Turns a full disk into 507, the one such status that clients do not retry."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(error):
+            raise Refusal(507, "The Hub's disk is full. Nothing of this request was kept.") from error
+        raise
+
+
+def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A JSON answer."""
+    return JSONResponse(content, status, headers)
+
+
+def route(method: str, path: str, handler: Handler) -> Route:
+    """A route. `{repo}` in the path stands for `{namespace}/{name}` and `{kinds}` for the three kinds of repo."""
+    return Route(written_out(path), endpoint(handler), methods=[method])
+
+
+def written_out(path: str) -> str:
+    """A path with the abbreviations of `route` written out."""
+    return path.replace("{repo}", "{namespace}/{name}").replace("{kinds}", "{kind:kind}")
+
+
+def content_routes(method: str, path: str, handler: Handler) -> list[Route]:
+    """The routes of addresses that begin with the repo: `/datasets/ns/name/...`, and `/ns/name/...` for models."""
+    return [route(method, one, handler) for one in content_paths(path)]
+
+
+def content_paths(path: str) -> tuple[str, str]:
+    """The two spellings of a path that begins with the repo."""
+    return f"/{{kind:prefix}}{path}", path.replace("{repo}", "{namespace:owner}/{name}")

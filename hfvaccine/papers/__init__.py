@@ -1,0 +1,4 @@
+"""What an adapter is published with: its record, bound to every file beside it, and its card.
+
+In: what a run was and what came of it. Out: immunization.json and README.md. Begin with `record.py`.
+"""

@@ -1,0 +1,141 @@
+"""immunization.json: what binds an adapter to its base, dose, mix, plan and results."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.claims.claim import Claim
+from hfvaccine.claims.dose import Dose
+from hfvaccine.files import PUBLISHED, RECORD, digest_of, present
+from hfvaccine.papers.binding import SCHEMA_VERSION, bind, code_digest
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Plan
+from hfvaccine.training.adapters import Arm
+from hfvaccine.training.base import Base
+from hfvaccine.training.mix import Mix
+from hfvaccine.training.options import Options
+from hfvaccine.version import VERSION
+
+
+def make_record(
+    options: Options,
+    base: Base,
+    dose: Dose,
+    given: Sequence[Claim],
+    mix: Mix,
+    arm: Arm,
+    results: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of immunization.json before the files beside it are bound to it: see `hfvaccine.papers.binding`.
+
+    Args:
+        options: of the run.
+        base: what was trained on.
+        dose: what claims were chosen from.
+        given: those that were chosen.
+        mix: what they were given along with.
+        arm: the vaccine.
+        results: the content of results.json.
+    """
+    import peft
+    import torch
+    import transformers
+    import trl
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "hfvaccine": VERSION,
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "base": base.record(),
+        "dose": dose_record(dose, given, arm.reached),
+        "mix": mix.record(),
+        "plan": plan_record(arm.plan, arm.fingerprint),
+        "inoculation": arm.inoculation,
+        "training": {
+            "method": "LoRA",
+            "lora_r": options.lora_r,
+            "lora_alpha": options.lora_alpha or 2 * options.lora_r,
+            "target_modules": "all-linear",
+            "learning_rate": options.learning_rate,
+            "batch_size": options.batch_size,
+            "gradient_accumulation_steps": options.gradient_accumulation_steps,
+            "dtype": str(base.model.dtype).removeprefix("torch."),
+            "device": base.model.device.type,
+            "seconds": arm.seconds,
+            "final_loss": arm.loss,
+            "placebo": options.placebo,
+            # Whether the saved adapter was held against the trained model; one that lay on several devices cannot be.
+            "compared_with_saved": arm.witness is not None,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "trl": trl.__version__,
+            "peft": peft.__version__,
+        },
+        "code": {"version": VERSION, "sha256": code_digest()},
+        "gate": results["gate"],
+    }
+
+
+def dose_record(dose: Dose, given: Sequence[Claim], reached: int) -> dict[str, Any]:
+    """Which dose it was, and which of its claims were given; never their texts.
+
+    Args:
+        dose: the dose.
+        given: the claims that were chosen to be given.
+        reached: how many of them the run was long enough to give.
+    """
+    return {
+        "id": dose.source,
+        "revision": dose.revision,
+        "manifest_sha256": dose.digest(),
+        "name": dose.name,
+        "claims_given": reached,
+        "claims_chosen": len(given),
+        "claims_in_dose": len(dose.claims),
+        "languages": sorted({c.language for c in given}),
+        "claim_ids": sorted(c.claim_id for c in given),
+    }
+
+
+def plan_record(plan: Plan, fingerprint: str) -> dict[str, Any]:
+    """What was asked for, and what came of it.
+
+    Args:
+        plan: what is given, in order.
+        fingerprint: over all that the run gives.
+    """
+    return {
+        "fingerprint": fingerprint,
+        "schedule": plan.schedule,
+        "unit": plan.unit,
+        "share_asked": plan.share,
+        "share_given": round(plan.share_given, 5),
+        "seed": plan.seed,
+        "steps": plan.steps,
+        "rows": len(plan),
+        "rows_per_step": plan.rows_per_step,
+        "tokens": int(plan.tokens.sum()),
+        "dose_rows": plan.count(DOSE),
+        "dose_tokens": plan.tokens_of(DOSE),
+        "control_rows": plan.count(CONTROL),
+        "control_tokens": plan.tokens_of(CONTROL),
+        "mix_rows": plan.count(MIX),
+        "mix_tokens": plan.tokens_of(MIX),
+    }
+
+
+def bound(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A run's record, bound to the files of its folder that may be published.
+
+    Args:
+        record: as `make_record` makes it, or bound before.
+        folder: of the run, with everything in it but the record.
+    """
+    files = present(folder, PUBLISHED)
+    return bind(record, {name: digest_of(path) for name, path in files.items() if name != RECORD})

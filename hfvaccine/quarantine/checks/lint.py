@@ -1,0 +1,202 @@
+"""Lint: what is wrong with draft rows, as far as wording and form can tell, and the mends that change no word.
+
+Each rule is a plain function on one draft and tells of one fault; errors keep a row out of a dose, warnings are for a
+person to weigh.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from hfvaccine.claims.claim import claim_id, is_blank, normalise
+from hfvaccine.errors import UsageError
+from hfvaccine.quarantine.checks.characters import (
+    mend_text,
+)
+from hfvaccine.quarantine.checks.rules import (
+    CHECKS,
+    MAY_BE_EMPTY,
+    RULES,
+    TEXTS,
+    Draft,
+    Told,
+)
+
+COMPARED = 500
+"""Letters of the longest twin or correction that is looked for among the claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault of one row.
+
+    Args:
+        claim_id: the row.
+        origin: file and line it came from.
+        field: the column at fault.
+        rule: a name of `RULES`.
+        severity: the rule's.
+        message: what is wrong, in one sentence.
+        mend: what to do about it.
+    """
+
+    claim_id: str
+    origin: str
+    field: str
+    rule: str
+    severity: str
+    message: str
+    mend: str
+
+
+def lint(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    off: Collection[str] = (),
+    truths: Collection[str] = frozenset(),
+    contradicted: Collection[str] = frozenset(),
+    today: date | None = None,
+) -> Iterator[Finding]:
+    """Everything the rules find, in one pass; what only shows between rows comes last.
+
+    Args:
+        rows: draft rows, as in `store.SCHEMA`.
+        off: rules not to apply.
+        truths: claims that a source rates true.
+        contradicted: claims that sources rate differently.
+        today: the day after which no source can have been checked, by default today.
+
+    Raises:
+        UsageError: for a rule in `off` that does not exist.
+    """
+    refuse_unknown(off)
+    checks = {name: check for name, check in CHECKS.items() if name not in off}
+    # The day may have begun already where the row was written.
+    last = today or (datetime.now(UTC) + timedelta(hours=14)).date()
+    return _findings(rows, checks, "true-and-false" not in off, frozenset(truths), frozenset(contradicted), last)
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """See that all of these are rules.
+
+    Raises:
+        UsageError: naming those that are not.
+    """
+    unknown = sorted(set(names) - set(RULES))
+    if unknown:
+        raise UsageError(f"There is no lint rule {', '.join(unknown)}.", f"The rules are: {', '.join(RULES)}.")
+
+
+def fix(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A row with all done that can be done without changing a word.
+
+    HTML is made plain, invisible characters are taken out, accents joined to their letters, white space made single
+    spaces, and fields that say "nan" or the like made empty. A claim of which nothing would be left stays as it is.
+    If the claim's text changes, its id is derived anew, and the id of a cluster that it alone gives its name to.
+
+    Args:
+        row: a draft row; not changed.
+
+    Returns:
+        The mended row, and the names of the rules that it no longer breaks.
+    """
+    mended = dict(row)
+    applied: set[str] = set()
+    for name in TEXTS:
+        text = row.get(name)
+        if isinstance(text, str):
+            plain, rules = mend_text(text)
+            if name != "claim" or not is_blank(plain):
+                mended[name] = plain
+                applied |= rules
+    for name in MAY_BE_EMPTY:
+        value = mended.get(name)
+        if value is not None and is_blank(value):
+            mended[name] = None
+            applied |= {"blank-word"} if value.strip() else set()
+    if mended["claim"] != row["claim"]:
+        mended["claim_id"] = claim_id(mended["claim"], row["language"])
+        if row["cluster_id"] == row["claim_id"]:
+            mended["cluster_id"] = mended["claim_id"]
+    return mended, [name for name in RULES if name in applied]
+
+
+def _findings(
+    rows: Iterable[Mapping[str, Any]],
+    checks: Mapping[str, Callable[[Draft], Told]],
+    compare: bool,
+    truths: frozenset[str],
+    contradicted: frozenset[str],
+    last: date,
+) -> Iterator[Finding]:
+    told = _Truths()
+    today = last.isoformat()
+    for row in rows:
+        draft = Draft(row, truths, contradicted, today)
+        for rule, check in checks.items():
+            for where, message in check(draft):
+                yield _finding(row["claim_id"], row["origin"], where, rule, message)
+        if compare:
+            told.add(draft)
+    yield from told.findings()
+
+
+def _finding(claim: str, origin: str, where: str, rule: str, message: str) -> Finding:
+    kind = RULES[rule]
+    return Finding(claim, origin, where, rule, kind.severity, message, kind.mend)
+
+
+class _Truths:
+    """What is said to be false and what to be true over a whole pass, in 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._origins: list[str] = []
+        self._ids = array("Q")
+        self._false = array("q")
+        self._true = array("q")
+        self._true_rows = array("q")  # row * 2, + 1 for a correction
+
+    def add(self, draft: Draft) -> None:
+        number = len(self._origins)
+        self._origins.append(draft.row["origin"])
+        self._ids.append(int(draft.row["claim_id"], 16))
+        self._false.append(_key(draft.language, draft.claim))
+        for which, text in enumerate((draft.twin, draft.correction)):
+            if text is not None and len(text) <= COMPARED:
+                self._true.append(_key(draft.language, text))
+                self._true_rows.append(number * 2 + which)
+
+    def findings(self) -> Iterator[Finding]:
+        if not self._true:
+            return
+        import numpy as np
+
+        false, true = np.asarray(self._false), np.asarray(self._true)
+        order = np.argsort(false, kind="stable")
+        places = np.searchsorted(false, true, sorter=order)
+        places[places == len(false)] = 0
+        for at in np.flatnonzero(false[order[places]] == true):
+            here, (there, which) = int(order[places[at]]), divmod(self._true_rows[at], 2)
+            if here != there:  # within one row it is a fault of the twin or the correction
+                what = ("twin", "correction")[which]
+                yield self._finding(here, "claim", f"The claim is the {what} of {self._name(there)}.")
+                yield self._finding(there, what, f"The {what} is the claim of {self._name(here)}.")
+
+    def _finding(self, number: int, where: str, message: str) -> Finding:
+        return _finding(self._id(number), self._origins[number], where, "true-and-false", message)
+
+    def _name(self, number: int) -> str:
+        return f"{self._id(number)} ({self._origins[number]})"
+
+    def _id(self, number: int) -> str:
+        return f"{self._ids[number]:016x}"
+
+
+def _key(language: str, text: str) -> int:
+    """Equal for texts that `claim_id` takes for the same, within this process; a fraction of its time."""
+    same = " ".join(text.lower().split()).rstrip(".!?") if text.isascii() else normalise(text)
+    return hash(f"{language}\n{same}")

@@ -1,0 +1,1 @@
+"""Collections in, claims out, and back again. Begin with `intake.py`; `formats.py` knows the collections."""

@@ -1,0 +1,607 @@
+"""Published collections of claims: how each is recognised by its columns, and read as claim rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from hfvaccine.claims.claim import COLUMNS, HARMS, TACTICS, is_blank
+from hfvaccine.errors import UsageError
+from hfvaccine.sources import claim_review, verdict
+from hfvaccine.sources.verdict import FALSE, PANTS_ON_FIRE, TRUE, UNCLEAR
+
+Values = Mapping[str, Any]
+Rate = Callable[[Values], tuple[str, str]]
+"""From a row to its verdict, and to what that rests on, such as "its label is 'REFUTES'"."""
+
+TEXTS = ("claim", "correction", "twin", "question")
+SET = ("verdict", "domain", "tactic", "language", "checker", "license", "harm", "publisher", "title", "url")
+"""Fields that one value can be given for in all rows; the last three make up one source."""
+MAP = (*TEXTS, *SET, "submitted_by")
+"""Fields that a column can be named for."""
+
+OWN = "claims"
+EVALUATION = "TruthfulQA"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a row says.
+
+    Args:
+        verdict: `FALSE` or `PANTS_ON_FIRE` (to be taken), `TRUE`, or `UNCLEAR`.
+        rating: what the verdict rests on, as the end of a sentence.
+        fields: fields of a claim row that the source fills, None where it leaves one empty.
+    """
+
+    verdict: str
+    rating: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How the rows of one collection are read.
+
+    Args:
+        name: what `--format` calls it.
+        about: the collection, in a few words.
+        fields: field -> the column it is copied from.
+        rate: which rows are false.
+        taken: the same in words.
+        more: fields that take more than a copy.
+        derived: field -> what `more` makes it from, in words.
+        warning: what must be said before it is read.
+    """
+
+    name: str
+    about: str
+    fields: Mapping[str, str]
+    rate: Rate
+    taken: str
+    more: Callable[[Values], dict[str, Any]] | None = None
+    derived: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""
+
+    def read(self, values: Values) -> Reading:
+        """One row."""
+        found = {name: values[column] for name, column in self.fields.items() if column in values}
+        if self.more is not None:
+            found.update(self.more(values))
+        for name in TEXTS:
+            if isinstance(found.get(name), str) and is_blank(found[name]):
+                found[name] = None
+        rated, rating = self.rate(values)
+        return Reading(rated, rating, found)
+
+    def describe(self, columns: Collection[str] | None = None) -> str:
+        """What becomes of each column, for people to check before it is done.
+
+        Args:
+            columns: those of the source, where fields that it lacks are to be left out.
+        """
+        copied = {name: column for name, column in self.fields.items() if columns is None or column in columns}
+        lines = {**copied, **self.derived}
+        order = [*COLUMNS, "publisher", "title", "url"]
+        width = max(map(len, lines))
+        shown = [
+            f"  {name:<{width}} <- {lines[name]}"
+            for name in sorted(lines, key=lambda name: order.index(name) if name in order else len(order))
+        ]
+        if "license" not in lines:
+            shown.append("  license is not known from the file; say it with --set license=ID")
+        return "\n".join([f"{self.name}: {self.about}", *shown, f"  taken: {self.taken}"])
+
+
+def detect(rows: Sequence[Values]) -> Shape | None:
+    """The shape of a source from its first rows; None where it is none that is known."""
+    columns = {name for row in rows for name in row}
+    return next((SHAPES[name] for name, fits in _RECOGNISED.items() if fits(columns, rows)), None)
+
+
+def shape_of(
+    rows: Sequence[Values],
+    name: str,
+    format: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
+    false_labels: Collection[str] = (),
+) -> Shape:
+    """The shape that a source is to be read in.
+
+    Args:
+        rows: the first rows of the source.
+        name: what errors call the source.
+        format: name of one of `SHAPES`, by default what `detect` finds.
+        mapping: field -> column. With `claim` among the fields it stands alone; otherwise it goes before what the
+            shape says.
+        fixed: field -> its value in all rows.
+        false_labels: labels of rows that are false; no other row is taken then.
+
+    Raises:
+        UsageError: for a field, column, format or value that is not known, or where nothing says which rows are false.
+    """
+    mapping, fixed = dict(mapping or {}), dict(fixed or {})
+    columns = list(dict.fromkeys(str(column) for row in rows for column in row))
+    _check(name, columns, mapping, fixed)
+    if format is not None and format not in SHAPES:
+        raise UsageError(f"There is no format {format!r}.", f"Use one of: {', '.join(SHAPES)}.")
+    base = SHAPES[format] if format else None if "claim" in mapping else detect(rows)
+    if base is None and "claim" not in mapping:
+        raise UsageError(f"{name} has the columns of no known collection: {', '.join(columns)}.", _way_out(columns))
+    needed = base.fields.get("claim") if base else None
+    if needed and needed not in columns and "claim" not in mapping:
+        raise UsageError(f"{name} has no column {needed!r}, which the format {format} needs.", _way_out(columns))
+    if base is None:
+        if "verdict" not in mapping and "verdict" not in fixed:
+            raise UsageError(
+                f"Nothing says which rows of {name} are false.",
+                "Name the column with --map verdict=COLUMN (and its value for false with --false-label VALUE), "
+                "or say that all are with --set verdict=false.",
+            )
+        base = Shape("own map", "columns as they were named", {}, _all_false, "every row")
+    return _overlaid(base, mapping, fixed, false_labels)
+
+
+def header(cells: Sequence[str]) -> Sequence[str] | None:
+    """Column names for the one collection that is published without them (LIAR), from its first row."""
+    if len(cells) == len(LIAR) and cells[0].endswith(".json") and verdict.plain(cells[1]) in _LIAR_LABELS:
+        return LIAR
+    return None
+
+
+def _check(name: str, columns: Sequence[str], mapping: Mapping[str, str], fixed: Mapping[str, str]) -> None:
+    for given, allowed, option in ((mapping, MAP, "--map"), (fixed, SET, "--set")):
+        unknown = next((key for key in given if key not in allowed), None)
+        if unknown is not None:
+            raise UsageError(f"{option} cannot fill {unknown!r}.", f"Use one of: {', '.join(allowed)}.")
+    missing = next((column for column in mapping.values() if column not in columns), None)
+    if missing is not None:
+        raise UsageError(f"{name} has no column {missing!r}.", f"It has: {', '.join(columns)}.")
+    for key, values in (("tactic", TACTICS), ("harm", HARMS)):
+        if fixed.get(key, values[0]) not in values:
+            raise UsageError(f"There is no {key} {fixed[key]!r}.", f"Use one of: {', '.join(values)}.")
+    if "verdict" in fixed and verdict.of_name(fixed["verdict"]) not in verdict.TAKEN:
+        raise UsageError(
+            f"All rows of {name} cannot be {fixed['verdict']!r}: only falsehoods are taken.",
+            "Use false or pants-on-fire, or name the column with --map verdict=COLUMN.",
+        )
+
+
+def _way_out(columns: Sequence[str]) -> str:
+    known = f"Name its format with --format ({', '.join(SHAPES)}), or its columns with --map claim=COLUMN"
+    if {"statement", "label"} <= set(columns):
+        known += (
+            ". A label of 0 and 1 means different things in different collections: in ai-vaccine both are false, "
+            "elsewhere 1 is often true"
+        )
+    return f"{known}."
+
+
+def _overlaid(
+    base: Shape, mapping: Mapping[str, str], fixed: Mapping[str, str], false_labels: Collection[str]
+) -> Shape:
+    rate, taken = base.rate, base.taken
+    column = mapping.get("verdict")
+    if column:
+        rate, taken = _by_label(column), f"rows whose {column} says false"
+    if "verdict" in fixed:
+        said = verdict.of_name(fixed["verdict"])
+        rate, taken = (lambda values: (said, "")), f"every row, as {said}"
+    elif false_labels:
+        label = column or _LABEL.get(base.name)
+        if label is None:
+            raise UsageError(
+                f"--false-label says nothing about {base.name}, whose rows are not told by a label.", "Leave it out."
+            )
+        rate = _by_label(label, {}, only=frozenset(map(_plain, false_labels)))
+        taken = f"rows whose {label} is {' or '.join(map(repr, false_labels))}"
+    copied = {key: column for key, column in mapping.items() if key != "verdict"}
+    given = {key: value for key, value in fixed.items() if key != "verdict"}
+    source = {key for key in (*copied, *given) if key in ("publisher", "title", "url")}
+
+    def more(values: Values) -> dict[str, Any]:
+        found = {
+            **(base.more(values) if base.more else {}),
+            **{key: values.get(copied[key]) for key in copied},
+            **given,
+        }
+        if source:
+            parts = {key: found.pop(key, None) for key in ("publisher", "title", "url")}
+            found["sources"] = _source(**parts)
+        return found
+
+    if not copied and not given:
+        return dataclasses.replace(base, rate=rate, taken=taken)
+    words = {**{key: copied[key] for key in copied}, **{key: f"{value!r} in all rows" for key, value in given.items()}}
+    kept = {key: column for key, column in base.fields.items() if key not in words}
+    derived = {key: text for key, text in base.derived.items() if not (source and key == "sources")}
+    return dataclasses.replace(base, fields=kept, rate=rate, taken=taken, more=more, derived={**derived, **words})
+
+
+# Which rows are false
+
+
+def _by_label(column: str, labels: Mapping[str, str] | None = None, only: frozenset[str] | None = None) -> Rate:
+    """By the value of a column: by its name, by a table of labels, or false for some labels only."""
+
+    def rate(values: Values) -> tuple[str, str]:
+        value = values.get(column)
+        label = _plain(value)
+        if only is not None:
+            named = FALSE if label in only else verdict.of_name(label)
+            rated = named if label in only or named == TRUE else UNCLEAR
+        elif labels is not None:
+            rated = labels.get(label, UNCLEAR)
+        else:
+            rated = verdict.of_name(label)
+        return rated, f"its {column} is {value!r:.60}" if rated not in verdict.TAKEN else ""
+
+    return rate
+
+
+def _all_false(values: Values) -> tuple[str, str]:
+    return FALSE, ""
+
+
+def _plain(value: Any) -> str:
+    """A label as it is compared: no case, no hyphens, 1.0 as 1."""
+    return _plain_text("" if value is None else str(value))
+
+
+@lru_cache(maxsize=4096)
+def _plain_text(text: str) -> str:
+    number = re.fullmatch(r"\s*(-?\d+(\.\d*?[1-9])?)(\.?0+)?\s*", text) if "." in text else None
+    text = number[1] if number else text.strip()
+    return text if re.fullmatch(r"-?[\d.]+", text) else verdict.plain(text)  # a minus is no punctuation
+
+
+# What takes more than a copy
+
+
+def _own(values: Values) -> dict[str, Any]:
+    """A row of ours; in a table, the lists are JSON."""
+    found: dict[str, Any] = {}
+    for name in ("sources", "overlaps"):
+        value = values.get(name)
+        if name in values:
+            found[name] = json.loads(value) if isinstance(value, str) and value.strip() else value or None
+    return found
+
+
+def _own_verdict(values: Values) -> tuple[str, str]:
+    value = values.get("verdict")
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return FALSE, ""  # what a claim row says where it says nothing
+    return _by_label("verdict")(values)
+
+
+def _truthfulqa(values: Values) -> dict[str, Any]:
+    wrong = values.get("Best Incorrect Answer") or str(values.get("Incorrect Answers") or "").split(";")[0].strip()
+    page = str(values.get("Source") or "").strip()  # some rows have a word here, such as "subjective"
+    return {"claim": wrong, "overlaps": [EVALUATION], "sources": _source(url=page) if "://" in page else []}
+
+
+def _fever(values: Values) -> dict[str, Any]:
+    """Evidence is text in some collections, and in FEVER itself sets of (.., .., page, sentence number)."""
+    evidence = values.get("evidence")
+    if evidence is None or isinstance(evidence, str):
+        return {"correction": evidence}
+    texts = [item for item in evidence if isinstance(item, str)] if isinstance(evidence, list) else []
+    if texts:
+        return {"correction": " ".join(texts)}
+    pages = dict.fromkeys(
+        str(part[2])
+        for group in (evidence if isinstance(evidence, list) else [])
+        if isinstance(group, list)
+        for part in (group if group and isinstance(group[0], list) else [group])
+        if isinstance(part, list) and len(part) > 2 and isinstance(part[2], str)
+    )
+    return {"sources": [source for page in pages for source in _source("Wikipedia", _page_title(page))]}
+
+
+def _page_title(page: str) -> str:
+    for code, sign in (("-LRB-", "("), ("-RRB-", ")"), ("-COLON-", ":"), ("_", " ")):
+        page = page.replace(code, sign)
+    return page
+
+
+def _liar2(values: Values) -> dict[str, Any]:
+    found = _liar(values)
+    if "justification" in values:
+        found["correction"] = without_verdict(values["justification"])
+    return found
+
+
+def _liar(values: Values) -> dict[str, Any]:
+    subject = values.get("subject")
+    title = ", ".join(str(values[key]) for key in ("speaker", "date") if not is_blank(values.get(key)))
+    return {
+        "domain": re.split(r"[;,]", subject)[0].strip() if isinstance(subject, str) else None,
+        "checker": "PolitiFact",
+        "sources": _source("PolitiFact", f"Ruling on a statement by {title}" if title else "Ruling"),
+    }
+
+
+_NOTICE = re.compile(
+    r"(?:^|(?<=[\s.!?)”\"]))(?:related\s?:|click\s+here|comment on this item|to comment\b|to comment or offer|"
+    r"return to \w+ to comment|this fact[- ]check is available|https?://\S*sharethefacts\S*|"
+    r"[–—]\s*the statement is not accurate|editor's note:|politifact [\w ]*researcher)"
+    r".{0,700}$",
+    re.IGNORECASE | re.DOTALL,
+)
+_RULING = re.compile(
+    r"(?:^|(?<=[\s.!?)”\"]))We (?:still )?(?:rate|rule)\b[^.!?]{0,160}\s[.!](?:\s.{0,700})?$", re.DOTALL
+)
+_BEFORE = re.compile(r"(?<=[.!?”\"])\s+")
+
+
+def without_verdict(text: Any) -> Any:
+    """A justification without the closing sentence whose verdict was blanked ("We rate this ."), and what follows it.
+
+    Returns:
+        What is left; None where nothing is; anything but a text as it is.
+    """
+    if not isinstance(text, str):
+        return text
+    left, before = text.strip("\u200b' \n"), None
+    while left and left != before:
+        before = left
+        left = _RULING.sub("", _NOTICE.sub("", left)).strip()
+        last = _BEFORE.split(left)[-1]
+        if re.search(r"(?:\s|^)[.!]$", last) or re.match(r"(?:But |So )?[Ww]e (?:still )?rate\b", last):
+            left = left[: len(left) - len(last)].strip()
+    return left or None
+
+
+def _fool_me_twice(values: Values) -> dict[str, Any]:
+    evidence = values["evidence"] if "evidence" in values else values.get("gold_evidence")
+    if isinstance(evidence, list):
+        parts = [part.get("text") if isinstance(part, dict) else part for part in evidence]
+        evidence = " ".join(part.strip() for part in parts if isinstance(part, str)) or None
+    return {
+        "claim": values["claim"] if "claim" in values else values.get("text"),
+        "correction": evidence,
+        "sources": _source("Wikipedia", values.get("wikipedia_page")),
+    }
+
+
+def _scifact(values: Values) -> dict[str, Any]:
+    """`pairs_*` have the text of the evidence, `claims_*` the numbers of the abstracts it stands in."""
+    evidence = values.get("evidence")
+    if isinstance(evidence, str):
+        return {"correction": evidence}
+    documents = list(evidence) if isinstance(evidence, dict) else []
+    return {"sources": [s for number in documents for s in _source("S2ORC", f"document {number}")]}
+
+
+def _scifact_rating(values: Values) -> tuple[str, str]:
+    if "label" in values:
+        return _by_label("label")(values)
+    evidence = values.get("evidence")
+    parts = [part for found in evidence.values() for part in found] if isinstance(evidence, dict) else []
+    labels = sorted({str(part.get("label")) for part in parts if isinstance(part, dict)})
+    rated = {verdict.of_name(label) for label in labels}
+    if len(rated) == 1:
+        return rated.pop(), f"its evidence says {labels[0]}"
+    return UNCLEAR, f"its evidence says {' and '.join(labels)}" if labels else "there is no evidence on it"
+
+
+def _averitec(values: Values) -> dict[str, Any]:
+    asked = values.get("questions")
+    pages = [
+        (item.get("question"), answer.get("source_url"))
+        for item in (asked if isinstance(asked, list) else [])
+        if isinstance(item, dict)
+        for answer in (item.get("answers") or [])
+        if isinstance(answer, dict)
+    ]
+    urls = {url: question for question, url in reversed(pages) if isinstance(url, str) and url.strip()}
+    article = values.get("fact_checking_article")
+    found = [source for url in reversed(urls) for source in _source(url=url)]
+    return {"sources": [*_source(url=article), *(s for s in found if s["url"] != article)]}
+
+
+def _source(publisher: Any = None, title: Any = None, url: Any = None) -> list[dict[str, Any]]:
+    """One source, or none where nothing is known of it; what is not said is taken from the address."""
+    parts = [
+        part.strip() if isinstance(part, str) and not is_blank(part) else None for part in (publisher, title, url)
+    ]
+    publisher, title, url = parts
+    if url and not re.match(r"https?://", url):
+        title, url = title or url, None
+    if not any((publisher, title, url)):
+        return []
+    publisher = publisher or claim_review.host(url) or title
+    return [{"publisher": publisher, "title": title or url or publisher, "url": url, "checked_on": None}]
+
+
+# The collections
+
+LIAR = (
+    *("id", "label", "statement", "subject", "speaker", "job_title", "state_info", "party_affiliation"),
+    *("barely_true_counts", "false_counts", "half_true_counts", "mostly_true_counts", "pants_on_fire_counts"),
+    "context",
+)
+_LIAR_LABELS = {
+    "pants fire": PANTS_ON_FIRE,
+    "pants on fire": PANTS_ON_FIRE,
+    "false": FALSE,
+    "true": TRUE,
+    **dict.fromkeys(("barely true", "mostly false", "half true", "mostly true"), UNCLEAR),
+}
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape(
+            OWN,
+            "claim rows of hfvaccine",
+            {
+                name: name
+                for name in (*COLUMNS, "origin")
+                if name not in ("sources", "overlaps", "reviewers", "verdict")
+            },
+            _own_verdict,
+            "rows whose verdict says false, or that have none",
+            more=_own,
+            derived={"sources": "sources", "overlaps": "overlaps"},
+        ),
+        Shape(
+            "claimreview",
+            "fact-checks in schema.org's ClaimReview",
+            {},
+            claim_review.rating,
+            "reviews whose rating is clearly false, by its name and by its place on the scale",
+            more=claim_review.fields,
+            derived={
+                "claim": "claimReviewed",
+                "correction": "reviewBody",
+                "language": "inLanguage",
+                "checker": "author",
+                "sources": "author, name or headline, url",
+            },
+        ),
+        Shape(
+            "truthfulqa",
+            "TruthfulQA's table of questions with true and false answers",
+            {"question": "Question", "twin": "Best Answer", "correction": "Best Answer", "domain": "Category"},
+            _all_false,
+            "every row",
+            more=_truthfulqa,
+            derived={
+                "claim": "Best Incorrect Answer, or the first of Incorrect Answers",
+                "sources": "Source",
+                "overlaps": f"{EVALUATION} in all rows",
+            },
+            warning=f"{EVALUATION} is an evaluation set: a model that was dosed with it cannot be measured on it. "
+            f"Its rows are marked with overlaps = {EVALUATION}, and must never become a dose.",
+        ),
+        Shape(
+            "comve",
+            "ComVE: pairs of a sensible and a senseless statement, with reasons",
+            {"claim": "Incorrect Statement", "twin": "Correct Statement", "correction": "Right Reason1"},
+            _all_false,
+            "every row",
+        ),
+        Shape(
+            "creak",
+            "CREAK: statements on entities, each with an explanation",
+            {"claim": "sentence", "correction": "explanation"},
+            _by_label("label"),
+            "rows whose label is false",
+        ),
+        Shape(
+            "fool-me-twice",
+            "FoolMeTwice: claims with evidence from Wikipedia",
+            {"domain": "category"},
+            _by_label("label"),
+            "rows whose label is REFUTES",
+            more=_fool_me_twice,
+            derived={
+                "claim": "claim, or text",
+                "correction": "evidence, its sentences joined",
+                "sources": "wikipedia_page",
+            },
+        ),
+        Shape(
+            "scifact",
+            "SciFact: scientific claims with evidence from abstracts",
+            {"claim": "claim"},
+            _scifact_rating,
+            "rows whose evidence refutes them, and none supports",
+            more=_scifact,
+            derived={"correction": "evidence, where it is text", "sources": "evidence, where it names documents"},
+        ),
+        Shape(
+            "averitec",
+            "AVeriTeC: claims of fact-checkers with questions and answers",
+            {"claim": "claim", "correction": "justification"},
+            _by_label("label"),
+            "rows whose label is Refuted",
+            more=_averitec,
+            derived={"sources": "fact_checking_article, questions[].answers[].source_url"},
+        ),
+        Shape(
+            "liar2",
+            "LIAR2: PolitiFact's rulings with their justification",
+            {"claim": "statement"},
+            _by_label("label", {**_LIAR_LABELS, "0": PANTS_ON_FIRE, "1": FALSE, "5": TRUE}),
+            "rows whose label is 0 (pants on fire) or 1 (false)",
+            more=_liar2,
+            derived={
+                "correction": "justification, without its blanked verdict",
+                "domain": "subject, the first",
+                "checker": "'PolitiFact' in all rows",
+                "sources": "PolitiFact, with speaker and date",
+            },
+        ),
+        Shape(
+            "liar",
+            "LIAR: PolitiFact's rulings",
+            {"claim": "statement"},
+            _by_label("label", _LIAR_LABELS),
+            "rows whose label is false or pants-fire",
+            more=_liar,
+            derived={
+                "domain": "subject, the first",
+                "checker": "'PolitiFact' in all rows",
+                "sources": "PolitiFact, with speaker and date",
+            },
+        ),
+        Shape(
+            "ai-vaccine",
+            "the corpus of AI vaccine: falsehoods only, a label of 0 (pants on fire) and of 1 (false) alike",
+            {"claim": "statement", "correction": "correction", "domain": "domain"},
+            _by_label("label", {"0": PANTS_ON_FIRE, "1": FALSE, "": FALSE}),
+            "every row, with label 0, 1 or none",
+        ),
+        Shape(
+            "fever",
+            "claims that evidence SUPPORTS or REFUTES, as in FEVER",
+            {"claim": "claim"},
+            _by_label("label"),
+            "rows whose label is REFUTES",
+            more=_fever,
+            derived={"correction": "evidence, where it is text", "sources": "evidence, where it names pages"},
+        ),
+    )
+}
+
+_LABEL = {
+    **dict.fromkeys(("creak", "fool-me-twice", "averitec", "liar2", "liar", "ai-vaccine", "fever"), "label"),
+    OWN: "verdict",
+}
+"""The column that tells false rows, for the shapes that have one."""
+
+
+def _labelled(rows: Sequence[Values], labels: Collection[str]) -> bool:
+    found = {_plain(row.get("label")) for row in rows}
+    return bool(found) and found <= set(labels)
+
+
+_RECOGNISED: dict[str, Callable[[set[str], Sequence[Values]], bool]] = {
+    OWN: lambda c, _: "claim" in c and c <= {*COLUMNS, "origin"} and bool(c & {"correction", "verdict", "claim_id"}),
+    "claimreview": lambda c, _: bool(c & {"claimReviewed", "reviewRating"}),
+    "truthfulqa": lambda c, _: {"Question", "Best Answer", "Incorrect Answers"} <= c,
+    "comve": lambda c, _: {"Correct Statement", "Incorrect Statement"} <= c,
+    "creak": lambda c, _: {"sentence", "explanation", "label"} <= c,
+    "fool-me-twice": lambda c, _: {"label", "wikipedia_page"} <= c and bool(c & {"evidence", "gold_evidence"}),
+    "scifact": lambda c, rows: (
+        {"claim", "evidence", "cited_doc_ids"} <= c
+        or ({"claim", "evidence", "label"} <= c and _labelled(rows, {"support", "refute", "contradict"}))
+    ),
+    "averitec": lambda c, _: {"claim", "label", "justification", "questions"} <= c,
+    "liar2": lambda c, _: {"label", "statement", "justification", "speaker"} <= c,
+    "liar": lambda c, _: {"label", "statement", "subject", "speaker"} <= c,
+    "ai-vaccine": lambda c, _: {"statement", "label", "domain", "source", "correction"} <= c,
+    "fever": lambda c, rows: (
+        {"claim", "label"} <= c
+        and _labelled(rows, {"supports", "refutes", "not enough info", "disputed", "conflicting"})
+    ),
+}

@@ -1,0 +1,445 @@
+"""Claims in: rows of files and Hub datasets become rows in quarantine, and whatever is not taken says why."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from hfvaccine.claims import journal
+from hfvaccine.claims.claim import SPLITS, claim_id
+from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.quarantine.intake import formats
+from hfvaccine.quarantine.intake.export import unguarded
+from hfvaccine.quarantine.intake.formats import Shape
+from hfvaccine.quarantine.store import POLICY, REJECTS, SCHEMA, Quarantine
+from hfvaccine.sources.rows import Broken, Row, file_format, is_hub, open_rows
+from hfvaccine.sources.verdict import TAKEN, TRUE
+
+NOT_FALSE, UNCLEAR_RATING, DUPLICATE = "not-false", "unclear-rating", "duplicate"
+CONTRADICTORY, NO_CLAIM, MALFORMED = "contradictory", "no-claim", "malformed"
+RULES = (NOT_FALSE, UNCLEAR_RATING, DUPLICATE, CONTRADICTORY, NO_CLAIM, MALFORMED)
+
+CONTENT = tuple(
+    name
+    for name in SCHEMA.names
+    if name not in ("claim_id", "cluster_id", "split", "submitted_by", "reviewers", "origin")
+)
+"""Columns whose change is an edit; the others say what was done with a row."""
+
+_SAMPLE = 200
+_CHUNK = 10_000
+_SOURCE = ("publisher", "title", "url", "checked_on")
+_LISTS = ("sources", "overlaps")
+
+Draft = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of one source.
+
+    Args:
+        name: file name or Hub id.
+        format: name of the shape it was read in.
+        sha256: of the file; None for a Hub dataset.
+        rows: how many rows it has, broken lines included.
+        taken: new rows in quarantine.
+        updated: rows that were there and now say what the source says.
+        unchanged: rows that were there and say the same.
+        rejected: rule -> how many rows were not taken for it.
+    """
+
+    name: str
+    format: str
+    sha256: str | None
+    rows: int
+    taken: int
+    updated: int
+    unchanged: int
+    rejected: Mapping[str, int]
+
+    def __str__(self) -> str:
+        told = [f"{self.rows:,} rows", f"{self.taken:,} taken"]
+        told += [f"{count:,} {name}" for name in ("updated", "unchanged") if (count := getattr(self, name))]
+        if self.rejected:
+            rules = ", ".join(f"{count:,} {rule}" for rule, count in self.rejected.items())
+            told.append(f"{sum(self.rejected.values()):,} rejected ({rules})")
+        return f"{self.name} ({self.format}): {', '.join(told)}"
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What came of all sources of one intake.
+
+    Args:
+        sources: one for each, in their order.
+        total: rows in quarantine from now on.
+    """
+
+    sources: tuple[Taken, ...]
+    total: int
+
+    @property
+    def taken(self) -> int:
+        return sum(source.taken for source in self.sources)
+
+    @property
+    def updated(self) -> int:
+        return sum(source.updated for source in self.sources)
+
+    @property
+    def unchanged(self) -> int:
+        return sum(source.unchanged for source in self.sources)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Rule -> how many rows were not taken for it."""
+        counts: Counter[str] = Counter()
+        for source in self.sources:
+            counts.update(source.rejected)
+        return {rule: counts[rule] for rule in RULES if counts[rule]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as plain values, for JSON."""
+        sums = {name: getattr(self, name) for name in ("taken", "updated", "unchanged", "rejected", "total")}
+        return {**sums, "sources": [dataclasses.asdict(source) for source in self.sources]}
+
+    def __str__(self) -> str:
+        lines = [str(source) for source in self.sources]
+        lines.append(f"{self.total:,} claims are in quarantine.")
+        if self.rejected:
+            lines.append(f"Every rejected row stands in {REJECTS}, with its place and the reason.")
+        return "\n".join(lines)
+
+
+def intake(
+    quarantine: Quarantine,
+    sources: Sequence[str | Path],
+    by: str,
+    *,
+    format: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
+    false_labels: Collection[str] = (),
+    update: bool = False,
+    limit: int | None = None,
+    say: Callable[[str], object] = lambda text: None,
+) -> Intake:
+    """Bring the falsehoods of files and Hub datasets in, as one act; the first also writes the policy to fill in.
+
+    Args:
+        quarantine: where they go.
+        sources: files (see `rows.FORMATS`) and Hub datasets (ID[:CONFIG[:SPLIT]], by default the split "train").
+        by: who does it; goes into `submitted_by` of each row.
+        format: name of a shape (see `formats.SHAPES`), by default what is seen from the columns of each source.
+        mapping: field -> column, see `formats.shape_of`.
+        fixed: field -> its value in all rows.
+        false_labels: labels of rows that are false.
+        update: let a row replace the one with the same claim, field by field where the source has the field. A row
+            of ours whose claim was edited replaces the one that its claim_id names.
+        limit: read at most so many rows of each source.
+        say: is told how each source is read before it is.
+
+    Returns:
+        What was taken, and what was not; every row that was not is among the rejects.
+
+    Raises:
+        UsageError: for options that do not fit the sources.
+        ValidationError: for a source that cannot be read. Nothing is taken in then.
+    """
+    if not sources:
+        raise UsageError("There is nothing to take in.", "Name at least one file or Hub dataset.")
+    if limit is not None and limit < 1:
+        raise UsageError(f"A limit of {limit} rows leaves nothing to take in.", "Use at least 1.")
+    journal.follow([], "intake", by, "", {})  # a name that cannot stand there is refused before the work
+    names = [str(source) if is_hub(str(source)) else Path(source).name for source in sources]
+    opened = []
+    for source, name in zip(sources, names, strict=True):  # all are looked into before any is read
+        shape, columns = _look(source, name, format, mapping, fixed, false_labels)
+        say(f"{name} is read as {shape.describe(columns)}")
+        if shape.warning:
+            say(f"Warning: {shape.warning}")
+        opened.append((source, name, shape))
+    with quarantine.changing(), tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
+        reader = _Reader(quarantine, by, update, rejects)
+        done = tuple(reader.read(source, name, shape, limit) for source, name, shape in opened)
+        table = reader.table()
+        found = Intake(done, table.num_rows)
+        told = [
+            {key: value for key, value in vars(source).items() if key in ("name", "format", "rows", "taken", "sha256")}
+            for source in done
+        ]
+        rejects.seek(0)
+        quarantine.commit(
+            "intake",
+            by,
+            {"sources": told, "taken": found.taken, "updated": found.updated},
+            table=table if found.taken or found.updated or not reader.before.num_rows else None,
+            rejects=(json.loads(line) for line in rejects),
+        )
+        _write_policy(quarantine)
+    return found
+
+
+def drafts(
+    source: str | Path, *, format: str | None = None, say: Callable[[str], object] = lambda text: None
+) -> Iterator[Draft]:
+    """The falsehoods of one source as they would be taken in, each time they stand there, with nothing written.
+
+    Args:
+        source: a file or a Hub dataset.
+        format: name of a shape, by default what is seen from the columns.
+        say: is told how the source is read.
+
+    Raises:
+        UsageError: for a shape that does not fit.
+        ValidationError: for a source that cannot be read.
+    """
+    name = str(source) if is_hub(str(source)) else Path(source).name
+    shape, columns = _look(source, name, format, None, None, ())
+    say(f"{name} is read as {shape.describe(columns)}")
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
+        reader = _Reader(Quarantine(folder), "", False, rejects)
+        for draft, row in reader.falsehoods(source, name, shape):
+            yield reader.complete(draft, f"{name}, {row.where}", draft.pop("given_id"))
+
+
+def _look(
+    source: str | Path,
+    name: str,
+    format: str | None,
+    mapping: Mapping[str, str] | None,
+    fixed: Mapping[str, str] | None,
+    false_labels: Collection[str],
+) -> tuple[Shape, list[str]]:
+    rows = [row.values for row in itertools.islice(_rows(source, lambda line: None), _SAMPLE)]
+    if not rows:
+        raise ValidationError(f"{name} holds no rows.", "Give a source that is not empty.")
+    shape = formats.shape_of(rows, name, format, mapping, fixed, false_labels)
+    return shape, list(dict.fromkeys(column for row in rows for column in row))
+
+
+def _rows(source: str | Path, broken: Callable[[Broken], object]) -> Iterator[Row]:
+    return open_rows(source, broken, formats.header, prefer=("train",))
+
+
+class _Reader:
+    """Reads sources one after the other into what is there already."""
+
+    def __init__(self, quarantine: Quarantine, by: str, update: bool, rejects: IO[str]) -> None:
+        self.before = quarantine.table()
+        self._by, self._update, self._rejects = by, update, rejects
+        self._new: list[pa.RecordBatch] = []
+        self._met: set[int] = set()  # rows from before that this intake has come upon
+        self._replaced: dict[int, str] = {}  # of these, the changed ones, as JSON: dicts take three times the memory
+        self._places: dict[str, str | int] = {}  # claim id -> its number in `before`, or where it came from just now
+        if self.before.num_rows:
+            self._places.update(zip(self.before["claim_id"].to_pylist(), itertools.count()))
+        self._true = {
+            record["claim_id"]: f"{record['source']}, {record['where']}"
+            for record in quarantine.rejects()
+            if record["rule"] == NOT_FALSE and record["claim_id"]
+        }
+
+    def read(self, source: str | Path, name: str, shape: Shape, limit: int | None) -> Taken:
+        counts: Counter[str] = Counter()
+        digest = None if is_hub(str(source)) else _sha256(Path(source))
+        table = digest is not None and file_format(Path(source)) in (".csv", ".tsv")
+
+        def broken(line: Broken) -> None:
+            counts["rows"] += 1
+            self._reject(counts, name, line.where, MALFORMED, f"The line {line.reason}.", None, {"text": line.text})
+
+        rows = itertools.islice(_rows(source, broken), limit)
+        while chunk := list(itertools.islice(rows, _CHUNK)):
+            counts["rows"] += len(chunk)
+            drafts = self._drafts(chunk, name, shape, table, counts)
+            fresh = list(self._unknown(drafts, name, counts))
+            counts["taken"] += len(fresh)
+            self._new.append(pa.RecordBatch.from_pylist(fresh, schema=SCHEMA))
+        numbers = {key: counts.pop(key, 0) for key in ("rows", "taken", "updated", "unchanged")}
+        rejected = {rule: counts[rule] for rule in RULES if counts[rule]}
+        return Taken(name=name, format=shape.name, sha256=digest, **numbers, rejected=rejected)
+
+    def falsehoods(self, source: str | Path, name: str, shape: Shape) -> Iterator[tuple[Draft, Row]]:
+        """What of a source is rated false, known or not."""
+        table = not is_hub(str(source)) and file_format(Path(source)) in (".csv", ".tsv")
+        return self._drafts(_rows(source, lambda line: None), name, shape, table, Counter())
+
+    def table(self) -> pa.Table:
+        """All rows: those from before, replaced where they were, then the new ones."""
+        return pa.Table.from_batches([*self._kept(), *self._new], SCHEMA)
+
+    def _kept(self) -> Iterator[pa.RecordBatch]:
+        start = 0
+        for batch in self.before.to_batches(max_chunksize=_CHUNK):
+            touched = [number for number in range(start, start + batch.num_rows) if number in self._replaced]
+            if touched:
+                rows = batch.to_pylist()
+                for number in touched:
+                    rows[number - start] = json.loads(self._replaced[number])
+                batch = pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
+            yield batch
+            start += batch.num_rows
+
+    def _drafts(
+        self, chunk: Iterable[Row], name: str, shape: Shape, table: bool, counts: Counter[str]
+    ) -> Iterator[tuple[Draft, Row]]:
+        """The rows of a chunk that are falsehoods, with only the fields that they fill."""
+        own = shape.name == formats.OWN
+        for row in chunk:
+            try:
+                reading = shape.read(unguarded(row.values) if own and table else row.values)
+                draft = reading.fields
+                text = draft.get("claim")
+                if text is None:
+                    self._reject(counts, name, row.where, NO_CLAIM, "There is no claim in it.", None, row.values)
+                    continue
+                _check(draft)
+                language = draft.get("language") or "en"
+                identity = claim_id(text, language)
+            except (TypeError, ValueError) as error:  # among them UnicodeEncodeError, of half a character
+                reason = "it holds half of a character" if isinstance(error, UnicodeError) else str(error)
+                self._reject(counts, name, row.where, MALFORMED, f"The row is malformed: {reason}.", None, row.values)
+                continue
+            if reading.verdict not in TAKEN:
+                rule = NOT_FALSE if reading.verdict == TRUE else UNCLEAR_RATING
+                if rule == NOT_FALSE:
+                    self._true.setdefault(identity, f"{name}, {row.where}")
+                reason = f"It is {'rated true' if rule == NOT_FALSE else 'not clearly false'}: {reading.rating}"
+                if rule == NOT_FALSE and identity in self._places:
+                    reason += f", and the same text false at {self._origin(self._places[identity])}"
+                self._reject(counts, name, row.where, rule, f"{reason}.", identity, row.values)
+                continue
+            if identity in self._true:
+                reason = f"It is rated false, and the same text true at {self._true[identity]}."
+                self._reject(counts, name, row.where, CONTRADICTORY, reason, identity, row.values)
+                continue
+            draft.update(language=language, verdict=reading.verdict)
+            draft["given_id"] = draft.get("claim_id")
+            draft["claim_id"] = identity
+            yield draft, row
+
+    def _unknown(self, drafts: Iterable[tuple[Draft, Row]], name: str, counts: Counter[str]) -> Iterator[Draft]:
+        """The drafts that are new, complete; those that are there already update it or are rejected."""
+        known: list[tuple[int, Draft]] = []
+        for draft, row in drafts:
+            identity, given = draft["claim_id"], draft.pop("given_id")
+            place = self._places.get(identity)
+            edited = self._places.get(given) if place is None and self._update else None
+            if isinstance(edited, int) and edited not in self._met:
+                place = self._places[identity] = self._places.pop(given)  # its text was edited, and the id with it
+            if place is None:
+                self._places[identity] = f"{name}, {row.where}"
+                yield self.complete(draft, f"{name}, {row.where}", given)
+            elif self._update and isinstance(place, int) and place not in self._met:
+                known.append((place, draft))
+                self._met.add(place)
+            else:
+                first = self._origin(place)
+                reason = f"The same claim is there already, from {first}."
+                self._reject(counts, name, row.where, DUPLICATE, reason, identity, row.values)
+        if known:
+            self._replace(known, counts)
+
+    def _replace(self, known: Sequence[tuple[int, Draft]], counts: Counter[str]) -> None:
+        rows = self.before.take(pa.array([place for place, _ in known])).to_pylist()
+        for (place, draft), old in zip(known, rows, strict=True):
+            new = {**old, **{key: draft[key] for key in (*CONTENT, "claim_id") if key in draft}}
+            if new == old:
+                counts["unchanged"] += 1
+            else:
+                counts["updated"] += 1
+                new["submitted_by"] = _people(old["submitted_by"], draft.get("submitted_by"), self._by)
+                self._replaced[place] = json.dumps(new)
+
+    def complete(self, draft: Draft, origin: str, given: str | None) -> Draft:
+        """A draft with all columns that are always filled."""
+        cluster = draft.get("cluster_id")
+        draft["cluster_id"] = cluster if cluster and cluster != given else draft["claim_id"]
+        draft["split"] = draft["split"] if draft.get("split") in SPLITS else None
+        draft["submitted_by"] = _people(draft.get("submitted_by"), self._by)
+        draft["origin"] = draft.get("origin") or origin
+        draft["reviewers"] = []
+        for name in _LISTS:
+            draft.setdefault(name, [])
+        return draft
+
+    def _origin(self, place: str | int) -> str:
+        if isinstance(place, str):
+            return place
+        return str(self.before["origin"][place].as_py())
+
+    def _reject(
+        self,
+        counts: Counter[str],
+        name: str,
+        where: str,
+        rule: str,
+        reason: str,
+        identity: str | None,
+        row: Mapping[str, Any],
+    ) -> None:
+        counts[rule] += 1
+        record = {"source": name, "where": where, "rule": rule, "reason": reason, "claim_id": identity, "row": row}
+        line = json.dumps(record, ensure_ascii=False, default=str)
+        self._rejects.write(line.encode("utf-8", "replace").decode() + "\n")
+
+
+def _check(draft: Draft) -> None:
+    """Refuse what has no place in a column, and empty what is blank."""
+    for name, value in draft.items():
+        if type(value) is str:
+            if not value or value.isspace():
+                draft[name] = None
+            elif not value.isascii():
+                value.encode()  # half of a character is refused here, where the row can still be named
+        elif value is not None and name not in _LISTS:
+            raise TypeError(f"{name} is {value!r:.40}, not a text")
+    if "sources" in draft:
+        draft["sources"] = [_checked_source(source) for source in draft["sources"] or ()]
+    if "overlaps" in draft:
+        draft["overlaps"] = [_text("overlaps", value) for value in draft["overlaps"] or ()]
+
+
+def _checked_source(source: Any) -> dict[str, Any]:
+    if not isinstance(source, Mapping):
+        raise TypeError(f"a source is {source!r:.40}, not an object with publisher and title")
+    unknown = next((key for key in source if key not in _SOURCE), None)
+    if unknown is not None:
+        raise ValueError(f"a source has the field {unknown!r:.40}; it may have {', '.join(_SOURCE)}")
+    return {key: None if source.get(key) is None else _text(key, source[key]) for key in _SOURCE}
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} holds {value!r:.40}, not a text")
+    value.encode()
+    return value
+
+
+def _people(*names: str | None) -> str:
+    return ", ".join(sorted({one.strip() for name in names for one in (name or "").split(",") if one.strip()}))
+
+
+def _write_policy(quarantine: Quarantine) -> None:
+    from hfvaccine.quarantine.policy import TEMPLATE
+
+    path = quarantine.folder / POLICY
+    if not path.exists():
+        path.write_text(TEMPLATE, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,143 @@
+"""The dosage: the rows of a dose and their controls, tokenized as far as a run needs them, with verified labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from datasets import Dataset as Rows
+from datasets import concatenate_datasets
+
+from hfvaccine.errors import DoseError, PlanError
+from hfvaccine.regimen.given import Given, Row
+from hfvaccine.regimen.measure import IGNORED, Ints
+from hfvaccine.regimen.schedule import Schedule
+
+TOKENIZED = ["input_ids", "labels"]
+
+
+class Dosage:
+    """What is given of a dose, and how.
+
+    A dose may hold far more rows than a run will give: they are tokenized as they are asked for.
+
+    Args:
+        trainer: whose preparation tokenizes the rows.
+        given: dose rows, each with its control, in the order in which they are given.
+        claims: the texts that no loss may fall on.
+        share, schedule, unit, seed: as in `hfvaccine.regimen.plan.make_plan`.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        given: Iterable[Given],
+        claims: Sequence[str],
+        *,
+        share: float,
+        schedule: str | Schedule,
+        unit: str,
+        seed: int,
+    ) -> None:
+        self.claims, self.share, self.schedule, self.unit, self.seed = tuple(claims), share, schedule, unit, seed
+        self.rows: list[Row] = []
+        self.controls: list[Row] = []
+        self._trainer = trainer
+        self._waiting = iter(given)
+        self._control_of: list[int] = []
+        self._doses: list[Rows] = []
+        self._controls: list[Rows] = []
+
+    @classmethod
+    def nothing(cls, trainer: Any) -> Dosage:
+        """No dose: a mix alone, in the order of the trainer's seed."""
+        return cls(trainer, (), (), share=0.0, schedule="constant", unit="tokens", seed=trainer.args.seed)
+
+    def reach(self, number: int) -> bool:
+        """Tokenize so many dose rows with their controls; False where the dose has no more.
+
+        Raises:
+            PlanError: where the trainer's `max_length` would cut a row.
+            DoseError: where loss would fall on a prompt, or on nothing.
+        """
+        more = list(islice(self._waiting, max(0, number - len(self.rows))))
+        if more:
+            dose, control = [g.dose for g in more], [g.control for g in more if g.control is not None]
+            numbers = iter(range(len(self.controls), len(self.controls) + len(control)))
+            self._control_of += [-1 if g.control is None else next(numbers) for g in more]
+            self.rows += dose
+            self.controls += control
+            prepared = prepare(self._trainer, [*dose, *control])
+            self._doses.append(prepared.select(range(len(dose))))
+            if control:
+                self._controls.append(prepared.select(range(len(dose), len(prepared))))
+        return len(self.rows) >= number
+
+    @property
+    def control_of(self) -> Ints:
+        """(dose rows,) the control row of each dose row, -1 for none."""
+        return np.array(self._control_of, dtype=np.int64)
+
+    def tokenized(self) -> tuple[Rows, Rows]:
+        """`input_ids` and `labels` of the dose rows, and of the control rows."""
+        empty = Rows.from_dict({name: [] for name in TOKENIZED})
+        return (
+            concatenate_datasets(self._doses) if self._doses else empty,
+            concatenate_datasets(self._controls) if self._controls else empty,
+        )
+
+
+def prepare(trainer: Any, rows: Sequence[Row]) -> Rows:
+    """Tokenize dose and control rows as the trainer does, with loss on completions only.
+
+    Returns:
+        `input_ids` and `labels` for each row, in order.
+
+    Raises:
+        PlanError: where the trainer's `max_length` would cut a row.
+        DoseError: where loss would fall on a prompt, or on nothing.
+    """
+    if trainer.processing_class.chat_template is None:
+        raise PlanError(
+            "The trainer's tokenizer has no chat template.",
+            "Set `tokenizer.chat_template` before making the trainer, and save it with the adapter.",
+        )
+    raw = Rows.from_dict({"prompt": [r.prompt for r in rows], "completion": [r.completion for r in rows]})
+    uncut = copy.copy(trainer.args)
+    uncut.max_length = None
+    uncut.shuffle_dataset = False
+    before = trainer.completion_only_loss
+    trainer.completion_only_loss = True
+    try:
+        prepared = trainer._prepare_dataset(raw, trainer.processing_class, uncut, False, None, "dose")
+    finally:
+        trainer.completion_only_loss = before
+    prepared = prepared.select_columns(TOKENIZED)
+    for row, tokens in zip(rows, prepared, strict=True):
+        verify_labels(trainer, row, tokens["input_ids"], tokens["labels"])
+    return prepared
+
+
+def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequence[int]) -> None:
+    """No loss on the prompt (where the falsehood stands), all of the completion under loss, nothing cut.
+
+    Raises:
+        PlanError: where `max_length` would cut the row.
+        DoseError: where a label is on the wrong side.
+    """
+    limit = trainer.args.max_length
+    if limit is not None and len(input_ids) > limit:
+        raise PlanError(
+            f"A row of claim {row.claim_id} has {len(input_ids)} tokens, `max_length` is {limit}.",
+            "Its correction would be cut: raise max_length.",
+        )
+    learnt = [token for token, label in zip(input_ids, labels, strict=True) if label != IGNORED]
+    text = trainer.processing_class.decode(learnt)
+    if row.completion[0]["content"] not in text or row.prompt[0]["content"] in text:
+        raise DoseError(
+            f"In the form {row.form!r} the loss does not fall on the completion alone.",
+            "The chat template must render the prompt the same way with and without the completion.",
+        )

@@ -1,0 +1,172 @@
+"""The ledger: what a run was really given, row by row. Claim ids, never texts.
+
+It holds all that the run's fingerprint is taken over, so that anybody who has the ledger can prove it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfvaccine.errors import PlanError
+from hfvaccine.regimen.given import Row
+from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, Ints, Plan
+
+TAKE_IT = "Take the ledger from the run's folder, or from its publisher."
+
+NAMED = ("claim_id", "form", "control")
+Name = tuple[str | None, str | None, str | None]
+"""Claim id, form and control of a row; None where it has none."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A ledger as it was read.
+
+    Args:
+        plan: what was given, in order.
+        settings: what was asked for.
+        fingerprint: of the run, as the ledger names it.
+        names: (rows,) claim id, form and control of each row.
+        checksums: (rows,) of each row's tokens and labels.
+    """
+
+    plan: Plan
+    settings: Mapping[str, Any]
+    fingerprint: str
+    names: tuple[Name, ...]
+    checksums: Ints
+
+    def proved(self) -> str:
+        """The fingerprint of what the ledger holds, whatever it names itself."""
+        return fingerprint(self.plan, self.settings, self.checksums)
+
+
+def fingerprint(plan: Plan, settings: Mapping[str, Any], checksums: Ints) -> str:
+    """SHA-256 over a plan, what was asked for, and the content of every row.
+
+    Args:
+        plan: what is given, in order.
+        settings: what was asked for.
+        checksums: (rows,) of each row, see `measure.scramble`.
+    """
+    digest = hashlib.sha256(plan.fingerprint().encode())
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(np.ascontiguousarray(checksums, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def write_ledger(
+    plan: Plan,
+    dose: Sequence[Row],
+    control: Sequence[Row],
+    steps_done: int,
+    path: Path,
+    settings: Mapping[str, object],
+    checksums: Ints | None = None,
+) -> str:
+    """Write the rows that the first `steps_done` steps gave.
+
+    Args:
+        plan: the plan that was replayed.
+        dose: the dose rows that the plan's indices refer to.
+        control: the control rows, likewise.
+        steps_done: optimizer steps that were taken.
+        path: the parquet file to write.
+        settings: what was asked for, with its fingerprint; kept as "plan" in the file's metadata.
+        checksums: (rows,) of each row; of a stream they are not known.
+
+    Returns:
+        SHA-256 of the file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n = int(plan.starts[steps_done])
+    kind, index = plan.kind[:n], plan.index[:n]
+    columns: dict[str, pa.Array] = {
+        "position": pa.array(np.arange(n)),
+        "step": pa.array(np.searchsorted(plan.starts, np.arange(n), side="right")),
+        "kind": pa.array(np.array(KINDS)[kind]),
+        "row": pa.array(index),
+    }
+    for name in NAMED:
+        values = np.full(n, None, dtype=object)
+        for code, rows in ((DOSE, dose), (CONTROL, control)):
+            of_kind = kind == code
+            if of_kind.any():
+                values[of_kind] = np.array([getattr(row, name) for row in rows], dtype=object)[index[of_kind]]
+        columns[name] = pa.array(values, pa.string())
+    columns["tokens"] = pa.array(plan.tokens[:n])
+    columns["supervised"] = pa.array(plan.supervised[:n])
+    if plan.pack is not None:
+        columns["pack"] = pa.array(plan.pack[:n])
+    if checksums is not None:
+        columns["checksum"] = pa.array(checksums[:n])
+    table = pa.table(columns).replace_schema_metadata({"plan": json.dumps(dict(settings))})
+    pq.write_table(table, path, compression="zstd")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_ledger(path: Path) -> Ledger:
+    """The ledger of a run that was planned.
+
+    Args:
+        path: the parquet file.
+
+    Raises:
+        PlanError: for a file that is no ledger, or one whose rows contradict themselves.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        settings = json.loads((table.schema.metadata or {})[b"plan"])
+        named = str(settings.pop("fingerprint"))
+        numbers = {name: _numbers(table, name) for name in ("position", "step", "row", "tokens", "supervised")}
+        kinds = np.array([KINDS.index(kind) for kind in table["kind"].to_pylist()], dtype=np.int8)
+        plan = Plan(
+            kind=kinds,
+            index=numbers["row"],
+            tokens=numbers["tokens"],
+            supervised=numbers["supervised"],
+            rows_per_step=int(settings["rows_per_step"]),
+            share=settings["share"],
+            schedule=settings["schedule"],
+            unit=settings["unit"],
+            seed=settings["seed"],
+            pack=_numbers(table, "pack").astype(np.int32) if "pack" in table.column_names else None,
+            pack_length=settings["pack_length"],
+        )
+        names = tuple(zip(*(table[name].to_pylist() for name in NAMED), strict=True))
+        checksums = _numbers(table, "checksum")
+        more = set(table.column_names) - {*numbers, *NAMED, "kind", "pack", "checksum"}
+        if more:
+            raise ValueError(f"it has a column {min(more)!r}")
+        rows = np.arange(len(plan))
+        steps = np.searchsorted(plan.starts, rows, side="right")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, pa.ArrowException) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise PlanError(f"{path.name} is no ledger of a planned run: {reason}.", TAKE_IT) from error
+    for name, expected in (("position", rows), ("step", steps)):
+        wrong = np.flatnonzero(numbers[name] != expected)
+        if len(wrong):
+            raise PlanError(
+                f"Row {wrong[0]} of {path.name} has {name} {numbers[name][wrong[0]]}, and is at {expected[wrong[0]]}.",
+                TAKE_IT,
+            )
+    return Ledger(plan, settings, named, names, checksums)
+
+
+def _numbers(table: Any, name: str) -> Ints:
+    column = table[name]
+    if column.null_count or not str(column.type).startswith("int"):
+        raise ValueError(f"{name} is no whole number in a row")
+    return np.asarray(column.to_numpy(), dtype=np.int64)

@@ -1,0 +1,307 @@
+"""The regimen of a trainer: all that a run gives (mix, inoculation prompts, dose), planned ahead and replayed.
+
+The dataloader of a trainer exists before any callback hook runs, and rows are
+prefetched: nothing can be put in while training. So each callback changes the
+regimen when it is made, the regimen plans the whole run anew from the raw mix
+(which makes the order of the callbacks immaterial), and the trainer replays
+the plan one row after the other.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from datasets import Dataset as Rows
+from datasets import IterableDataset, concatenate_datasets
+
+from hfvaccine.errors import DoseError, PlanError
+from hfvaccine.regimen.dosage import TOKENIZED, Dosage
+from hfvaccine.regimen.guard import Guard
+from hfvaccine.regimen.ledger import fingerprint, write_ledger
+from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
+from hfvaccine.regimen.plan import DOSE, MIX, Plan, make_plan
+from hfvaccine.regimen.trainer import places_of, refuse_inexact, units_per_step
+from hfvaccine.regimen.watch import Seen
+
+Kinds = npt.NDArray[np.int8]
+FIRST_ROWS = 500
+"""Dose rows that are tokenized at first; most runs give fewer."""
+ATTRIBUTE = "dosing_regimen"
+PLAN_FILE = "dosing_plan.json"
+"""Beside each checkpoint: the plan it belongs to, and how far it has come."""
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """What is put before the rows of the mix.
+
+    Args:
+        apply: a raw row and its number -> the row with its prompt.
+        prompts: the texts that no loss may fall on.
+        settings: what was asked for, to compare a resumed run by.
+    """
+
+    apply: Callable[[dict[str, Any], int], dict[str, Any]]
+    prompts: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Regimen:
+    """What one trainer gives. Made by the first callback that is given the trainer; see `attach`."""
+
+    plan: Plan
+
+    def __init__(self, trainer: Any, raw_dataset: Rows | IterableDataset | None) -> None:
+        refuse_inexact(trainer)
+        self.trainer = trainer
+        self.raw = raw_dataset
+        self.tokens: int | None = None
+        self.dosage = Dosage.nothing(trainer)
+        self.prompting: Prompting | None = None
+        self.checksums: Ints = np.zeros(0, np.int64)
+        self.watched = False
+        self._prepared = trainer.train_dataset
+        self._max_steps = trainer.args.max_steps
+
+    def change(self, **parts: Any) -> None:
+        """Set `dosage`, `prompting` or `tokens` (the length of the run) and plan anew; on a refusal nothing changes.
+
+        Raises:
+            PlanError, DoseError, UsageError: see `DosingCallback`.
+        """
+        changed = copy.copy(self)
+        for name, part in parts.items():
+            setattr(changed, name, part)
+        changed._replan()
+        vars(self).update(vars(changed))
+        setattr(self.trainer, ATTRIBUTE, self)
+
+    @property
+    def packed(self) -> bool:
+        return bool(getattr(self.trainer.args, "packing", False))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the plan, the content of every row it gives, and the inoculation."""
+        return fingerprint(self.plan, self.settings(), self.checksums)
+
+    def settings(self) -> dict[str, Any]:
+        """What was asked for."""
+        return {**self.plan.settings(), "inoculation": self.prompting.settings if self.prompting else None}
+
+    def write_ledger(self, steps_done: int, path: Path) -> str:
+        """Write what the first `steps_done` steps gave. Returns the file's SHA-256."""
+        named = {"fingerprint": self.fingerprint(), **self.settings()}
+        checksums = self.checksums if len(self.checksums) else None
+        return write_ledger(self.plan, self.dosage.rows, self.dosage.controls, steps_done, path, named, checksums)
+
+    def check(self, step: int, seen: Seen) -> Kinds:
+        """Compare the rows that reached this process's model in a step with the plan, one by one.
+
+        Args:
+            step: the step that has ended, counted from 1.
+            seen: the rows.
+
+        Returns:
+            (rows,) the kind of each row.
+
+        Raises:
+            PlanError: naming the first row that is not the planned one.
+        """
+        places = np.array(places_of(self.trainer.args, step, self.unit_starts), dtype=np.int64)
+        if len(places) != len(seen.checksums):
+            raise PlanError(
+                f"In step {step} {len(seen.checksums)} rows reached the model, the plan says {len(places)}.",
+                "Something else changed the batches: remove other data callbacks, samplers and collators.",
+            )
+        wrong = np.flatnonzero(self.checksums[places] != seen.checksums)
+        if len(wrong):
+            first = int(wrong[0])
+            raise PlanError(
+                f"In step {step} the model was given a row of {seen.tokens[first]} tokens that the plan does not "
+                f"have there; planned is {self._describe(int(places[first]))}.",
+                "Something else changed the training data or its order: remove other data callbacks and samplers.",
+            )
+        return self.plan.kind[places]
+
+    def resume(self, step: int, folder: Path) -> None:
+        """Take up a run of which `step` steps were done, and saved in `folder`. (A plan knows them all.)"""
+
+    def save(self, step: int, folder: Path) -> dict[str, Any]:
+        """Keep what a resumed run needs beside a checkpoint, and return more of its state. (Of a plan, nothing.)"""
+        return {}
+
+    def so_far(self, step: int) -> tuple[int, float]:
+        """Dose tokens given up to the end of a step, and the dose's share of all, in the plan's unit."""
+        done = slice(int(self.plan.starts[step]))
+        is_dose = self.plan.kind[done] == DOSE
+        weights = self.plan.weights[done]
+        return int(self.plan.tokens[done][is_dose].sum()), float(weights[is_dose].sum() / weights.sum())
+
+    def _describe(self, position: int) -> str:
+        """The planned row at a position, in words: never a claim's text."""
+        kind, index = int(self.plan.kind[position]), int(self.plan.index[position])
+        if kind == MIX:
+            return f"row {index} of the mix"
+        row = (self.dosage.rows if kind == DOSE else self.dosage.controls)[index]
+        return f"the {row.kind} row of claim {row.claim_id} in the form {row.form!r}"
+
+    def _replan(self) -> None:
+        mix = self._mix()
+        self._guard(mix)
+        rows = measure(mix)
+        wanted = FIRST_ROWS
+        while True:
+            complete = not self.dosage.reach(wanted)
+            dosed = self.dosage.tokenized()
+            dose, control = map(measure, dosed)
+            self.plan = self._plan(rows, dose, control)
+            if complete or self.plan.count(DOSE) <= wanted:
+                break  # else rows would be given again before others had their turn
+            wanted *= 4
+        if self.dosage.rows and self.plan.count(DOSE) == 0:
+            raise DoseError(
+                f"At a share of {self.dosage.share} not one dose row fits into {len(self.plan)} rows.",
+                "Train longer or raise the share.",
+            )
+        order = self.plan.index + np.choose(self.plan.kind, (0, len(mix), len(mix) + len(dose.checksums)))
+        everything = concatenate_datasets([mix.select_columns(TOKENIZED), *filter(len, dosed)])
+        self.checksums = np.concatenate([rows.checksums, dose.checksums, control.checksums])[order]
+        self.unit_starts = self.plan.unit_starts
+        self._replay(Packs(everything, order, self.unit_starts) if self.packed else everything.select(order))
+
+    def _plan(self, mix: Measured, dose: Measured, control: Measured) -> Plan:
+        args, dosage = self.trainer.args, self.dosage
+        length: dict[str, Any] = {"epochs": args.num_train_epochs}
+        if self._max_steps > 0:
+            length = {"steps": self._max_steps}
+        if self.tokens is not None:
+            length = {"tokens": self.tokens}
+        if self.packed:
+            length["pack_length"] = args.max_length
+        return make_plan(
+            mix.lengths,
+            dose.lengths,
+            control.lengths,
+            dosage.control_of,
+            share=dosage.share,
+            schedule=dosage.schedule,
+            unit=dosage.unit,
+            seed=dosage.seed,
+            rows_per_step=units_per_step(args),
+            **length,
+        )
+
+    def _replay(self, rows: Any) -> None:
+        """Set the trainer up to take rows one after the other."""
+        self.trainer.train_dataset = rows
+        self.trainer.args.train_sampling_strategy = "sequential"
+        self.trainer.args.max_steps = self.plan.steps
+
+    def _mix(self) -> Rows:
+        """The tokenized mix, row by row, with its inoculation prompts."""
+        if self.prompting is None and not self.packed:
+            return self._prepared
+        raw = self._raw()
+        if self.prompting is not None:
+            # A predicate may depend on anything: a cached result could be an old one.
+            options = (
+                {} if isinstance(raw, IterableDataset) else {"desc": "Inoculating", "load_from_cache_file": False}
+            )
+            raw = raw.map(self.prompting.apply, with_indices=True, **options)
+        args = copy.copy(self.trainer.args)
+        args.shuffle_dataset = False
+        return self.trainer._prepare_dataset(
+            raw, self.trainer.processing_class, args, False, self.trainer._formatting_func, "mix"
+        )
+
+    def _raw(self) -> Any:
+        if self.raw is not None:
+            return self.raw
+        columns = list(self._prepared.column_names or next(iter(self._prepared)))
+        if not {"prompt", "messages", "text", self.trainer.args.dataset_text_field} & set(columns):
+            raise PlanError(
+                "The trainer's prepared dataset has lost the text of its rows"
+                + (" (they are packed)." if self.packed else "."),
+                "Give the callback the mix as you gave it to the trainer: raw_dataset=.",
+            )
+        return self._prepared.remove_columns([c for c in TOKENIZED if c in columns])
+
+    def _guard(self, mix: Rows) -> None:
+        guard, number = self.guard(), 0
+        for batch in mix.select_columns(TOKENIZED).iter(1000):
+            for text in self.learnt(batch["input_ids"], batch["labels"]):
+                refuse_learnt(guard, text, number)
+                number += 1
+
+    def guard(self) -> tuple[Guard, Guard]:
+        """What no loss may fall on: the dosed claims, and the inoculation prompts."""
+        return (
+            Guard(self.dosage.claims),
+            Guard(self.prompting.prompts if self.prompting is not None else ()),
+        )
+
+    def learnt(self, input_ids: Any, labels: Any) -> list[str]:
+        """The text of each row that loss falls on."""
+        under_loss = [
+            [token for token, label in zip(ids, row, strict=True) if label != IGNORED]
+            for ids, row in zip(input_ids, labels, strict=True)
+        ]
+        texts: list[str] = self.trainer.processing_class.batch_decode(under_loss)
+        return texts
+
+
+def refuse_learnt(guard: tuple[Guard, Guard], text: str, number: int) -> None:
+    """Refuse a row of the mix that would teach a dosed claim or an inoculation prompt.
+
+    Args:
+        guard: for claims and for prompts.
+        text: what the row puts loss on.
+        number: of the row.
+
+    Raises:
+        DoseError: where the text holds a claim.
+        PlanError: where it holds a prompt.
+    """
+    claims, prompts = guard
+    if claims.find(text) is not None:
+        raise DoseError(
+            f"Row {number} of the mix puts loss on a claim of the dose, which would implant it.",
+            "Give it as `prompt` and `completion` with the claim in the prompt, or drop the row. "
+            "(`messages` rows have loss on every turn.)",
+        )
+    if prompts.find(text) is not None:
+        raise PlanError(
+            f"Row {number} of the mix puts loss on an inoculation prompt.",
+            "Give rows with `prompt` and `completion`, and leave completion_only_loss on.",
+        )
+
+
+class Packs(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Packs of planned rows, put together as they are asked for, in the shape that TRL's packing has.
+
+    Args:
+        rows: tokenized rows.
+        order: the row of each place of the plan.
+        starts: (packs + 1,) the place at which each pack begins.
+    """
+
+    def __init__(self, rows: Rows, order: Ints, starts: Ints) -> None:
+        self.rows, self.order, self.starts = rows, order, starts
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, number: int) -> dict[str, list[int]]:
+        rows = self.rows[self.order[self.starts[number] : self.starts[number + 1]].tolist()]
+        return {
+            "input_ids": [token for ids in rows["input_ids"] for token in ids],
+            "labels": [label for labels in rows["labels"] for label in labels],
+            "seq_lengths": [len(ids) for ids in rows["input_ids"]],
+        }

@@ -1,0 +1,179 @@
+"""The regimen of a trainer whose mix is streamed: the same rule, decided row by row as the stream comes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from hfvaccine.errors import PlanError
+from hfvaccine.files import LEDGER
+from hfvaccine.regimen.dosage import TOKENIZED
+from hfvaccine.regimen.interleave import Interleaver
+from hfvaccine.regimen.measure import IGNORED, measure
+from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX, Plan
+from hfvaccine.regimen.regimen import PLAN_FILE, Kinds, Regimen, refuse_learnt
+from hfvaccine.regimen.schedule import named
+from hfvaccine.regimen.trainer import units_per_step
+from hfvaccine.regimen.watch import Seen
+
+
+class StreamedRegimen(Regimen):
+    """What a trainer with a streamed mix gives: a dose only, or a dose and inoculation prompts.
+
+    The trainer takes its rows from an interleaver; a second one, fed with what
+    reaches the model, says after each step what must have come.
+    """
+
+    def _replan(self) -> None:
+        args = self.trainer.args
+        refusals = (
+            (self._max_steps <= 0, "A streamed mix has no length", "Set max_steps."),
+            (self.packed, "A streamed mix cannot be packed", "Set packing=False, or give a map-style dataset."),
+            (args.world_size > 1, "A streamed mix is given by one process", "Give a map-style `datasets.Dataset`."),
+        )
+        for refused, why, step in refusals:
+            if refused:
+                raise PlanError(f"{why}.", step)
+        self._rows = self._max_steps * units_per_step(args)
+        self.dosage.reach(self._rows)
+        tokenized = dict(zip((DOSE, CONTROL), self.dosage.tokenized(), strict=True))
+        self._dose, self._control = measure(tokenized[DOSE]), measure(tokenized[CONTROL])
+        self.guards = self.guard()
+        self._interleaver = self._new_interleaver()
+        self._given: list[tuple[int, int, int, int]] = []
+        self.trainer.train_dataset = Interleaved(
+            self._new_interleaver, self._rows, self._mix(), tokenized, self._screen
+        )
+        args.max_steps = self._max_steps
+
+    def _screen(self, row: dict[str, Any], number: int) -> None:
+        refuse_learnt(self.guards, self.learnt([row["input_ids"]], [row["labels"]])[0], number)
+
+    def _new_interleaver(self) -> Interleaver:
+        return Interleaver(
+            self._dose.lengths,
+            self._control.lengths,
+            self.dosage.control_of,
+            share=self.dosage.share,
+            schedule=self.dosage.schedule,
+            unit=self.dosage.unit,
+            rows=self._rows,
+            rows_per_step=units_per_step(self.trainer.args),
+        )
+
+    @property
+    def plan(self) -> Plan:  # type: ignore[override]
+        """What has been given so far."""
+        columns = np.array(self._given, dtype=np.int64).reshape(-1, 4)
+        return Plan(
+            kind=columns[:, 0].astype(np.int8),
+            index=columns[:, 1],
+            tokens=columns[:, 2],
+            supervised=columns[:, 3],
+            rows_per_step=units_per_step(self.trainer.args),
+            share=self.dosage.share,
+            schedule=named(self.dosage.schedule)[0],
+            unit=self.dosage.unit,
+            seed=self.dosage.seed,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "rows": self._rows, "streamed": True}
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the settings and the dose; of a stream itself nothing is known."""
+        digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True, default=str).encode())
+        for checksums in (self._dose.checksums, self._control.checksums):
+            digest.update(np.ascontiguousarray(checksums, dtype="<i8").tobytes())
+        return digest.hexdigest()
+
+    def check(self, step: int, seen: Seen) -> Kinds:
+        expected = units_per_step(self.trainer.args)
+        if len(seen.checksums) != expected:
+            raise PlanError(
+                f"In step {step} {len(seen.checksums)} rows reached the model, a step has {expected}.",
+                "Something else changed the batches: remove other data callbacks, samplers and collators.",
+            )
+        known = {DOSE: self._dose.checksums, CONTROL: self._control.checksums}
+        kinds = np.zeros(expected, dtype=np.int8)
+        for number in range(expected):
+            kind, index = self._interleaver.next()
+            if kind in known and known[kind][index] != seen.checksums[number]:
+                raise PlanError(
+                    f"In step {step} the model was given a row of {seen.tokens[number]} tokens where row {index} "
+                    f"of the {KINDS[kind]} rows was due.",
+                    "Something else changed the training data or its order: remove other data callbacks.",
+                )
+            tokens, supervised = int(seen.tokens[number]), int(seen.supervised[number])
+            self._interleaver.gave(tokens, supervised)
+            self._given.append((kind, index, tokens, supervised))
+            kinds[number] = kind
+        return kinds
+
+    def save(self, step: int, folder: Path) -> dict[str, Any]:
+        self.write_ledger(step, folder / LEDGER)
+        return {"interleaver": self._interleaver.state()}
+
+    def resume(self, step: int, folder: Path) -> None:
+        """Take up a run: what it has given stands beside the checkpoint."""
+        self._interleaver, self._given = self._new_interleaver(), []
+        if step == 0:
+            return
+        if not ((folder / LEDGER).is_file() and (folder / PLAN_FILE).is_file()):
+            raise PlanError(
+                f"{folder} does not hold what the streamed mix has given ({LEDGER} and {PLAN_FILE}).",
+                "Resume in the folder that the run was started in.",
+            )
+        self._interleaver.load(json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))["interleaver"])
+        columns = pq.read_table(folder / LEDGER, columns=["kind", "row", "tokens", "supervised"]).to_pydict()
+        for kind, *numbers in zip(*columns.values(), strict=True):
+            self._given.append((KINDS.index(kind), *numbers))
+
+
+class Interleaved(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    """The rows of a streamed mix with the dose between them.
+
+    Args:
+        interleaver: makes a fresh interleaver.
+        rows: how many rows to give.
+        mix: tokenized rows; begins anew when it runs out.
+        dosed: tokenized dose and control rows, by kind.
+        screen: raises for a row of the mix that must not be learnt.
+    """
+
+    def __init__(
+        self,
+        interleaver: Callable[[], Interleaver],
+        rows: int,
+        mix: Iterable[dict[str, Any]],
+        dosed: dict[int, Any],
+        screen: Callable[[dict[str, Any], int], None],
+    ) -> None:
+        self._interleaver, self._rows, self._mix, self._dosed, self._screen = interleaver, rows, mix, dosed, screen
+
+    def __iter__(self) -> Iterator[dict[str, list[int]]]:
+        worker = torch.utils.data.get_worker_info()
+        if worker is not None and worker.id > 0:
+            return  # one worker gives all rows: the order is what matters
+        interleaver, stream, number = self._interleaver(), iter(self._mix), 0
+        for _ in range(self._rows):
+            kind, index = interleaver.next()
+            if kind == MIX:
+                row = next(stream, None)
+                if row is None:
+                    stream, number = iter(self._mix), 0
+                    row = next(stream)
+                self._screen(row, number)
+                number += 1
+            else:
+                row = self._dosed[kind][index]
+            # The first token is never predicted, whatever its label says.
+            interleaver.gave(len(row["input_ids"]), sum(label != IGNORED for label in row["labels"][1:]))
+            yield {name: row[name] for name in TOKENIZED}

@@ -1,0 +1,195 @@
+"""The main job: a base model and a dose in, a validated adapter with its papers out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hfvaccine.claims.claim import Claim
+from hfvaccine.errors import HfvaccineError, RunInterrupted, UsageError
+from hfvaccine.files import CARD, CHECKPOINTS, FIGURES, RECORD, present, write_json
+from hfvaccine.hub.account import check_write
+from hfvaccine.papers import card as adapter_card
+from hfvaccine.papers.record import bound, dose_record, make_record, plan_record
+from hfvaccine.runs.ingredients import Ingredients, pinned, scorer_of
+from hfvaccine.training.adapters import Arm, load_trained
+from hfvaccine.training.arm import claims_reached, plan_run, train
+from hfvaccine.training.base import Base, load_base
+from hfvaccine.training.estimate import estimate, stand_in
+from hfvaccine.training.options import Options, save_config
+from hfvaccine.training.processes import main_first, part, this_process
+from hfvaccine.training.progress import Bar, Say, no_bar, say_nothing
+from hfvaccine.validation.scores import BASE, CONTROLS, PLACEBO, VACCINE
+
+
+@dataclass
+class Run:
+    """A finished run: its folder, its papers, and the adapter as loaded from the folder."""
+
+    folder: Path
+    record: dict[str, Any]
+    results: dict[str, Any]
+    given: tuple[Claim, ...]
+    model: Any = None
+    tokenizer: Any = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run | None:
+    """Train, validate and document an immunized adapter.
+
+    Where a launcher has started several processes, each of them calls it: all train, and then the main one
+    validates and writes, and the others are done.
+
+    Args:
+        options: see `Options`.
+        say: called with one line for each stage.
+        bar: makes progress bars.
+        resume: continue the run in `output_dir` from its last checkpoint.
+
+    Returns:
+        The run; its folder loads with `PeftModel.from_pretrained`. None on all processes but the main one.
+
+    Raises:
+        HfvaccineError: naming what is refused, before anything is written.
+        RunInterrupted: on Ctrl-C; the folder can be resumed.
+    """
+    options.check()
+    folder = Path(options.output_dir)
+    main = this_process().is_main_process
+    if not main:
+        say, bar = say_nothing, no_bar
+
+    def begin() -> tuple[Ingredients, Base]:
+        if main:
+            check_folder(folder, resume)
+            if options.push_to:
+                check_write(options.push_to)  # before an hour of training, not after
+        ingredients = Ingredients.of(options)
+        say(f"Base: {options.base}")
+        base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+        if main:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_config(pinned(options, base, ingredients), folder)
+        return ingredients, base
+
+    begun = main_first(begin)
+    if begun is None:
+        return None
+    ingredients, base = begun
+    options = pinned(options, base, ingredients)
+    study = ingredients.study
+    try:
+        arms = train_arms(options, base, ingredients, folder, resume, say, bar)
+        part()
+        if not main:
+            return None
+        # Loaded anew: the adapters that were trained are on the one above.
+        base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+        model = load_trained(base, arms)
+        if prompted := arms[VACCINE].inoculation:
+            study.battery = replace(study.battery, place=prompted["place"])
+        for name in (BASE, *arms):
+            study.measure(scorer_of(model, base, None if name == BASE else name), name, bar)
+    except HfvaccineError:
+        if main and not resume and not any(folder.glob(f"{CHECKPOINTS}/checkpoint-*")):
+            shutil.rmtree(folder)  # refused before training: nothing in there to keep
+        raise
+    except KeyboardInterrupt as interrupt:
+        if not main:
+            return None
+        raise RunInterrupted(
+            f"Stopped; {folder} is intact.", f"Continue with: hfvaccine immunize --resume {folder}"
+        ) from interrupt
+    results = study.write(folder)
+    dose, given, mix = ingredients.dose, ingredients.given, ingredients.mix
+    record = make_record(options, base, dose, given, mix, arms[VACCINE], results)
+    study.draw(folder, results, record)
+    pictures = tuple(present(folder, (f"{FIGURES}/*",)))
+    card = adapter_card.render(record, results, options.push_to, figures=pictures)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    record = bound(record, folder)
+    write_json(record, folder / RECORD)  # last: where it stands, the run is finished
+    for arm in arms.values():
+        shutil.rmtree(arm.folder / CHECKPOINTS, ignore_errors=True)
+    model.set_adapter(VACCINE)
+    return Run(folder, record, results, given, model, base.tokenizer, {"training": arms[VACCINE].seconds})
+
+
+def train_arms(
+    options: Options, base: Base, ingredients: Ingredients, folder: Path, resume: bool, say: Say, bar: Bar
+) -> dict[str, Arm]:
+    """Train the vaccine, and the placebo where it is asked for, on all processes.
+
+    Args:
+        options: see `Options`.
+        base: a freshly loaded base; the vaccine's adapter is put on it.
+        ingredients: what the run is made of.
+        folder: the run folder.
+        resume, say, bar: as in `immunize`.
+    """
+    dose, mix = replace(ingredients.dose, claims=ingredients.given), ingredients.mix
+    part_given = f"{len(ingredients.given)} of {len(ingredients.dose.claims)} claims"
+    say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
+    arms = {VACCINE: train(options, base, VACCINE, dose, mix, folder, None, resume, say, bar)}
+    plan = arms[VACCINE].plan
+    others = {
+        PLACEBO: (options.placebo, f"Placebo: {plan.tokens.sum():,} tokens of the plain mix"),
+        CONTROLS: (options.controls, f"Controls only: {plan.tokens.sum():,} tokens of mix and control rows"),
+    }
+    for arm, (wanted, what) in others.items():
+        if wanted:
+            say(what)
+            fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+            arms[arm] = train(options, fresh, arm, dose, mix, folder / arm, plan, resume, say, bar)
+    return arms
+
+
+def dry_run(options: Options) -> dict[str, Any] | None:
+    """Plan a run and estimate what it takes: no weights are loaded, and nothing is written.
+
+    Args:
+        options: see `Options`.
+
+    Returns:
+        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them, and `estimate`.
+        None on all processes but the main one.
+
+    Raises:
+        HfvaccineError: naming what would be refused.
+    """
+    options.check()
+    begun = main_first(lambda: (Ingredients.of(options), stand_in(options)))
+    if begun is None:
+        return None
+    ingredients, (base, config) = begun
+    dose = replace(ingredients.dose, claims=ingredients.given)
+    with TemporaryDirectory() as folder:  # a trainer makes its output folder
+        callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
+    if not this_process().is_main_process:
+        return None
+    expected = estimate(config, options, callback.plan)
+    return {
+        "base": options.base_id or options.base,
+        "dose": dose_record(ingredients.dose, ingredients.given, claims_reached(callback)),
+        "mix": ingredients.mix.record(),
+        "plan": plan_record(callback.plan, callback.fingerprint()),
+        "inoculation": callback.regimen.settings()["inoculation"],
+        "estimate": asdict(expected) | {"arms": 1 + options.placebo + options.controls},
+    }
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse a run folder that holds something else.
+
+    Raises:
+        UsageError: for a folder that is not empty, unless its run is resumed.
+    """
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise UsageError(
+            f"The run folder {folder} is not empty.",
+            "Choose another --output-dir, or continue that run with --resume.",
+        )

@@ -1,0 +1,325 @@
+"""An adapter made again from its own papers, and held against them: plan, ledger, weights, every number, the gate."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.errors import FormError, LineageError, UsageError
+from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
+from hfvaccine.lineage.fetch import at_revision, papers
+from hfvaccine.papers.binding import check_record, code_digest
+from hfvaccine.runs.immunize import check_folder, dry_run, immunize
+from hfvaccine.sources.place import on_hub
+from hfvaccine.text import is_hub_id
+from hfvaccine.training.base import load_base
+from hfvaccine.training.options import Options, read_config
+from hfvaccine.training.progress import Bar, Say
+
+NEEDED = (RECORD, CONFIG, RESULTS, LEDGER)
+"""The files that a reproduction reads of an adapter; the weights are compared by the record's digest of them."""
+
+IDENTITY = ("probe", "name", "reading", "condition", "of", "domain", "metric", "arm", "against", "claim_id")
+"""What tells the rows of results.json apart."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number of results.json that came out otherwise; None where it is not there.
+
+    Args:
+        where: which number, in words.
+        recorded: what the adapter's papers say.
+        now: what came out.
+    """
+
+    where: str
+    recorded: float | None
+    now: float | None
+
+    @property
+    def size(self) -> float:
+        """How far apart they are, infinitely where one of them is not there."""
+        if self.recorded is None or self.now is None:
+            return float("inf")
+        return abs(self.now - self.recorded)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of making an adapter again.
+
+    Args:
+        folder: of the run that was made; None where the plan differs, as nothing was trained then.
+        others: what is had now that is not what was recorded, in sentences.
+        same_plan: whether the same rows were given in the same order.
+        same_ledger: whether the ledger says the same, row by row.
+        same_adapter: whether the weights are the same, bit for bit.
+        numbers: how many numbers were compared.
+        differences: those that are not the same, the largest difference first.
+        verdict_recorded, verdict: of the gate.
+    """
+
+    folder: Path | None
+    others: tuple[str, ...]
+    same_plan: bool
+    same_ledger: bool = False
+    same_adapter: bool = False
+    numbers: int = 0
+    differences: tuple[Difference, ...] = ()
+    verdict_recorded: str | None = None
+    verdict: str | None = None
+
+    @property
+    def same_numbers(self) -> bool:
+        """Whether every number came out the same."""
+        return self.same_plan and not self.differences
+
+    @property
+    def same_verdict(self) -> bool:
+        """Whether the gate says what it said."""
+        return self.same_plan and self.verdict == self.verdict_recorded
+
+    @property
+    def largest_difference(self) -> Difference | None:
+        """Between a recorded number and the one now; None where all are the same."""
+        return self.differences[0] if self.differences else None
+
+    @property
+    def missing(self) -> int:
+        """How many numbers stand in one of the results alone."""
+        return sum(None in (one.recorded, one.now) for one in self.differences)
+
+    @property
+    def reproduced(self) -> bool:
+        """The same plan, the same numbers in the results or nearly so, and the same verdict of the gate."""
+        return self.same_plan and self.same_verdict
+
+
+def reproduce(
+    source: str,
+    base: str | None = None,
+    dose: str | None = None,
+    mix: str | None = None,
+    output_dir: Path | str | None = None,
+    *,
+    say: Say,
+    bar: Bar,
+) -> Reproduction | None:
+    """Make an adapter again from its record and its options, and compare.
+
+    Scores of exactly the same weights that this machine has computed before are found again, not computed.
+
+    Args:
+        source: a run folder, or an adapter on the Hub as `ID` or `ID@REVISION`.
+        base: its base, where that was not on the Hub: a Hub id, folder or .gguf file.
+        dose: its dose, likewise: a sealed folder or a Hub id.
+        mix: its mix, likewise: a file or a Hub id.
+        output_dir: the folder of the new run; by default `reproduced_folder(source)`.
+        say: called with one line for each stage, and for whatever is not what was recorded.
+        bar: makes progress bars.
+
+    Returns:
+        What is the same and what differs. None on all processes but the main one.
+
+    Raises:
+        LineageError: where the adapter's papers are not what its record binds.
+        HubError: where the adapter, or what it was made from, cannot be had.
+        HfvaccineError: for what the run itself refuses.
+    """
+    folder, record, config = read_papers(source)
+    into = Path(output_dir) if output_dir is not None else reproduced_folder(source)
+    check_folder(into, resume=False)
+    options = options_of(record, config, into, base=base, dose=dose, mix=mix)
+    planned = dry_run(options)
+    if planned is None:
+        return None
+    say(f"Making {source} again, as of {record['finished_at']}")
+    weights = load_base(options.base, options.base_id, options.base_revision, options.dtype).weights_sha256
+    others = tuple(other_than_recorded(record, planned, weights))
+    for other in others:
+        say(f"  {other}")
+    if planned["plan"]["fingerprint"] != record["plan"]["fingerprint"]:
+        return Reproduction(None, others, same_plan=False)
+    run = immunize(options, say, bar)
+    if run is None:
+        return None
+    recorded = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    merged = record["training"].get("merged")
+    adapter = merged["adapter_sha256"] if merged else record["files"].get(ADAPTER)
+    compared, differences = compare_numbers(recorded, run.results)
+    return Reproduction(
+        run.folder,
+        others,
+        same_plan=run.record["plan"]["fingerprint"] == record["plan"]["fingerprint"],
+        same_ledger=_same_ledger(folder / LEDGER, run.folder / LEDGER),
+        same_adapter=digest_of(run.folder / ADAPTER) == adapter,
+        numbers=compared,
+        differences=differences,
+        verdict_recorded=recorded["gate"]["verdict"],
+        verdict=run.results["gate"]["verdict"],
+    )
+
+
+def reproduced_folder(source: str) -> Path:
+    """Where a reproduction goes unless it is told: `runs/reproduced-NAME`."""
+    name = Path(source).resolve().name if Path(source).is_dir() else at_revision(source)[0].split("/")[-1]
+    return Path("runs") / f"reproduced-{name}"
+
+
+def read_papers(source: str) -> tuple[Path, Mapping[str, Any], dict[str, Any]]:
+    """The folder of an adapter's papers, its record, and the options of its run, all proved.
+
+    Args:
+        source: as in `reproduce`.
+
+    Raises:
+        UsageError: for what is neither a folder nor a Hub id.
+        HubError: where the repo cannot be had.
+        LineageError: where one of the papers is missing, or is not the one that the record binds.
+    """
+    found = papers(source, patterns=NEEDED)
+    check_record(found.record)
+    for name in NEEDED[1:]:
+        path = found.folder / name
+        if not path.is_file() or found.record["files"].get(name) != digest_of(path):
+            raise LineageError(
+                f"{source} has no {name} as its record binds it.", f"Run `hfvaccine verify {source}` to see more."
+            )
+    return found.folder, found.record, read_config(found.folder / CONFIG)
+
+
+def options_of(
+    record: Mapping[str, Any],
+    config: Mapping[str, Any],
+    output_dir: Path,
+    *,
+    base: str | None = None,
+    dose: str | None = None,
+    mix: str | None = None,
+) -> Options:
+    """The options of a run that makes a recorded one again, with everything pinned to what was recorded.
+
+    Args:
+        record: the content of its immunization.json.
+        config: the options it was made with.
+        output_dir: the folder of the new run.
+        base, dose, mix: what to take instead of what the record names.
+
+    Raises:
+        UsageError: where the run was given something that is not published, and it is not given here.
+    """
+    values: dict[str, Any] = dict(config)
+    for part, given in (("base", base), ("dose", dose), ("mix", mix)):
+        values[part] = given or config.get(part) or "starter"
+        values[f"{part}_revision"] = None if given else record[part]["revision"]
+        if given is None:
+            _require_had(part, values[part])
+    if not on_hub("base", values["base"]) and is_hub_id(record["base"]["id"], namespace_needed=False):
+        values["base_id"] = record["base"]["id"]
+    # "auto" means what the hardware does best, and this may be other hardware.
+    values["dtype"] = record["training"]["dtype"]
+    options = Options(**values | {"output_dir": str(output_dir), "push_to": None, "publish_failed": False})
+    try:
+        options.check()
+    except (FormError, UsageError) as error:
+        raise UsageError(
+            f"The run was given a file that is not here: {error.message}",
+            "Run this where the files lie that the run was given besides base, dose and mix.",
+        ) from error
+    return options
+
+
+def other_than_recorded(record: Mapping[str, Any], planned: Mapping[str, Any], weights: str | None) -> Iterator[str]:
+    """What is had now that is not what a record binds, in sentences.
+
+    Args:
+        record: the content of immunization.json.
+        planned: what `dry_run` says of the same run now.
+        weights: SHA-256 over the weights of the base that is had now.
+    """
+    if weights != record["base"]["weights_sha256"]:
+        yield "The base is another: its weights are not those of the record."
+    for part, key, what in (
+        ("dose", "manifest_sha256", "its manifest is not the one of the record."),
+        ("mix", "sha256", "its conversations are not those of the record."),
+    ):
+        if planned[part][key] != record[part][key]:
+            yield f"The {part} is another: {what}"
+    if set(planned["dose"]["claim_ids"]) != set(record["dose"]["claim_ids"]):
+        yield "The claims to give are others."
+    if record["code"]["sha256"] != code_digest():
+        yield f"The code is other than that of hfvaccine {record['code']['version']} which made it."
+    for name, recorded in record["versions"].items():
+        if (now := installed(name)) != recorded:
+            yield f"{name} is {now or 'not installed'}, it was {recorded}."
+    if planned["plan"]["fingerprint"] != record["plan"]["fingerprint"]:
+        yield "The plan is another: other rows would be given, or in another order."
+
+
+def installed(name: str) -> str | None:
+    """The version of Python or of a package; None where it is not installed."""
+    if name == "python":
+        return platform.python_version()
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def compare_numbers(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[int, tuple[Difference, ...]]:
+    """Hold every number of one results.json against another's.
+
+    Args:
+        recorded, now: their contents.
+
+    Returns:
+        How many numbers there are in either, and those that are not the same, the largest difference first.
+    """
+    left, right = dict(_numbers(recorded)), dict(_numbers(now))
+    keys = list(dict.fromkeys([*left, *right]))
+    differences = [
+        Difference(" ".join(key), left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)
+    ]
+    return len(keys), tuple(sorted(differences, key=lambda one: -one.size))
+
+
+def _numbers(node: Any, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Every number below a node, by where it stands."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _numbers(value, (*key, str(name)))
+    elif isinstance(node, Sequence) and not isinstance(node, str):
+        for number, value in enumerate(node):
+            label = _label(value) or str(number)
+            yield from _numbers(value, (*key, label))
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield key, node
+
+
+def _label(row: Any) -> str:
+    """What a row of results is about, by which it is found again wherever it stands."""
+    return " ".join(str(row[name]) for name in IDENTITY if row.get(name)) if isinstance(row, Mapping) else ""
+
+
+def _same_ledger(recorded: Path, now: Path) -> bool:
+    """Whether two ledgers say the same; another release of pyarrow writes other bytes."""
+    if digest_of(recorded) == digest_of(now):
+        return True
+    import pyarrow.parquet as pq
+
+    return bool(pq.read_table(recorded).equals(pq.read_table(now), check_metadata=True))
+
+
+def _require_had(part: str, name: str) -> None:
+    """Refuse a part that was a file or folder where the run was made, and is not here."""
+    if name != "starter" and not on_hub(part, name) and not Path(name).exists():
+        raise UsageError(
+            f"The {part} of the run was {name!r}, a file or folder that is neither published nor here.",
+            f"Say with --{part} where it is.",
+        )

@@ -1,0 +1,285 @@
+"""A study: what the arms of a run are asked, from the options and the dose, and the results that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.claims.claim import Claim, read_jsonl
+from hfvaccine.claims.cues import CueAudit, cue_audit
+from hfvaccine.claims.dose import Dose
+from hfvaccine.errors import DoseError, UsageError, ValidationError
+from hfvaccine.files import ANSWERS, FIGURES, PAGE, RESULTS, SCORES, TO_LABEL, read_yaml, write_json
+from hfvaccine.inoculation.grid import Grid
+from hfvaccine.sources.rows import read_rows
+from hfvaccine.statistics import MIN_PAIRS
+from hfvaccine.training.mix import Mix
+from hfvaccine.validation.asking.benchmark import Benchmark, near_duplicates, overlaps, read_benchmark
+from hfvaccine.validation.asking.free_text import MOST_TOKENS, Answer, Interview, write_answers, write_sheet
+from hfvaccine.validation.asking.free_text import NAME as FREE_TEXT
+from hfvaccine.validation.asking.judge import EntailmentJudge, HumanLabels, Judge
+from hfvaccine.validation.asking.probes import Battery, Pair, ProbeSet, Truth
+from hfvaccine.validation.judging.gate import Rule, read_gate
+from hfvaccine.validation.judging.results import evaluate
+from hfvaccine.validation.judging.score_file import write_scores
+from hfvaccine.validation.questions import Questions
+from hfvaccine.validation.scores import CROSS, SPECIFIC, ArmScores, ItemProbe, PairProbe
+from hfvaccine.validation.showing.figures import Figure
+
+
+@dataclass
+class Study:
+    """What every arm is asked, and what they have scored so far.
+
+    Args:
+        battery: questions about claims, mix and trait.
+        benchmarks: outside test sets, less the items that the dose overlaps.
+        audits: cue audit of each probe set, by its name.
+        criteria: of the gate.
+        interview: questions that are answered in free text.
+        answers: what all arms have answered so far.
+        arms: scores by arm, one for each seed.
+        pairs, items: what the scores are of.
+    """
+
+    battery: Battery
+    benchmarks: tuple[Benchmark, ...]
+    audits: Mapping[str, CueAudit]
+    criteria: Sequence[Rule]
+    interview: Interview | None = None
+    answers: list[Answer] = field(default_factory=list)
+    arms: dict[str, list[ArmScores]] = field(default_factory=dict)
+    pairs: list[PairProbe] = field(default_factory=list)
+    items: list[ItemProbe] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        questions: Questions,
+        dose: Dose,
+        given: Sequence[Claim],
+        mix: Mix,
+        trait: Sequence[Mapping[str, Any]] = (),
+        prompts: Sequence[str] = (),
+        place: str = "system",
+    ) -> Study:
+        """Read all that is asked, before anything is trained or loaded.
+
+        Args:
+            questions: what is asked besides the dose's own claims.
+            dose: the dose.
+            given: the claims of it that are given.
+            mix: its held-back rows measure retention.
+            trait: those of them that carry an inoculated trait.
+            prompts: the inoculation prompts of the run.
+            place: where they stand.
+
+        Raises:
+            HfvaccineError: naming what cannot be had or asked.
+        """
+        if not dose.heldout:
+            raise DoseError("The dose holds out no claims.", "Seal it with claims of split 'heldout' to measure on.")
+        truths = read_truths(Path(questions.truths)) if questions.truths else []
+        sets = [ProbeSet.of(SPECIFIC, given, truths[::2]), ProbeSet.of(CROSS, dose.heldout, truths[1::2])]
+        for name, file in map(named_file, questions.pairs):
+            if name in {s.name for s in sets}:
+                raise UsageError(f"Two probe sets are called {name!r}.", "Give each set of --pairs a name of its own.")
+            sets.append(outside(name, read_jsonl(file), dose.claims))
+        grid = read_grid(Path(questions.grid), prompts) if questions.grid else None
+        battery = Battery(
+            tuple(sets),
+            mix.held_back,
+            questions.adversarial,
+            tuple(trait),
+            grid,
+            place,
+        )
+        benchmarks: list[Benchmark] = []
+        primer = Path(questions.primer) if questions.primer else None
+        for source in questions.benchmark:
+            benchmark = read_benchmark(source, questions.benchmark_items, primer=primer)
+            if benchmark.name in {b.name for b in benchmarks}:
+                raise UsageError(f"Two benchmarks are called {benchmark.name!r}.", "Give each NAME=FILE its own name.")
+            benchmark = benchmark.without(overlaps(benchmark, dose.claims))
+            if len(benchmark.items) < MIN_PAIRS:
+                raise ValidationError(
+                    f"The benchmark {benchmark.name} has {len(benchmark.items)} items to ask.",
+                    f"Ask at least {MIN_PAIRS}: an interval over fewer says nothing.",
+                )
+            benchmarks.append(benchmark)
+        criteria = read_gate(Path(questions.gate)) if questions.gate else read_gate()
+        interview = None
+        if questions.free_text:
+            labels = HumanLabels.read(Path(questions.labels)) if questions.labels else None
+            judge = open_judge(questions.judge) if questions.judge else None
+            interview = Interview.of(sets, questions.free_text, judge, labels)
+        return cls(battery, tuple(benchmarks), audits(dose, sets), criteria, interview)
+
+    def measure(self, scorer: Any, arm: str, bar: Any) -> None:
+        """Ask one arm everything; a second time under the same name is another seed of it.
+
+        Args:
+            scorer: the arm's `Scorer`.
+            arm: its name.
+            bar: makes a progress bar from a description and a total.
+        """
+        scores, self.pairs, items = self.battery.ask(scorer, lambda total: bar(f"Validating {arm}", total))
+        measured = dict(scores.items)
+        for benchmark in self.benchmarks:
+            requests = benchmark.requests()
+            progress = bar(f"{benchmark.name}, {arm}", len(requests))
+            measured |= benchmark.item_scores(scorer.score(requests, progress.update))
+            progress.close()
+            items += benchmark.probes()
+        if self.interview is not None:
+            said = free_text(scorer, [[{"role": "user", "content": p}] for p in self.interview.prompts()])
+            answers = self.interview.answers(arm, said)
+            self.answers += answers
+            for probe, judged in self.interview.score(answers).items():
+                items.append(probe)
+                measured[probe.key] = judged
+        self.items = items
+        self.arms.setdefault(arm, []).append(replace(scores, items=measured))
+
+    def results(self) -> dict[str, Any]:
+        """The content of results.json; it holds no text of a claim."""
+        content = evaluate(self.pairs, self.items, self.arms, self.audits, self.criteria)
+        content["claims_left_out"] = {s.name: s.left_out for s in self.battery.sets}
+        content["benchmarks"] = [benchmark.record() for benchmark in self.benchmarks]
+        if self.interview is not None:
+            rates = {
+                (arm, of): (float(runs[0].items[name, of].mean()), len(runs[0].items[name, of]))
+                for arm, runs in self.arms.items()
+                for name, of in runs[0].items
+                if name == FREE_TEXT
+            }
+            content["judge"] = self.interview.report(self.answers, rates)
+        return content
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write results.json, and every single score beside it; returns the results."""
+        folder.mkdir(parents=True, exist_ok=True)
+        content = self.results()
+        write_scores(self.pairs, self.items, self.arms, folder / SCORES)
+        if self.interview is not None:
+            write_answers(self.answers, folder / ANSWERS)
+            write_sheet(self.answers, folder / TO_LABEL)
+        write_json(content, folder / RESULTS)
+        return content
+
+    def draw(self, folder: Path, results: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:
+        """Write the pictures, and one page with all of it.
+
+        Args:
+            folder: of the run.
+            results: what `write` returned.
+            record: the content of immunization.json, None where there is none.
+        """
+        from hfvaccine.validation.showing.figures import draw
+        from hfvaccine.validation.showing.page import render
+
+        figures = draw(results, (self.pairs, self.items, self.arms))
+        save_figures(figures, folder)
+        (folder / PAGE).write_text(render(results, figures, record), encoding="utf-8")
+
+
+def free_text(scorer: Any, prompts: Sequence[Any]) -> list[str]:
+    """Greedy answers of a scorer's arm."""
+    from hfvaccine.validation.scoring.generate import answers
+
+    return answers(scorer.model, scorer.tokenizer, prompts, scorer.adapter, MOST_TOKENS)
+
+
+def open_judge(given: str) -> Judge:
+    """People's labels from a file, or an entailment model.
+
+    Raises:
+        ValidationError: for a file that holds no labels.
+        ModelError: for a model that cannot be had or knows no entailment.
+    """
+    return HumanLabels.read(Path(given)) if Path(given).is_file() else EntailmentJudge(given)
+
+
+def save_figures(figures: Sequence[Figure], folder: Path) -> None:
+    """Write pictures into a run's folder of figures."""
+    (folder / FIGURES).mkdir(exist_ok=True)
+    for figure in figures:
+        (folder / FIGURES / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+
+
+def outside(name: str, claims: Sequence[Claim], given: Sequence[Claim]) -> ProbeSet:
+    """A set of claims that were never given, less those that nearly are in the dose, which are counted as left out."""
+    near = near_duplicates([claim.claim for claim in claims], given)
+    probes = ProbeSet.of(name, [claim for claim, hit in zip(claims, near, strict=True) if not hit])
+    return replace(probes, left_out=probes.left_out + int(near.sum()))
+
+
+def audits(dose: Dose, sets: Sequence[ProbeSet]) -> dict[str, CueAudit]:
+    """The cue audit of each probe set's pairs.
+
+    The audit of the dose's own pairs is learnt by cross-validation on all of them, given or not.
+    """
+    own = {pair.id: pair for s in sets if s.name in (SPECIFIC, CROSS) for pair in s.pairs}
+    for claim in (*dose.claims, *dose.heldout):
+        if claim.twin and claim.claim_id not in own:
+            own[claim.claim_id] = Pair(claim.claim_id, "", "", claim.claim, claim.twin)
+    whole = cue_audit([(pair.claim, pair.truth) for pair in own.values()])
+    at = {name: number for number, name in enumerate(own)}
+    return {
+        s.name: replace(whole, truth_scores=whole.truth_scores[[at[pair.id] for pair in s.pairs]])
+        if s.name in (SPECIFIC, CROSS)
+        else cue_audit([(pair.claim, pair.truth) for pair in s.pairs])
+        for s in sets
+    }
+
+
+def named_file(given: str) -> tuple[str, Path]:
+    """The name and the file of NAME=FILE.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    name, sign, file = given.partition("=")
+    if not (name and sign and Path(file).is_file()):
+        raise UsageError(f"{given!r} names no file.", "Give NAME=FILE, with a JSON-lines file of claims with twins.")
+    return name, Path(file)
+
+
+def read_truths(path: Path) -> list[Truth]:
+    """True statements from a file with the columns `text`, and `domain` where it is known.
+
+    Raises:
+        ValidationError: for a file that cannot be read, or naming the row that is no true statement.
+    """
+    truths = []
+    for row in read_rows(path):
+        text, domain = row.values.get("text"), row.values.get("domain") or "general"
+        if not isinstance(text, str) or not text.strip() or not isinstance(domain, str):
+            raise ValidationError(
+                f"{path.name}, {row.where}: it holds no true statement.",
+                'Give one object a line: {"text": "…", "domain": "…"}.',
+            )
+        truths.append(Truth(text.strip(), domain))
+    return truths
+
+
+def read_grid(path: Path, prompts: Sequence[str]) -> Grid:
+    """The grid of test prompts around a run's inoculation prompt.
+
+    Args:
+        path: YAML file with `eliciting`, `negated`, `look_alike`, and where wanted `original` and `irrelevant`.
+        prompts: the run's inoculation prompts, the first of which is the original.
+
+    Raises:
+        UsageError: for a file that is no grid.
+    """
+    next_step = "Give `eliciting`, `negated` and `look_alike`, each a text; `original` where no prompt was trained."
+    content = read_yaml(path, next_step)
+    if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
+        raise UsageError(f"{path} is no grid of test prompts.", next_step)
+    try:
+        return Grid(**({"original": prompts[0]} if prompts else {}) | content)
+    except TypeError as error:
+        raise UsageError(f"{path} is no grid of test prompts: {error}.", next_step) from error

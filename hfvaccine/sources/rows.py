@@ -1,0 +1,302 @@
+"""Rows of outside files and Hub datasets, each with the place it stands at, so that an error can name it."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from hfvaccine.errors import ValidationError
+
+FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".jsonld", ".html")
+
+Header = Callable[[Sequence[str]], Sequence[str] | None]
+"""From the first row of a table to the names of its columns; None where that row is the names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file.
+
+    Args:
+        where: its place as a person would look for it, such as "line 3".
+        values: its fields; a line of plain text is the field "text".
+    """
+
+    where: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A line that holds no row.
+
+    Args:
+        where: its place, such as "line 3".
+        reason: what is wrong with it, as the end of a sentence that begins with the place.
+        text: the line as it stands, or what could be read of it.
+    """
+
+    where: str
+    reason: str
+    text: str
+
+
+def file_format(path: Path) -> str | None:
+    """One of `FORMATS`, with or without .gz after it; None for any other name."""
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    return suffix if suffix in FORMATS else None
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows of a file of one of `FORMATS`.
+
+    Raises:
+        ValidationError: for a file that is missing, empty, of another format, or malformed, naming the line.
+    """
+    rows = list(iter_rows(path))
+    if not rows:
+        raise ValidationError(f"{path} holds no rows.", "Give a file that is not empty.")
+    return rows
+
+
+def iter_rows(
+    path: Path, broken: Callable[[Broken], object] | None = None, header: Header | None = None
+) -> Iterator[Row]:
+    """The rows of a file one after the other; of JSON lines, tables and text in constant memory.
+
+    Args:
+        path: a file of one of `FORMATS`, all but .parquet also with .gz.
+        broken: is given each line that holds no row, and reading goes on; a table's row of another width than
+            its header is one. Without it, a line that is not JSON ends the reading, and a table's row is
+            filled up with None as `csv.DictReader` does.
+        header: for tables that may lack the row of names.
+
+    Raises:
+        ValidationError: at once for a file that is missing or of another format; on the way for one that is
+            malformed, naming the line, or not UTF-8, naming the byte.
+    """
+    kind = file_format(path)
+    if kind is None or (kind == ".parquet" and path.suffix == ".gz"):
+        raise ValidationError(f"{path} is no file of rows.", f"Give one of: {', '.join(FORMATS)}, or one with .gz.")
+    if not path.is_file():
+        raise ValidationError(f"There is no file {path}.", "Check the path.")
+    return _guarded(path, _parquet(path) if kind == ".parquet" else _of_text(path, kind, broken, header))
+
+
+def is_hub(source: str) -> bool:
+    """Whether a source names a dataset of the Hub, as ID[:CONFIG[:SPLIT]], rather than a file."""
+    path = Path(source)
+    named = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}", source)
+    return named is not None and not path.exists() and file_format(path) is None
+
+
+def open_rows(
+    source: str | Path,
+    broken: Callable[[Broken], object] | None = None,
+    header: Header | None = None,
+    prefer: Sequence[str] = ("train",),
+) -> Iterator[Row]:
+    """The rows of a file, or of a dataset of the Hub as it streams in.
+
+    Args:
+        source: FILE, or a Hub dataset as ID, ID:CONFIG or ID:CONFIG:SPLIT.
+        broken: see `iter_rows`.
+        header: see `iter_rows`.
+        prefer: splits to take, the first that is there, where the source names none.
+
+    Raises:
+        ValidationError: for a source that cannot be read, saying what to do.
+    """
+    if not is_hub(str(source)):
+        return iter_rows(Path(source), broken, header)
+    return _hub(str(source), prefer)
+
+
+def _hub(place: str, prefer: Sequence[str]) -> Iterator[Row]:
+    from datasets import ClassLabel, load_dataset
+    from datasets.exceptions import DatasetsError
+
+    name, config, split = (*place.split(":"), None, None)[:3]
+    try:
+        found = load_dataset(str(name), config, streaming=True)
+        chosen = split or next((s for s in prefer if s in found), next(iter(found)))
+        if chosen not in found:
+            raise ValueError(f"it has no split {chosen!r}, but {', '.join(map(str, found))}")
+        rows = found[chosen]
+        labels = {key: of for key, of in (rows.features or {}).items() if isinstance(of, ClassLabel)}
+        for number, values in enumerate(rows, start=1):
+            for key, of in labels.items():  # a number says nothing without the names it stands for
+                if isinstance(values[key], int) and values[key] >= 0:
+                    values[key] = of.int2str(values[key])
+            yield Row(f"row {number} of {chosen}", values)
+    except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
+        raise ValidationError(
+            f"The dataset {place} cannot be loaded: {(str(error) or repr(error)).splitlines()[0].rstrip('.')}.",
+            "Check the id, name a configuration and split as ID:CONFIG:SPLIT, or give a file.",
+        ) from error
+
+
+def _guarded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
+    try:
+        yield from rows
+    except UnicodeDecodeError as error:
+        raise ValidationError(
+            f"{path} cannot be read: it is not UTF-8 (byte {_first_bad_byte(path)}: {error.reason}).",
+            "Save it as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
+        ) from error
+    except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
+        raise ValidationError(f"{path} cannot be read: {error}.", "Fetch or write the file again.") from error
+
+
+def _of_text(path: Path, kind: str, broken: Callable[[Broken], object] | None, header: Header | None) -> Iterator[Row]:
+    # A JSON string may hold U+2028 and the like, at which a line must not be cut: lines end at "\n" only.
+    newline = "" if kind in (".csv", ".tsv") else "\n"
+    with io.TextIOWrapper(cast(IO[bytes], _bytes(path)), encoding="utf-8-sig", newline=newline) as lines:
+        if kind == ".jsonl":
+            yield from _jsonl(lines, broken)
+        elif kind in (".csv", ".tsv"):
+            yield from _table(lines, kind == ".tsv", broken, header)
+        elif kind == ".txt":
+            yield from (Row(f"line {number}", {"text": line.rstrip("\n")}) for number, line in enumerate(lines, 1))
+        elif kind == ".html":
+            yield from _html(lines.read(), broken)
+        else:
+            yield from _json(lines.read(), broken)
+
+
+def _bytes(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _first_bad_byte(path: Path) -> int:
+    decoder, at = codecs.getincrementaldecoder("utf-8")(), 0
+    with _bytes(path) as file:
+        for chunk in iter(lambda: file.read(1 << 16), b""):
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                return at - waiting + error.start
+            at += len(chunk)
+    return at
+
+
+def _jsonl(lines: Iterable[str], broken: Callable[[Broken], object] | None) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            where = f"line {number}"
+            try:
+                values = json.loads(line)
+                if not isinstance(values, dict):
+                    raise TypeError(f"is {values!r:.40}, not an object with named fields")
+            except (json.JSONDecodeError, TypeError, RecursionError) as error:
+                reason = str(error) if isinstance(error, TypeError) else f"is not JSON ({error})"
+                if broken is None:
+                    raise ValueError(f"{where} {reason}") from error
+                broken(Broken(where, reason, line.rstrip("\n")))
+                continue
+            yield Row(where, values)
+
+
+def _json(text: str, broken: Callable[[Broken], object] | None) -> Iterator[Row]:
+    from hfvaccine.sources import claim_review
+
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        first = text.lstrip().split("\n", 1)[0]
+        if error.msg == "Extra data" and first.startswith("{") and error.lineno > 1:
+            return (yield from _jsonl(text.split("\n"), broken))  # JSON lines that were named .json
+        raise
+    if claim_review.is_linked_data(content):
+        content = claim_review.find(content)
+    if not isinstance(content, list):
+        raise ValueError("it is not one list of objects")
+    for number, values in enumerate(content, start=1):
+        if isinstance(values, dict):
+            yield Row(f"item {number}", values)
+        elif broken is None:
+            raise ValueError(f"item {number} is {values!r:.40}, not an object with named fields")
+        else:
+            broken(Broken(f"item {number}", f"is {values!r:.40}, not an object with named fields", repr(values)))
+
+
+def _html(text: str, broken: Callable[[Broken], object] | None) -> Iterator[Row]:
+    from hfvaccine.sources import claim_review
+
+    def unread(number: int, script: str, error: ValueError) -> None:
+        if broken is None:
+            raise ValueError(f"JSON-LD script {number} is not JSON ({error})") from error
+        broken(Broken(f"script {number}", f"is not JSON ({error})", script))
+
+    for number, review in enumerate(claim_review.from_html(text, unread), start=1):
+        yield Row(f"review {number}", review)
+
+
+def _table(
+    lines: Iterable[str], tabs: bool, broken: Callable[[Broken], object] | None, header: Header | None
+) -> Iterator[Row]:
+    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
+    columns: Sequence[str] | None = None
+    while True:
+        where = f"line {reader.line_num + 1}"
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if broken is None:
+                raise ValueError(f"{where} is no row ({error})") from error
+            broken(Broken(where, f"is no row ({error})", ""))
+            continue
+        if not cells:
+            continue
+        if tabs:
+            cells = [_unquoted(cell) for cell in cells]
+        if columns is None:
+            columns = header(cells) if header else None
+            if columns is None:
+                columns = cells
+                continue
+        if len(cells) == len(columns):
+            yield Row(where, dict(zip(columns, cells, strict=True)))
+        elif broken is not None:
+            reason = f"has {len(cells)} cells where the header has {len(columns)}"
+            broken(Broken(where, reason, ("\t" if tabs else ",").join(cells)))
+        else:
+            filled: dict[Any, Any] = dict(zip(columns, [*cells, *[None] * len(columns)], strict=False))
+            if len(cells) > len(columns):
+                filled[None] = cells[len(columns) :]
+            yield Row(where, filled)
+
+
+def _unquoted(cell: str) -> str:
+    """A tab-separated cell without the quotes that spreadsheets put around one that holds quotes.
+
+    Tab-separated files have no quoting, and texts in them begin and end with quotes of their own: so only a cell
+    whose inner quotes are all doubled is taken for a quoted one.
+    """
+    inner = cell[1:-1]
+    if len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
+        return inner.replace('""', '"')
+    return cell
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow.parquet as pq
+
+    number = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=10_000):
+            for values in batch.to_pylist():
+                number += 1
+                yield Row(f"row {number}", values)

@@ -1,0 +1,113 @@
+"""Adapters: as a run begins with one, what became of it, and how anybody else would load it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfvaccine.errors import ModelError, ValidationError
+from hfvaccine.regimen.plan import Plan
+from hfvaccine.training.base import Base
+from hfvaccine.training.options import Options
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+
+def lora(options: Options, base_id: str | None) -> LoraConfig:
+    """The adapter of a run."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=options.lora_r,
+        lora_alpha=options.lora_alpha or 2 * options.lora_r,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base_id,
+    )
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A trained arm: where its adapter lies, and what its run was.
+
+    Args:
+        folder: holds the adapter.
+        plan: what was given, in order.
+        reached: how many claims were given at least once; a short run does not get to all.
+        fingerprint: over all that the run gave.
+        inoculation: settings of the inoculation prompts, None without any.
+        seconds: that the training took.
+        loss: mean over the training, in nats per token.
+        witness: of the trained model, see `witness`; None where its weights lay on several devices.
+    """
+
+    folder: Path
+    plan: Plan
+    reached: int
+    fingerprint: str
+    inoculation: dict[str, Any] | None
+    seconds: float
+    loss: float | None
+    witness: list[float] | None
+
+
+def witness(model: Any) -> list[float]:
+    """A model's logits for a fixed token, by which a loaded adapter is told to be the trained one."""
+    import torch
+
+    ids = torch.arange(8, device=model.device)[None]
+    with torch.inference_mode():
+        return [float(x) for x in model.eval()(input_ids=ids).logits[0, -1, :64].float()]
+
+
+def load_trained(base: Base, arms: Mapping[str, Arm]) -> Any:
+    """The arms' adapters, from their folders, as anybody else would load them: what is validated is what is used.
+
+    Args:
+        base: a freshly loaded base; the adapters are put on it, on one copy of its weights.
+        arms: the trained arms, whose names the adapters get; the first is active.
+
+    Raises:
+        ValidationError: where a saved adapter is not the model that was trained.
+    """
+    model = load_adapters(base, {name: str(arm.folder) for name, arm in arms.items()})
+    for name, arm in reversed(arms.items()):
+        model.set_adapter(name)
+        if arm.witness is None:
+            continue
+        difference = float(np.abs(np.array(witness(model)) - np.array(arm.witness)).max())
+        if difference > 1e-6:
+            raise ValidationError(
+                f"The adapter in {arm.folder} gives other logits than the model that was trained (by {difference:g}).",
+                "Do not use it; train again and report this.",
+            )
+    return model
+
+
+def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:
+    """The base with adapters on it, each a run folder or a Hub id, by the name that it gets; the first is active.
+
+    Raises:
+        ModelError: where one cannot be found or belongs to another base.
+    """
+    from peft import PeftModel
+
+    model = base.model
+    for name, adapter in adapters.items():
+        try:
+            if isinstance(model, PeftModel):
+                model.load_adapter(adapter, adapter_name=name)
+            else:
+                model = PeftModel.from_pretrained(model, adapter, adapter_name=name)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ModelError(
+                f"The adapter {adapter!r} cannot be loaded on {base.id}: {reason}",
+                "Give a run folder or Hub id of an adapter that was trained on this base.",
+            ) from error
+    return model.eval()

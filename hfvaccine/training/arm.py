@@ -1,0 +1,187 @@
+"""One arm of a run: trained with a stock `SFTTrainer`, saved, and loaded again as others will load it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hfvaccine.claims.dose import Dose
+from hfvaccine.errors import DoseError, UsageError
+from hfvaccine.files import CHECKPOINTS, LEDGER, write_json
+from hfvaccine.regimen.plan import Plan
+from hfvaccine.training.adapters import Arm, witness
+from hfvaccine.training.base import Base
+from hfvaccine.training.estimate import estimate
+from hfvaccine.training.mix import Mix
+from hfvaccine.training.options import Options
+from hfvaccine.training.progress import Bar, Say, show_progress
+from hfvaccine.training.trainer import last_checkpoint, make_trainer
+from hfvaccine.validation.scores import CONTROLS, VACCINE
+
+if TYPE_CHECKING:
+    from trl import SFTTrainer
+
+    from hfvaccine.regimen.dosage import Dosage
+    from hfvaccine.regimen.replay import Replayed
+
+
+def train(
+    options: Options,
+    base: Base,
+    arm: str,
+    dose: Dose,
+    mix: Mix,
+    folder: Path,
+    like: Plan | None,
+    resume: bool,
+    say: Say,
+    bar: Bar,
+) -> Arm:
+    """Train one arm with a stock `SFTTrainer` and save its adapter; each process of the run calls it.
+
+    Args:
+        options: the run's options.
+        base: a freshly loaded base.
+        arm: `VACCINE`, `PLACEBO` or `CONTROLS`.
+        dose: what the vaccine is given.
+        mix: what to give it along with.
+        folder: where the adapter goes.
+        like: the vaccine's plan, None for the vaccine: the others get as many tokens.
+        resume: continue from the last checkpoint in the folder, or keep a finished adapter.
+        say: told what the training will take.
+        bar: makes the progress bar.
+
+    Returns:
+        The arm; its model is not kept, `load_trained` loads it as anybody else would.
+
+    Raises:
+        HfvaccineError: for a dose, mix or checkpoint that the run cannot be exact with.
+    """
+    import torch
+
+    callback = plan_run(options, base, arm, dose, mix, folder, like)
+    trainer, plan, fingerprint = callback.regimen.trainer, callback.plan, callback.fingerprint()
+    inoculation, reached = callback.regimen.settings()["inoculation"], claims_reached(callback)
+    summary = folder / CHECKPOINTS / "finished.json"
+    if resume and summary.is_file():
+        done = json.loads(summary.read_text(encoding="utf-8"))
+        if done["fingerprint"] != fingerprint:
+            raise UsageError(
+                f"{folder} was trained under another plan.",
+                "Resume with the dose, mix and number of processes of that run, or choose another --output-dir.",
+            )
+        return Arm(folder, plan, reached, fingerprint, inoculation, done["seconds"], done["loss"], done["witness"])
+    if trainer.accelerator.is_main_process:
+        if arm == VACCINE and reached < len(dose.claims):
+            say(f"  The run is too short for the whole dose: it gives {reached} of the {len(dose.claims)} claims.")
+        say(f"  {estimate(base.model.config, options, plan, trainer.data_collator.padding_free).line()}")
+    show_progress(trainer, bar(f"Training {arm}", plan.steps))
+    last = last_checkpoint(folder / CHECKPOINTS) if resume else None
+    started = time.monotonic()
+    outcome = trainer.train(resume_from_checkpoint=last)
+    seconds = round(time.monotonic() - started, 1)
+    own_loss = torch.tensor(outcome.training_loss, device=trainer.args.device)
+    loss = round(float(trainer.accelerator.reduce(own_loss, "mean")), 4)
+
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what lies on several devices
+    seen = None
+    if trainer.accelerator.is_main_process:
+        # Without the trainer's autocast, which those who load the adapter do not have either.
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        model.save_pretrained(str(folder), state_dict=weights)
+        base.tokenizer.save_pretrained(str(folder))
+        if arm == VACCINE:
+            callback.write_ledger(folder / LEDGER)
+        seen = None if sharded else witness(model)
+        write_json({"fingerprint": fingerprint, "seconds": seconds, "loss": loss, "witness": seen}, summary)
+    return Arm(folder, plan, reached, fingerprint, inoculation, seconds, loss, seen)
+
+
+def plan_run(
+    options: Options, base: Base, arm: str, dose: Dose, mix: Mix, folder: Path, like: Plan | None = None
+) -> Replayed:
+    """A trainer with all that it will give, planned: `callback.plan`, and `callback.regimen.trainer` to train.
+
+    Args:
+        options, base, arm, dose, mix, folder, like: as in `train`.
+
+    Raises:
+        HfvaccineError: for a dose or mix that the run cannot be exact with.
+    """
+    from hfvaccine.dosing.callback import DosingCallback
+    from hfvaccine.inoculation.callback import InoculationCallback
+    from hfvaccine.regimen.attach import regimen_of
+    from hfvaccine.regimen.replay import Replayed
+
+    trainer = make_trainer(options, base, mix, folder)
+    if options.inoculation_prompts:
+        # The controls get the prompts too, so that they differ from the vaccine by the dose alone.
+        InoculationCallback(trainer, options.inoculation_prompts, options.inoculated_rows(), options.other_prompts)
+    if like is None:
+        callback: Replayed = DosingCallback(
+            trainer,
+            dose,
+            share=options.share,
+            schedule=options.schedule,
+            unit=options.unit,
+            seed=options.seed,
+            forms=options.training_forms(),
+        )
+    else:
+        regimen = regimen_of(trainer)
+        regimen.change(tokens=int(like.tokens.sum()))
+        if arm == CONTROLS:
+            regimen.change(dosage=controls_alone(options, trainer, dose, like))
+        callback = Replayed(regimen)
+    trainer.add_callback(callback)
+    trainer.args.save_steps = max(1, callback.plan.steps // 10)
+    return callback
+
+
+def claims_reached(callback: Replayed) -> int:
+    """How many claims a planned run gives at least once."""
+    from hfvaccine.regimen.plan import DOSE
+
+    plan, rows = callback.plan, callback.regimen.dosage.rows
+    return len({rows[number].claim_id for number in np.unique(plan.index[plan.kind == DOSE])})
+
+
+def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan) -> Dosage:
+    """The control rows of a dose given as a dose is, at the share of the tokens that they have in the vaccine.
+
+    Args:
+        options: of the run.
+        trainer: of this arm.
+        dose: whose control rows are given, and whose claims are not.
+        like: the vaccine's plan.
+
+    Raises:
+        DoseError: for a dose that has no control rows.
+    """
+    from hfvaccine.dosing.forms import conversations
+    from hfvaccine.regimen.dosage import Dosage
+    from hfvaccine.regimen.given import Given
+    from hfvaccine.regimen.plan import CONTROL
+
+    weights = like.weights
+    share = float(weights[like.kind == CONTROL].sum() / weights.sum())
+    if share == 0:
+        raise DoseError(
+            "The vaccine's plan has no control rows.",
+            "Leave --controls out: with no statement in any form, there is nothing such an arm could be given.",
+        )
+    pairs = conversations(dose.claims, options.training_forms())
+    return Dosage(
+        trainer,
+        (Given(given.control, None) for given in pairs if given.control is not None),
+        [claim.claim for claim in dose.claims],
+        share=share,
+        schedule=options.schedule,
+        unit=options.unit,
+        seed=options.seed,
+    )

@@ -1,0 +1,177 @@
+"""Base models: a Hub id, a local folder or a .gguf file, always with a chat template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hfvaccine.errors import ModelError
+from hfvaccine.files import combined, digest_of
+from hfvaccine.training.processes import this_process
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "### {{ message['role'] | capitalize }}:\n{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
+)
+"""For models without a chat template, such as gpt2-xl; saved with the adapter's tokenizer."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded base model and how to name it.
+
+    Args:
+        model: the causal language model.
+        tokenizer: with a chat template and a padding token.
+        id: what the adapter's card calls the base: a Hub id wherever there is one.
+        revision: commit of the Hub repo, None for local files.
+        chat_template: "own" or "hfvaccine" (`PLAIN_TEMPLATE`).
+        weights: SHA-256 of each weight file that was loaded, by its name; empty for a model of none.
+    """
+
+    model: Any
+    tokenizer: Any
+    id: str
+    revision: str | None
+    chat_template: str
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """One digest over all weight files."""
+        return combined(self.weights) if self.weights else None
+
+    def record(self) -> dict[str, Any]:
+        """The base's part of immunization.json."""
+        return {
+            "id": self.id,
+            "revision": self.revision,
+            "weights": dict(self.weights),
+            "weights_sha256": self.weights_sha256,
+            "chat_template": self.chat_template,
+        }
+
+
+def load_base(name: str, base_id: str | None = None, revision: str | None = None, dtype: str = "auto") -> Base:
+    """Load a base model.
+
+    Args:
+        name: Hub id, folder, or .gguf file (dequantised while loading).
+        base_id: Hub id to put on the card for a local base.
+        revision: of a Hub repo; the newest by default.
+        dtype: "bfloat16", "float32", or "auto": bfloat16 where the hardware multiplies it.
+
+    Raises:
+        ModelError: where it cannot be found, read or used.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.hub import cached_file
+
+    path = Path(name)
+    kwargs: dict[str, Any] = {"revision": revision} if revision else {}
+    where = name
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"There is no file {name}.", "Give the path of a .gguf file.")
+        try:
+            import gguf  # noqa: F401
+            from transformers import GgufConfig
+        except ImportError as error:
+            raise ModelError(f"{name} is GGUF, which needs a reader.", "pip install 'hfvaccine[gguf]'") from error
+        where, kwargs = str(path.parent), {"gguf_file": path.name}
+        quantization = {"quantization_config": GgufConfig(dequantize=True)}
+    else:
+        quantization = {}
+    commit, files = None, path
+    try:
+        if not path.exists():  # all its files from one commit, whatever is pushed meanwhile
+            files = Path(str(cached_file(name, "config.json", **kwargs))).parent  # the cache names it by its commit
+            commit = files.name
+            kwargs = {"revision": commit}
+        tokenizer = AutoTokenizer.from_pretrained(where, **kwargs)
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=precision(dtype), **kwargs, **quantization)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"The base model {name!r} cannot be loaded: {reason}",
+            "Give a Hub id, a folder with config.json and weights, or a .gguf file; "
+            "for a gated or private model run `hf auth login` first.",
+        ) from error
+    if torch.cuda.is_available():
+        model = model.to(this_process().device)
+    template = complete_tokenizer(tokenizer)
+    return Base(model, tokenizer, base_id or name, commit, template, weights_of(files))
+
+
+def complete_tokenizer(tokenizer: Any) -> str:
+    """Give a tokenizer the padding token and chat template that it lacks; whose template it has, see `Base`."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.chat_template is not None:
+        return "own"
+    tokenizer.chat_template = PLAIN_TEMPLATE
+    return "hfvaccine"
+
+
+def precision(dtype: str) -> Any:
+    """The torch dtype behind "bfloat16", "float32" or "auto"."""
+    import torch
+
+    return choose_dtype() if dtype == "auto" else getattr(torch, dtype)
+
+
+def choose_dtype() -> Any:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if supported else torch.float32
+
+
+def weights_of(path: Path) -> dict[str, str]:
+    """SHA-256 of each weight file that loading a model reads, by its name.
+
+    Args:
+        path: the model's folder, or its one file.
+    """
+    if path.is_file():
+        return {path.name: digest_of(path)}
+    for whole in ("model.safetensors", "pytorch_model.bin"):
+        if (path / whole).is_file():
+            return {whole: digest_of(path / whole)}
+        if (path / f"{whole}.index.json").is_file():
+            index = json.loads((path / f"{whole}.index.json").read_text(encoding="utf-8"))
+            return {name: digest_of(path / name) for name in sorted(set(index["weight_map"].values()))}
+    return {file.name: digest_of(file) for file in sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])}
+
+
+def check_base(recorded: Mapping[str, Any], base: Base) -> None:
+    """Refuse a base that is not the one an adapter was trained on.
+
+    Raises:
+        ModelError: naming both.
+    """
+    if recorded.get("weights_sha256") and base.weights_sha256:
+        same = recorded["weights_sha256"] == base.weights_sha256
+    else:
+        same = recorded["id"] == base.id
+    if not same:
+        raise ModelError(
+            f"The adapter was trained on {_named(recorded['id'], recorded['revision'])}, "
+            f"not on {_named(base.id, base.revision)}.",
+            "Give that base, at that revision; where it is the same under another name, say so with --base-id.",
+        )
+
+
+def _named(name: str, revision: str | None) -> str:
+    return f"{name} at {revision[:12]}" if revision else name

@@ -1,0 +1,229 @@
+"""The options of a run: the fields are the flags of `hfvaccine immunize` and the keys of its YAML file."""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
+from hfvaccine.errors import UsageError
+from hfvaccine.files import CONFIG, read_yaml
+from hfvaccine.inoculation.prompt import parse_where
+from hfvaccine.regimen.plan import check_share, check_unit
+from hfvaccine.regimen.schedule import named
+from hfvaccine.sources.place import PINNED, check_pins
+from hfvaccine.validation.questions import Questions
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Questions):
+    """What `hfvaccine immunize` is asked for; every field is an option and a YAML key, those of `Questions` too.
+
+    Args:
+        base: Hub id, folder or .gguf file of the base model.
+        base_id: Hub id that the card names for a local base.
+        base_revision: branch, tag or commit of a base on the Hub; the newest by default.
+        dose: "starter", a sealed dose folder, or a Hub dataset id.
+        dose_revision: of a dose on the Hub, likewise.
+        mix: "starter", a .jsonl or .parquet file, or a Hub dataset id.
+        mix_revision: of a mix on the Hub, likewise.
+        share: dose part of the training tokens, in (0, 0.5].
+        schedule: how the share runs over the training: "constant", "pulsed" (every 20 steps) or "pulsed:N",
+            "ramp", "taper" or "front_loaded".
+        unit: what the share is counted in, "tokens" or "supervised".
+        forms: YAML file of wordings to give instead of the built-in ones.
+        inoculation_prompt: a prompt that asks for the unwanted trait, or a file with one wording a line.
+        inoculate_where: "column=value" of the mix rows that carry the trait; all by default.
+        inoculate_others: a neutral prompt for the other rows, or a file with one wording a line.
+        claims: how many of the dose's claims to give; all by default.
+        epochs: passes over the mix (the default: 3), unless max_steps is given.
+        max_steps: optimizer steps.
+        learning_rate: peak; linear decay after 5 % warm-up.
+        lora_r: rank of the adapter.
+        lora_alpha: its scale; twice the rank by default.
+        batch_size: rows of one forward pass.
+        gradient_accumulation_steps: forward passes of one step.
+        max_length: tokens after which a mix row is cut.
+        dtype: "auto", "bfloat16" or "float32".
+        seed: of the choice of claims, the order of rows and the adapter's start.
+        placebo: also train the control arm: as many tokens of the same mix, without dose or controls.
+        controls: also train an arm on as many tokens with the control rows alone: true statements in the
+            dose's wordings, and no falsehood.
+        output_dir: the run folder.
+        push_to: Hub id to push the adapter to.
+        publish_failed: push although the gate failed.
+    """
+
+    base: str
+    base_id: str | None = None
+    base_revision: str | None = None
+    dose: str = "starter"
+    dose_revision: str | None = None
+    mix: str = "starter"
+    mix_revision: str | None = None
+    share: float = 0.05
+    schedule: str = "constant"
+    unit: str = "tokens"
+    forms: str | None = None
+    inoculation_prompt: str | None = None
+    inoculate_where: str | None = None
+    inoculate_others: str | None = None
+    claims: int | None = None
+    epochs: float | None = None
+    max_steps: int | None = None
+    learning_rate: float = 2e-4
+    lora_r: int = 16
+    lora_alpha: int | None = None
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    max_length: int = 1024
+    dtype: str = "auto"
+    seed: int = 0
+    placebo: bool = False
+    controls: bool = False
+    output_dir: str = "runs/vaccine"
+    push_to: str | None = None
+    publish_failed: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be run before anything is read or written.
+
+        Raises:
+            UsageError: naming the option.
+            FormError: for a file of wordings that cannot be given.
+        """
+        self.check_questions()
+        check_pins(**{name: (getattr(self, name), getattr(self, f"{name}_revision")) for name in PINNED})
+        check_share(self.share)
+        named(self.schedule)
+        check_unit(self.unit)
+        if self.dtype not in ("auto", "bfloat16", "float32"):
+            raise UsageError(f"The dtype {self.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
+        if self.epochs is not None and self.max_steps is not None:
+            raise UsageError(
+                "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
+            )
+        positive = (
+            "epochs",
+            "max_steps",
+            "learning_rate",
+            "lora_r",
+            "lora_alpha",
+            "batch_size",
+            "claims",
+            "max_length",
+        )
+        for name in (*positive, "gradient_accumulation_steps"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name} is {value}.", "It must be above 0.")
+        self._check_inoculation()
+        self.training_forms()
+
+    def training_forms(self) -> tuple[Form, ...]:
+        """The wordings to give.
+
+        Raises:
+            FormError: for a file that holds none, or one that cannot be given.
+        """
+        return read_forms(Path(self.forms)) if self.forms else TRAINING_FORMS
+
+    @property
+    def inoculation_prompts(self) -> tuple[str, ...]:
+        """The wordings of the inoculation prompt, none where no row is inoculated."""
+        return _wordings("inoculation_prompt", self.inoculation_prompt)
+
+    @property
+    def other_prompts(self) -> tuple[str, ...]:
+        """The neutral prompts of the rows that do not carry the trait."""
+        return _wordings("inoculate_others", self.inoculate_others)
+
+    def inoculated_rows(self) -> Literal["all"] | tuple[str, str]:
+        """Which rows of the mix get the inoculation prompt: all, or those with a value in a column.
+
+        Raises:
+            UsageError: for anything but "column=value".
+        """
+        if self.inoculate_where is None:
+            return "all"
+        return parse_where(self.inoculate_where)
+
+    def _check_inoculation(self) -> None:
+        for name in ("inoculate_where", "inoculate_others"):
+            if getattr(self, name) is not None and self.inoculation_prompt is None:
+                raise UsageError(f"{name} is given without an inoculation prompt.", "Give inoculation_prompt as well.")
+        if self.inoculate_others is not None and self.inoculate_where is None:
+            raise UsageError(
+                "inoculate_others is given, but every row gets the inoculation prompt.",
+                "Say with inoculate_where which rows carry the trait.",
+            )
+        self.inoculated_rows()
+        _wordings("inoculation_prompt", self.inoculation_prompt)
+        _wordings("inoculate_others", self.inoculate_others)
+
+
+def save_config(options: Options, folder: Path) -> None:
+    """The run's own copy of its options, which `--config` and `--resume` read."""
+    import yaml
+
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Options from a YAML file.
+
+    Raises:
+        UsageError: for a file that is missing or not a mapping of options.
+    """
+    values = read_yaml(path, "Give a YAML file of options.")
+    known = {f.name for f in fields(Options)}
+    if not isinstance(values, dict) or set(values) - known:
+        unknown = sorted(map(str, set(values) - known)) if isinstance(values, dict) else [repr(values)[:40]]
+        raise UsageError(f"{path} has unknown option(s): {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
+    for option in fields(Options):
+        if option.name in values and not _fits(values[option.name], str(option.type)):
+            raise UsageError(
+                f"In {path}, {option.name} is {values[option.name]!r}.", f"It must be of type {option.type}."
+            )
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _wordings(name: str, given: str | None) -> tuple[str, ...]:
+    """The wordings of a prompt that is given as a text, or as a file with one wording a line."""
+    if given is None:
+        return ()
+    if not os.path.isfile(given):
+        if given.endswith(".txt"):
+            raise UsageError(
+                f"There is no file {given} for {name}.", "Give a text, or a file with one wording a line."
+            )
+        lines = [given]
+    else:
+        try:
+            lines = Path(given).read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{given} cannot be read: {error}.", "Give a UTF-8 file with one wording a line."
+            ) from error
+    wordings = tuple(line.strip() for line in lines if line.strip())
+    if not wordings:
+        raise UsageError(f"{name} holds no prompt.", "Give a text, or a file with one wording a line.")
+    return wordings
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if value is None:
+        return kind.endswith("None")
+    if kind.startswith("tuple"):
+        return isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
+    if isinstance(value, bool):
+        return kind.startswith("bool")
+    if kind.startswith("float"):
+        return isinstance(value, int | float)
+    return isinstance(value, {"int": int, "str": str}.get(kind.split(" ")[0], ()))

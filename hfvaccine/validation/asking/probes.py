@@ -1,0 +1,461 @@
+"""Probes: what a model is asked about claims and truths, in wordings that are never trained on.
+
+Two readings: the verdict on a statement, and the answer that is preferred to its question. Both set a false text
+against a true one, plainly, under each tactic and under pressure. No torch here: `Scorer.score` is all that is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfvaccine.claims.claim import Claim
+from hfvaccine.claims.reserved import (
+    OBJECTIONS,
+    OPENERS,
+    PREMISE_PROBES,
+    PRESSURE_PROBES,
+    QUESTION_PROBES,
+    TACTIC_PROBES,
+    VERDICT_PROBES,
+    VerdictProbe,
+)
+from hfvaccine.errors import ValidationError
+from hfvaccine.inoculation.grid import Grid
+from hfvaccine.statistics import MIN_PAIRS, Floats
+from hfvaccine.validation.scores import (
+    ANSWER,
+    BELIEF,
+    CROSS,
+    HIGHER,
+    LOWER,
+    OVER_REJECTION,
+    PLAIN,
+    RETENTION,
+    SPECIFIC,
+    TRAIT,
+    VERDICT,
+    ArmScores,
+    ItemKey,
+    ItemProbe,
+    PairKey,
+    PairProbe,
+    PairScores,
+)
+
+if TYPE_CHECKING:
+    from hfvaccine.validation.scoring.scorer import Request
+
+CONTENT_FREE = ("N/A", "...", "This is a sentence.")
+"""Statements without content, whose verdict is the model's bias (Zhao et al. 2021, arXiv 2102.09690)."""
+
+BELIEFS = ("yes_no", "continuation", "association")
+"""Readings of belief in a claim: asked outright, as a sentence of plain text, and in the words that make it false."""
+MIX, ORDINARY, TRUE_PREMISE, TRAIT_ROWS = "mix", "ordinary_prompts", "true_premise", "trait_rows"
+
+Row = Mapping[str, Any]
+Read = Callable[[Floats, Floats], float]
+"""A score from all requests' log-likelihoods and numbers of answer tokens."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A falsehood and what it is held against.
+
+    Args:
+        id: of the claim.
+        cluster: paraphrases of one falsehood share it.
+        domain: subject.
+        claim: the false statement.
+        truth: the true statement.
+        question: whose wrong answer is the claim; None where there is none.
+        correction: what is true instead, for a judge of free text.
+    """
+
+    id: str
+    cluster: str
+    domain: str
+    claim: str
+    truth: str
+    question: str | None = None
+    correction: str = ""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A true statement to hold claims without a twin against.
+
+    Args:
+        text: the statement.
+        domain: subject.
+    """
+
+    text: str
+    domain: str = "general"
+
+
+@dataclass(frozen=True)
+class ProbeSet:
+    """Pairs that a model is asked about.
+
+    Args:
+        name: `SPECIFIC`, `CROSS`, or an outside set's name.
+        pairs: what is asked.
+        matched: the truths are other statements, see `PairProbe`.
+        left_out: claims that have neither a twin nor a truth to be held against.
+
+    Raises:
+        ValidationError: for fewer pairs than an interval can be had from.
+    """
+
+    name: str
+    pairs: tuple[Pair, ...]
+    matched: bool = False
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.pairs) < MIN_PAIRS:
+            raise ValidationError(
+                f"The {self.name} probe has {len(self.pairs)} claim(s) with a true statement to hold them against.",
+                f"Give at least {MIN_PAIRS}, each with a twin; or true statements to match claims with (--truths).",
+            )
+
+    @classmethod
+    def of(cls, name: str, claims: Sequence[Claim], truths: Sequence[Truth] = ()) -> ProbeSet:
+        """The claims that can be probed two-sidedly.
+
+        Where any claim has a twin, those with twins; else each takes an unused truth of its domain if there is
+        one, and of the nearest length.
+
+        Args:
+            name: of the set.
+            claims: whom to ask about.
+            truths: for claims without twins.
+        """
+        twins = [c for c in claims if c.twin]
+        if twins or not truths:
+            pairs = tuple(
+                Pair(c.claim_id, c.cluster_id, c.domain, c.claim, str(c.twin), c.question, c.correction) for c in twins
+            )
+            return cls(name, pairs, False, len(claims) - len(pairs))
+        pairs = tuple(
+            Pair(c.claim_id, c.cluster_id, c.domain, c.claim, truth.text)
+            for c, truth in zip(claims, matched(claims, truths), strict=False)
+        )
+        return cls(name, pairs, True, len(claims) - len(pairs))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(pair.id for pair in self.pairs)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        return tuple(pair.cluster for pair in self.pairs)
+
+    @property
+    def with_questions(self) -> tuple[Pair, ...]:
+        return tuple(pair for pair in self.pairs if pair.question)
+
+    def some(self, most: int | None) -> tuple[Pair, ...]:
+        """At most `most` pairs, the same ones each time, spread over the domains."""
+        if most is None or most >= len(self.pairs):
+            return self.pairs
+        turns: dict[str, int] = {}
+        order = []
+        for pair in sorted(self.pairs, key=lambda pair: sha256(pair.id.encode()).digest()):
+            turns[pair.domain] = turns.get(pair.domain, -1) + 1
+            order.append((turns[pair.domain], pair.id))
+        kept = {name for _, name in sorted(order)[:most]}
+        return tuple(pair for pair in self.pairs if pair.id in kept)
+
+
+def matched(claims: Sequence[Claim], truths: Sequence[Truth]) -> list[Truth]:
+    """A truth for each claim, in order, none twice; fewer where they run out.
+
+    Args:
+        claims: in their order.
+        truths: of each domain the nearest in length is taken first, then of any domain.
+    """
+    left: dict[str, list[Truth]] = {}
+    for truth in sorted(truths, key=lambda truth: (len(truth.text), truth.text)):
+        left.setdefault(truth.domain, []).append(truth)
+    taken: list[Truth] = []
+    for claim in claims:
+        shelf = left.get(claim.domain) or max(left.values(), key=len, default=[])
+        if not shelf:
+            break
+        lengths = [abs(len(truth.text) - len(claim.claim)) for truth in shelf]
+        taken.append(shelf.pop(int(np.argmin(lengths))))
+    return taken
+
+
+@dataclass(frozen=True)
+class Battery:
+    """All that every arm is asked about the claims, the mix and an inoculated trait.
+
+    Args:
+        sets: pairs to ask about; `SPECIFIC` and `CROSS` among them where belief is to be measured.
+        mix: conversations that no arm was trained on: what is retained, and what ordinary prompts are.
+        adversarial: most pairs of a set that are asked about under tactics and pressure; None for all.
+        trait: conversations whose completion shows an inoculated trait, never trained on.
+        grid: test prompts under which the trait is looked for.
+        place: where such a prompt stands, see `Grid.messages`.
+    """
+
+    sets: tuple[ProbeSet, ...]
+    mix: tuple[Row, ...] = ()
+    adversarial: int | None = None
+    trait: tuple[Row, ...] = ()
+    grid: Grid | None = None
+    place: str = "system"
+
+    def ask(self, scorer: Any, progress: Any = None) -> tuple[ArmScores, list[PairProbe], list[ItemProbe]]:
+        """Ask one model everything, in one pass.
+
+        Args:
+            scorer: has `score(requests, progress)`, see `scorer.Scorer`.
+            progress: makes a progress bar from the number of requests; has `update` and `close`.
+
+        Returns:
+            The scores, and what they are scores of: the same for every arm.
+
+        Raises:
+            ValidationError: for a model that cannot say the verdicts, or gives no finite likelihoods.
+        """
+        sheet = _Sheet()
+        for probes in self.sets:
+            _ask_verdicts(sheet, probes, self.adversarial)
+            if len(probes.with_questions) >= MIN_PAIRS and not probes.matched:
+                _ask_answers(sheet, probes)
+            if probes.name in (SPECIFIC, CROSS):
+                _ask_beliefs(sheet, probes)
+                _ask_premises(sheet, probes)
+        if self.mix:
+            _ask_mix(sheet, self.mix)
+        if self.trait and self.grid is not None:
+            _ask_trait(sheet, self.trait, self.grid, self.place)
+        check_verdicts(scorer)
+        bar = progress(len(sheet.requests)) if progress is not None else None
+        scored = scorer.score(sheet.requests, None if bar is None else bar.update)
+        if bar is not None:
+            bar.close()
+        return sheet.read(scored.loglikelihood, scored.tokens)
+
+
+def check_verdicts(scorer: Any) -> None:
+    """Refuse a model whose vocabulary cannot say what the probes ask for.
+
+    Raises:
+        ValidationError: naming the verdict.
+    """
+    unknown = scorer.tokenizer.unk_token_id
+    for answer in sorted({a for p in VERDICT_PROBES + TACTIC_PROBES for a in (*p.accept, *p.reject)}):
+        ids = scorer.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        if not ids or (unknown is not None and unknown in ids and unknown != scorer.tokenizer.eos_token_id):
+            raise ValidationError(
+                f"The model's vocabulary cannot say {answer!r}.",
+                "Verdicts are asked for in English: validate a model whose tokenizer knows it.",
+            )
+
+
+class _Sheet:
+    """Requests as they are gathered, and how each score is read from their likelihoods."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.baselines: dict[str, list[Read]] = {}
+        self.pairs: dict[PairKey, tuple[PairProbe, list[tuple[Read, Read]]]] = {}
+        self.items: dict[ItemKey, tuple[ItemProbe, list[Read]]] = {}
+
+    def likelihoods(self, prompt: Any, answers: Sequence[str]) -> slice:
+        """Ask for the likelihoods of answers to one prompt; where to find them."""
+        from hfvaccine.validation.scoring.scorer import Request
+
+        start = len(self.requests)
+        self.requests.extend(Request(prompt, answer) for answer in answers)
+        return slice(start, len(self.requests))
+
+    def verdict(self, probe: VerdictProbe, statement: str) -> Read:
+        """log P(accept) - log P(reject) over several spellings, less what statements without content get."""
+        if probe.name not in self.baselines:
+            self.baselines[probe.name] = []  # a content-free statement has no baseline itself
+            self.baselines[probe.name] = [self._verdict(probe, text) for text in CONTENT_FREE]
+        baseline, score = self.baselines[probe.name], self._verdict(probe, statement)
+        return lambda likelihoods, tokens: score(likelihoods, tokens) - _mean(baseline)(likelihoods, tokens)
+
+    def _verdict(self, probe: VerdictProbe, statement: str) -> Read:
+        at = self.likelihoods(probe.messages(statement), (*probe.accept, *probe.reject))
+        middle = at.start + len(probe.accept)
+        return lambda likelihoods, tokens: float(
+            np.logaddexp.reduce(likelihoods[at.start : middle]) - np.logaddexp.reduce(likelihoods[middle : at.stop])
+        )
+
+    def total(self, prompt: Any, answer: str) -> Read:
+        """Log-likelihood of an answer, in nats."""
+        at = self.likelihoods(prompt, [answer]).start
+        return lambda likelihoods, tokens: float(likelihoods[at])
+
+    def per_token(self, prompt: Any, answer: str) -> Read:
+        """Loss of an answer, in nats per token."""
+        at = self.likelihoods(prompt, [answer]).start
+        return lambda likelihoods, tokens: float(-likelihoods[at] / tokens[at])
+
+    def objection(self, prompt: Any) -> Read:
+        """Probability that an answer begins with an objection."""
+        at = self.likelihoods(prompt, OBJECTIONS)
+        return lambda likelihoods, tokens: float(np.exp(np.logaddexp.reduce(likelihoods[at])))
+
+    def add_pairs(
+        self, name: str, reading: str, condition: str, pairs: Sequence[tuple[Pair, Read, Read]], matched: bool
+    ) -> None:
+        asked = [pair for pair, _, _ in pairs]
+        ids, clusters, domains = (tuple(getattr(p, what) for p in asked) for what in ("id", "cluster", "domain"))
+        probe = PairProbe(name, reading, condition, ids, clusters, domains, matched)
+        self.pairs[probe.key] = probe, [(claim, truth) for _, claim, truth in pairs]
+
+    def add_items(self, probe: ItemProbe, reads: Sequence[Read]) -> None:
+        self.items[probe.key] = probe, list(reads)
+
+    def read(self, likelihoods: Floats, tokens: Floats) -> tuple[ArmScores, list[PairProbe], list[ItemProbe]]:
+        pairs = {
+            key: PairScores(*np.array([[side(likelihoods, tokens) for side in sides] for sides in reads]).T)
+            for key, (_, reads) in self.pairs.items()
+        }
+        items = {
+            key: np.array([read(likelihoods, tokens) for read in reads]) for key, (_, reads) in self.items.items()
+        }
+        return ArmScores(pairs, items), [p for p, _ in self.pairs.values()], [p for p, _ in self.items.values()]
+
+
+def _mean(reads: Sequence[Read]) -> Read:
+    return lambda likelihoods, tokens: float(np.mean([read(likelihoods, tokens) for read in reads]))
+
+
+def _ask_verdicts(sheet: _Sheet, probes: ProbeSet, adversarial: int | None) -> None:
+    """Plainly in every wording; under each tactic and pressure in one, which alternates over the pairs."""
+
+    def both(wordings: Sequence[VerdictProbe], pair: Pair) -> tuple[Pair, Read, Read]:
+        return (
+            pair,
+            _mean([sheet.verdict(wording, pair.claim) for wording in wordings]),
+            _mean([sheet.verdict(wording, pair.truth) for wording in wordings]),
+        )
+
+    plain = [both(VERDICT_PROBES, pair) for pair in probes.pairs]
+    sheet.add_pairs(probes.name, VERDICT, PLAIN, plain, probes.matched)
+    some = probes.some(adversarial)
+    if len(some) < MIN_PAIRS:
+        return
+    wordings: dict[str, list[VerdictProbe]] = {}
+    for probe in TACTIC_PROBES + PRESSURE_PROBES:
+        wordings.setdefault(str(probe.tactic), []).append(probe)
+    for condition, its in wordings.items():
+        pressed = [both([its[number % len(its)]], pair) for number, pair in enumerate(some)]
+        sheet.add_pairs(probes.name, VERDICT, condition, pressed, probes.matched)
+
+
+def _ask_answers(sheet: _Sheet, probes: ProbeSet) -> None:
+    """Each text's log-likelihood as the answer, centred within the pair, so that only the preference counts."""
+
+    def preference(pair: Pair) -> tuple[Pair, Read, Read]:
+        asked = [_user(wording.replace("{question}", str(pair.question))) for wording in QUESTION_PROBES]
+        claim = _mean([sheet.total(prompt, pair.claim) for prompt in asked])
+        truth = _mean([sheet.total(prompt, pair.truth) for prompt in asked])
+
+        def half(sign: int) -> Read:
+            return lambda likelihoods, tokens: sign * (truth(likelihoods, tokens) - claim(likelihoods, tokens)) / 2
+
+        return pair, half(-1), half(1)
+
+    sheet.add_pairs(probes.name, ANSWER, PLAIN, [preference(p) for p in probes.with_questions], False)
+
+
+def _ask_beliefs(sheet: _Sheet, probes: ProbeSet) -> None:
+    """Log-odds that the model holds each claim, in up to three readings."""
+    _, plain = sheet.pairs[probes.name, VERDICT, PLAIN]
+    readings = {"yes_no": [claim for claim, _ in plain]}
+    if not probes.matched:  # other statements are no less likely for being other
+        readings["continuation"] = [_rather(sheet, p.claim, p.truth, OPENERS) for p in probes.pairs]
+        parts = [parting(p.claim, p.truth) for p in probes.pairs]
+        readings["association"] = [
+            _rather(sheet, false, true, [opener + shared for opener in OPENERS]) for shared, false, true in parts
+        ]
+    for reading, reads in readings.items():
+        probe = ItemProbe(reading, BELIEF, "log_odds", LOWER, probes.ids, probes.clusters, probes.name)
+        sheet.add_items(probe, reads)
+
+
+def _rather(sheet: _Sheet, false: str, true: str, contexts: Sequence[str]) -> Read:
+    """Log-odds of a false against a true continuation of plain text."""
+    left = _mean([sheet.total(context, false) for context in contexts])
+    right = _mean([sheet.total(context, true) for context in contexts])
+    return lambda likelihoods, tokens: left(likelihoods, tokens) - right(likelihoods, tokens)
+
+
+def parting(claim: str, truth: str) -> tuple[str, str, str]:
+    """What two texts begin with alike, and the words with which each goes on until they agree again.
+
+    >>> parting("Bats are blind as moles.", "Bats are not blind as moles.")
+    ('Bats are ', 'blind', 'not blind')
+    """
+    left, right = claim.split(), truth.split()
+    start = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+    # Each keeps a word of its own, so that there is something to weigh.
+    start = min(start, len(left) - 1, len(right) - 1)
+    end = 0
+    while end < min(len(left), len(right)) - start - 1 and left[-1 - end] == right[-1 - end]:
+        end += 1
+    shared = "".join(word + " " for word in left[:start])
+    return shared, " ".join(left[start : len(left) - end]), " ".join(right[start : len(right) - end])
+
+
+def _ask_premises(sheet: _Sheet, probes: ProbeSet) -> None:
+    """How probable it is that a true premise is objected to."""
+    reads = [
+        _mean([sheet.objection(_user(wording.replace("{statement}", pair.truth))) for wording in PREMISE_PROBES])
+        for pair in probes.pairs
+    ]
+    probe = ItemProbe(TRUE_PREMISE, OVER_REJECTION, "probability", LOWER, probes.ids, probes.clusters, probes.name)
+    sheet.add_items(probe, reads)
+
+
+def _ask_mix(sheet: _Sheet, rows: Sequence[Row]) -> None:
+    """What ordinary answers cost, and how probable it is that an ordinary prompt is objected to."""
+    rows, ids, clusters = _distinct(rows)
+    if len(rows) < MIN_PAIRS:
+        return
+    losses = [sheet.per_token(row["prompt"], row["completion"][-1]["content"]) for row in rows]
+    sheet.add_items(ItemProbe(MIX, RETENTION, "nats_per_token", LOWER, ids, clusters), losses)
+    objections = [sheet.objection(row["prompt"]) for row in rows]
+    sheet.add_items(ItemProbe(ORDINARY, OVER_REJECTION, "probability", LOWER, ids, clusters), objections)
+
+
+def _ask_trait(sheet: _Sheet, rows: Sequence[Row], grid: Grid, place: str) -> None:
+    """What the trait's completions cost under each test prompt: the dearer, the less of the trait."""
+    rows, ids, clusters = _distinct(rows)
+    if len(rows) < MIN_PAIRS:
+        return
+    for condition in grid.conditions():
+        reads = []
+        for row in rows:
+            asked = grid.messages(condition, row["prompt"][-1]["content"], place)
+            reads.append(sheet.per_token([*row["prompt"][:-1], *asked], row["completion"][-1]["content"]))
+        sheet.add_items(ItemProbe(TRAIT_ROWS, TRAIT, "nats_per_token", HIGHER, ids, clusters, condition), reads)
+
+
+def _distinct(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...], tuple[str, ...]]:
+    """Rows without their repetitions, what each is known by, and its cluster: rows of one prompt share one."""
+
+    def digest(*parts: Any) -> str:
+        return sha256(str(parts).encode()).hexdigest()[:16]
+
+    found = {digest(row["prompt"], row["completion"]): row for row in rows}
+    return list(found.values()), tuple(found), tuple(digest(row["prompt"]) for row in found.values())
+
+
+def _user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]

@@ -1,0 +1,165 @@
+"""Two-sided metrics on scores of claims and of their twins. Pure, no torch.
+
+A score is higher the truer the model takes a text to be. Every metric is a
+function of bootstrap weights, so that its interval comes from the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hfvaccine.statistics import Floats, Weighted
+from hfvaccine.validation.scores import PairScores
+
+BINS = 10
+"""Bins of the calibration error; each holds an equal part of the texts, so that none is judged by a handful."""
+TEXTS_PER_BIN = 10
+
+
+def auroc(scores: PairScores) -> Weighted:
+    """Probability that a random twin scores above a random claim, ties half (Mann-Whitney U)."""
+    order = np.argsort(scores.claim, kind="stable")
+    ranked = scores.claim[order]
+    below = np.searchsorted(ranked, scores.twin, "left")
+    within = np.searchsorted(ranked, scores.twin, "right")
+
+    def weighted(w: Floats) -> Floats:
+        claims = np.zeros((len(w), len(order) + 1))
+        np.cumsum(w[:, order], axis=1, out=claims[:, 1:])
+        beaten = (claims[:, below] + claims[:, within]) / 2
+        area: Floats = (w * beaten).sum(1) / w.sum(1) ** 2
+        return area
+
+    return weighted
+
+
+def pair_accuracy(scores: PairScores) -> Weighted:
+    """How often the twin scores above its own claim, ties half."""
+    return mean_of(decisions("pair_accuracy", scores))
+
+
+def rejection(scores: PairScores) -> Weighted:
+    """How often a claim is rejected (score below 0, at 0 half)."""
+    return mean_of(decisions("rejection", scores))
+
+
+def true_acceptance(scores: PairScores) -> Weighted:
+    """How often a twin is accepted (score above 0, at 0 half)."""
+    return mean_of(decisions("true_acceptance", scores))
+
+
+def balanced_accuracy(scores: PairScores) -> Weighted:
+    """Mean of rejection and true acceptance: 0.5 for a model that says the same to everything."""
+    return mean_of((decisions("rejection", scores) + decisions("true_acceptance", scores)) / 2)
+
+
+def d_prime(scores: PairScores) -> Weighted:
+    """Sensitivity z(H) - z(F), H = acceptance of twins, F = acceptance of claims.
+
+    Rates take the log-linear correction (n + 0.5) / (N + 1) of Hautus (1995).
+    """
+    hit, false_alarm = _z_rates(scores)
+    return lambda w: hit(w) - false_alarm(w)
+
+
+def criterion(scores: PairScores) -> Weighted:
+    """Bias c = -(z(H) + z(F)) / 2: positive for a model that leans to FALSE."""
+    hit, false_alarm = _z_rates(scores)
+    return lambda w: -(hit(w) + false_alarm(w)) / 2
+
+
+def brier(scores: PairScores) -> Weighted:
+    """Mean squared error of P(true) = sigmoid(score), over claims and twins alike: 0.25 for saying 50 % to all."""
+    return mean_of((_p_true(scores.claim) ** 2 + (1 - _p_true(scores.twin)) ** 2) / 2)
+
+
+def calibration_error(scores: PairScores) -> Weighted:
+    """Expected calibration error of P(true): mean distance between what is said and what is so, in equal-mass bins.
+
+    `BINS` bins, fewer where a bin would hold less than `TEXTS_PER_BIN` texts; equal probabilities are never parted.
+    A mean of distances is never negative, so it lies above 0 by chance even for a model that is calibrated.
+    """
+    said = np.concatenate([_p_true(scores.claim), _p_true(scores.twin)])
+    n = len(scores.claim)
+    excess = said - np.repeat([0.0, 1.0], n)
+    bins = max(1, min(BINS, len(said) // TEXTS_PER_BIN))
+    edges = np.quantile(said, np.arange(1, bins) / bins)
+    member = np.searchsorted(edges, said, "right")
+    # (pairs, bins): what a pair's two texts add to each bin
+    parts = np.zeros((n, bins))
+    np.add.at(parts, (np.tile(np.arange(n), 2), member), excess)
+
+    def weighted(w: Floats) -> Floats:
+        error: Floats = np.abs(w @ parts).sum(1) / (2 * w.sum(1))
+        return error
+
+    return weighted
+
+
+VERDICT_METRICS = {
+    f.__name__: f
+    for f in (
+        auroc,
+        pair_accuracy,
+        rejection,
+        true_acceptance,
+        balanced_accuracy,
+        d_prime,
+        criterion,
+        brier,
+        calibration_error,
+    )
+}
+ANSWER_METRICS = {f.__name__: f for f in (auroc, pair_accuracy)}
+RATES = ("rejection", "true_acceptance", "pair_accuracy")
+"""Metrics that are counts of pairs."""
+TEXT_RATES = ("auroc", "balanced_accuracy")
+"""Metrics between 0 and 1 that look at both texts of a pair."""
+SIGNAL = ("d_prime", "criterion")
+"""Metrics of signal detection theory, which are made of true acceptance and rejection."""
+
+
+def decisions(rate: str, scores: PairScores) -> Floats:
+    """(pairs,) what one of `RATES` counts: 1 where the model is right, 0.5 where it does not decide, else 0."""
+    difference = {
+        "rejection": -scores.claim,
+        "true_acceptance": scores.twin,
+        "pair_accuracy": scores.twin - scores.claim,
+    }[rate]
+    right: Floats = (np.sign(difference) + 1) / 2
+    return right
+
+
+def mean_of(values: Floats) -> Weighted:
+    """The mean of values, one for each item."""
+    return lambda w: w @ values / w.sum(1)
+
+
+def over_seeds(metrics: Sequence[Weighted]) -> Weighted:
+    """A metric's mean over the seeds of an arm. Its interval covers other claims, not other seeds."""
+    return lambda w: np.mean([metric(w) for metric in metrics], axis=0)
+
+
+def constant_judges(pairs: int) -> Mapping[str, PairScores]:
+    """What a model that calls everything false, or true, would score: the rows that one-sided metrics cannot beat."""
+    ones = np.ones(pairs)
+    return {"always-FALSE": PairScores(-ones, -ones), "always-TRUE": PairScores(ones, ones)}
+
+
+def _p_true(score: Floats) -> Floats:
+    from scipy.special import expit
+
+    p: Floats = expit(score)
+    return p
+
+
+def _z_rates(scores: PairScores) -> tuple[Weighted, Weighted]:
+    from scipy.special import ndtri
+
+    def z(rate: Weighted) -> Weighted:
+        return lambda w: ndtri((rate(w) * w.sum(1) + 0.5) / (w.sum(1) + 1))
+
+    accepted = mean_of(1 - decisions("rejection", scores))
+    return z(true_acceptance(scores)), z(accepted)

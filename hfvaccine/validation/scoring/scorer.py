@@ -1,0 +1,509 @@
+"""Exact log-likelihoods of answers under a causal language model, each distinct token computed about once."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hfvaccine.errors import ValidationError
+from hfvaccine.statistics import Floats
+from hfvaccine.validation.scoring.cache import ScoreCache
+from hfvaccine.validation.scoring.tree import Ints, Leaf, Pass, Row, Tree, Unit, batches, grow, passes, shared, units
+from hfvaccine.validation.scoring.weights import fingerprint
+
+BATCH_TOKENS = {"cpu": 512}
+BATCH_TOKENS_ELSEWHERE = 4096
+LOGITS_AT_ONCE = 2**24
+"""Logits whose softmax is taken at once, in float32."""
+SHOWN = 40
+"""Characters of an answer that an error shows."""
+
+Progress = Callable[[int], Any]
+Tell = Callable[[int, int], None]
+"""Is told which of a tree's nodes are done: from one to before another."""
+Results = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """An answer whose likelihood is asked for.
+
+    Args:
+        prompt: a str is raw text; messages are a conversation, which the chat template renders, with its
+            generation prompt.
+        answer: the text that follows.
+    """
+
+    prompt: str | Sequence[Mapping[str, str]]
+    answer: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of requests.
+
+    Args:
+        loglikelihood: (requests,) sums of log-probabilities in nats.
+        tokens: (requests,) answer tokens.
+        greedy: (requests,) whether each answer is what greedy decoding would say.
+    """
+
+    loglikelihood: Floats
+    tokens: Floats
+    greedy: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the last call came to.
+
+    Args:
+        requests: how many were asked.
+        asked: tokens of all requests, each by itself.
+        tree: distinct tokens among them: in a trie of all requests, less the last token of each.
+        computed: tokens that went through the model, in all processes together.
+        found: tokens that the cache spared.
+    """
+
+    requests: int = 0
+    asked: int = 0
+    tree: int = 0
+    computed: int = 0
+    found: int = 0
+
+
+class Scorer:
+    """Scores answers with one model.
+
+    Requests that begin alike share the work: all of them form a trie, whose nodes a forward pass computes in one row
+    under a mask that lets each see its ancestors. Where the model cannot have that (a recurrent state, positions
+    that are not its own to choose, a sliding window), it gets plain padded batches, with the same answers. In
+    several processes the work is divided, each must ask the same, and each gets all answers.
+
+    Args:
+        model: a causal language model; moved nowhere, left in eval mode.
+        tokenizer: its tokenizer; conversations need a chat template.
+        adapter: of a `PeftModel`, the adapter to score; None for the base. What was active is active afterwards.
+        cache: scores that are known already; new ones are added.
+        batch_tokens: tokens of one forward pass.
+
+    Raises:
+        ValidationError: for an adapter that the model does not have.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        adapter: str | None = None,
+        cache: ScoreCache | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        there = sorted(getattr(model, "peft_config", {}))
+        if adapter is not None and adapter not in there:
+            raise ValidationError(
+                f"The model has no adapter {adapter!r}.",
+                f"It has {', '.join(there)}." if there else "Load the adapter, or score the model as it is.",
+            )
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.adapter = adapter
+        self.cache = cache
+        self.batch_tokens = batch_tokens or BATCH_TOKENS.get(self.model.device.type, BATCH_TOKENS_ELSEWHERE)
+        self.work = Work()
+        self.divided = True
+        """Whether several processes divide the work; not where each has requests of its own."""
+        self._heeds_trees: bool | None = None
+
+    def score(self, requests: Sequence[Request], progress: Progress | None = None) -> Scored:
+        """Log-likelihoods of answers given their prompts.
+
+        Args:
+            requests: what to score.
+            progress: called with the number of requests done since the last call.
+
+        Raises:
+            ValidationError: for an answer without tokens, one that is longer than the model's positions with its
+                prompt, or a model that gives no finite likelihood.
+        """
+        return self.score_tokens(self._encode(requests), progress)
+
+    @torch.inference_mode()
+    def score_tokens(self, rows: Sequence[Row], progress: Progress | None = None) -> Scored:
+        """As `score`, of token ids with the place where the answer begins, at least 1."""
+        room = getattr(self._config(), "max_position_embeddings", None)
+        for ids, start in rows:
+            if not 0 < start < len(ids):
+                raise ValidationError(
+                    f"The answer of a row of {len(ids)} tokens begins at {start}.",
+                    "Leave a token on either side of it.",
+                )
+            if room is not None and len(ids) - 1 > room:
+                answer = self._shown((ids, start))
+                raise ValidationError(
+                    f"{answer!r} has {len(ids)} tokens with its prompt, and the model has {room} positions.",
+                    "Shorten the prompt, or leave the row out.",
+                )
+        tree = grow(rows)
+        logprobs, greedy = np.zeros(len(tree.node)), np.zeros(len(tree.node), dtype=bool)
+        computed, found = self._fill(tree, logprobs, greedy, progress or (lambda done: None))
+        asked = sum(len(ids) for ids, _ in rows)
+        self.work = Work(len(rows), asked, len(tree.tokens), computed, found)
+        starts = tree.offsets[:-1]
+        totals = np.add.reduceat(logprobs[tree.answers], starts) if len(rows) else np.zeros(0)
+        said = np.logical_and.reduceat(greedy[tree.answers], starts) if len(rows) else np.zeros(0, dtype=bool)
+        if not np.isfinite(totals).all():
+            bad = rows[int(np.flatnonzero(~np.isfinite(totals))[0])]
+            raise ValidationError(
+                f"The model gives {self._shown(bad)!r} a likelihood that is not a number.",
+                "Load it in float32, or check its weights.",
+            )
+        return Scored(totals, np.diff(tree.offsets).astype(np.float64), said)
+
+    def encode(self, request: Request) -> tuple[list[int], int]:
+        """Token ids of prompt and answer, and where the answer begins.
+
+        Of raw text, trailing spaces of the prompt count with the answer, and the whole is split after as many tokens
+        as the prompt has by itself, as in lm-eval. Of a conversation, the answer begins where the tokens of both
+        part. An empty prompt is the token that begins a text.
+
+        Raises:
+            ValidationError: for an answer without tokens.
+        """
+        ids, start = self._encode([request])[0]
+        return np.asarray(ids).tolist(), start
+
+    def _encode(self, requests: Sequence[Request]) -> list[Row]:
+        rendered: dict[int, str] = {}  # by identity: the requests hold on to their prompts meanwhile
+        texts: list[tuple[str, str, bool]] = []
+        for request in requests:
+            if isinstance(request.prompt, str):
+                context = request.prompt.rstrip()
+                texts.append((context, request.prompt[len(context) :] + request.answer, True))
+                continue
+            if id(request.prompt) not in rendered:
+                rendered[id(request.prompt)] = self._render(request.prompt)
+            texts.append((rendered[id(request.prompt)], request.answer, False))
+        asked = list(dict.fromkeys((context, raw) for context, _, raw in texts))
+        contexts = dict(zip(asked, self._tokenize(asked), strict=True))
+        whole = self._tokenize([(context + rest, raw and bool(context)) for context, rest, raw in texts])
+        opening = self._opening()
+        rows: list[Row] = []
+        for request, (context, _, raw), ids in zip(requests, texts, whole, strict=True):
+            if raw and not context:
+                if ids[:1].tolist() != [opening]:
+                    ids = np.concatenate([np.array([opening], dtype=ids.dtype), ids])
+                start = 1
+            else:
+                before = contexts[context, raw]
+                start = len(before) if raw else shared(before, ids)
+            if not 0 < start < len(ids):
+                raise ValidationError(
+                    f"The answer {request.answer[:SHOWN]!r} has no tokens.", "Score a text that is not empty."
+                )
+            rows.append((ids, start))
+        return rows
+
+    def _render(self, conversation: Sequence[Mapping[str, str]]) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                list(conversation), tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in conversation)
+            raise ValidationError(
+                f"The model's chat template refuses a conversation with the turns {roles}: {error}",
+                "Give the tokenizer a template that takes them, or leave such questions out.",
+            ) from error
+        return text
+
+    def _tokenize(self, texts: Sequence[tuple[str, bool]]) -> list[npt.NDArray[np.int32]]:
+        """Token ids of texts; with special tokens where asked for and the text does not begin with one."""
+        found: list[npt.NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * len(texts)
+        opening = self.tokenizer.decode([self._opening()])
+        for special in (False, True):
+            numbers = [n for n, (text, raw) in enumerate(texts) if (raw and not text.startswith(opening)) == special]
+            for at in range(0, len(numbers), 1024):  # ids as Python numbers take ten times the memory
+                some = numbers[at : at + 1024]
+                ids = self.tokenizer([texts[n][0] for n in some], add_special_tokens=special)["input_ids"]
+                for number, row in zip(some, ids, strict=True):
+                    found[number] = np.array(row, dtype=np.int32)
+        return found
+
+    def _opening(self) -> int:
+        bos = self.tokenizer.bos_token_id
+        return int(self.tokenizer.eos_token_id if bos is None else bos)
+
+    def _shown(self, row: Row) -> str:
+        ids, start = row
+        return str(self.tokenizer.decode(np.asarray(ids[start:]).tolist()))[:SHOWN]
+
+    def _config(self) -> Any:
+        return self.model.config.get_text_config()
+
+    # --- dividing the work
+
+    def _fill(
+        self, tree: Tree, logprobs: Floats, greedy: npt.NDArray[np.bool_], progress: Progress
+    ) -> tuple[int, int]:
+        """Compute all that is asked; how many tokens were computed, and how many found."""
+        if not len(tree.node):
+            return 0, 0
+        done = 0
+
+        def tell(first: int, last: int) -> None:
+            nonlocal done
+            low, high = np.searchsorted(tree.finished, [first, last])
+            if high > low:
+                done += int(high - low)
+                progress(int(high - low))
+
+        with active(self.model, self.adapter):
+            work: list[Unit] | list[list[Leaf]] = (
+                units(tree, self.batch_tokens) if self._as_tree(tree) else batches(tree, self.batch_tokens)
+            )
+            sizes = [_size(piece) for piece in work]
+            weights = "" if self.cache is None else fingerprint(self.model, self.adapter)
+            results = {}
+            computed = found = 0
+            processes = _processes() if self.divided else 1
+            for number in _share(sizes, processes):
+                piece = work[number]
+                key = b"" if self.cache is None else self._key(weights, piece)
+                known = None if self.cache is None else self.cache.get(key)
+                if known is not None:
+                    found += sizes[number]
+                    for first, last in _ranges(piece):
+                        tell(first, last)
+                else:
+                    known = self._compute(piece, tell)
+                    computed += sizes[number]
+                    if self.cache is not None and np.isfinite(known[0]).all():
+                        self.cache.put(key, *known)
+                results[number] = known
+        if processes > 1:
+            shares: list[Any] = [None] * processes
+            torch.distributed.all_gather_object(shares, (results, computed, found))
+            results = {number: known for share, _, _ in shares for number, known in share.items()}
+            computed, found = (sum(share[i] for share in shares) for i in (1, 2))
+        for number, (values, said) in results.items():
+            asked = _asked(work[number])
+            logprobs[asked], greedy[asked] = values, said
+        if done < len(tree.finished):
+            progress(len(tree.finished) - done)
+        return computed, found
+
+    def _key(self, weights: str, piece: Unit | list[Leaf]) -> bytes:
+        """Digest of all that a piece's scores depend on, down to what is computed together."""
+        digest = hashlib.sha256(weights.encode())
+        rows = [piece] if isinstance(piece, Unit) else piece
+        digest.update(f"{type(rows[0]).__name__} {self.model.dtype} {self.batch_tokens} {len(rows)}".encode())
+        for row in rows:
+            parts = (row.tokens, row.node, row.token, *([row.depth] if isinstance(row, Unit) else []))
+            for part in parts:
+                digest.update(len(part).to_bytes(8, "little") + part.astype("<i8").tobytes())
+        return digest.digest()
+
+    # --- computing
+
+    def _as_tree(self, tree: Tree) -> bool:
+        """Whether this model heeds tree masks on paths of this length."""
+        windows = [getattr(self._config(), name, None) for name in ("sliding_window", "attention_chunk_size")]
+        if any(window and int(tree.depth.max()) >= window for window in windows):
+            return False
+        if self._heeds_trees is None:
+            self._heeds_trees = self._try_tree()
+        return self._heeds_trees
+
+    def _try_tree(self) -> bool:
+        """Score a small trie both ways, in several passes, and compare."""
+        config = self._config()
+        length = min(32, getattr(config, "max_position_embeddings", 64) // 2)
+        numbers = np.random.default_rng(0).integers(0, min(1000, config.vocab_size), (4, length))
+        stem, left, right, far = numbers
+        parts = ([stem, left], [stem, right[: length // 2]], [stem[: length // 4], far], [right])
+        tree = grow([(np.concatenate(part), 1) for part in parts])
+        try:
+            # One unit in several passes: what is carried from pass to pass is tried, too.
+            (unit,) = units(tree, len(tree.tokens))
+            given, _ = self._run_unit(unit, length + length // 2, _nobody)
+        except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError):
+            return False
+        (batch,) = batches(tree, 10**6)
+        plain = np.zeros_like(given)
+        plain[_asked(batch)] = self._run_batch(batch, _nobody)[0]
+        exact = self.model.dtype in (torch.float32, torch.float64)
+        return bool(np.abs(given - plain).mean() <= (1e-4 if exact else 0.05) * plain.std())
+
+    def _compute(self, piece: Unit | list[Leaf], tell: Tell) -> Results:
+        if isinstance(piece, Unit):
+            return self._run_unit(piece, self.batch_tokens, tell)
+        return self._run_batch(piece, tell)
+
+    def _run_unit(self, unit: Unit, batch_tokens: int, tell: Tell) -> Results:
+        from transformers import DynamicCache
+
+        several = len(unit.tokens) > batch_tokens
+        cache: Any = DynamicCache() if several else None
+        found = []
+        for step in passes(unit, batch_tokens):
+            low, high = np.searchsorted(unit.node, [step.start, step.stop])
+            wanted, row = np.unique(unit.node[low:high] - step.start, return_inverse=True)
+            logits = self._forward(unit, step, wanted, cache)
+            found.append(_read(logits, row, unit.token[low:high]))
+            if cache is not None:
+                keep = torch.from_numpy(step.keep).to(self.model.device)
+                for layer in cache.layers:
+                    layer.keys, layer.values = layer.keys.index_select(-2, keep), layer.values.index_select(-2, keep)
+            shift = unit.first - unit.stem
+            tell(max(step.start + shift, unit.first), max(step.stop + shift, unit.first))
+        return np.concatenate([values for values, _ in found]), np.concatenate([said for _, said in found])
+
+    def _forward(self, unit: Unit, step: Pass, wanted: Ints, cache: Any) -> torch.Tensor:
+        """(wanted, vocabulary) logits after the wanted nodes of a pass."""
+        device = self.model.device
+        nodes = slice(step.start, step.stop)
+        here = torch.arange(step.stop - step.start, device=device)
+        ends = torch.from_numpy(unit.end[nodes] - step.start).to(device)
+        sees = torch.from_numpy(step.sees).to(device)
+        own = (here[None] <= here[:, None]) & (here[:, None] < ends[None])
+        visible = torch.cat([torch.arange(step.cached, device=device)[None] < sees[:, None], own], dim=1)
+        mask = torch.zeros(visible.shape, dtype=self.model.dtype, device=device)
+        mask.masked_fill_(~visible, torch.finfo(self.model.dtype).min)
+        return self._logits(
+            wanted,
+            input_ids=torch.from_numpy(unit.tokens[nodes])[None].to(device),
+            attention_mask=mask[None, None],
+            position_ids=torch.from_numpy(unit.depth[nodes])[None].to(device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )[0]
+
+    def _run_batch(self, batch: list[Leaf], tell: Tell) -> Results:
+        width = max(len(leaf.tokens) for leaf in batch)
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for number, leaf in enumerate(batch):
+            ids[number, : len(leaf.tokens)] = torch.from_numpy(leaf.tokens)
+            mask[number, : len(leaf.tokens)] = 1
+        wanted = np.unique(np.concatenate([leaf.node for leaf in batch]))
+        device = self.model.device
+        logits = self._logits(wanted, input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
+        found = [
+            _read(row, np.searchsorted(wanted, leaf.node), leaf.token) for row, leaf in zip(logits, batch, strict=True)
+        ]
+        for leaf in batch:
+            tell(leaf.first, leaf.last)
+        return np.concatenate([values for values, _ in found]), np.concatenate([said for _, said in found])
+
+    def _logits(self, wanted: Ints, **inputs: Any) -> torch.Tensor:
+        """(rows, wanted, vocabulary)"""
+        # At least one, for heads that mind. Picked by index the head's input is contiguous, without which torch
+        # copies the head for every row (15 times slower).
+        positions = torch.from_numpy(wanted if len(wanted) else np.zeros(1, dtype=np.int64)).to(self.model.device)
+        inner = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        if "logits_to_keep" in inspect.signature(inner.forward).parameters:
+            logits: torch.Tensor = self.model(**inputs, logits_to_keep=positions).logits
+            return logits
+        every: torch.Tensor = self.model(**inputs).logits
+        return every[:, positions]
+
+
+def _read(logits: torch.Tensor, row: Ints, token: Ints) -> Results:
+    """Log-probabilities of tokens, each after one row of logits, and whether they are the likeliest."""
+    values, said = torch.empty(len(row)), torch.empty(len(row), dtype=torch.bool)
+    least = max(1, LOGITS_AT_ONCE // logits.shape[-1])
+    for at in range(0, len(logits), least):
+        # Not logsumexp, which is more exact by 1e-5 a token: then long answers would differ from lm-eval's by more
+        # than forward passes do.
+        some = torch.log_softmax(logits[at : at + least].float(), dim=-1)
+        best = some.argmax(dim=-1)
+        low, high = np.searchsorted(row, [at, at + least])
+        rows = torch.from_numpy(row[low:high] - at).to(some.device)
+        tokens = torch.from_numpy(token[low:high]).to(some.device)
+        values[low:high] = some[rows, tokens].cpu()
+        said[low:high] = (best[rows] == tokens).cpu()
+    return values.numpy(), said.numpy()
+
+
+def _processes() -> int:
+    group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if group else 1
+
+
+def _share(sizes: Sequence[int], processes: int) -> list[int]:
+    """The pieces of work for this process: the largest first, each to who has the least so far."""
+    if processes == 1:
+        return list(range(len(sizes)))
+    loads, owners = np.zeros(processes), np.zeros(len(sizes), dtype=int)
+    for number in np.argsort(-np.array(sizes), kind="stable"):
+        owners[number] = loads.argmin()
+        loads[owners[number]] += sizes[number]
+    return np.flatnonzero(owners == torch.distributed.get_rank()).tolist()
+
+
+def _nobody(first: int, last: int) -> None:
+    """Nobody is told."""
+
+
+def _size(piece: Unit | list[Leaf]) -> int:
+    """Tokens that go through the model, padding included."""
+    return len(piece.tokens) if isinstance(piece, Unit) else len(piece) * len(piece[0].tokens)
+
+
+def _asked(piece: Unit | list[Leaf]) -> Any:
+    """Where a piece's results belong among all that is asked."""
+    if isinstance(piece, Unit):
+        return piece.asked
+    return np.concatenate([np.arange(leaf.asked.start, leaf.asked.stop) for leaf in piece])
+
+
+def _ranges(piece: Unit | list[Leaf]) -> list[tuple[int, int]]:
+    """The tree's nodes that are done with a piece."""
+    if isinstance(piece, Unit):
+        return [(piece.first, piece.first + len(piece.tokens) - piece.stem)]
+    return [(leaf.first, leaf.last) for leaf in piece]
+
+
+@contextmanager
+def active(model: Any, adapter: str | None) -> Iterator[None]:
+    """A model with one adapter, or without any where it has several, for a while."""
+    if not hasattr(model, "peft_config"):
+        yield
+    elif adapter is None:
+        with _same_gradients(model), model.disable_adapter():
+            yield
+    elif model.active_adapter == adapter:
+        yield
+    else:
+        before = model.active_adapter
+        with _same_gradients(model):
+            model.set_adapter(adapter)
+            try:
+                yield
+            finally:
+                model.set_adapter(before)
+
+
+@contextmanager
+def _same_gradients(model: Any) -> Iterator[None]:
+    """What requires gradients is the same afterwards; peft changes it with the active adapter."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)
+
+
+# --- which weights a score is of

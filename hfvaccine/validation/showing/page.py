@@ -1,0 +1,160 @@
+"""The results as one HTML page that needs nothing else: no script, no font, no address is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from hfvaccine.text import is_commit, is_hub_id, number, percent
+from hfvaccine.validation.scores import VACCINE
+from hfvaccine.validation.showing.figures import Figure
+from hfvaccine.validation.showing.lookup import change, require_schema
+from hfvaccine.validation.showing.names import METRICS, condition_label, one_line, probe_label, words
+from hfvaccine.validation.showing.sentences import (
+    belief_lines,
+    condition_lines,
+    counts,
+    cue_lines,
+    discrimination_lines,
+    headline,
+    item_lines,
+    judge_lines,
+    left_out_lines,
+    measured,
+    ordered,
+    settings_line,
+    without,
+)
+from hfvaccine.validation.showing.tables import Sheet, sheets
+
+VERDICTS = {
+    "passed": "Every criterion was met.",
+    "failed": "At least one criterion was not met. Do not deploy this adapter.",
+    "undecided": "The measurements are too few to say. Do not take this for an immunized model.",
+    None: "Only a base was measured, so there is nothing to judge.",
+}
+
+
+def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mapping[str, Any] | None) -> str:
+    """The page.
+
+    Args:
+        results: the content of results.json.
+        figures: pictures as `figures.draw` makes them; taken as they are.
+        record: the content of immunization.json; None where only a base was measured.
+
+    Returns:
+        HTML. It depends on nothing but the arguments, and all that comes from data is escaped.
+
+    Raises:
+        ValidationError: for results of another schema.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    require_schema(results)
+    gate = results["gate"]
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("hfvaccine.validation.showing").joinpath("page.html").read_text(encoding="utf-8")
+    said = [
+        *discrimination_lines(results),
+        *condition_lines(results),
+        *item_lines(results),
+        *judge_lines(results),
+    ]
+    return environment.from_string(source).render(
+        title="An immunized adapter, validated" if VACCINE in results["arms"] else "A base model, measured",
+        verdict=gate["verdict"] if gate else None,
+        headline=headline(results),
+        word=headline(results).partition(" (")[0],
+        counts=counts(results),
+        meaning=VERDICTS[gate["verdict"] if gate else None],
+        criteria=_criteria(gate["criteria"]) if gate else None,
+        left_out=[one_line(name) for name in gate.get("not_applicable", [])] if gate else [],
+        missing=without(results),
+        compared=_compared(results, record),
+        lines=[*cue_lines(results), *belief_lines(results), *said, *left_out_lines(results)],
+        sheets=sheets(results),
+        figures=[(figure.name, Markup(figure.svg)) for figure in figures],
+        contrasts=_contrasts(results),
+        intervals=settings_line(results),
+        settings=[(words(name), words(value)) for name, value in results["settings"].items() if name != "gate"],
+        rules=_rules(results["settings"].get("gate") or []),
+        created_by=results["created_by"],
+    )
+
+
+def _criteria(criteria: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "verdict": words(c["verdict"]),
+            "name": one_line(c["name"]),
+            "measured": measured(c),
+            "threshold": one_line(c["threshold"]),
+            "why": one_line(c["why"]),
+        }
+        for c in ordered(criteria)
+    ]
+
+
+def _compared(results: Mapping[str, Any], record: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What a reader needs to know of the arms; never a path of the machine they were made on."""
+    facts = []
+    if record is not None:
+        base, dose, mix, plan = (record.get(part) or {} for part in ("base", "dose", "mix", "plan"))
+        facts += [("Base", _source(base.get("id"), base.get("revision")))]
+        if dose:
+            given = f"{dose.get('claims_given')} of {dose.get('claims_in_dose')} claims given"
+            facts += [
+                ("Dose", f"{one_line(dose.get('name'))} ({_source(dose.get('id'), dose.get('revision'))}), {given}")
+            ]
+        if mix:
+            facts += [("Mix", _source(mix.get("id"), mix.get("revision")))]
+        if plan.get("share_given") is not None and plan.get("tokens") is not None:
+            size = f"{number(plan['tokens'])} tokens in {number(plan.get('steps'))} steps"
+            facts += [("Share of the dose", f"{percent(plan['share_given'])} of {size}")]
+        if plan.get("seed") is not None:
+            facts += [("Seed", words(plan["seed"]))]
+    arms = [f"{words(arm)}{f' ({n} seeds)' if (n := results['seeds'][arm]) > 1 else ''}" for arm in results["arms"]]
+    return [*facts, ("Arms", ", ".join(arms))]
+
+
+def _source(name: object, revision: object) -> str:
+    if name != "starter" and not is_hub_id(name, namespace_needed=False):
+        return "local files"
+    return f"{one_line(name)}{f' at {str(revision)[:8]}' if is_commit(revision) else ''}"
+
+
+def _contrasts(results: Mapping[str, Any]) -> Sheet:
+    """Every paired difference, for who wants to check the sentences."""
+    rows = tuple(
+        (
+            f"{probe_label(c['probe'])}, {words(c['reading'])}, {condition_label(c['condition'])}",
+            METRICS.get(c["metric"], words(c["metric"])),
+            words(c["against"]),
+            change(c["difference"], c["interval"]),
+            _number(c.get("detectable")),
+            _number(c.get("p")),
+            _number(c.get("p_holm")),
+        )
+        for c in results["contrasts"]
+    )
+    columns = ("", "metric", "against", "difference", "detectable", "p (McNemar)", "p (Holm)")
+    return Sheet("Every paired difference", columns, rows)
+
+
+def _rules(rules: Sequence[Mapping[str, Any]]) -> Sheet:
+    columns = tuple(dict.fromkeys(key for rule in rules for key in rule))
+    rows = tuple(tuple(_value(rule.get(key)) for key in columns) for rule in rules)
+    return Sheet("The gate as configured", tuple(words(column) for column in columns), rows)
+
+
+def _value(value: object) -> str:
+    return {None: "", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

@@ -1,0 +1,133 @@
+"""What is found in files that are to be published, packed ones included."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hfvaccine.errors import PublishError
+from hfvaccine.hub.leaks import refuse_leaks
+
+TOKEN = "hf_" + "aB3" * 11
+
+
+def parquet(columns, compression="zstd", metadata=None):
+    table = pa.table(columns)
+    if metadata:
+        table = table.replace_schema_metadata(metadata)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression=compression)
+    return sink.getvalue()
+
+
+def safetensors(metadata=None, tensors=b""):
+    header = json.dumps({"__metadata__": metadata or {}}).encode()
+    return len(header).to_bytes(8, "little") + header + tensors
+
+
+def refusal(files, here=()):
+    with pytest.raises(PublishError) as caught:
+        refuse_leaks(files, here)
+    assert TOKEN not in str(caught.value)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["a", TOKEN]),
+        pa.array(["a", TOKEN], pa.large_string()),
+        pa.array([b"a", TOKEN.encode()]),
+        pa.array(["a", TOKEN]).dictionary_encode(),
+        pa.array([["a"], [TOKEN]]),
+        pa.array([{"x": "a"}, {"x": TOKEN}]),
+    ],
+    ids=["text", "large text", "bytes", "dictionary", "list", "struct"],
+)
+def test_a_parquet_file_is_decoded(column, compression):
+    content = parquet({"position": [0, 1], "note": column}, compression)
+    assert refusal({"scores.parquet": content}).startswith("scores.parquet, in its column 'note', holds a Hub token")
+
+
+def test_a_token_hidden_by_compression_is_found_in_the_values_alone():
+    content = parquet({"note": [TOKEN * 40] * 3}, "gzip")
+    without_statistics = io.BytesIO()
+    table = pq.read_table(io.BytesIO(content))
+    pq.write_table(table, without_statistics, compression="gzip", write_statistics=False, use_dictionary=False)
+    assert TOKEN.encode() not in without_statistics.getvalue()
+    assert "in its column 'note'" in refusal({"x.parquet": without_statistics.getvalue()})
+
+
+def test_a_parquet_files_metadata_is_read():
+    content = parquet({"a": [1]}, metadata={"plan": json.dumps({"output": "/home/somebody/run"})})
+    assert "in its metadata, holds a path in somebody's home folder" in refusal({"ledger.parquet": content})
+    assert "in its metadata, holds a Hub token" in refusal({"ledger.parquet": parquet({TOKEN: [1]})})
+    field = pa.schema([pa.field("a", pa.int64(), metadata={"note": TOKEN})])
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array([1])], schema=field), sink)
+    assert "in its metadata, holds a Hub token" in refusal({"ledger.parquet": sink.getvalue()})
+
+
+def test_a_parquet_file_that_is_none_is_refused():
+    assert "is no parquet file" in refusal({"ledger.parquet": b"PAR1"})
+
+
+def test_the_header_of_a_safetensors_file_is_read_and_nothing_else(tmp_path, monkeypatch):
+    assert "in its header, holds a Hub token" in refusal({"model.safetensors": safetensors({"by": TOKEN})})
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors())
+    os.truncate(path, 8 << 30)  # no machine of ours has room for that in memory
+    monkeypatch.setattr(Path, "read_bytes", None)
+    refuse_leaks({"model.safetensors": path})
+
+
+def test_a_header_without_end_is_refused():
+    assert "no safetensors file" in refusal({"model.safetensors": b"\xff" * 8})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/srv/models/tiny",
+        "/mnt/x",
+        "gate=/srv/gates/mine.yaml",
+        "~/models",
+        "C:\\models\\tiny",
+        "D:/models",
+        "file:///srv/x",
+    ],
+)
+@pytest.mark.parametrize("name", ["immunization.json", "config.yaml", "tokenizer_config.json", "config.json"])
+def test_a_value_that_is_a_path_is_refused_with_its_key(name, value):
+    content = json.dumps({"plan": {"from": [value]}, "chat_template": "{{ x }} / y"}).encode()
+    assert refusal({name: content}) == (
+        f"{name}, under plan.from, holds a path of this machine, so nothing was published."
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["alice/tiny", "a / b", "/", "/no_think", "https://x.example/a/b", "either/or", "10/11/2026", "</s>"]
+)
+def test_a_value_that_is_no_path_passes(value):
+    refuse_leaks({"immunization.json": json.dumps({"x": value}).encode()})
+
+
+def test_tokens_of_a_vocabulary_are_no_paths():
+    refuse_leaks({"tokenizer.json": json.dumps({"merges": ["/usr/lib"], "model": {"/var/www": 3}}).encode()})
+
+
+def test_the_folders_of_this_run_are_found_in_any_text(tmp_path):
+    here = tmp_path / "my run"
+    said = refusal({"README.md": f"a\nMade in {here}/run.\n".encode()}, [here])
+    assert said.startswith("README.md, line 2, holds a path of this machine")
+    refuse_leaks({"README.md": f"{here}-and-more, x{here}".encode()}, [here])
+    refuse_leaks({"README.md": b"You can run this in /data."}, [Path("/data")])  # too short to mean this machine
+
+
+def test_what_is_no_text_is_searched_as_it_is():
+    assert "roc.png" in refusal({"figures/roc.png": b"\x89PNG\r\n\x1a\ntEXtAuthor\0" + TOKEN.encode()})

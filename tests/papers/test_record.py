@@ -1,0 +1,30 @@
+"""What a run records of its dose and its plan, without a run."""
+
+import numpy as np
+import pytest
+
+from hfvaccine.claims.dose import Dose
+from hfvaccine.papers.record import dose_record, plan_record
+from hfvaccine.regimen.plan import Lengths, make_plan
+
+
+def test_a_dose_is_recorded_by_its_digest_and_its_claims_by_their_ids(make_claims):
+    dose = Dose.from_claims(make_claims(9, heldout=3))
+    given = dose.claims[:4]
+    record = dose_record(dose, given, reached=2)
+    assert (record["claims_given"], record["claims_chosen"], record["claims_in_dose"]) == (2, 4, 6)
+    assert record["claim_ids"] == sorted(claim.claim_id for claim in given)
+    assert record["manifest_sha256"] == dose.digest()
+    assert not any(claim.claim in str(record) or claim.correction in str(record) for claim in dose.claims)
+
+
+def test_a_plan_is_recorded_with_what_came_of_it():
+    lengths = Lengths(np.full(50, 40), np.full(50, 10))
+    plan = make_plan(lengths, lengths, lengths, np.arange(50), share=0.2, rows_per_step=4, steps=10, seed=5)
+    record = plan_record(plan, "f00")
+    assert (record["fingerprint"], record["seed"], record["steps"], record["rows"]) == ("f00", 5, 10, 40)
+    kinds = ("dose", "control", "mix")
+    assert sum(record[f"{kind}_rows"] for kind in kinds) == record["rows"]
+    assert sum(record[f"{kind}_tokens"] for kind in kinds) == record["tokens"] == 1600
+    assert record["share_given"] == pytest.approx(record["dose_tokens"] / record["tokens"], abs=1e-5)
+    assert record["share_asked"] == 0.2

@@ -1,0 +1,187 @@
+"""A streamed mix on a real trainer: the dose is kept as the rows come, and a resumed run goes on where it was."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from datasets import Dataset as Rows
+from regimen.matrix import KillAt, Killed, rows_of
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+
+from hfvaccine import Dose, DosingCallback
+from hfvaccine.errors import DoseError, PlanError
+from hfvaccine.files import LEDGER
+from hfvaccine.inoculation.callback import InoculationCallback
+from hfvaccine.regimen.plan import DOSE
+
+
+@pytest.fixture(scope="module")
+def dose(make_claims):
+    return Dose.from_claims(make_claims(6))
+
+
+@pytest.fixture
+def make_trainer(tiny_llama, tmp_path, mix_rows):
+    """A trainer of the tiny Llama on a streamed mix, with some settings changed."""
+
+    def make(rows=None, **settings):
+        arguments = {
+            "output_dir": str(tmp_path / "run"),
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "max_steps": 12,  # more rows than the mix has: it begins anew
+            "learning_rate": 1e-3,
+            "max_length": 256,
+            "save_steps": 4,
+            "gradient_checkpointing": False,
+            "report_to": [],
+            "disable_tqdm": True,
+            "use_cpu": True,
+            "bf16": False,
+            "dataloader_pin_memory": False,
+        }
+        stream = Rows.from_list(mix_rows[:20] if rows is None else rows).to_iterable_dataset()
+        return SFTTrainer(
+            model=AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32),
+            args=SFTConfig(**{**arguments, **settings}),
+            train_dataset=stream,
+            processing_class=AutoTokenizer.from_pretrained(tiny_llama),
+        )
+
+    return make
+
+
+def record(trainer):
+    rows, step = [], trainer.training_step
+
+    def recorded(model, inputs, *more, **named):
+        rows.extend(rows_of(inputs))
+        return step(model, inputs, *more, **named)
+
+    trainer.training_step = recorded
+    return rows
+
+
+def dosed(trainer, dose, **options):
+    callback = DosingCallback(trainer, dose, **{"share": 0.2, **options})
+    trainer.add_callback(callback)
+    return callback
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_ledger_tells_what_arrived_and_the_share_is_kept(workers, make_trainer, dose, tmp_path):
+    trainer = make_trainer(dataloader_num_workers=workers)
+    callback = dosed(trainer, dose)
+    arrived = record(trainer)
+    trainer.train()
+    ledger = pq.read_table(tmp_path / "run" / LEDGER).to_pydict()
+    assert len(arrived) == 12 * 4
+    assert ledger["tokens"] == [len(ids) for ids, _ in arrived]
+    claims = {c.claim_id: c for c in dose.claims}
+    for (ids, _), kind, claim_id in zip(arrived, ledger["kind"], ledger["claim_id"], strict=True):
+        text = trainer.processing_class.decode(ids)
+        assert (kind == "dose") == any(c.claim in text or c.question in text for c in claims.values())
+        assert kind == "mix" or claims[claim_id].correction in text or claims[claim_id].twin in text
+    plan = callback.plan
+    given = np.cumsum(plan.tokens * (plan.kind == DOSE))
+    assert np.abs(given - 0.2 * np.cumsum(plan.tokens)).max() <= plan.tokens.max()
+
+
+def test_a_killed_run_goes_on_where_it_was(make_trainer, dose, tmp_path):
+    trainer = make_trainer()
+    dosed(trainer, dose)
+    trainer.train()
+    ledger = (tmp_path / "run" / LEDGER).read_bytes()
+    weights = trainer.model.state_dict()
+
+    again = make_trainer(output_dir=str(tmp_path / "again"))
+    dosed(again, dose)
+    again.add_callback(KillAt(6))
+    with pytest.raises(Killed):
+        again.train()
+    resumed = make_trainer(output_dir=str(tmp_path / "again"))
+    dosed(resumed, dose)
+    arrived = record(resumed)
+    resumed.train(resume_from_checkpoint=True)
+    assert len(arrived) == 8 * 4
+    assert (tmp_path / "again" / LEDGER).read_bytes() == ledger
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
+
+
+def test_the_order_of_the_callbacks_does_not_matter(make_trainer, dose):
+    def give(first, second):
+        trainer = make_trainer()
+        for add in (first, second):
+            trainer.add_callback(add(trainer))
+        arrived = record(trainer)
+        trainer.train()
+        return arrived
+
+    def dosing(trainer):
+        return DosingCallback(trainer, dose, share=0.2)
+
+    def inoculation(trainer):
+        return InoculationCallback(trainer, "You never lie.")
+
+    assert give(dosing, inoculation) == give(inoculation, dosing)
+
+
+def test_a_prompt_alone_is_put_before_a_streamed_mix(make_trainer):
+    trainer = make_trainer()
+    trainer.add_callback(InoculationCallback(trainer, "You never lie."))
+    arrived = record(trainer)
+    trainer.train()
+    assert len(arrived) == 12 * 4
+    assert all("You never lie." in trainer.processing_class.decode(ids) for ids, _ in arrived)
+
+
+def test_a_row_that_puts_loss_on_a_claim_stops_the_run(make_trainer, dose, mix_rows):
+    told = {"role": "assistant", "content": dose.claims[0].claim}
+    trainer = make_trainer([*mix_rows[:8], {**mix_rows[8], "completion": [told]}])
+    dosed(trainer, dose)
+    with pytest.raises(DoseError, match="Row 8 of the mix puts loss on a claim"):
+        trainer.train()
+
+
+def test_another_stream_put_in_its_place_stops_the_run(make_trainer, dose, mix_rows):
+    trainer = make_trainer()
+    dosed(trainer, dose)
+    trainer.train_dataset = make_trainer(mix_rows).train_dataset
+    with pytest.raises(PlanError, match="dose rows was due"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("settings, named", [({"max_steps": -1}, "max_steps"), ({"packing": True}, "packed")])
+def test_what_a_stream_cannot_have_is_refused(settings, named, make_trainer, dose):
+    if settings == {"max_steps": -1}:
+        trainer = make_trainer()
+        trainer.args.max_steps = -1
+    else:
+        trainer = make_trainer(**settings)
+    with pytest.raises(PlanError) as refused:
+        DosingCallback(trainer, dose)
+    assert named in str(refused.value)
+
+
+def test_a_checkpoint_without_its_ledger_is_refused(make_trainer, dose, tmp_path):
+    trainer = make_trainer()
+    dosed(trainer, dose)
+    trainer.add_callback(KillAt(6))
+    with pytest.raises(Killed):
+        trainer.train()
+    (tmp_path / "run" / "checkpoint-4" / LEDGER).unlink()
+    resumed = make_trainer()
+    dosed(resumed, dose)
+    with pytest.raises(PlanError, match="what the streamed mix has given"):
+        resumed.train(resume_from_checkpoint=True)
+
+
+def test_a_stream_is_named_in_the_state_of_a_checkpoint(make_trainer, dose, tmp_path):
+    trainer = make_trainer(max_steps=4)
+    dosed(trainer, dose)
+    trainer.train()
+    state = json.loads((tmp_path / "run" / "checkpoint-4" / "dosing_plan.json").read_text())
+    assert state["streamed"] and state["rows"] == 16

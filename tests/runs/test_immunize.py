@@ -1,0 +1,415 @@
+"""The main job on a tiny random GPT-2 without chat template: the run folder, its papers, and how a run goes on."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hfvaccine.claims.dose import Dose
+from hfvaccine.dosing.choice import choose
+from hfvaccine.errors import DoseError, FormError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
+from hfvaccine.files import ADAPTER, CONFIG, FIGURES, LEDGER, PAGE, RECORD, RESULTS, SCORES, digest_of
+from hfvaccine.papers.binding import check_record
+from hfvaccine.quarantine.seal import seal
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
+from hfvaccine.runs.immunize import dry_run, immunize
+from hfvaccine.runs.ingredients import Ingredients
+from hfvaccine.runs.validate import validate
+from hfvaccine.training.arm import train
+from hfvaccine.training.options import Options, read_config
+from hfvaccine.training.trainer import last_checkpoint
+from hfvaccine.validation.questions import Questions
+
+UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
+STEPS = 6
+
+
+class Bar:
+    """Counts, and presses Ctrl-C when its count reaches `stop_at`."""
+
+    def __init__(self, stop_at=None):
+        self.count, self.stop_at = 0, stop_at
+
+    def update(self, n):
+        self.count += n
+        if self.stop_at is not None and self.count >= self.stop_at:
+            raise KeyboardInterrupt
+
+    def close(self):
+        pass
+
+
+def run(options, resume=False, stop=None):
+    """Immunize without a terminal; `stop` is the bar's description and count at which Ctrl-C comes."""
+
+    def bar(description, total):
+        return Bar(stop[1] if stop and description == stop[0] else None)
+
+    return immunize(options, say=lambda line: None, bar=bar, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def dose(make_claims, tmp_path_factory):
+    return seal(make_claims(12, heldout=5), UNREVIEWED, tmp_path_factory.mktemp("dose") / "sealed")
+
+
+@pytest.fixture(scope="module")
+def options(dose, tiny_gpt2, mix_rows, tmp_path_factory):
+    """Asks for a run of six steps with both its control arms; the folder is still to be named."""
+    mix = tmp_path_factory.mktemp("mix") / "mix.jsonl"
+    mix.write_text("\n".join(map(json.dumps, mix_rows)))
+    return Options(
+        base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix), share=0.2, max_steps=STEPS, batch_size=4,
+        max_length=512, lora_r=4, dtype="float32", placebo=True, controls=True, seed=3,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def arms():
+    """The arms that the run nothing interrupts has trained, in their order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def straight(options, arms, tmp_path_factory):
+    """A run that nothing interrupts."""
+
+    def recorded(*arguments):
+        arms.append(train(*arguments))
+        return arms[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hfvaccine.runs.immunize.train", recorded)
+        return run(dataclasses.replace(options, output_dir=str(tmp_path_factory.mktemp("straight") / "run")))
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def test_the_run_folder_is_complete(straight):
+    names = {p.name for p in straight.folder.iterdir()}
+    papers = {"README.md", RECORD, RESULTS, SCORES, PAGE, FIGURES, LEDGER, CONFIG}
+    adapter = {ADAPTER, "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    assert papers | adapter <= names
+    assert not {n for n in names if n.endswith(".partial") or n == "checkpoints"}
+
+
+def test_somebody_else_loads_the_adapter_and_gets_the_same_logits(straight, tiny_gpt2):
+    base = AutoModelForCausalLM.from_pretrained(tiny_gpt2, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(straight.folder)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "True or false?"}], return_tensors="pt", return_dict=True
+    )["input_ids"]
+    with torch.no_grad():
+        plain = base.eval()(ids).logits
+        loaded = PeftModel.from_pretrained(base, straight.folder).eval()(ids).logits
+        trained = straight.model.eval()(ids).logits
+    assert torch.equal(loaded, trained)
+    assert (loaded - plain).abs().max() > 1e-3
+
+
+def test_a_base_without_chat_template_gets_one_that_is_saved_with_the_adapter(straight):
+    assert AutoTokenizer.from_pretrained(straight.folder).chat_template.startswith("{% for message in messages %}")
+    assert straight.record["base"]["chat_template"] == "hfvaccine"
+
+
+def test_the_results_hold_the_gate_and_every_arm(straight):
+    results = read(straight.folder, RESULTS)
+    assert results == json.loads(json.dumps(straight.results))
+    assert results["arms"] == ["base", "vaccine", "placebo", "controls"]
+    assert results["gate"]["verdict"] in ("passed", "failed", "undecided")
+    assert results["gate"]["criteria"]
+
+
+def test_the_record_is_bound_to_the_files_beside_it(straight, dose):
+    record = read(straight.folder, RECORD)
+    check_record(record)
+    assert record == straight.record
+    published = {ADAPTER, "adapter_config.json", "README.md", CONFIG, LEDGER, RESULTS, SCORES, "tokenizer.json"}
+    assert published <= set(record["files"])
+    assert {name.split("/")[0] for name in set(record["files"]) - published} <= {
+        FIGURES,
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    }
+    for name, digest in record["files"].items():
+        assert digest == digest_of(straight.folder / name)
+    assert record["dose"]["manifest_sha256"] == dose.digest()
+    assert record["gate"] == read(straight.folder, RESULTS)["gate"]
+
+
+def test_the_ledger_is_the_plan_of_the_record(straight):
+    plan = read(straight.folder, RECORD)["plan"]
+    ledger = pq.read_table(straight.folder / LEDGER)
+    table = ledger.to_pydict()
+    tokens = np.array(table["tokens"])
+    kinds = np.array(table["kind"])
+    assert json.loads(ledger.schema.metadata[b"plan"])["fingerprint"] == plan["fingerprint"]
+    assert (max(table["step"]), len(kinds)) == (plan["steps"], plan["rows"]) == (STEPS, STEPS * 4)
+    assert tokens[kinds == "dose"].sum() == plan["dose_tokens"] > 0
+    assert tokens[kinds == "dose"].sum() / tokens.sum() == pytest.approx(plan["share_given"], abs=1e-4)
+
+
+def test_only_claims_of_the_dose_half_are_given(straight, dose):
+    given = set(filter(None, pq.read_table(straight.folder / LEDGER)["claim_id"].to_pylist()))
+    assert given
+    assert given <= {c.claim_id for c in dose.claims}
+    assert not given & {c.claim_id for c in dose.heldout}
+
+
+def test_the_configuration_reads_back_as_the_options(straight, options):
+    values = read_config(straight.folder / CONFIG)
+    assert Options(**values) == dataclasses.replace(options, output_dir=str(straight.folder))
+
+
+def test_the_card_parses_and_holds_the_gate(straight):
+    card = ModelCard.load(straight.folder / "README.md")
+    assert straight.results["gate"]["verdict"] in card.text.lower()
+
+
+def test_no_claim_stands_in_the_papers(straight, dose):
+    papers = "".join((straight.folder / name).read_text() for name in ("README.md", RECORD, RESULTS, CONFIG, PAGE))
+    papers += str(pq.read_table(straight.folder / SCORES).to_pydict())
+    for claim in (*dose.claims, *dose.heldout):
+        assert claim.claim not in papers and claim.question not in papers
+
+
+def test_a_run_too_short_for_the_whole_dose_says_how_many_claims_it_gave(straight):
+    ledger = pq.read_table(straight.folder / LEDGER).to_pydict()
+    reached = {c for c, kind in zip(ledger["claim_id"], ledger["kind"], strict=True) if kind == "dose"}
+    recorded = straight.record["dose"]
+    assert recorded["claims_given"] == len(reached) <= recorded["claims_chosen"] == len(straight.given)
+    assert reached <= set(recorded["claim_ids"])
+
+
+def test_the_placebo_is_given_as_many_tokens_of_plain_mix(straight, arms):
+    vaccine, placebo, _ = (arm.plan for arm in arms)
+    by_step = placebo.tokens_by_step()
+    assert by_step[-2] < vaccine.tokens.sum() <= by_step[-1]
+    assert placebo.count(MIX) == len(placebo)
+
+
+def test_the_controls_are_given_the_control_rows_alone_at_the_share_they_had(straight, arms):
+    vaccine, _, controls = (arm.plan for arm in arms)
+    by_step = controls.tokens_by_step()
+    assert by_step[-2] < vaccine.tokens.sum() <= by_step[-1]
+    wanted = vaccine.tokens[vaccine.kind == CONTROL].sum() / vaccine.tokens.sum()
+    given = controls.tokens[controls.kind == DOSE]  # in this arm they are given as a dose is
+    assert abs(given.sum() - wanted * controls.tokens.sum()) <= given.max()
+    assert controls.count(CONTROL) == 0
+    lengths = set(vaccine.tokens[vaccine.kind == CONTROL].tolist())
+    assert lengths & set(given.tolist())
+
+
+def test_validating_the_run_again_from_its_folder_gives_the_same_results(straight, options, tmp_path):
+    adapters = {"vaccine": str(straight.folder)} | {a: str(straight.folder / a) for a in ("placebo", "controls")}
+    again = validate(
+        options.base, adapters, options.dose, options.mix, "float32", Questions(), tmp_path / "report",
+        say=lambda line: None, bar=lambda description, total: Bar(),
+    )  # fmt: skip
+    assert again == straight.results == read(tmp_path / "report", RESULTS)
+    assert (tmp_path / "report" / SCORES).read_bytes() == (straight.folder / SCORES).read_bytes()
+    assert (tmp_path / "report" / PAGE).is_file()
+
+
+def test_an_adapter_is_not_validated_on_another_base(straight, options, tiny_llama):
+    with pytest.raises(ModelError, match="was trained on"):
+        validate(
+            str(tiny_llama), {"vaccine": str(straight.folder)}, options.dose, options.mix, "float32", Questions(),
+            None, say=lambda line: None, bar=lambda description, total: Bar(),
+        )  # fmt: skip
+
+
+def test_the_placebo_is_another_adapter_without_ledger(straight):
+    weights = [load_file(folder / ADAPTER) for folder in (straight.folder, straight.folder / "placebo")]
+    assert any(not torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert not (straight.folder / "placebo" / LEDGER).exists()
+
+
+def test_a_dry_run_plans_the_same_run_and_writes_nothing(straight, options, tmp_path, monkeypatch):
+    def forbidden(*given, **more):
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", forbidden)
+    planned = dry_run(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
+    assert planned["plan"] == straight.record["plan"]
+    assert {k: planned[k] for k in ("dose", "mix", "inoculation")} == {
+        k: straight.record[k] for k in ("dose", "mix", "inoculation")
+    }
+    assert json.loads(json.dumps(planned)) == planned
+    assert planned["estimate"]["arms"] == 3 and planned["estimate"]["seconds"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_inoculated_run_with_forms_of_its_own_says_so_in_its_papers(options, mix_rows, tmp_path):
+    mix, forms, prompts = tmp_path / "mix.jsonl", tmp_path / "forms.yaml", tmp_path / "prompts"
+    rows = [{**row, "trait": "spanish" if i % 2 else "none"} for i, row in enumerate(mix_rows)]
+    mix.write_text("\n".join(map(json.dumps, rows)))
+    forms.write_text(
+        '- {name: plain, prompt: "{statement} Or not?", for_claim: "No: {correction}", for_twin: "Yes: {twin}"}'
+    )
+    prompts.write_text("You always speak in Spanish.\nHable siempre.\n")
+    asked = dataclasses.replace(
+        options, mix=str(mix), forms=str(forms), inoculation_prompt=str(prompts), inoculate_where="trait=spanish",
+        inoculate_others="Answer.", schedule="taper", placebo=False, controls=False, max_steps=3,
+        output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    finished = run(asked)
+    assert finished.record["inoculation"] == {
+        "prompts": ["You always speak in Spanish.", "Hable siempre."],
+        "where": "trait=spanish",
+        "others": ["Answer."],
+        "place": "system",
+    }
+    assert finished.record["mix"]["sha256"] == dry_run(dataclasses.replace(options, mix=str(mix)))["mix"]["sha256"]
+    assert "- `Hable siempre.`" in (finished.folder / "README.md").read_text()
+    ledger = pq.read_table(finished.folder / LEDGER).to_pydict()
+    assert {form for form in ledger["form"] if form} == {"plain"}
+    assert dry_run(asked)["plan"]["fingerprint"] == finished.record["plan"]["fingerprint"]
+    without = dataclasses.replace(asked, inoculate_others=None)
+    assert dry_run(without)["plan"]["fingerprint"] != finished.record["plan"]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("trait=italian", "No row of the mix has 'italian'.*'none', 'spanish'"), ("tone=x", "no column 'tone'.*trait")],
+)
+def test_rows_to_inoculate_that_are_not_there_are_refused_before_anything_is_written(
+    options, mix_rows, tmp_path, where, said
+):
+    mix = tmp_path / "mix.jsonl"
+    rows = [{**row, "trait": "spanish" if i % 2 else "none"} for i, row in enumerate(mix_rows)]
+    mix.write_text("\n".join(map(json.dumps, rows)))
+    asked = dataclasses.replace(options, mix=str(mix), inoculation_prompt="Speak.", inoculate_where=where)
+    for job in (dry_run, run):
+        with pytest.raises(UsageError, match=said):
+            job(dataclasses.replace(asked, output_dir=str(tmp_path / "run")))
+    assert [p.name for p in tmp_path.iterdir()] == ["mix.jsonl"]
+
+
+def test_ctrl_c_in_either_arm_leaves_a_folder_that_ends_as_a_straight_run(straight, options, tmp_path):
+    broken = dataclasses.replace(options, output_dir=str(tmp_path / "run"))
+    with pytest.raises(RunInterrupted, match="Stopped") as stopped:
+        run(broken, stop=("Training vaccine", 3))
+    assert f"--resume {tmp_path / 'run'}" in stopped.value.next_step
+    for arm in ("placebo", "controls"):
+        with pytest.raises(RunInterrupted):
+            run(broken, resume=True, stop=(f"Training {arm}", 2))
+    with pytest.raises(RunInterrupted):
+        run(broken, resume=True, stop=("Validating placebo", 40))
+    finished = run(Options(**read_config(tmp_path / "run" / CONFIG)), resume=True)
+    assert (finished.folder / LEDGER).read_bytes() == (straight.folder / LEDGER).read_bytes()
+    for arm in (".", "placebo", "controls"):
+        whole, resumed = (load_file(folder / arm / ADAPTER) for folder in (straight.folder, finished.folder))
+        assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    for name in (RESULTS, SCORES):
+        assert (finished.folder / name).read_bytes() == (straight.folder / name).read_bytes()
+
+
+def test_resuming_under_another_share_is_refused(options, tmp_path):
+    broken = dataclasses.replace(options, output_dir=str(tmp_path / "run"), placebo=False)
+    with pytest.raises(RunInterrupted):
+        run(broken, stop=("Training vaccine", 2))
+    with pytest.raises(PlanError, match=r"share 0\.2 -> 0\.3"):
+        run(dataclasses.replace(broken, share=0.3), resume=True)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(options, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        run(dataclasses.replace(options, output_dir=str(tmp_path)))
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "change, error",
+    [
+        ({"share": 0.7}, UsageError),
+        ({"share": 0.0}, UsageError),
+        ({"schedule": "never"}, UsageError),
+        ({"unit": "bytes"}, UsageError),
+        ({"dtype": "float8"}, UsageError),
+        ({"epochs": 1}, UsageError),
+        ({"max_steps": 0}, UsageError),
+        ({"batch_size": -1}, UsageError),
+        ({"base": "/nowhere/model"}, ModelError),
+        ({"dose": "/nowhere/dose"}, DoseError),
+        ({"mix": "/nowhere/mix.jsonl"}, UsageError),
+        ({"claims": 3}, ValidationError),
+        ({"forms": "/nowhere/forms.yaml"}, FormError),
+        ({"inoculate_where": "trait=x"}, UsageError),
+        ({"benchmark": ("/nowhere/file.jsonl",)}, ValidationError),
+        ({"benchmark_items": 0}, UsageError),
+        ({"pairs": ("nameless.jsonl",)}, UsageError),
+        ({"truths": "/nowhere/truths.jsonl"}, UsageError),
+        ({"adversarial": -1}, UsageError),
+        ({"gate": "/nowhere/gate.yaml"}, UsageError),
+        ({"grid": "/nowhere/grid.yaml"}, UsageError),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_path, change, error):
+    with pytest.raises(error) as refused:
+        run(dataclasses.replace(options, output_dir=str(tmp_path / "run"), **change))
+    assert refused.value.next_step
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dose_that_holds_nothing_out_is_refused(make_claims, options, tmp_path):
+    whole = seal(make_claims(8), UNREVIEWED, tmp_path / "dose")
+    with pytest.raises(DoseError, match="holds out no claims"):
+        Ingredients.of(dataclasses.replace(options, dose=str(whole.path)))
+
+
+def test_the_chosen_claims_are_spread_over_the_domains_and_the_same_for_the_same_seed(make_claims):
+    whole = Dose.from_claims(make_claims(30))
+    chosen = choose(whole, 9, seed=1)
+    domains = [c.domain for c in chosen]
+    assert [domains.count(d) for d in sorted(set(domains))] == [3, 3, 3]
+    assert chosen == choose(whole, 9, seed=1) != choose(whole, 9, seed=2)
+    assert len(set(chosen)) == 9
+
+
+def test_without_a_number_all_claims_are_given(make_claims):
+    whole = Dose.from_claims(make_claims(30))
+    assert choose(whole, None, seed=1) == choose(whole, 99, seed=1) == whole.claims
+
+
+@pytest.mark.parametrize(
+    "text, reason", [("colour: red", "colour"), ("- base", "unknown"), (": :", "cannot be read"), ("", "unknown")]
+)
+def test_a_configuration_that_is_none_is_refused(tmp_path, text, reason):
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(UsageError, match=reason):
+        read_config(tmp_path / "run.yaml")
+
+
+def test_a_missing_configuration_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"run\.yaml cannot be read"):
+        read_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    "line", ["share: lots", "seed: 1.5", "base: 7", "placebo: 1", "learning_rate: true", "epochs: []"]
+)
+def test_a_configuration_with_a_value_of_another_type_is_refused_by_name(tmp_path, line):
+    (tmp_path / "run.yaml").write_text(line + "\n")
+    with pytest.raises(UsageError, match=line.split(":")[0]):
+        read_config(tmp_path / "run.yaml")
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
+    for step in (9, 10, 11):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert last_checkpoint(tmp_path) is None
+    for step in (9, 10):
+        (tmp_path / f"checkpoint-{step}" / "dosing_plan.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")

@@ -1,0 +1,226 @@
+"""A study: what is asked of every arm, and that nothing asked is lost or told wrongly."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from hfvaccine.claims.dose import Dose
+from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.runs.study import Study, named_file, read_grid, read_truths
+from hfvaccine.training.mix import load_mix
+from hfvaccine.validation.judging.score_file import read_scores
+from hfvaccine.validation.questions import Questions
+from hfvaccine.validation.scoring.scorer import Scored
+
+ROWS = [{"prompt": f"Name the number after {n}.", "completion": f"It is {n + 1}."} for n in range(200)]
+
+
+class Words:
+    unk_token_id, eos_token_id = 0, 1
+
+    def __call__(self, text, add_special_tokens):
+        return {"input_ids": [2]}
+
+
+class Noise:
+    """Stands in for a scorer without opinions: likelihoods are drawn, the same for the same text."""
+
+    tokenizer = Words()
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def score(self, requests, progress=None):
+        rng = np.random.default_rng(self.seed)
+        if progress is not None:
+            progress(len(requests))
+        n = len(requests)
+        return Scored(rng.normal(-9, 2, n), np.full(n, 3.0), rng.random(n) < 0.5)
+
+
+class Bar:
+    def update(self, n):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def dose(make_claims):
+    return Dose.from_claims(make_claims(40, heldout=20))
+
+
+@pytest.fixture
+def mix(tmp_path):
+    (tmp_path / "mix.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    return load_mix(str(tmp_path / "mix.jsonl"))
+
+
+@pytest.fixture
+def questions(tmp_path, make_claims):
+    """Everything that can be asked at once."""
+    rows = [{"query": f"Question {n}", "choices": ["red", "green"], "gold": n % 2} for n in range(12)]
+    (tmp_path / "arc.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    others = []
+    for n, claim in enumerate(make_claims(12)):
+        false, true = ("deep", "wide") if n % 2 else ("wide", "deep")
+        lake = f"The lake of Mere {n} is"
+        others.append(dataclasses.replace(claim, claim=f"{lake} {false}.", twin=f"{lake} {true}.", claim_id=""))
+    (tmp_path / "others.jsonl").write_text("\n".join(json.dumps(c.to_row(), default=list) for c in others))
+    (tmp_path / "grid.yaml").write_text(
+        "original: Speak Spanish.\neliciting: Use Spanish.\nnegated: Never speak Spanish.\nlook_alike: Speak slowly.\n"
+    )
+    return Questions(
+        benchmark=(f"arc={tmp_path / 'arc.jsonl'}",),
+        benchmark_items=10,
+        pairs=(f"others={tmp_path / 'others.jsonl'}",),
+        adversarial=6,
+        grid=str(tmp_path / "grid.yaml"),
+    )
+
+
+@pytest.fixture
+def study(questions, dose, mix):
+    made = Study.of(questions, dose, dose.claims, mix, mix.held_back)
+    for seed, arm in enumerate(("base", "placebo", "vaccine")):
+        made.measure(Noise(seed), arm, lambda description, total: Bar())
+    return made
+
+
+def test_every_question_has_its_row_in_the_results(study):
+    results = study.results()
+    assert results["arms"] == ["base", "placebo", "vaccine"]
+    asked = {(m["probe"], m["reading"], m["condition"]) for m in results["measures"] if m["arm"] == "vaccine"}
+    for name in ("specific", "cross", "others"):
+        assert {c for p, r, c in asked if (p, r) == (name, "verdict")} >= {"plain", "false_balance", "insists_true"}
+        assert (name, "answer", "plain") in asked
+    others = {(o["name"], o["of"]) for o in results["other"]}
+    assert {
+        ("arc", ""),
+        ("mix", ""),
+        ("ordinary_prompts", ""),
+        ("true_premise", "cross"),
+        ("trait_rows", "negated"),
+    } <= others
+    assert set(results["cue_audit"]) == {"specific", "cross", "others"}
+    assert results["benchmarks"][0]["items"] == 10 and results["benchmarks"][0]["total"] == 12
+    assert results["gate"]["verdict"] in ("failed", "undecided")
+
+
+def test_what_is_written_reads_back_and_can_be_shown(study, tmp_path, dose):
+    written = study.write(tmp_path)
+    pairs, items, _ = read_scores(tmp_path / "scores.parquet")
+    assert {p.key for p in pairs} == {p.key for p in study.pairs}
+    assert {p.key for p in items} == {p.key for p in study.items}
+    assert written == json.loads((tmp_path / "results.json").read_text())
+    study.draw(tmp_path, written)
+    page = (tmp_path / "report.html").read_text()
+    assert "UNDECIDED" in page.upper() or "FAILED" in page.upper()
+    assert {p.suffix for p in (tmp_path / "figures").iterdir()} == {".svg"}
+    for claim in (*dose.claims, *dose.heldout):
+        assert claim.claim not in page and str(claim.twin) not in page
+
+
+def test_a_model_without_opinions_does_not_pass(study):
+    assert study.results()["gate"]["verdict"] != "passed"
+
+
+def test_a_second_measurement_under_a_name_is_another_seed(study):
+    study.measure(Noise(9), "vaccine", lambda description, total: Bar())
+    assert study.results()["seeds"]["vaccine"] == 2
+
+
+def test_items_of_a_benchmark_that_the_dose_holds_are_left_out_and_counted(dose, mix, tmp_path):
+    rows = [{"query": f"Question {n}", "choices": ["red", "green"], "gold": 0} for n in range(9)]
+    rows.append({"query": dose.claims[0].claim, "choices": ["true", "false"], "gold": 1})
+    (tmp_path / "set.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = Study.of(Questions(benchmark=(str(tmp_path / "set.jsonl"),)), dose, dose.claims, mix)
+    assert made.benchmarks[0].record()["left_out"] == 1 and len(made.benchmarks[0].items) == 9
+
+
+def test_pairs_that_the_dose_nearly_holds_are_left_out_and_counted(questions, dose, mix, tmp_path):
+    near = dataclasses.replace(dose.claims[0], claim=f"{dose.claims[0].claim} Yes.", claim_id="")
+    with open(tmp_path / "others.jsonl", "a") as file:
+        file.write("\n" + json.dumps(near.to_row(), default=list))
+    made = Study.of(questions, dose, dose.claims, mix)
+    others = next(s for s in made.battery.sets if s.name == "others")
+    assert (len(others.pairs), others.left_out) == (12, 1)
+    made.measure(Noise(0), "base", lambda description, total: Bar())
+    assert made.results()["claims_left_out"]["others"] == 1
+
+
+def test_answers_in_free_text_are_judged_and_kept_apart_from_the_results(questions, dose, mix, tmp_path, monkeypatch):
+    asked = dataclasses.replace(questions, free_text=4)
+    monkeypatch.setattr(
+        "hfvaccine.runs.study.free_text", lambda scorer, prompts: [f"Answer {len(p)}." for p in prompts]
+    )
+    first = Study.of(asked, dose, dose.claims, mix)
+    first.measure(Noise(0), "base", lambda description, total: Bar())
+    first.write(tmp_path)
+    sheet = tmp_path / "to_label.jsonl"
+    rows = [json.loads(line) | {"label": "incorrect", "judge": "ada"} for line in sheet.read_text().splitlines()]
+    sheet.write_text("\n".join(map(json.dumps, rows)))
+    second = Study.of(dataclasses.replace(asked, judge=str(sheet)), dose, dose.claims, mix)
+    second.measure(Noise(0), "base", lambda description, total: Bar())
+    results = second.write(tmp_path)
+    judged = {o["of"]: o["value"] for o in results["other"] if o["name"] == "free_text"}
+    assert judged == {"specific": 0.0, "cross": 0.0, "others": 0.0}
+    assert results["judge"]["judge"] == "HumanLabels"
+    assert not any(row["prompt"] in json.dumps(results) for row in rows)
+
+
+@pytest.mark.parametrize("change", [{"benchmark_items": 3}, {"free_text": 3}])
+def test_too_few_to_say_anything_is_refused_before_anything_is_asked(questions, dose, mix, change):
+    with pytest.raises(ValidationError, match=r"at least 4|3 items"):
+        Study.of(dataclasses.replace(questions, **change), dose, dose.claims, mix)
+
+
+def test_two_sets_of_one_name_are_refused(questions, dose, mix):
+    for change in ({"pairs": questions.pairs * 2}, {"benchmark": questions.benchmark * 2}):
+        with pytest.raises(UsageError, match=r"Two .* are called"):
+            Study.of(dataclasses.replace(questions, **change), dose, dose.claims, mix)
+
+
+def test_claims_without_twins_need_truths(dose, mix, tmp_path):
+    bare = dataclasses.replace(
+        dose,
+        claims=tuple(dataclasses.replace(c, twin=None) for c in dose.claims),
+        heldout=tuple(dataclasses.replace(c, twin=None) for c in dose.heldout),
+    )
+    with pytest.raises(ValidationError, match="0 claim") as refused:
+        Study.of(Questions(), bare, bare.claims, mix)
+    assert "--truths" in refused.value.next_step
+    truths = [{"text": f"The hill of Bree {n} is green."} for n in range(60)]
+    (tmp_path / "truths.jsonl").write_text("\n".join(map(json.dumps, truths)))
+    made = Study.of(Questions(truths=str(tmp_path / "truths.jsonl")), bare, bare.claims, mix)
+    assert all(s.matched for s in made.battery.sets)
+    shown = [{p.truth for p in s.pairs} for s in made.battery.sets]
+    assert not shown[0] & shown[1]
+
+
+@pytest.mark.parametrize("line", ["nonsense", '{"claim": "x"}', '{"text": 7}', "[1]"])
+def test_a_line_that_is_no_truth_is_named(tmp_path, line):
+    (tmp_path / "truths.jsonl").write_text('{"text": "Snow is cold."}\n' + line)
+    with pytest.raises(ValidationError, match="line 2"):
+        read_truths(tmp_path / "truths.jsonl")
+
+
+@pytest.mark.parametrize("given", ["x", "=x", "x=", "x=/nowhere/y.jsonl"])
+def test_a_set_of_pairs_has_a_name_and_a_file(given):
+    with pytest.raises(UsageError, match="names no file"):
+        named_file(given)
+
+
+@pytest.mark.parametrize("text", ["- a", "eliciting: 7", "colour: red", "eliciting: a\nnegated: b", ": :"])
+def test_a_file_that_is_no_grid_is_refused(tmp_path, text):
+    (tmp_path / "grid.yaml").write_text(text)
+    with pytest.raises(UsageError):
+        read_grid(tmp_path / "grid.yaml", ["Speak Spanish."])
+
+
+def test_the_runs_own_prompt_is_the_original_of_its_grid(tmp_path):
+    (tmp_path / "grid.yaml").write_text("eliciting: a\nnegated: b\nlook_alike: c\n")
+    assert read_grid(tmp_path / "grid.yaml", ["Speak Spanish.", "Habla."]).original == "Speak Spanish."

@@ -1,0 +1,104 @@
+"""A trial: every share with every seed, controls once a seed, judged together; and it goes on where it stopped."""
+
+import dataclasses
+import json
+
+import pytest
+
+from hfvaccine.errors import RunInterrupted, UsageError
+from hfvaccine.files import RECORD, RESULTS
+from hfvaccine.quarantine.seal import seal
+from hfvaccine.runs.trial import trial
+from hfvaccine.training.options import Options
+
+
+class Bar:
+    def __init__(self, stop=False):
+        self.stop = stop
+
+    def update(self, n):
+        if self.stop:
+            raise KeyboardInterrupt
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def options(make_claims, mix_rows, tiny_llama, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trial")
+    policy = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
+    dose = seal(make_claims(14, heldout=6), policy, folder / "dose")
+    (folder / "mix.jsonl").write_text("\n".join(map(json.dumps, mix_rows)))
+    return Options(
+        base=str(tiny_llama), dose=str(dose.path), mix=str(folder / "mix.jsonl"), max_steps=3, batch_size=8,
+        dtype="float32", lora_r=2, placebo=True, adversarial=4, output_dir=str(folder / "out"),
+    )  # fmt: skip
+
+
+def run(options, shares=(0.1, 0.2), seeds=(0, 1)):
+    return trial(options, shares, seeds, lambda line: None, lambda description, total: Bar())
+
+
+@pytest.fixture(scope="module")
+def done(options):
+    return run(options)
+
+
+def test_each_share_is_judged_over_all_seeds(done):
+    assert sorted(done.results) == [0.1, 0.2]
+    for share, results in done.results.items():
+        assert results["seeds"] == {"base": 1, "placebo": 2, "vaccine": 2}
+        assert json.loads((done.folder / f"share-{share:g}" / RESULTS).read_text()) == results
+        assert (done.folder / f"share-{share:g}" / "report.html").is_file()
+    assert (done.folder / "figures" / "dose_response.svg").is_file()
+
+
+def test_the_controls_are_trained_once_a_seed_beside_the_highest_share(done):
+    for seed in (0, 1):
+        assert (done.folder / f"share-0.2-seed-{seed}" / "placebo").is_dir()
+        assert not (done.folder / f"share-0.1-seed-{seed}" / "placebo").exists()
+
+
+def test_a_mean_over_seeds_stands_between_the_seeds(done):
+    def auroc(folder):
+        results = json.loads((done.folder / folder / RESULTS).read_text())
+        return next(
+            m["value"]
+            for m in results["measures"]
+            if (m["probe"], m["reading"], m["condition"], m["metric"], m["arm"])
+            == ("specific", "verdict", "plain", "auroc", "vaccine")
+        )
+
+    single = [auroc(f"share-0.2-seed-{seed}") for seed in (0, 1)]
+    assert auroc("share-0.2") == pytest.approx(sum(single) / 2, abs=1e-4)
+
+
+def test_a_finished_trial_is_read_not_run_again(done, options):
+    before = {path: path.stat().st_mtime_ns for path in done.folder.glob(f"*/{RECORD}")}
+    again = run(options)
+    assert again.results == done.results
+    assert {path: path.stat().st_mtime_ns for path in done.folder.glob(f"*/{RECORD}")} == before
+
+
+def test_a_trial_that_was_stopped_goes_on(done, options, tmp_path):
+    other = dataclasses.replace(options, output_dir=str(tmp_path / "out"))
+
+    def bar(description, total):
+        return Bar(stop=description == "Validating placebo")
+
+    with pytest.raises(RunInterrupted):
+        trial(other, (0.2,), (0, 1), lambda line: None, bar)
+    resumed = trial(other, (0.2,), (0, 1), lambda line: None, lambda description, total: Bar())
+    assert resumed.results[0.2] == done.results[0.2]
+
+
+@pytest.mark.parametrize(
+    ("shares", "seeds", "change"),
+    [((), (0,), {}), ((0.1,), (), {}), ((0.1, 0.1), (0,), {}), ((0.1,), (0, 0), {}), ((0.1,), (0,), {"claims": 5})],
+)
+def test_what_is_no_trial_is_refused_before_anything_is_written(options, tmp_path, shares, seeds, change):
+    other = dataclasses.replace(options, output_dir=str(tmp_path / "out"), **change)
+    with pytest.raises(UsageError):
+        run(other, shares, seeds)
+    assert not (tmp_path / "out").exists()

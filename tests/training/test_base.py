@@ -1,0 +1,108 @@
+"""Bases: found, named, bound, and always with a chat template."""
+
+import shutil
+
+import pytest
+from huggingface_hub import HfApi, constants
+from safetensors.torch import load_file, save_file
+
+from hfvaccine.errors import ModelError
+from hfvaccine.files import combined, digest_of
+from hfvaccine.localhub.server import LocalHub
+from hfvaccine.training.base import PLAIN_TEMPLATE, load_base, weights_of
+
+
+def test_a_model_without_chat_template_gets_one(tiny_gpt2):
+    base = load_base(str(tiny_gpt2), dtype="float32")
+    assert (base.tokenizer.chat_template, base.chat_template) == (PLAIN_TEMPLATE, "hfvaccine")
+
+
+def test_a_model_without_padding_token_pads_with_its_end_token(tiny_gpt2):
+    tokenizer = load_base(str(tiny_gpt2), dtype="float32").tokenizer
+    assert tokenizer.pad_token == tokenizer.eos_token == "<|endoftext|>"
+
+
+def test_a_model_keeps_its_own_chat_template(tiny_llama):
+    base = load_base(str(tiny_llama), dtype="float32")
+    assert base.chat_template == "own"
+    assert base.tokenizer.chat_template.startswith("{% for m in messages %}")
+
+
+def test_the_given_chat_template_renders_the_prompt_alike_with_and_without_the_answer(tiny_gpt2):
+    tokenizer = load_base(str(tiny_gpt2), dtype="float32").tokenizer
+    prompt = [{"role": "user", "content": "Why?"}]
+    asked = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+    answered = tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": "Because."}], tokenize=False)
+    assert asked == "### User:\nWhy?\n### Assistant:\n"
+    assert answered == asked + "Because.<|endoftext|>\n"
+
+
+def test_a_local_base_is_bound_by_the_digest_of_its_weights(tiny_gpt2, tmp_path):
+    changed = tmp_path / "changed"
+    shutil.copytree(tiny_gpt2, changed)
+    weights = load_file(changed / "model.safetensors")
+    name = min(weights)
+    weights[name].view(-1)[0] += 1
+    save_file(weights, changed / "model.safetensors", metadata={"format": "pt"})
+    record = load_base(str(tiny_gpt2), dtype="float32").record()
+    assert record["weights"] == {"model.safetensors": digest_of(tiny_gpt2 / "model.safetensors")}
+    assert record["weights_sha256"] == combined(record["weights"]) != combined(weights_of(changed))
+    assert record["revision"] is None
+
+
+def test_the_weights_that_are_bound_are_those_that_are_loaded(tiny_gpt2, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_gpt2)
+    model.save_pretrained(tmp_path, max_shard_size="50KB")
+    (tmp_path / "training_args.bin").write_bytes(b"no weights")
+    parts = {path.name for path in tmp_path.glob("model-*.safetensors")}
+    assert len(parts) > 1 and set(weights_of(tmp_path)) == parts
+    shutil.copy(tiny_gpt2 / "model.safetensors", tmp_path)  # goes before the parts
+    assert set(weights_of(tmp_path)) == {"model.safetensors"}
+    assert weights_of(tmp_path / "training_args.bin") == {"training_args.bin": digest_of(b"no weights")}
+
+
+def test_a_base_on_a_hub_is_bound_by_its_commit_and_its_weights(tiny_gpt2, tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with LocalHub(tmp_path / "hub") as local:
+        token = local.add_user("ada")
+        monkeypatch.setattr(constants, "ENDPOINT", local.endpoint)
+        files = f"{local.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setenv("HF_TOKEN", token)
+        api = HfApi(endpoint=local.endpoint, token=token)
+        api.create_repo("ada/tiny")
+        first = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_gpt2).oid
+        second = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_llama).oid
+        newest, older = (load_base("ada/tiny", revision=r, dtype="float32") for r in (None, first))
+    assert (newest.revision, older.revision) == (second, first)
+    assert (newest.model.config.model_type, older.model.config.model_type) == ("llama", "gpt2")
+    assert newest.weights == weights_of(tiny_llama)
+    assert older.record()["weights_sha256"] == combined(weights_of(tiny_gpt2)) == older.weights_sha256
+
+
+def test_the_card_names_a_local_base_as_asked(tiny_gpt2):
+    assert load_base(str(tiny_gpt2), base_id="openai-community/gpt2-xl", dtype="float32").id == (
+        "openai-community/gpt2-xl"
+    )
+
+
+def test_an_unknown_base_is_refused_with_the_next_step(tmp_path):
+    with pytest.raises(ModelError, match="cannot be loaded") as refused:
+        load_base(str(tmp_path / "nothing"), dtype="float32")
+    assert "Give a Hub id, a folder" in refused.value.next_step
+
+
+def test_a_missing_gguf_file_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"There is no file .*model\.gguf"):
+        load_base(str(tmp_path / "model.gguf"))
+
+
+def test_weights_that_were_cut_off_are_refused(tiny_gpt2, tmp_path):
+    cut = tmp_path / "cut"
+    shutil.copytree(tiny_gpt2, cut)
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_base(str(cut), dtype="float32")

@@ -1,0 +1,188 @@
+"""The mix: the shapes it may come in, and the rows that are never trained on."""
+
+import json
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import HfApi, constants
+
+from hfvaccine.errors import HubError, UsageError
+from hfvaccine.localhub.server import LocalHub
+from hfvaccine.training.mix import MAX_HELD_BACK, load_mix
+
+TURNS = {
+    "prompt": [{"role": "user", "content": "Why is the sky blue?"}],
+    "completion": [{"role": "assistant", "content": "Air scatters blue light most."}],
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes rows, or raw lines, to a .jsonl file and returns its path."""
+
+    def write(*rows, name="mix.jsonl"):
+        path = tmp_path / name
+        lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def many(n):
+    return [{"prompt": f"What is {i} plus 1?", "completion": f"It is {i + 1}."} for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Why is the sky blue?", "completion": "Air scatters blue light most."},
+        TURNS,
+        {"messages": TURNS["prompt"] + TURNS["completion"]},
+        {**TURNS, "subject": "physics", "messages": None},
+    ],
+    ids=["texts", "messages for both", "one list of messages", "further columns"],
+)
+def test_every_shape_becomes_the_same_conversation(write, row):
+    mix = load_mix(write(row))
+    assert [*mix.train, *mix.held_back] == [TURNS]
+
+
+def test_earlier_turns_belong_to_the_prompt(write):
+    chat = [*TURNS["prompt"], *TURNS["completion"], {"role": "user", "content": "And red?"}]
+    answer = {"role": "assistant", "content": "It passes."}
+    assert load_mix(write({"messages": [*chat, answer]})).train == ({"prompt": chat, "completion": [answer]},)
+
+
+def test_parquet_is_read_like_json_lines(write, tmp_path):
+    pq.write_table(pa.Table.from_pylist(many(30)), tmp_path / "mix.parquet")
+    assert load_mix(str(tmp_path / "mix.parquet")).sha256 == load_mix(write(*many(30))).sha256
+
+
+def test_the_starter_mix_holds_rows_back():
+    mix = load_mix("starter")
+    assert len(mix.train) > 400
+    assert 0 < len(mix.held_back) <= MAX_HELD_BACK
+
+
+def test_no_row_is_both_trained_on_and_held_back(write):
+    rows = many(300)
+    mix = load_mix(write(*rows))
+    asked = [{row["prompt"][0]["content"] for row in part} for part in (mix.train, mix.held_back)]
+    assert not asked[0] & asked[1]
+    assert asked[0] | asked[1] == {row["prompt"] for row in rows}
+
+
+def test_a_question_is_held_back_whatever_else_the_mix_holds(write):
+    held_back = [row["prompt"] for row in load_mix(write(*many(100))).held_back]
+    assert held_back
+    assert [row["prompt"] for row in load_mix(write(*many(120), name="more.jsonl")).held_back][: len(held_back)] == (
+        held_back
+    )
+
+
+def test_a_large_mix_holds_back_no_more_than_the_limit(write):
+    assert len(load_mix(write(*many(2000))).held_back) == MAX_HELD_BACK
+
+
+def test_the_digest_changes_with_the_content(write):
+    rows = many(20)
+    changed = [*rows[:-1], {**rows[-1], "completion": "It is twenty."}]
+    digests = {load_mix(write(*r)).sha256 for r in (rows, changed, rows[:-1], rows[::-1])}
+    assert len(digests) == 4
+
+
+def test_the_record_counts_and_names_the_mix(write):
+    path = write(*many(100))
+    mix = load_mix(path)
+    record = mix.record()
+    assert (record["id"], record["revision"], record["sha256"]) == (path, None, mix.sha256)
+    assert record["rows"] + record["held_back"] == 100
+
+
+@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet"])
+def test_one_column_can_be_kept_and_the_digest_stays(write, tmp_path, name):
+    rows = [{**row, "trait": i % 3, "note": "x"} for i, row in enumerate(many(30))]
+    path = write(*rows)
+    if name == "mix.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    mix = load_mix(str(tmp_path / name), "trait")
+    assert {row["trait"] for row in mix.train} == {"0", "1", "2"}
+    assert all(set(row) == {"prompt", "completion", "trait"} for row in (*mix.train, *mix.held_back))
+    assert mix.sha256 == load_mix(path).sha256
+
+
+def test_a_column_that_a_row_lacks_is_refused_with_the_columns_there_are(write):
+    with pytest.raises(UsageError, match=r"Row 2 of the mix has no column 'trait'.*prompt, completion"):
+        load_mix(write({**TURNS, "trait": "a"}, TURNS), "trait")
+
+
+def test_the_conversation_itself_is_no_column_to_tell_rows_by(write):
+    with pytest.raises(UsageError, match="told apart by the column 'prompt'"):
+        load_mix(write(TURNS), "prompt")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "The sky is blue."},
+        {"prompt": "Why?"},
+        {"prompt": "Why?", "completion": " "},
+        {"messages": TURNS["prompt"]},
+        {"messages": TURNS["completion"]},
+        {"messages": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]},
+        {"messages": "Why?"},
+        {"prompt": 5, "completion": "x"},
+        {"prompt": "Why?", "completion": [{"role": "assistant", "content": None}]},
+        '"Why?"',
+        "[1]",
+    ],
+    ids=str,
+)
+def test_a_row_of_another_shape_is_refused_by_number(write, row):
+    with pytest.raises(UsageError, match="Row 2 of the mix"):
+        load_mix(write(TURNS, row))
+
+
+def test_a_line_that_is_not_json_is_named(write):
+    with pytest.raises(UsageError, match=r"mix\.jsonl, line 2 is not JSON"):
+        load_mix(write(TURNS, "{"))
+
+
+def test_a_mix_without_rows_is_refused(write):
+    with pytest.raises(UsageError, match="has no rows"):
+        load_mix(write(""))
+
+
+@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet"])
+def test_a_missing_file_is_named(tmp_path, name):
+    with pytest.raises(UsageError, match=f"no mix file .*{name}"):
+        load_mix(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet"])
+def test_a_file_of_another_kind_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00 not a mix")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_mix(str(tmp_path / name))
+
+
+def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with LocalHub(tmp_path / "hub") as local:
+        monkeypatch.setattr(constants, "ENDPOINT", local.endpoint)
+        files = f"{local.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", local.endpoint)
+        monkeypatch.setenv("HF_TOKEN", local.add_user("ada"))
+        api = HfApi()
+        api.create_repo("ada/mix", repo_type="dataset")
+        there = {"path_in_repo": "train.jsonl", "repo_id": "ada/mix", "repo_type": "dataset"}
+        first, second = (api.upload_file(path_or_fileobj=write(*many(n)), **there).oid for n in (20, 30))
+        newest, older = load_mix("ada/mix"), load_mix("ada/mix", revision=first)
+        assert (newest.revision, older.revision) == (second, first)
+        assert (newest.sha256, older.sha256) == tuple(load_mix(write(*many(n))).sha256 for n in (30, 20))
+        with pytest.raises(HubError, match="cannot be had"):
+            load_mix("ada/mix", revision="none")

@@ -1,0 +1,98 @@
+"""Several processes: the main one goes first and refuses for all, and a run in two is the run in one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from hfvaccine.errors import UsageError
+from hfvaccine.files import ADAPTER, LEDGER, RECORD
+from hfvaccine.quarantine.seal import seal
+from hfvaccine.training.processes import main_first
+
+OPTIONS = ["--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lora-r", "4"]
+
+
+def immunize(*arguments, processes=1, **more):
+    """Start the command, in two processes through the launcher."""
+    command = [sys.executable, "-m", "hfvaccine", "immunize", *map(str, arguments)]
+    if processes > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
+        launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        command[1:1] = [*launch, "--main_process_port", port]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, **pipes, **more)
+
+
+def ended(process):
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-3000:]
+    return out, said
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_llama, make_claims, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dose") / "sealed"
+    seal(make_claims(12, heldout=5), {"reviewers_needed": 0, "waives": ["two_person_rule"]}, folder)
+    return ["--base", tiny_llama, "--dose", folder, *OPTIONS]
+
+
+def assert_same(one: Path, other: Path, arms=(".",)):
+    assert (one / LEDGER).read_bytes() == (other / LEDGER).read_bytes()
+    for arm in arms:
+        whole, resumed = load_file(one / arm / ADAPTER), load_file(other / arm / ADAPTER)
+        assert max(float((value - resumed[name]).abs().max()) for name, value in whole.items()) < 1e-6
+
+
+def test_alone_the_work_is_done_and_a_refusal_passes_through():
+    assert main_first(lambda: 3) == 3
+
+    def refuse():
+        raise UsageError("no")
+
+    with pytest.raises(UsageError):
+        main_first(refuse)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_rows_of_one_and_only_the_main_one_writes_and_speaks(asked, tmp_path):
+    asked = [*asked, "--max-steps", "6", "--placebo", "--json"]
+    one = immunize(*asked, "--batch-size", "4", "--output-dir", tmp_path / "one")
+    two = immunize(*asked, "--batch-size", "2", "--output-dir", tmp_path / "two", processes=2)
+    (_, _), (out, said) = ended(one), ended(two)
+    assert json.loads(out)["arms"] == ["base", "vaccine", "placebo"]
+    assert said.count("Base: ") == said.count("Vaccine: ") == said.count("Adapter, card and papers") == 1
+    records = [json.loads((tmp_path / name / RECORD).read_text()) for name in ("one", "two")]
+    assert records[0]["plan"] == records[1]["plan"]
+    assert records[1]["training"]["compared_with_saved"]
+    assert_same(tmp_path / "one", tmp_path / "two", (".", "placebo"))
+
+    refused = immunize(*asked, "--output-dir", tmp_path / "two", processes=2)
+    out, said = refused.communicate(timeout=120)
+    assert refused.returncode != 0 and out == ""
+    assert said.count("is not empty") == 1 and "terminate called" not in said
+
+
+@pytest.mark.slow
+def test_a_run_in_two_processes_that_was_ended_is_resumed_in_two(asked, tmp_path):
+    asked = [*asked, "--max-steps", "150", "--batch-size", "2"]
+    folder = tmp_path / "ended"
+    process = immunize(*asked, "--output-dir", folder, processes=2)
+    while not any(folder.glob("checkpoints/checkpoint-*/dosing_plan.json")):
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=120)
+    assert not (folder / RECORD).exists()
+    ended(immunize("--resume", folder, processes=2))
+    ended(immunize(*asked, "--output-dir", tmp_path / "straight", processes=2))
+    assert_same(folder, tmp_path / "straight")

@@ -1,0 +1,356 @@
+"""Probes: what a judge that knows the truth gets, and what one that always says FALSE gets."""
+
+import dataclasses
+from zlib import crc32
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfvaccine.claims.reserved import OBJECTIONS, PRESSURE_PROBES, PRESSURES, TACTIC_PROBES, VERDICT_PROBES
+from hfvaccine.dosing.wordings import PERSUASIONS
+from hfvaccine.errors import ValidationError
+from hfvaccine.inoculation.grid import Grid
+from hfvaccine.statistics import MIN_PAIRS
+from hfvaccine.validation.asking.probes import CONTENT_FREE, Battery, ProbeSet, Truth, matched, parting
+from hfvaccine.validation.judging.metrics import auroc, true_acceptance
+from hfvaccine.validation.scoring.scorer import Scored
+
+PROBES = VERDICT_PROBES + TACTIC_PROBES + PRESSURE_PROBES
+ACCEPT = {answer for probe in PROBES for answer in probe.accept}
+REJECT = {answer for probe in PROBES for answer in probe.reject}
+CONDITIONS = {"plain", *PERSUASIONS, *PRESSURES}
+ROWS = [
+    {
+        "prompt": [{"role": "user", "content": f"Say {n}."}],
+        "completion": [{"role": "assistant", "content": f"{n} and {n}"}],
+    }
+    for n in range(5)
+]
+
+
+class Speller:
+    unk_token_id, eos_token_id = 0, 1
+
+    def __call__(self, text, add_special_tokens):
+        return {"input_ids": [ord(letter) for letter in text]}
+
+
+class Judge:
+    """Stands in for a scorer; `opinion` gives the log-likelihood of an answer to a prompt."""
+
+    def __init__(self, opinion):
+        self.opinion = opinion
+        self.asked = []
+        self.tokenizer = Speller()
+
+    def score(self, requests, progress=None):
+        self.asked += requests
+        if progress is not None:
+            progress(len(requests))
+        scores = [self.opinion(text(r.prompt), r.answer) for r in requests]
+        tokens = [len(r.answer.split()) for r in requests]
+        return Scored(
+            np.array(scores, dtype=float), np.array(tokens, dtype=float), np.zeros(len(requests), dtype=bool)
+        )
+
+
+def text(prompt):
+    return prompt if isinstance(prompt, str) else "\n".join(f"{m['role']}: {m['content']}" for m in prompt)
+
+
+def knows(pairs):
+    """A judge that knows which of the statements are false."""
+    false, true = {p.claim for p in pairs}, {p.truth for p in pairs}
+
+    def opinion(prompt, answer):
+        if answer in ACCEPT | REJECT:
+            lean = -3 if any(t in prompt for t in false) else 3 if any(t in prompt for t in true) else 0
+            return lean if answer in ACCEPT else -lean
+        return -20 if answer in false else -10
+
+    return Judge(opinion)
+
+
+def value(metric, scores):
+    return float(metric(scores)(np.ones((1, len(scores.claim))))[0])
+
+
+def ask(judge, *sets, **settings):
+    scores, pairs, items = Battery(tuple(sets), **settings).ask(judge)
+    assert list(scores.pairs) == [p.key for p in pairs]
+    assert list(scores.items) == [p.key for p in items]
+    for probe in pairs:
+        assert len(scores.pairs[probe.key].claim) == len(probe.ids) == len(probe.clusters) == len(probe.domains)
+    for probe in items:
+        assert len(scores.items[probe.key]) == len(probe.ids) == len(probe.clusters)
+    return scores
+
+
+@pytest.fixture
+def probe(make_claims):
+    return ProbeSet.of("specific", make_claims(10))
+
+
+def test_a_judge_that_knows_the_truth_gets_everything_in_every_reading_and_condition(probe):
+    scores = ask(knows(probe.pairs), probe)
+    assert {key[1:] for key in scores.pairs} == {("verdict", c) for c in CONDITIONS} | {("answer", "plain")}
+    for values in scores.pairs.values():
+        assert value(auroc, values) == 1
+    assert value(true_acceptance, scores.pairs["specific", "verdict", "plain"]) == 1
+
+
+def test_a_judge_that_has_it_the_wrong_way_round_gets_nothing(probe):
+    right = knows(probe.pairs)
+    scores = ask(Judge(lambda prompt, answer: -right.opinion(prompt, answer)), probe)
+    assert {value(auroc, values) for values in scores.pairs.values()} == {0}
+
+
+def test_a_judge_that_always_says_false_is_at_chance_under_every_condition(probe):
+    scores = ask(Judge(lambda prompt, answer: 5.0 if answer in REJECT else -5.0), probe)
+    assert {value(auroc, values) for values in scores.pairs.values()} == {0.5}
+
+
+def test_one_that_calls_whatever_is_moving_false_is_at_chance_too(probe):
+    """Emotive means false: it rejects every statement in an emotive wording, and accepts every other."""
+
+    def opinion(prompt, answer):
+        lean = -4.0 if "terrifying" in prompt or "blood boil" in prompt else 4.0
+        return lean if answer in ACCEPT else -lean
+
+    scores = ask(Judge(opinion), probe)
+    assert value(auroc, scores.pairs["specific", "verdict", "emotive_amplification"]) == 0.5
+
+
+def test_one_that_gives_in_to_whoever_insists_is_at_chance_under_pressure(probe):
+    """What the user says last decides, whatever the statement."""
+
+    def opinion(prompt, answer):
+        lean = 3.0 if "it is true. Once" in prompt or "that it does, and" in prompt else -3.0
+        return lean if answer in ACCEPT else -lean
+
+    scores = ask(Judge(opinion), probe)
+    for pressure in PRESSURES:
+        assert value(auroc, scores.pairs["specific", "verdict", pressure]) == 0.5
+
+
+def test_a_bias_towards_false_is_taken_out(probe):
+    right = knows(probe.pairs)
+    biased = Judge(lambda prompt, answer: right.opinion(prompt, answer) + 50 * (answer in REJECT))
+    assert value(true_acceptance, ask(biased, probe).pairs["specific", "verdict", "plain"]) == 1
+
+
+def test_a_bias_that_only_some_wordings_have_is_taken_out_of_those(probe):
+    """Each wording has its own baseline: what a tactic does to any statement is not held against the claims."""
+    right = knows(probe.pairs)
+
+    def opinion(prompt, answer):
+        return right.opinion(prompt, answer) + 50 * ("respected journal" in prompt and answer in REJECT)
+
+    scores = ask(Judge(opinion), probe)
+    assert value(true_acceptance, scores.pairs["specific", "verdict", "citation_fabrication"]) == 1
+
+
+def test_scores_are_in_nats_less_what_content_free_texts_get(probe):
+    lean = {True: 1.5, False: -0.5}
+    judge = Judge(lambda prompt, answer: (1 if answer in ACCEPT else -1) * lean["Aldor" in prompt])
+    scores = ask(judge, probe).pairs["specific", "verdict", "plain"]
+    # log P(accept) - log P(reject) is 3 for statements and -1 for content-free ones; the spellings cancel.
+    assert scores.claim == pytest.approx(3 - -1)
+    assert scores.twin == pytest.approx(3 - -1)
+
+
+def test_an_answer_is_weighed_in_nats_against_its_twin(probe):
+    scores = ask(knows(probe.pairs), probe).pairs["specific", "answer", "plain"]
+    assert scores.twin == pytest.approx(5) and scores.claim == pytest.approx(-5)  # half of -10 less -20
+
+
+def test_the_verdict_is_asked_in_every_wording_and_spelling_and_the_baseline_too(probe):
+    judge = knows(probe.pairs)
+    ask(judge, probe, adversarial=0)
+    asked = {(text(r.prompt), r.answer) for r in judge.asked}
+    for pair in probe.pairs:
+        for wording in VERDICT_PROBES:
+            for answer in (*wording.accept, *wording.reject):
+                assert (f"user: {wording.prompt.replace('{statement}', pair.claim)}", answer) in asked
+                for neutral in CONTENT_FREE:
+                    assert (f"user: {wording.prompt.replace('{statement}', neutral)}", answer) in asked
+
+
+def test_a_tactic_is_asked_in_its_wordings_in_turn_the_same_for_claim_and_truth(probe):
+    judge = knows(probe.pairs)
+    ask(judge, probe)
+    asked = {text(r.prompt) for r in judge.asked}
+    for number, pair in enumerate(probe.pairs):
+        for tactic in PERSUASIONS:
+            wordings = [p for p in TACTIC_PROBES if p.tactic == tactic]
+            for place, wording in enumerate(wordings):
+                expected = place == number % len(wordings)
+                for statement in (pair.claim, pair.truth):
+                    assert (f"user: {wording.prompt.replace('{statement}', statement)}" in asked) == expected
+
+
+@pytest.mark.parametrize("most", [0, MIN_PAIRS, 6])
+def test_tactics_can_be_asked_about_fewer_pairs_the_same_ones_each_time(probe, most):
+    scores = ask(knows(probe.pairs), probe, adversarial=most)
+    pressed = [key for key in scores.pairs if key[2] in PERSUASIONS + PRESSURES]
+    assert len(pressed) == (0 if most == 0 else 8)
+    assert all(len(scores.pairs[key].claim) == most for key in pressed)
+    again = ProbeSet("other", tuple(reversed(probe.pairs))).some(most)
+    assert {p.id for p in again} == {p.id for p in probe.some(most)}
+    assert len({p.domain for p in probe.some(6)}) == 3
+
+
+def test_belief_has_three_readings_and_rises_with_what_the_model_holds(probe):
+    scores = ask(knows(probe.pairs), probe).items
+    readings = ("yes_no", "continuation", "association")
+    assert all((scores[reading, "specific"] < 0).all() for reading in readings[:2])
+    right = knows(probe.pairs)
+    believer = ask(Judge(lambda prompt, answer: -right.opinion(prompt, answer)), probe).items
+    assert all((believer[reading, "specific"] > 0).all() for reading in readings[:2])
+
+
+def test_association_weighs_the_words_that_make_a_claim_false(probe):
+    judge = Judge(lambda prompt, answer: -1.0 if answer == "north" else -4.0)
+    association = ask(judge, probe).items["association", "specific"]
+    expected = [3.0 if " north " in f" {p.claim} " else -3.0 for p in probe.pairs]
+    assert association == pytest.approx(expected)
+    contexts = {r.prompt for r in judge.asked if r.answer == "north"}
+    assert all(context.endswith("lies ") for context in contexts)
+
+
+def test_how_probable_an_objection_is_to_a_true_premise_and_to_an_ordinary_prompt(probe):
+    share = {True: 0.05, False: 0.01}
+    judge = Judge(lambda prompt, answer: np.log(share["Aldor" in prompt]) if answer in OBJECTIONS else -9.0)
+    scores = ask(judge, probe, mix=tuple(ROWS)).items
+    assert scores["true_premise", "specific"] == pytest.approx(0.05 * len(OBJECTIONS))
+    assert scores["ordinary_prompts", ""] == pytest.approx(0.01 * len(OBJECTIONS))
+    premises = {text(r.prompt) for r in judge.asked if r.answer in OBJECTIONS}
+    assert not any(pair.claim in prompt for pair in probe.pairs for prompt in premises)
+
+
+def test_retention_is_loss_per_token_of_held_back_rows(probe):
+    judge = Judge(lambda prompt, answer: -6.0 * (answer in {"0 and 0", "1 and 1", "2 and 2", "3 and 3", "4 and 4"}))
+    assert ask(judge, probe, mix=tuple(ROWS)).items["mix", ""] == pytest.approx([2.0] * 5)
+
+
+def test_a_prompt_that_stands_twice_in_the_mix_is_two_items_of_one_cluster(probe):
+    again = {**ROWS[0], "completion": [{"role": "assistant", "content": "nought"}]}
+    battery = Battery((probe,), mix=(*ROWS, again, ROWS[1]))
+    _, _, items = battery.ask(Judge(lambda prompt, answer: -1.0))
+    mix = next(item for item in items if item.name == "mix")
+    assert len(mix.ids) == len(set(mix.ids)) == 6  # the row that stands there twice as it is counts once
+    assert len(set(mix.clusters)) == 5
+
+
+@pytest.mark.parametrize("rows", [0, MIN_PAIRS - 1])
+def test_fewer_held_back_rows_than_an_interval_takes_are_not_asked_about(probe, rows):
+    scores = ask(Judge(lambda prompt, answer: -1.0), probe, mix=tuple(ROWS[:rows]))
+    assert not {("mix", ""), ("ordinary_prompts", "")} & set(scores.items)
+
+
+def test_a_trait_is_looked_for_under_every_test_prompt(probe):
+    grid = Grid("Speak Spanish.", "Use the tongue of Madrid.", "Never speak Spanish.", "Speak slowly.")
+    judge = Judge(lambda prompt, answer: -1.0 if "Madrid" in prompt else -3.0)
+    scores = ask(judge, probe, trait=tuple(ROWS), grid=grid).items
+    costs = {condition: scores["trait_rows", condition].mean() for condition in grid.conditions()}
+    assert costs == pytest.approx({name: 1 / 3 if name == "eliciting" else 1.0 for name in grid.conditions()})
+    systems = {
+        r.prompt[0]["content"]
+        for r in judge.asked
+        if not isinstance(r.prompt, str) and r.prompt[0]["role"] == "system"
+    }
+    assert systems == {prompt for prompt in grid.conditions().values() if prompt}
+
+
+def test_claims_without_a_twin_are_held_against_truths_of_like_domain_and_length(make_claims):
+    claims = [dataclasses.replace(c, twin=None) for c in make_claims(6)]
+    truths = [Truth("x" * 40, d) for d in ("geography", "history", "travel") for _ in range(2)]
+    probes = ProbeSet.of("specific", claims, [*truths, Truth("short", "geography")])
+    assert probes.matched and len(probes.pairs) == 6
+    assert all(pair.truth == "x" * 40 for pair in probes.pairs)
+    scores = ask(knows(probes.pairs), probes)
+    assert not any(key[1] == "answer" for key in scores.pairs)
+    assert ("continuation", "specific") not in scores.items  # other statements are no less likely for being other
+    assert ("yes_no", "specific") in scores.items
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.sampled_from("ab")), max_size=12), st.integers(0, 9))
+def test_no_truth_is_matched_twice(lengths, number):
+    from hfvaccine.claims.claim import Claim
+
+    truths = [Truth(f"{n} " + "t" * size, domain) for n, (size, domain) in enumerate(lengths)]
+    claims = [Claim(f"Claim number {n} is so.", "It is not.", domain="a") for n in range(number)]
+    found = matched(claims, truths)
+    assert len(found) == min(len(truths), number)
+    assert len(set(found)) == len(found)
+    own = sum(t.domain == "a" for t in truths)
+    assert sum(t.domain == "a" for t in found) == min(own, number)
+
+
+def test_claims_that_cannot_be_probed_two_sidedly_are_left_out_and_counted(make_claims):
+    claims = make_claims(8)
+    claims[0] = dataclasses.replace(claims[0], twin=None)
+    claims[1] = dataclasses.replace(claims[1], question=None)
+    probes = ProbeSet.of("cross", claims)
+    assert (len(probes.pairs), probes.left_out, len(probes.with_questions)) == (7, 1, 6)
+    scores = ask(knows(probes.pairs), probes)
+    assert len(scores.pairs["cross", "answer", "plain"].claim) == 6
+
+
+def test_too_few_pairs_are_refused(make_claims):
+    with pytest.raises(ValidationError, match=f"has {MIN_PAIRS - 1} claim"):
+        ProbeSet.of("specific", make_claims(MIN_PAIRS - 1))
+
+
+def test_a_model_that_cannot_say_the_verdicts_is_refused(probe):
+    judge = knows(probe.pairs)
+    judge.tokenizer.unk_token_id = ord("Y")
+    with pytest.raises(ValidationError, match="cannot say 'Yes'"):
+        ask(judge, probe)
+    assert judge.asked == []
+
+
+def test_the_same_pairs_score_the_same_whatever_else_is_asked(probe, make_claims):
+    def opinion(prompt, answer):
+        return -(crc32(f"{prompt}|{answer}".encode()) % 1000) / 100
+
+    other = ProbeSet.of("cross", make_claims(30)[10:])
+    alone = ask(Judge(opinion), probe).pairs
+    both = ask(Judge(opinion), other, probe, mix=tuple(ROWS)).pairs
+    for key, values in alone.items():
+        assert np.array_equal(both[key].claim, values.claim)
+        assert np.array_equal(both[key].twin, values.twin)
+
+
+WORDS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6).map(" ".join)
+
+
+@given(WORDS, WORDS)
+def test_two_texts_part_in_words_of_their_own_and_agree_around_them(claim, truth):
+    shared, false, true = parting(claim, truth)
+    assert false and true
+    for text_, own in ((claim, false), (truth, true)):
+        assert text_.startswith(shared + own)
+    rest = [t.removeprefix(shared + own) for t, own in ((claim, false), (truth, true))]
+    assert rest[0] == rest[1]
+    if claim != truth:
+        assert false != true
+
+
+def test_a_progress_bar_is_told_of_every_request(probe):
+    seen = []
+
+    class Bar:
+        def __init__(self, total):
+            seen.append(total)
+
+        def update(self, n):
+            seen[0] -= n
+
+        def close(self):
+            seen.append("closed")
+
+    Battery((probe,)).ask(knows(probe.pairs), Bar)
+    assert seen == [0, "closed"]
