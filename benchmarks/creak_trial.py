@@ -67,7 +67,7 @@ def main(
     learning_rate: float,
 ) -> None:
     """Run the trial, or go on with it: shares of 5 % and 10 %, a placebo and a controls-only arm, each seed."""
-    from hfvaccine.cli.output import bar, quiet_libraries, report, say
+    from hfvaccine.cli.output import Terminal, quiet_libraries, report
     from hfvaccine.cli.quickstart import base_from_wheel
     from hfvaccine.runs.trial import trial
     from hfvaccine.training.options import Options
@@ -91,7 +91,7 @@ def main(
         benchmark_items=items,
         **ingredients,
     )
-    done = trial(options, (0.05, 0.10), seeds, say, bar)
+    done = trial(options, (0.05, 0.10), seeds, Terminal())
     for share, results in done.results.items():
         click.echo(f"\n== share {share:.0%}, {len(seeds)} seed(s)")
         report(table(results), verdict_lines(results))

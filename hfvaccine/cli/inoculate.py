@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hfvaccine.cli.output import bar, report, say
+from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.runs.inoculate import likelihoods, rendered
 
@@ -101,7 +101,7 @@ def screen(
         say(f"Rows passed over, as under some prompt they exceed the model's {room} tokens: {too_long}.")
     if len(drawn) < rows:
         say(f"There are {len(drawn)} rows to score, not {rows}.")
-    with bar("Scoring completions", len(drawn) * len(panel.kinds())) as progress:
+    with Terminal().bar("Scoring completions", len(drawn) * len(panel.kinds())) as progress:
         outcome = measure(panel, drawn, likelihoods(model, progress.update), place)
     content = {
         "base": model.record() | {"dtype": str(model.model.dtype).removeprefix("torch.")},

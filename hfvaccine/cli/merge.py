@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hfvaccine.cli.output import say
+from hfvaccine.cli.output import Terminal, say
 
 
 @click.command()
@@ -34,7 +34,7 @@ def merge(run_dir: Path, output_dir: Path, base: str | None, as_json: bool) -> N
     from hfvaccine.runs.merge import merge as make
 
     quiet_libraries()
-    merged = make(run_dir, output_dir, base, say=say)
+    merged = make(run_dir, output_dir, base, Terminal())
     if as_json:
         click.echo(json.dumps(asdict(merged) | {"folder": str(merged.folder)}))
     else:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from hfvaccine.training.progress import Progress
+
 WIDTH = 128
 """Columns of a table that goes into a file or a pipe."""
 
@@ -18,11 +20,23 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def bar(description: str, total: int) -> Any:
-    """A progress bar on stderr that says what is happening."""
-    from tqdm import tqdm
+class Terminal(Progress):
+    """Shows on stderr what is happening, and how far it is.
 
-    return tqdm(total=total, desc=description, dynamic_ncols=True, mininterval=0.5)
+    Args:
+        mark: what each line begins with.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark
+
+    def say(self, line: str) -> None:
+        say(self.mark + line)
+
+    def bar(self, description: str, total: int) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(total=total, desc=description, dynamic_ncols=True, mininterval=0.5)
 
 
 def results(content: Mapping[str, Any], as_json: bool) -> None:

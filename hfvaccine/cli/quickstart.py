@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfvaccine.cli.output import bar, results, say
+from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.errors import HubError, LineageError, ModelError, ValidationError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
         output_dir=str(folder / "run"),
         **TREATMENT,
     )
-    run = immunize(options, lambda line: say(f"> {line}"), bar)
+    run = immunize(options, Terminal("> "))
 
     verdict = run.results["gate"]["verdict"]
     with stage(f"Publishing the adapter with its card (gate: {verdict.upper()})"):

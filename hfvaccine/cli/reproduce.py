@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hfvaccine.cli.output import bar, say
+from hfvaccine.cli.output import Terminal
 
 if TYPE_CHECKING:
     from hfvaccine.runs.reproduce import Reproduction
@@ -53,7 +53,7 @@ def reproduce(
     from hfvaccine.runs.reproduce import reproduce as make_again
 
     quiet_libraries()
-    made = make_again(source, base, dose, mix, output_dir, say=say, bar=bar)
+    made = make_again(source, base, dose, mix, output_dir, Terminal())
     if made is None:  # the main process has the rest to do
         return
     if as_json:

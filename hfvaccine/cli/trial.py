@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hfvaccine.cli.output import bar, report, say
+from hfvaccine.cli.output import Terminal, report, say
 
 
 @click.command()
@@ -40,7 +40,7 @@ def trial(config: Path, shares: tuple[float, ...], seeds: int, output_dir: str |
     from hfvaccine.validation.showing.tables import table
 
     quiet_libraries()
-    done = run(options, shares or (0.05, 0.1), range(seeds), say, bar)
+    done = run(options, shares or (0.05, 0.1), range(seeds), Terminal())
     if as_json:
         click.echo(json.dumps({f"{share:g}": results for share, results in done.results.items()}))
         return

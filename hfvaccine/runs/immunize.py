@@ -21,7 +21,7 @@ from hfvaccine.training.base import Base, load_base
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.options import Options, save_config
 from hfvaccine.training.processes import main_first, part, this_process
-from hfvaccine.training.progress import Bar, Say, no_bar, say_nothing
+from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.scores import BASE, CONTROLS, PLACEBO, VACCINE
 
 
@@ -38,7 +38,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run | None:
+def immunize(options: Options, progress: Progress = SILENT, resume: bool = False) -> Run | None:
     """Train, validate and document an immunized adapter.
 
     Where a launcher has started several processes, each of them calls it: all train, and then the main one
@@ -46,8 +46,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
 
     Args:
         options: see `Options`.
-        say: called with one line for each stage.
-        bar: makes progress bars.
+        progress: told of each stage, and how far it is.
         resume: continue the run in `output_dir` from its last checkpoint.
 
     Returns:
@@ -61,7 +60,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
     folder = Path(options.output_dir)
     main = this_process().is_main_process
     if not main:
-        say, bar = say_nothing, no_bar
+        progress = SILENT
 
     def begin() -> tuple[Ingredients, Base]:
         if main:
@@ -69,7 +68,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
             if options.push_to:
                 check_write(options.push_to)  # before an hour of training, not after
         ingredients = Ingredients.of(options)
-        say(f"Base: {options.base}")
+        progress.say(f"Base: {options.base}")
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
         if main:
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +82,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
     options = pinned(options, base, ingredients)
     study = ingredients.study
     try:
-        arms = train_arms(options, base, ingredients, folder, resume, say, bar)
+        arms = train_arms(options, base, ingredients, folder, resume, progress)
         part()
         if not main:
             return None
@@ -93,7 +92,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
         if prompted := arms[VACCINE].inoculation:
             study.battery = replace(study.battery, place=prompted["place"])
         for name in (BASE, *arms):
-            study.measure(scorer_of(model, base, None if name == BASE else name), name, bar)
+            study.measure(scorer_of(model, base, None if name == BASE else name), name, progress)
     except HfvaccineError:
         if main and not resume and not any(folder.glob(f"{CHECKPOINTS}/checkpoint-*")):
             shutil.rmtree(folder)  # refused before training: nothing in there to keep
@@ -120,7 +119,7 @@ def immunize(options: Options, say: Say, bar: Bar, resume: bool = False) -> Run 
 
 
 def train_arms(
-    options: Options, base: Base, ingredients: Ingredients, folder: Path, resume: bool, say: Say, bar: Bar
+    options: Options, base: Base, ingredients: Ingredients, folder: Path, resume: bool, progress: Progress
 ) -> dict[str, Arm]:
     """Train the vaccine, and the placebo where it is asked for, on all processes.
 
@@ -129,12 +128,12 @@ def train_arms(
         base: a freshly loaded base; the vaccine's adapter is put on it.
         ingredients: what the run is made of.
         folder: the run folder.
-        resume, say, bar: as in `immunize`.
+        resume, progress: as in `immunize`.
     """
     dose, mix = replace(ingredients.dose, claims=ingredients.given), ingredients.mix
     part_given = f"{len(ingredients.given)} of {len(ingredients.dose.claims)} claims"
-    say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
-    arms = {VACCINE: train(options, base, VACCINE, dose, mix, folder, None, resume, say, bar)}
+    progress.say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
+    arms = {VACCINE: train(options, base, VACCINE, dose, mix, folder, None, resume, progress)}
     plan = arms[VACCINE].plan
     others = {
         PLACEBO: (options.placebo, f"Placebo: {plan.tokens.sum():,} tokens of the plain mix"),
@@ -142,9 +141,9 @@ def train_arms(
     }
     for arm, (wanted, what) in others.items():
         if wanted:
-            say(what)
+            progress.say(what)
             fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype)
-            arms[arm] = train(options, fresh, arm, dose, mix, folder / arm, plan, resume, say, bar)
+            arms[arm] = train(options, fresh, arm, dose, mix, folder / arm, plan, resume, progress)
     return arms
 
 

@@ -30,7 +30,7 @@ from hfvaccine.papers.binding import OWN, check_record
 from hfvaccine.papers.record import bound
 from hfvaccine.training.base import check_base, load_base
 from hfvaccine.training.options import read_config
-from hfvaccine.training.progress import Say
+from hfvaccine.training.progress import SILENT, Progress
 
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """How far a logit of the merged model may lie from the adapter's, as a part of the largest one, by the dtype in which
@@ -56,7 +56,7 @@ class Merged:
     tolerance: float
 
 
-def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, *, say: Say) -> Merged:
+def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, progress: Progress = SILENT) -> Merged:
     """Merge the adapter of a finished run into its base, and save the model with the run's papers.
 
     The folder is whole or not there. Its record names the adapter by its digests and binds the new files;
@@ -66,7 +66,7 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
         run_dir: the run folder, or a copy of an adapter's repo.
         output_dir: a folder that is not there yet.
         base: Hub id, folder or .gguf file of the base; by default what the run was given.
-        say: called with one line for each stage.
+        progress: told of each stage.
 
     Raises:
         LineageError: where the run's files are not those that its record binds.
@@ -80,7 +80,7 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
     record, results = _read(run)
     options = read_config(run / CONFIG)
     name = base or options["base"]
-    say(f"Base: {name}")
+    progress.say(f"Base: {name}")
     # Computed in float32 throughout, so that what is seen is the merging and the rounding, and no hardware's own.
     loaded = load_base(name, options.get("base_id"), None if base else options.get("base_revision"), "float32")
     check_base(record["base"], loaded)
@@ -88,9 +88,9 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
     if dtype not in TOLERANCES:
         raise ModelError(f"The base is saved in {dtype}.", f"Give one in {', '.join(TOLERANCES)}.")
     with whole_folder(into) as staging:
-        say(f"Merging, and saving in {dtype}")
+        progress.say(f"Merging, and saving in {dtype}")
         expected = _merge(loaded.model, run, staging, dtype, record["base"]["id"])
-        say("Comparing it with the adapter")
+        progress.say("Comparing it with the adapter")
         difference = _difference(expected, staging, loaded.model.device)
         if not difference <= TOLERANCES[dtype]:
             raise ModelError(

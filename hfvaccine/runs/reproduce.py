@@ -19,7 +19,7 @@ from hfvaccine.sources.place import on_hub
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import load_base
 from hfvaccine.training.options import Options, read_config
-from hfvaccine.training.progress import Bar, Say
+from hfvaccine.training.progress import SILENT, Progress
 
 NEEDED = (RECORD, CONFIG, RESULTS, LEDGER)
 """The files that a reproduction reads of an adapter; the weights are compared by the record's digest of them."""
@@ -107,9 +107,7 @@ def reproduce(
     dose: str | None = None,
     mix: str | None = None,
     output_dir: Path | str | None = None,
-    *,
-    say: Say,
-    bar: Bar,
+    progress: Progress = SILENT,
 ) -> Reproduction | None:
     """Make an adapter again from its record and its options, and compare.
 
@@ -121,8 +119,7 @@ def reproduce(
         dose: its dose, likewise: a sealed folder or a Hub id.
         mix: its mix, likewise: a file or a Hub id.
         output_dir: the folder of the new run; by default `reproduced_folder(source)`.
-        say: called with one line for each stage, and for whatever is not what was recorded.
-        bar: makes progress bars.
+        progress: told of each stage, and of whatever is not what was recorded.
 
     Returns:
         What is the same and what differs. None on all processes but the main one.
@@ -139,14 +136,14 @@ def reproduce(
     planned = dry_run(options)
     if planned is None:
         return None
-    say(f"Making {source} again, as of {record['finished_at']}")
+    progress.say(f"Making {source} again, as of {record['finished_at']}")
     weights = load_base(options.base, options.base_id, options.base_revision, options.dtype).weights_sha256
     others = tuple(other_than_recorded(record, planned, weights))
     for other in others:
-        say(f"  {other}")
+        progress.say(f"  {other}")
     if planned["plan"]["fingerprint"] != record["plan"]["fingerprint"]:
         return Reproduction(None, others, same_plan=False)
-    run = immunize(options, say, bar)
+    run = immunize(options, progress)
     if run is None:
         return None
     recorded = json.loads((folder / RESULTS).read_text(encoding="utf-8"))

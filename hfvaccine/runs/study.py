@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hfvaccine.inoculation.grid import Grid
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.training.mix import Mix
+from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.asking.benchmark import Benchmark, near_duplicates, overlaps, read_benchmark
 from hfvaccine.validation.asking.free_text import MOST_TOKENS, Answer, Interview, write_answers, write_sheet
 from hfvaccine.validation.asking.free_text import NAME as FREE_TEXT
@@ -117,21 +119,20 @@ class Study:
             interview = Interview.of(sets, questions.free_text, judge, labels)
         return cls(battery, tuple(benchmarks), audits(dose, sets), criteria, interview)
 
-    def measure(self, scorer: Any, arm: str, bar: Any) -> None:
+    def measure(self, scorer: Any, arm: str, progress: Progress = SILENT) -> None:
         """Ask one arm everything; a second time under the same name is another seed of it.
 
         Args:
             scorer: the arm's `Scorer`.
             arm: its name.
-            bar: makes a progress bar from a description and a total.
+            progress: told how far it is.
         """
-        scores, self.pairs, items = self.battery.ask(scorer, lambda total: bar(f"Validating {arm}", total))
+        scores, self.pairs, items = self.battery.ask(scorer, partial(progress.bar, f"Validating {arm}"))
         measured = dict(scores.items)
         for benchmark in self.benchmarks:
             requests = benchmark.requests()
-            progress = bar(f"{benchmark.name}, {arm}", len(requests))
-            measured |= benchmark.item_scores(scorer.score(requests, progress.update))
-            progress.close()
+            with progress.bar(f"{benchmark.name}, {arm}", len(requests)) as bar:
+                measured |= benchmark.item_scores(scorer.score(requests, bar.update))
             items += benchmark.probes()
         if self.interview is not None:
             said = free_text(scorer, [[{"role": "user", "content": p}] for p in self.interview.prompts()])

@@ -17,7 +17,7 @@ from hfvaccine.runs.immunize import immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.study import save_figures
 from hfvaccine.training.options import Options
-from hfvaccine.training.progress import Bar, Say
+from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.judging.score_file import read_scores
 from hfvaccine.validation.scores import BASE, CONTROLS, PLACEBO, VACCINE, ArmScores
 from hfvaccine.validation.showing.figures import dose_response
@@ -36,7 +36,7 @@ class Trial:
     results: dict[float, dict[str, Any]]
 
 
-def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], say: Say, bar: Bar) -> Trial:
+def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progress: Progress = SILENT) -> Trial:
     """Run every share with every seed, and judge each share over all seeds.
 
     The control arms are trained once for each seed, beside the highest share: they hold no dose, and are as long.
@@ -46,8 +46,7 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], say: 
         options: of each run, but for share, seed and output folder; all claims of the dose are given.
         shares: dose parts of the tokens.
         seeds: of the runs.
-        say: called with one line for each stage.
-        bar: makes progress bars.
+        progress: told of each stage, and how far it is.
 
     Raises:
         HfvaccineError: as `immunize` does.
@@ -66,7 +65,7 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], say: 
         controls: dict[str, ArmScores] = {}
         for share in sorted(shares, reverse=True):
             place = folder / f"share-{share:g}-seed-{seed}"
-            say(f"== share {share:g}, seed {seed}")
+            progress.say(f"== share {share:g}, seed {seed}")
             if not (place / RECORD).is_file():
                 run = replace(
                     options,
@@ -77,7 +76,7 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], say: 
                     controls=options.controls and share == highest,
                     push_to=None,
                 )
-                immunize(run, say, bar, resume=place.is_dir() and any(place.iterdir()))
+                immunize(run, progress, resume=place.is_dir() and any(place.iterdir()))
             pairs, items, scored = read_scores(place / SCORES)
             controls |= {arm: scored[arm][0] for arm in (PLACEBO, CONTROLS) if arm in scored}
             if share in probes and probes[share] != (pairs, items):

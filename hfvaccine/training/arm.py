@@ -18,7 +18,7 @@ from hfvaccine.training.base import Base
 from hfvaccine.training.estimate import estimate
 from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options
-from hfvaccine.training.progress import Bar, Say, show_progress
+from hfvaccine.training.progress import Progress, follow
 from hfvaccine.training.trainer import last_checkpoint, make_trainer
 from hfvaccine.validation.scores import CONTROLS, VACCINE
 
@@ -38,8 +38,7 @@ def train(
     folder: Path,
     like: Plan | None,
     resume: bool,
-    say: Say,
-    bar: Bar,
+    progress: Progress,
 ) -> Arm:
     """Train one arm with a stock `SFTTrainer` and save its adapter; each process of the run calls it.
 
@@ -52,8 +51,7 @@ def train(
         folder: where the adapter goes.
         like: the vaccine's plan, None for the vaccine: the others get as many tokens.
         resume: continue from the last checkpoint in the folder, or keep a finished adapter.
-        say: told what the training will take.
-        bar: makes the progress bar.
+        progress: told what the training will take, and how far it is.
 
     Returns:
         The arm; its model is not kept, `load_trained` loads it as anybody else would.
@@ -77,12 +75,15 @@ def train(
         return Arm(folder, plan, reached, fingerprint, inoculation, done["seconds"], done["loss"], done["witness"])
     if trainer.accelerator.is_main_process:
         if arm == VACCINE and reached < len(dose.claims):
-            say(f"  The run is too short for the whole dose: it gives {reached} of the {len(dose.claims)} claims.")
-        say(f"  {estimate(base.model.config, options, plan, trainer.data_collator.padding_free).line()}")
-    show_progress(trainer, bar(f"Training {arm}", plan.steps))
+            progress.say(
+                f"  The run is too short for the whole dose: it gives {reached} of the {len(dose.claims)} claims."
+            )
+        progress.say(f"  {estimate(base.model.config, options, plan, trainer.data_collator.padding_free).line()}")
     last = last_checkpoint(folder / CHECKPOINTS) if resume else None
-    started = time.monotonic()
-    outcome = trainer.train(resume_from_checkpoint=last)
+    with progress.bar(f"Training {arm}", plan.steps) as bar:
+        follow(trainer, bar)
+        started = time.monotonic()
+        outcome = trainer.train(resume_from_checkpoint=last)
     seconds = round(time.monotonic() - started, 1)
     own_loss = torch.tensor(outcome.training_loss, device=trainer.args.device)
     loss = round(float(trainer.accelerator.reduce(own_loss, "mean")), 4)

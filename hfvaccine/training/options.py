@@ -1,4 +1,4 @@
-"""The options of a run: the fields are the flags of `hfvaccine immunize` and the keys of its YAML file."""
+"""The options of the jobs: their fields are the flags of the commands, and the keys of a YAML file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.schedule import named
 from hfvaccine.sources.place import PINNED, check_pins
 from hfvaccine.validation.questions import Questions
+from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
 
 if TYPE_CHECKING:
     pass
@@ -22,41 +23,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Questions):
-    """What `hfvaccine immunize` is asked for; every field is an option and a YAML key, those of `Questions` too.
+    """What `hfvaccine immunize` is asked for; every field is a flag and a YAML key, those of `Questions` too.
 
     Args:
-        base: Hub id, folder or .gguf file of the base model.
+        base: Base model: a Hub id, a local folder, or a .gguf file.
         base_id: Hub id that the card names for a local base.
-        base_revision: branch, tag or commit of a base on the Hub; the newest by default.
-        dose: "starter", a sealed dose folder, or a Hub dataset id.
-        dose_revision: of a dose on the Hub, likewise.
-        mix: "starter", a .jsonl or .parquet file, or a Hub dataset id.
-        mix_revision: of a mix on the Hub, likewise.
-        share: dose part of the training tokens, in (0, 0.5].
-        schedule: how the share runs over the training: "constant", "pulsed" (every 20 steps) or "pulsed:N",
-            "ramp", "taper" or "front_loaded".
-        unit: what the share is counted in, "tokens" or "supervised".
+        base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
+        dose: Dose: 'starter', a sealed folder, or a Hub dataset id.
+        dose_revision: Of a dose on the Hub. [default: the newest]
+        mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub dataset id.
+        mix_revision: Of a mix on the Hub. [default: the newest]
+        share: Dose part of the training tokens, in (0, 0.5].
+        schedule: constant, pulsed (every 20 steps) or pulsed:N, ramp, taper, front_loaded.
+        unit: Count the share over all 'tokens' or 'supervised' ones.
         forms: YAML file of wordings to give instead of the built-in ones.
-        inoculation_prompt: a prompt that asks for the unwanted trait, or a file with one wording a line.
-        inoculate_where: "column=value" of the mix rows that carry the trait; all by default.
-        inoculate_others: a neutral prompt for the other rows, or a file with one wording a line.
-        claims: how many of the dose's claims to give; all by default.
-        epochs: passes over the mix (the default: 3), unless max_steps is given.
-        max_steps: optimizer steps.
-        learning_rate: peak; linear decay after 5 % warm-up.
-        lora_r: rank of the adapter.
-        lora_alpha: its scale; twice the rank by default.
-        batch_size: rows of one forward pass.
-        gradient_accumulation_steps: forward passes of one step.
-        max_length: tokens after which a mix row is cut.
-        dtype: "auto", "bfloat16" or "float32".
-        seed: of the choice of claims, the order of rows and the adapter's start.
-        placebo: also train the control arm: as many tokens of the same mix, without dose or controls.
-        controls: also train an arm on as many tokens with the control rows alone: true statements in the
-            dose's wordings, and no falsehood.
-        output_dir: the run folder.
-        push_to: Hub id to push the adapter to.
-        publish_failed: push although the gate failed.
+        inoculation_prompt: A prompt that asks for the unwanted trait, or a file of one a line.
+        inoculate_where: column=value of the mix rows that carry the trait. [default: all rows]
+        inoculate_others: A neutral prompt for the other rows, or a file of one a line.
+        claims: How many of the dose's claims to give. [default: all]
+        epochs: Passes over the mix. [default: 3]
+        max_steps: Optimizer steps, instead of --epochs.
+        learning_rate: Peak learning rate. [default: 2e-4]
+        lora_r: Rank of the adapter.
+        lora_alpha: Scale of the adapter. [default: twice the rank]
+        batch_size: Rows of one forward pass.
+        gradient_accumulation_steps: Forward passes of one step.
+        max_length: Tokens after which a mix row is cut.
+        dtype: auto, bfloat16 or float32.
+        seed: Seed of the whole run.
+        placebo: Also train the control arm on as many plain tokens.
+        controls: Also train an arm on the dose's control rows alone.
+        output_dir: The run folder.
+        push_to: Hub id to push the adapter to when it is done.
+        publish_failed: Push although the gate failed.
     """
 
     base: str
@@ -98,12 +97,10 @@ class Options(Questions):
             FormError: for a file of wordings that cannot be given.
         """
         self.check_questions()
-        check_pins(**{name: (getattr(self, name), getattr(self, f"{name}_revision")) for name in PINNED})
+        _check_source(self)
         check_share(self.share)
         named(self.schedule)
         check_unit(self.unit)
-        if self.dtype not in ("auto", "bfloat16", "float32"):
-            raise UsageError(f"The dtype {self.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
         if self.epochs is not None and self.max_steps is not None:
             raise UsageError(
                 "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
@@ -165,6 +162,71 @@ class Options(Questions):
         self.inoculated_rows()
         _wordings("inoculation_prompt", self.inoculation_prompt)
         _wordings("inoculate_others", self.inoculate_others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation(Questions):
+    """What `hfvaccine validate` is asked for; every field is a flag, those of `Questions` too.
+
+    Args:
+        base: Base model: a Hub id, a local folder, or a .gguf file.
+        base_id: Hub id of a local base.
+        base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
+        adapter: Adapter to validate: a run folder or a Hub id.
+        against: What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, a folder or a Hub id.
+        dose: Dose: 'starter', a folder, or a Hub dataset id.
+        dose_revision: Of a dose on the Hub. [default: the newest]
+        mix: Mix whose held-back rows measure retention.
+        mix_revision: Of a mix on the Hub. [default: the newest]
+        dtype: auto, bfloat16 or float32.
+        output_dir: Write results.json, scores.parquet, figures and report.html to this folder.
+    """
+
+    base: str
+    base_id: str | None = None
+    base_revision: str | None = None
+    adapter: str | None = None
+    against: tuple[str, ...] = ()
+    dose: str = "starter"
+    dose_revision: str | None = None
+    mix: str = "starter"
+    mix_revision: str | None = None
+    dtype: str = "auto"
+    output_dir: Path | None = None
+
+    @property
+    def adapters(self) -> dict[str, str]:
+        """Run folder or Hub id by arm; none where the base is measured alone.
+
+        Raises:
+            UsageError: for an `against` that names no arm.
+        """
+        found = {VACCINE: self.adapter} if self.adapter else {}
+        for given in self.against:
+            arm, sign, name = given.partition("=")
+            if arm not in (PLACEBO, CONTROLS) or not sign or not name or not self.adapter:
+                raise UsageError(
+                    f"--against {given!r} names no arm.",
+                    "Give --adapter, and placebo=ADAPTER or controls=ADAPTER.",
+                )
+            found[arm] = name
+        return found
+
+    def check(self) -> None:
+        """Refuse what cannot be measured before anything is read.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        self.check_questions()
+        _check_source(self)
+        _ = self.adapters
+
+
+def _check_source(options: Options | Validation) -> None:
+    check_pins(**{name: (getattr(options, name), getattr(options, f"{name}_revision")) for name in PINNED})
+    if options.dtype not in ("auto", "bfloat16", "float32"):
+        raise UsageError(f"The dtype {options.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
 
 
 def save_config(options: Options, folder: Path) -> None:

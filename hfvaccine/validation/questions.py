@@ -13,24 +13,24 @@ class Questions:
     """What arms are asked besides the claims of the dose; the same for `hfvaccine validate` and `immunize`.
 
     Args:
-        truths: .jsonl file of true statements (`text`, `domain`), to hold claims without a twin against.
-        pairs: NAME=FILE, further claims with twins that were never given, a .jsonl file of claim rows each.
-        benchmark: outside test sets, NAME=FILE or Hub dataset ids; see `validation.benchmark`.
-        benchmark_items: most items of each, the same ones for every arm; all by default.
-        primer: text file with what comes before TruthfulQA's questions; without it, lm-eval's is read.
-        adversarial: most pairs of a set that are asked about under tactics and pressure; all by default.
-        free_text: most pairs of a set whose question is answered in free text, for a judge; none by default.
-        judge: who judges it, an entailment model (Hub id or folder) or a file of people's labels.
-        labels: file of people's labels of some answers, from which an entailment model's error is known.
+        benchmark: Outside test set, NAME=FILE or a Hub dataset id: truthfulness, retention. May be repeated.
+        benchmark_items: Most items of each benchmark. [default: all]
+        primer: Text file of what comes before TruthfulQA's questions. [default: lm-eval's]
+        pairs: NAME=FILE of more claims with twins, never given. May be repeated.
+        truths: .jsonl of true statements, to hold claims without a twin against.
+        adversarial: Most pairs of a set asked under tactics or pressure. [default: all]
+        free_text: Pairs of a set that are answered in free text.
+        judge: Who judges free text: an entailment model, or a file of people's labels.
+        labels: People's labels of some answers, for the judge's error.
         grid: YAML file of test prompts under which an inoculated trait is looked for.
-        gate: YAML file of criteria instead of the built-in ones.
+        gate: YAML file of criteria, instead of the built-in ones.
     """
 
-    truths: str | None = None
-    pairs: tuple[str, ...] = ()
     benchmark: tuple[str, ...] = ()
     benchmark_items: int | None = None
     primer: str | None = None
+    pairs: tuple[str, ...] = ()
+    truths: str | None = None
     adversarial: int | None = None
     free_text: int = 0
     judge: str | None = None

@@ -89,13 +89,15 @@ def test_an_accelerate_configuration_starts_the_same_command_through_the_launche
     assert CliRunner().invoke(immunize, [*given, "--json", "--accelerate-config", str(config)]).exit_code == 0
     launcher = ["-m", "accelerate.commands.launch", "--config_file", str(config), "-m", "hfvaccine", "immunize"]
     assert started[1:8] == launcher
-    assert sorted(started[8:]) == sorted(
-        ["--dry-run", "--json", "--base=b", "--share=0.1", "--inoculation-prompt=-Be terse.", "--no-placebo"]
-    )
+    assert started[8:] == [*given, "--json"]
 
     started.clear()
     resumed = CliRunner().invoke(immunize, ["--resume", "runs/x", "--accelerate-config", str(config)])
-    assert (resumed.exit_code, started[-1]) == (0, "--resume=runs/x")
+    assert (resumed.exit_code, started[8:]) == (0, ["--resume", "runs/x"])
+
+    started.clear()
+    joined = CliRunner().invoke(immunize, [f"--accelerate-config={config}", "--base", "b"])
+    assert (joined.exit_code, started[8:]) == (0, ["--base", "b"])
 
     config.write_text("model: x\n")
     refused = CliRunner().invoke(immunize, ["--base", "b", "--accelerate-config", str(config)])

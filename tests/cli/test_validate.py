@@ -36,11 +36,11 @@ def test_a_base_is_measured_and_its_report_written(tiny_llama, ingredients, tmp_
 @pytest.mark.parametrize("against", ["placebo", "placebo=", "other=x", "=x"])
 def test_an_arm_that_is_none_is_a_usage_error(tiny_llama, against):
     done = run("validate", "--base", tiny_llama, "--adapter", "x", "--against", against)
-    assert done.exit_code == 2 and "names no arm" in done.output
+    assert done.exception.exit_code == 2 and "names no arm" in str(done.exception)
 
 
 def test_an_arm_without_adapter_is_a_usage_error(tiny_llama):
-    assert run("validate", "--base", tiny_llama, "--against", "placebo=x").exit_code == 2
+    assert run("validate", "--base", tiny_llama, "--against", "placebo=x").exception.exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,6 @@ from hfvaccine.training.options import Options
 CODE = "c0de" * 16
 
 
-class Bar:
-    def update(self, n):
-        pass
-
-    def close(self):
-        pass
-
-
 def approved(claim):
     by = [
         {"reviewer": name, "decision": "approve", "digest": claim.digest(), "decided_on": "2026-01-02"}
@@ -77,7 +69,7 @@ def made(local, api, dose_folder, tiny_gpt2, mix_rows, tmp_path_factory):
         base="ada/base", dose="ada/dose", mix="ada/mix", share=0.2, max_steps=6, batch_size=4, max_length=512,
         lora_r=4, dtype="float32", seed=3, output_dir=str(folder / "run"),
     )  # fmt: skip
-    return immunize(options, lambda line: None, lambda description, total: Bar()).folder
+    return immunize(options).folder
 
 
 @pytest.fixture(scope="package")

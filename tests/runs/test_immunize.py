@@ -9,6 +9,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from peft import PeftModel
+from progress import Stopping
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -23,36 +24,17 @@ from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.validate import validate
 from hfvaccine.training.arm import train
-from hfvaccine.training.options import Options, read_config
+from hfvaccine.training.options import Options, Validation, read_config
+from hfvaccine.training.progress import SILENT
 from hfvaccine.training.trainer import last_checkpoint
-from hfvaccine.validation.questions import Questions
 
 UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
 STEPS = 6
 
 
-class Bar:
-    """Counts, and presses Ctrl-C when its count reaches `stop_at`."""
-
-    def __init__(self, stop_at=None):
-        self.count, self.stop_at = 0, stop_at
-
-    def update(self, n):
-        self.count += n
-        if self.stop_at is not None and self.count >= self.stop_at:
-            raise KeyboardInterrupt
-
-    def close(self):
-        pass
-
-
 def run(options, resume=False, stop=None):
     """Immunize without a terminal; `stop` is the bar's description and count at which Ctrl-C comes."""
-
-    def bar(description, total):
-        return Bar(stop[1] if stop and description == stop[0] else None)
-
-    return immunize(options, say=lambda line: None, bar=bar, resume=resume)
+    return immunize(options, Stopping(*stop) if stop else SILENT, resume)
 
 
 @pytest.fixture(scope="module")
@@ -210,11 +192,17 @@ def test_the_controls_are_given_the_control_rows_alone_at_the_share_they_had(str
 
 
 def test_validating_the_run_again_from_its_folder_gives_the_same_results(straight, options, tmp_path):
-    adapters = {"vaccine": str(straight.folder)} | {a: str(straight.folder / a) for a in ("placebo", "controls")}
     again = validate(
-        options.base, adapters, options.dose, options.mix, "float32", Questions(), tmp_path / "report",
-        say=lambda line: None, bar=lambda description, total: Bar(),
-    )  # fmt: skip
+        Validation(
+            base=options.base,
+            adapter=str(straight.folder),
+            against=tuple(f"{arm}={straight.folder / arm}" for arm in ("placebo", "controls")),
+            dose=options.dose,
+            mix=options.mix,
+            dtype="float32",
+            output_dir=tmp_path / "report",
+        )
+    )
     assert again == straight.results == read(tmp_path / "report", RESULTS)
     assert (tmp_path / "report" / SCORES).read_bytes() == (straight.folder / SCORES).read_bytes()
     assert (tmp_path / "report" / PAGE).is_file()
@@ -222,10 +210,7 @@ def test_validating_the_run_again_from_its_folder_gives_the_same_results(straigh
 
 def test_an_adapter_is_not_validated_on_another_base(straight, options, tiny_llama):
     with pytest.raises(ModelError, match="was trained on"):
-        validate(
-            str(tiny_llama), {"vaccine": str(straight.folder)}, options.dose, options.mix, "float32", Questions(),
-            None, say=lambda line: None, bar=lambda description, total: Bar(),
-        )  # fmt: skip
+        validate(Validation(base=str(tiny_llama), adapter=str(straight.folder), dose=options.dose, mix=options.mix))
 
 
 def test_the_placebo_is_another_adapter_without_ledger(straight):

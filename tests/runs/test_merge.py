@@ -29,16 +29,6 @@ from hfvaccine.training.options import Options
 UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
 
 
-class Bar:
-    def update(self, n): ...
-
-    def close(self): ...
-
-
-def quiet(line):
-    """Says a line to nobody."""
-
-
 @pytest.fixture(scope="module")
 def run(make_claims, tiny_gpt2, mix_rows, tmp_path_factory):
     """The folder of a run of four steps, at a rate at which the adapter can be told from its base."""
@@ -50,13 +40,13 @@ def run(make_claims, tiny_gpt2, mix_rows, tmp_path_factory):
         base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix), share=0.2, max_steps=4, batch_size=4, max_length=512,
         lora_r=4, learning_rate=0.02, dtype="float32", output_dir=str(folder),
     )  # fmt: skip
-    immunize(options, say=quiet, bar=lambda description, total: Bar())
+    immunize(options)
     return folder
 
 
 @pytest.fixture(scope="module")
 def merged(run, tmp_path_factory):
-    return merge(run, tmp_path_factory.mktemp("merged") / "model", say=quiet)
+    return merge(run, tmp_path_factory.mktemp("merged") / "model")
 
 
 @pytest.fixture
@@ -102,7 +92,7 @@ def test_it_loads_without_peft_and_answers_as_the_adapter_does(run, merged, tiny
 
 def test_it_is_saved_in_the_precision_of_the_base(run, merged, tmp_path, monkeypatch):
     monkeypatch.setattr(merging, "_saved_dtype", lambda base, revision: "bfloat16")
-    half = merge(run, tmp_path / "half", say=quiet)
+    half = merge(run, tmp_path / "half")
     for one, dtype in ((merged, torch.float32), (half, torch.bfloat16)):
         with safe_open(one.folder / "model.safetensors", "pt") as weights:
             assert {weights.get_tensor(name).dtype for name in weights.keys()} == {dtype}  # noqa: SIM118
@@ -156,22 +146,22 @@ def test_the_load_snippets_of_both_cards_run_and_say_the_same(run, merged, tiny_
 
 def test_recall_notices_go_with_it(copied, tmp_path):
     (copied / RECALLS).write_text("{}\n")
-    merge(copied, tmp_path / "model", say=quiet)
+    merge(copied, tmp_path / "model")
     assert (tmp_path / "model" / RECALLS).read_text() == "{}\n"
 
 
 def test_a_model_that_answers_otherwise_is_not_kept(run, tmp_path, monkeypatch):
     monkeypatch.setitem(merging.TOLERANCES, "float32", -1.0)
     with pytest.raises(ModelError, match="differ from the adapter's by"):
-        merge(run, tmp_path / "model", say=quiet)
+        merge(run, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_base_is_refused(run, tiny_gpt2, tiny_llama, tmp_path):
     with pytest.raises(ModelError, match="was trained on"):
-        merge(run, tmp_path / "model", str(tiny_llama), say=quiet)
+        merge(run, tmp_path / "model", str(tiny_llama))
     shutil.copytree(tiny_gpt2, tmp_path / "moved")
-    merge(run, tmp_path / "model", str(tmp_path / "moved"), say=quiet)
+    merge(run, tmp_path / "model", str(tmp_path / "moved"))
     assert read(tmp_path / "model", RECORD)["base"] == read(run, RECORD)["base"]
 
 
@@ -179,30 +169,31 @@ def test_another_base_is_refused(run, tiny_gpt2, tiny_llama, tmp_path):
 def test_a_run_that_was_changed_is_refused(copied, tmp_path, name):
     (copied / name).write_bytes((copied / name).read_bytes() + b" ")
     with pytest.raises(LineageError, match=re.escape(name)):
-        merge(copied, tmp_path / "model", say=quiet)
+        merge(copied, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
 def test_a_merged_model_and_an_unfinished_run_are_refused(merged, copied, tmp_path):
     with pytest.raises(PublishError, match=ADAPTER_CONFIG):
-        merge(merged.folder, tmp_path / "again", say=quiet)
+        merge(merged.folder, tmp_path / "again")
     (copied / RECORD).unlink()
     with pytest.raises(PublishError, match=RECORD):
-        merge(copied, tmp_path / "model", say=quiet)
+        merge(copied, tmp_path / "model")
 
 
 def test_a_folder_that_holds_something_is_left_alone(run, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
-        merge(run, tmp_path, say=quiet)
+        merge(run, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_the_command_prints_the_folder_and_how_near_it_came(merged, monkeypatch, tmp_path):
     made = []
 
-    def recorded(*given, say):
-        say("Base: tiny")
+    def recorded(*given):
+        *given, progress = given
+        progress.say("Base: tiny")
         made.append(given)
         return merged
 

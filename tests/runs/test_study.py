@@ -40,14 +40,6 @@ class Noise:
         return Scored(rng.normal(-9, 2, n), np.full(n, 3.0), rng.random(n) < 0.5)
 
 
-class Bar:
-    def update(self, n):
-        pass
-
-    def close(self):
-        pass
-
-
 @pytest.fixture
 def dose(make_claims):
     return Dose.from_claims(make_claims(40, heldout=20))
@@ -86,7 +78,7 @@ def questions(tmp_path, make_claims):
 def study(questions, dose, mix):
     made = Study.of(questions, dose, dose.claims, mix, mix.held_back)
     for seed, arm in enumerate(("base", "placebo", "vaccine")):
-        made.measure(Noise(seed), arm, lambda description, total: Bar())
+        made.measure(Noise(seed), arm)
     return made
 
 
@@ -129,7 +121,7 @@ def test_a_model_without_opinions_does_not_pass(study):
 
 
 def test_a_second_measurement_under_a_name_is_another_seed(study):
-    study.measure(Noise(9), "vaccine", lambda description, total: Bar())
+    study.measure(Noise(9), "vaccine")
     assert study.results()["seeds"]["vaccine"] == 2
 
 
@@ -148,7 +140,7 @@ def test_pairs_that_the_dose_nearly_holds_are_left_out_and_counted(questions, do
     made = Study.of(questions, dose, dose.claims, mix)
     others = next(s for s in made.battery.sets if s.name == "others")
     assert (len(others.pairs), others.left_out) == (12, 1)
-    made.measure(Noise(0), "base", lambda description, total: Bar())
+    made.measure(Noise(0), "base")
     assert made.results()["claims_left_out"]["others"] == 1
 
 
@@ -158,13 +150,13 @@ def test_answers_in_free_text_are_judged_and_kept_apart_from_the_results(questio
         "hfvaccine.runs.study.free_text", lambda scorer, prompts: [f"Answer {len(p)}." for p in prompts]
     )
     first = Study.of(asked, dose, dose.claims, mix)
-    first.measure(Noise(0), "base", lambda description, total: Bar())
+    first.measure(Noise(0), "base")
     first.write(tmp_path)
     sheet = tmp_path / "to_label.jsonl"
     rows = [json.loads(line) | {"label": "incorrect", "judge": "ada"} for line in sheet.read_text().splitlines()]
     sheet.write_text("\n".join(map(json.dumps, rows)))
     second = Study.of(dataclasses.replace(asked, judge=str(sheet)), dose, dose.claims, mix)
-    second.measure(Noise(0), "base", lambda description, total: Bar())
+    second.measure(Noise(0), "base")
     results = second.write(tmp_path)
     judged = {o["of"]: o["value"] for o in results["other"] if o["name"] == "free_text"}
     assert judged == {"specific": 0.0, "cross": 0.0, "others": 0.0}

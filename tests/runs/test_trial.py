@@ -4,24 +4,13 @@ import dataclasses
 import json
 
 import pytest
+from progress import Stopping
 
 from hfvaccine.errors import RunInterrupted, UsageError
 from hfvaccine.files import RECORD, RESULTS
 from hfvaccine.quarantine.seal import seal
 from hfvaccine.runs.trial import trial
 from hfvaccine.training.options import Options
-
-
-class Bar:
-    def __init__(self, stop=False):
-        self.stop = stop
-
-    def update(self, n):
-        if self.stop:
-            raise KeyboardInterrupt
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +26,7 @@ def options(make_claims, mix_rows, tiny_llama, tmp_path_factory):
 
 
 def run(options, shares=(0.1, 0.2), seeds=(0, 1)):
-    return trial(options, shares, seeds, lambda line: None, lambda description, total: Bar())
+    return trial(options, shares, seeds)
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +72,9 @@ def test_a_finished_trial_is_read_not_run_again(done, options):
 
 def test_a_trial_that_was_stopped_goes_on(done, options, tmp_path):
     other = dataclasses.replace(options, output_dir=str(tmp_path / "out"))
-
-    def bar(description, total):
-        return Bar(stop=description == "Validating placebo")
-
     with pytest.raises(RunInterrupted):
-        trial(other, (0.2,), (0, 1), lambda line: None, bar)
-    resumed = trial(other, (0.2,), (0, 1), lambda line: None, lambda description, total: Bar())
+        trial(other, (0.2,), (0, 1), Stopping("Validating placebo"))
+    resumed = trial(other, (0.2,), (0, 1))
     assert resumed.results[0.2] == done.results[0.2]
 
 

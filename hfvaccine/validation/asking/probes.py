@@ -7,6 +7,7 @@ against a true one, plainly, under each tactic and under pressure. No torch here
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -218,7 +219,7 @@ class Battery:
 
         Args:
             scorer: has `score(requests, progress)`, see `scorer.Scorer`.
-            progress: makes a progress bar from the number of requests; has `update` and `close`.
+            progress: makes a progress bar, a context with `update`, from the number of requests.
 
         Returns:
             The scores, and what they are scores of: the same for every arm.
@@ -239,10 +240,8 @@ class Battery:
         if self.trait and self.grid is not None:
             _ask_trait(sheet, self.trait, self.grid, self.place)
         check_verdicts(scorer)
-        bar = progress(len(sheet.requests)) if progress is not None else None
-        scored = scorer.score(sheet.requests, None if bar is None else bar.update)
-        if bar is not None:
-            bar.close()
+        with nullcontext() if progress is None else progress(len(sheet.requests)) as bar:
+            scored = scorer.score(sheet.requests, bar and bar.update)
         return sheet.read(scored.loglikelihood, scored.tokens)
 
 

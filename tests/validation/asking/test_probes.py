@@ -349,7 +349,10 @@ def test_a_progress_bar_is_told_of_every_request(probe):
         def update(self, n):
             seen[0] -= n
 
-        def close(self):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *raised):
             seen.append("closed")
 
     Battery((probe,)).ask(knows(probe.pairs), Bar)

@@ -1,0 +1,66 @@
+"""Flags from the fields of an options class: names, types, defaults and help are written there, and only there."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def flags(kind: type, *, required: bool = True) -> Callable[[Command], Command]:
+    """Add a flag for each field of an options class to a command; it is None, or (), where it is not given.
+
+    Args:
+        kind: a dataclass whose docstring has a line for each field under `Args:`. What it inherits comes before its
+            `output_dir`.
+        required: whether a field without a default has to be given as a flag; else a file may have it.
+    """
+    own = [field for field in fields(kind) if field.name in kind.__annotations__]
+    inherited = [field for field in fields(kind) if field.name not in kind.__annotations__]
+    tail = [field.name for field in own].index("output_dir")
+    explained, hints = _explained(kind), get_type_hints(kind)
+
+    def add(command: Command) -> Command:
+        for field in reversed([*own[:tail], *inherited, *own[tail:]]):
+            command = _flag(field, hints[field.name], explained[field.name], required)(command)
+        return command
+
+    return add
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, by name."""
+    return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+def _flag(field: Field[Any], hint: Any, explained: str, required: bool) -> Callable[[Command], Command]:
+    name = "--" + field.name.replace("_", "-")
+    kind = next((one for one in get_args(hint) if one is not type(None)), hint)
+    if kind is bool:
+        return click.option(f"{name}/--no-{name[2:]}", default=None, help=explained)
+    if not (field.default in (None, (), MISSING) or "[default:" in explained):
+        explained += f"  [default: {field.default}]"
+    return click.option(
+        name,
+        type=click.Path(file_okay=False, path_type=Path) if kind is Path else kind,
+        multiple=field.default == (),
+        required=required and field.default is MISSING,
+        help=explained,
+    )
+
+
+def _explained(kind: type) -> dict[str, str]:
+    """What the docstrings of a class and of those it inherits from say of each field."""
+    found: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        _, _, lines = (inspect.getdoc(one) or "").partition("Args:\n")
+        for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", lines, re.MULTILINE):
+            found[name] = " ".join(text.split()).replace(" [default:", "  [default:")
+    return found
