@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfvaccine.cli.output import report, say
+from hfvaccine.cli.output import counted, report, say
 from hfvaccine.cli.push import TOKEN
 from hfvaccine.errors import UsageError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import AccessRequest
 
     from hfvaccine.hub.access.requests import Access, Outcome
+
+    Act = Callable[[Access], list[Outcome]]
 
 REPO = click.argument("repo_id", metavar="REPO")
 USERS = click.argument("users", nargs=-1, metavar="[USER]...")
@@ -98,7 +100,7 @@ def list_requests(repo_id: str, status: str, token: str | None, as_json: bool) -
     if requests:
         report(_table(requests), ())
     kind = "" if status == "all" else f"{status} "
-    say(f"{len(requests)} {kind}request{'' if len(requests) == 1 else 's'} for {repo_id}")
+    say(f"{counted(len(requests), f'{kind}request')} for {repo_id}")
     if requests and status == "pending":
         say(f"Decide with `hfvaccine access accept {repo_id} USER` or `hfvaccine access reject {repo_id} USER`.")
 
@@ -111,15 +113,7 @@ def list_requests(repo_id: str, status: str, token: str | None, as_json: bool) -
 @JOURNAL
 @TOKEN
 @AS_JSON
-def accept(
-    repo_id: str,
-    users: tuple[str, ...],
-    rules: Path | None,
-    dry_run: bool,
-    journal: Path | None,
-    token: str | None,
-    as_json: bool,
-) -> None:
+def accept(repo_id: str, users: tuple[str, ...], rules: Path | None, dry_run: bool, **how: Any) -> None:
     """Let in those USERs who asked for the dose REPO, or those that --rules accept.
 
     Nobody is let in who did not ask: the form is where people bind themselves
@@ -131,15 +125,8 @@ def accept(
       hfvaccine access accept you/my-dose ada bob
       hfvaccine access accept you/my-dose --rules policy.yaml --dry-run
     """
-    _require_one(users, rules)
-    _decide(
-        repo_id,
-        lambda access: _apply(access, rules, "accept", dry_run) if rules else access.accept(users, dry_run=dry_run),
-        dry_run=dry_run,
-        journal=journal,
-        token=token,
-        as_json=as_json,
-    )
+    by_rules = _by_rules(users, rules, "accept", dry_run)
+    _decide(repo_id, by_rules or (lambda owner: owner.accept(users, dry_run=dry_run)), dry_run, **how)
 
 
 @access.command(short_help="Turn down people who asked, by name or by rules.")
@@ -151,16 +138,7 @@ def accept(
 @JOURNAL
 @TOKEN
 @AS_JSON
-def reject(
-    repo_id: str,
-    users: tuple[str, ...],
-    rules: Path | None,
-    reason: str,
-    dry_run: bool,
-    journal: Path | None,
-    token: str | None,
-    as_json: bool,
-) -> None:
+def reject(repo_id: str, users: tuple[str, ...], rules: Path | None, reason: str, dry_run: bool, **how: Any) -> None:
     """Turn down those USERs who asked for the dose REPO, or those that --rules reject.
 
     Who has access already is not touched: that is what `hfvaccine access
@@ -171,19 +149,10 @@ def reject(
       hfvaccine access reject you/my-dose eve --reason "Say what you will do with them."
       hfvaccine access reject you/my-dose --rules policy.yaml --dry-run
     """
-    _require_one(users, rules)
-    if rules and reason:
+    by_rules = _by_rules(users, rules, "reject", dry_run)
+    if by_rules and reason:
         raise UsageError("Both --rules and --reason were given.", "Give the reason in the rule.")
-    _decide(
-        repo_id,
-        lambda access: (
-            _apply(access, rules, "reject", dry_run) if rules else access.reject(users, reason, dry_run=dry_run)
-        ),
-        dry_run=dry_run,
-        journal=journal,
-        token=token,
-        as_json=as_json,
-    )
+    _decide(repo_id, by_rules or (lambda owner: owner.reject(users, reason, dry_run=dry_run)), dry_run, **how)
 
 
 @access.command(short_help="Take access away from people who have it.")
@@ -194,15 +163,7 @@ def reject(
 @JOURNAL
 @TOKEN
 @AS_JSON
-def revoke(
-    repo_id: str,
-    users: tuple[str, ...],
-    reason: str,
-    dry_run: bool,
-    journal: Path | None,
-    token: str | None,
-    as_json: bool,
-) -> None:
+def revoke(repo_id: str, users: tuple[str, ...], reason: str, dry_run: bool, **how: Any) -> None:
     """Take access to the dose REPO away from those USERs who have it.
 
     Their requests become rejected ones, not pending again: rules that let them
@@ -214,14 +175,7 @@ def revoke(
       hfvaccine access revoke you/my-dose bob
       hfvaccine access revoke you/my-dose bob --reason "The claims were passed on."
     """
-    _decide(
-        repo_id,
-        lambda access: access.revoke(users, reason, dry_run=dry_run),
-        dry_run=dry_run,
-        journal=journal,
-        token=token,
-        as_json=as_json,
-    )
+    _decide(repo_id, lambda owner: owner.revoke(users, reason, dry_run=dry_run), dry_run, **how)
 
 
 @access.command(short_help="Write all requests and decisions to a file.")
@@ -245,32 +199,25 @@ def export(repo_id: str, file: Path, journal: Path | None, token: str | None) ->
 
     count = Access(repo_id, journal=journal, token=token).export(file)
     click.echo(file)
-    say(f"{count} request{'' if count == 1 else 's'}. The file names people: keep it to yourself.")
+    say(f"{counted(count, 'request')}. The file names people: keep it to yourself.")
 
 
-def _require_one(users: Sequence[str], rules: Path | None) -> None:
+def _by_rules(users: Sequence[str], rules: Path | None, decision: str, dry_run: bool) -> Act | None:
+    """Deciding by rules, or None where people are named."""
     if bool(users) == bool(rules):
         raise UsageError(
             "Give user names or --rules, and not both." if users else "Nobody is named, and no rules are given.",
             "Name those you decide on, or give --rules FILE.",
         )
-
-
-def _apply(access: Access, rules: Path, decision: str, dry_run: bool) -> list[Outcome]:
+    if rules is None:
+        return None
     from hfvaccine.hub.access.rules import read_rules
 
-    return access.apply(read_rules(rules), decision, dry_run=dry_run)
+    read = read_rules(rules)
+    return lambda owner: owner.apply(read, decision, dry_run=dry_run)
 
 
-def _decide(
-    repo_id: str,
-    act: Callable[[Access], list[Outcome]],
-    *,
-    dry_run: bool,
-    journal: Path | None,
-    token: str | None,
-    as_json: bool,
-) -> None:
+def _decide(repo_id: str, act: Act, dry_run: bool, *, journal: Path | None, token: str | None, as_json: bool) -> None:
     """Print each outcome as soon as it stands: what comes after it may be refused."""
     from hfvaccine.hub.access.requests import Access
 
@@ -293,7 +240,7 @@ def _decide(
     if dry_run:
         say("Nothing was decided: this was a dry run.")
     elif done:
-        say(f"{done} decision{'' if done == 1 else 's'} written to {owner.journal}")
+        say(f"{counted(done, 'decision')} written to {owner.journal}")
     else:
         say("Nothing was decided.")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hfvaccine.cli.hub_storage import ROOT, fsck, gc, seed
-from hfvaccine.cli.output import say
+from hfvaccine.cli.output import counted, say
 from hfvaccine.errors import LocalHubError, UsageError
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def revoke(name: str, root: Path, token_ids: tuple[str, ...], everything: bool) 
         )
     with _opened(root) as (_, accounts):
         count = accounts.revoke(name, None if everything else token_ids)
-    say(f"{count} token{'' if count == 1 else 's'} of {name} revoked")
+    say(f"{counted(count, 'token')} of {name} revoked")
 
 
 @hub.group()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from hfvaccine.cli.output import say
+from hfvaccine.cli.output import counted, say
 
 ROOT = click.option(
     "--root",
@@ -40,8 +40,8 @@ def fsck(root: Path, sizes_only: bool) -> None:
         click.echo(str(finding))
         errors += finding.error
     say(
-        f"{_counted(check.repos, 'repo')}, {_counted(check.objects, 'object')} and "
-        f"{_counted(check.large_files, 'large file')} checked: {_counted(errors, 'error')}"
+        f"{counted(check.repos, 'repo')}, {counted(check.objects, 'object')} and "
+        f"{counted(check.large_files, 'large file')} checked: {counted(errors, 'error')}"
     )
     sys.exit(int(errors > 0))
 
@@ -67,9 +67,9 @@ def gc(root: Path, grace_hours: float) -> None:
 
     removed = collect(root, grace_hours * 3600)
     say(
-        f"Removed {_counted(removed.large_files, 'large file')} and {_counted(removed.folders, 'folder')} "
-        f"({removed.bytes / 1e6:,.1f} MB), {_counted(removed.objects, 'object')} of git, "
-        f"{_counted(removed.leftovers, 'unfinished upload')}"
+        f"Removed {counted(removed.large_files, 'large file')} and {counted(removed.folders, 'folder')} "
+        f"({removed.bytes / 1e6:,.1f} MB), {counted(removed.objects, 'object')} of git, "
+        f"{counted(removed.leftovers, 'unfinished upload')}"
     )
     for name in removed.left_alone:
         say(f"Left alone, because it is damaged: {name}. `hfvaccine hub fsck` says how.")
@@ -111,7 +111,3 @@ def seed(
         raise click.UsageError("Give SOURCE and REPO_ID, or --smollm2.")
     commit = seed_hub(root, source, repo_id, endpoint, private)
     say(f"{source} is {repo_id}, commit {commit}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -39,6 +39,11 @@ class Terminal(Progress):
         return tqdm(total=total, desc=description, dynamic_ncols=True, mininterval=0.5)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def results(content: Mapping[str, Any], as_json: bool) -> None:
     """Results as a table with the gate in words, or as JSON."""
     if as_json:
