@@ -1,6 +1,6 @@
-"""Cards: what is known about a dose or an adapter, written as the README of its repo.
+"""Texts for people: values as a page shows them, and templates that are filled with them.
 
-Every value a template inserts is neutralised unless the renderer itself built it
+Every value a card's template inserts is neutralised unless the renderer itself built it
 as Markdown (`Markdown`), so that a claim's domain, a contact or a gate's reason
 can neither break a table nor bring HTML or a link into a public page.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from importlib import resources
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-import jinja2
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MAX_LENGTH = 500
 NOT_KNOWN = "–"
@@ -110,7 +110,7 @@ def languages(tags: Iterable[object]) -> list[str] | None:
 
 
 def fill(package: str, template: str, values: Mapping[str, Any]) -> str:
-    """Render a packaged template, neutralising every value it inserts.
+    """Render a packaged Markdown template, neutralising every value it inserts.
 
     Args:
         package: the package that ships the template.
@@ -120,16 +120,29 @@ def fill(package: str, template: str, values: Mapping[str, Any]) -> str:
     Returns:
         The page, ending in one line break.
     """
-    environment = jinja2.Environment(
-        autoescape=False,
-        finalize=plain,
+    page = templates(package, plain, escape=False).get_template(template).render(values)
+    return re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n"
+
+
+def templates(package: str, shown: Callable[[Any], Any] | None = None, *, escape: bool = True) -> Environment:
+    """The templates that a package ships. What one inserts and nobody gave is an error, not a gap.
+
+    Args:
+        package: the package, or a folder of it with a slash.
+        shown: what every value goes through before it is inserted.
+        escape: whether values are escaped for HTML; else `shown` has to neutralise them.
+    """
+    import jinja2
+
+    name, _, folder = package.partition("/")
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(name, folder),
+        autoescape=escape,
+        finalize=shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    source = resources.files(package).joinpath(template).read_text(encoding="utf-8")
-    page = environment.from_string(source).render(values)
-    return re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n"
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,6 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -24,10 +23,10 @@ from hfvaccine.localhub.routes.browser import (
 )
 from hfvaccine.localhub.routes.call import Call
 from hfvaccine.localhub.store.repository import Repository, date_of, title_of
+from hfvaccine.text import templates
 
 REPOS, ENTRIES, COMMITS, CHANGES = 30, 500, 50, 500
-_TEMPLATES = resources.files("hfvaccine.localhub.pages") / "templates"
-_STYLE = (_TEMPLATES / "style.css").read_text("utf-8")
+_STYLE = (resources.files("hfvaccine.localhub.pages") / "templates" / "style.css").read_text("utf-8")
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -56,7 +55,9 @@ def refused(request: Request, refusal: Refusal, headers: dict[str, str]) -> Resp
     back = quote(str(request.scope["path"]))
     context = {"status": refusal.status, "message": refusal.message, "back": back}
     return HTMLResponse(
-        _template("refused.html").render(caller=None, csrf=None, **context), refusal.status, {**headers, **_HEADERS}
+        environment.get_template("refused.html").render(caller=None, csrf=None, **context),
+        refusal.status,
+        {**headers, **_HEADERS},
     )
 
 
@@ -131,7 +132,7 @@ def page(call: Call, name: str, status: int = 200, **context: Any) -> Response:
     own = {"caller": call.caller, "csrf": form_token(call, cookie) if cookie and call.caller else None}
     query = call.request.url.query
     back = quote(call.path + (f"?{query}" if query else ""))
-    return HTMLResponse(_template(name).render(**{**own, "back": back, **context}), status, _HEADERS)
+    return HTMLResponse(environment.get_template(name).render(**{**own, "back": back, **context}), status, _HEADERS)
 
 
 def quoted(text: str, safe: str = "") -> str:
@@ -143,17 +144,9 @@ def spoken_size(size: int) -> str:
     return f"{size / 1000**power:.{1 if power else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
-def _template(name: str) -> jinja2.Template:
-    return environment.get_template(name)
-
-
-environment = jinja2.Environment(
-    loader=jinja2.FunctionLoader(lambda name: (_TEMPLATES / name).read_text("utf-8")),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    finalize=lambda value: value.translate(_UNTURNED) if type(value) is str else value,
-    trim_blocks=True,
-    lstrip_blocks=True,
+environment = templates(
+    "hfvaccine.localhub.pages/templates",
+    lambda value: value.translate(_UNTURNED) if type(value) is str else value,
 )
 environment.globals["style"] = Markup(_STYLE)
 environment.filters |= {"quoted": quoted, "size": spoken_size}
