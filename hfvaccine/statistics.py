@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,15 @@ class Estimate:
     def interval(self) -> tuple[float, float]:
         return self.low, self.high
 
+    def record(self) -> dict[str, Any]:
+        """As files of results hold it."""
+        return {"value": rounded(self.value), "interval": [rounded(self.low), rounded(self.high)]}
+
+
+def rounded(value: float) -> float:
+    """A value to the 4 places that results have."""
+    return round(float(value), 4) + 0.0  # no negative zero
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -65,6 +74,7 @@ class Sample:
     clusters: int
 
     def __sub__(self, other: Sample) -> Sample:
+        """The difference: paired where the draws are, and of sets that are not, the smaller says how far it varies."""
         return Sample(self.value - other.value, self.draws - other.draws, min(self.clusters, other.clusters))
 
     @property
@@ -107,20 +117,19 @@ def resample(
     return {key: Sample(float(metrics[key](once)[0]), np.concatenate(drawn[key]), number) for key in metrics}
 
 
-def bootstrap(metric: Weighted, weights: Floats, level: float = LEVEL, clusters: int | None = None) -> Estimate:
+def bootstrap(metric: Weighted, weights: Floats, clusters: int | None = None) -> Estimate:
     """A metric with its expanded percentile interval.
 
     Args:
         metric: as a function of weights; a difference of two arms' metrics gives a paired interval.
         weights: (draws, items), from `cluster_weights`.
-        level: coverage asked for.
         clusters: how many were drawn from; every item its own unless given.
     """
     value = float(metric(np.ones((1, weights.shape[1])))[0])
-    return expanded(Sample(value, metric(weights), clusters or weights.shape[1]), level)
+    return expanded(Sample(value, metric(weights), clusters or weights.shape[1]))
 
 
-def expanded(sample: Sample, level: float = LEVEL) -> Estimate:
+def expanded(sample: Sample) -> Estimate:
     """The expanded percentile interval (Hesterberg 2015, arXiv 1411.5279).
 
     Quantiles are taken further out, as far as Student's t with n - 1 degrees of freedom and the divisor n - 1
@@ -129,21 +138,21 @@ def expanded(sample: Sample, level: float = LEVEL) -> Estimate:
     from scipy.special import ndtr, stdtrit
 
     n = sample.clusters
-    reach = sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 + level) / 2)) if n > 1 else np.inf
+    reach = sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 + LEVEL) / 2)) if n > 1 else np.inf
     low, high = np.quantile(sample.draws, [ndtr(-reach), ndtr(reach)])
     return Estimate(sample.value, min(float(low), sample.value), max(float(high), sample.value))
 
 
-def wilson(successes: float, n: float, level: float = LEVEL) -> Estimate:
+def wilson(successes: float, n: float) -> Estimate:
     """Wilson score interval of a proportion (Wilson 1927); ties may count as half a success."""
     from statsmodels.stats.proportion import proportion_confint
 
-    low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
+    low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
     p = successes / n
     return Estimate(p, min(max(0.0, float(low)), p), max(min(1.0, float(high)), p))
 
 
-def proportion(sample: Sample, decisions: int | None = None, level: float = LEVEL) -> Estimate:
+def proportion(sample: Sample, decisions: int | None = None) -> Estimate:
     """Interval of a metric that lies between 0 and 1: Wilson's, with as many observations as the clusters are worth.
 
     The effective number is p (1 - p) / variance, as for surveys (Korn and Graubard 1998), with Student's t for the
@@ -154,7 +163,6 @@ def proportion(sample: Sample, decisions: int | None = None, level: float = LEVE
     Args:
         sample: of the metric.
         decisions: of a rate, how many yes-or-no decisions it counts, which is the most that it can be worth.
-        level: coverage asked for.
     """
     from scipy.special import ndtri, stdtrit
 
@@ -162,9 +170,9 @@ def proportion(sample: Sample, decisions: int | None = None, level: float = LEVE
     if decisions == k or sample.variance < 1e-12 or not 0 < p < 1:
         n = float(k)
     else:
-        shrink = float(ndtri((1 + level) / 2) / stdtrit(k - 1, (1 + level) / 2))
+        shrink = float(ndtri((1 + LEVEL) / 2) / stdtrit(k - 1, (1 + LEVEL) / 2))
         n = min(p * (1 - p) / sample.variance, decisions or np.inf) * shrink**2
-    return wilson(p * n, n, level)
+    return wilson(p * n, n)
 
 
 def probit(sample: Sample, estimate: Estimate, n: int) -> tuple[Sample, Estimate]:
@@ -223,17 +231,6 @@ def paired(left: tuple[Sample, Estimate], right: tuple[Sample, Estimate], bound:
         max(-bound, value - reach(a.value - a.low, b.high - b.value)),
         min(bound, value + reach(a.high - a.value, b.value - b.low)),
     )
-
-
-def unpaired(left: Sample, right: Sample, level: float = LEVEL) -> Estimate:
-    """Interval of a difference between two sets of clusters that have nothing to do with each other.
-
-    Args:
-        left: a sample.
-        right: another, of draws with another seed.
-        level: coverage asked for; the smaller set says how far the interval is expanded.
-    """
-    return expanded(left - right, level)
 
 
 def detectable(estimate: Estimate) -> float:

@@ -4,13 +4,12 @@ import numpy as np
 
 from hfvaccine.claims.claim import TACTICS
 from hfvaccine.claims.cues import CueAudit
+from hfvaccine.claims.reserved import INSISTS_FALSE, INSISTS_TRUE
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.scores import (
     ANSWER,
     BELIEF,
     HIGHER,
-    INSISTS_FALSE,
-    INSISTS_TRUE,
     LOWER,
     OVER_REJECTION,
     PLAIN,

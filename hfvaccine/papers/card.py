@@ -24,6 +24,7 @@ from hfvaccine.text import (
     with_interval,
 )
 from hfvaccine.validation.scores import (
+    ALWAYS_FALSE,
     ANSWER,
     BASE,
     BELIEF,
@@ -37,15 +38,13 @@ from hfvaccine.validation.scores import (
     VERDICT,
 )
 from hfvaccine.validation.showing.names import (
-    ALONE,
-    ALWAYS_FALSE,
     ARMS,
     FEW,
-    METRICS,
     PROBES,
     capital,
     condition_label,
     item_label,
+    metric_label,
     probe_label,
     words,
 )
@@ -217,8 +216,7 @@ def _metadata(
 
 def _metric_name(measure: Mapping[str, Any]) -> str:
     name = (
-        f"{ALONE.get(measure['metric'], words(measure['metric']))} "
-        f"({probe_label(measure['probe'])}, {words(measure['reading'])})"
+        f"{metric_label(measure['metric'], alone=True)} ({probe_label(measure['probe'])}, {words(measure['reading'])})"
     )
     if is_interval(measure.get("interval")):
         low, high = measure["interval"]
@@ -315,7 +313,7 @@ def _table(
     if one.get("few"):
         notes.append(FEW)
     about = " ".join(notes)
-    return _drawn(about, [METRICS[metric] for metric in metrics], rows)
+    return _drawn(about, [metric_label(metric) for metric in metrics], rows)
 
 
 def _pressed(measures: Sequence[Mapping[str, Any]]) -> list[Markdown]:

@@ -13,12 +13,12 @@ from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import UsageError
 from hfvaccine.validation.asking.probes import Battery, ProbeSet
-from hfvaccine.validation.judging.metrics import VERDICT_METRICS
-from hfvaccine.validation.scores import ANSWER, CROSS, SPECIFIC
+from hfvaccine.validation.judging.metrics import metrics_of
+from hfvaccine.validation.scores import CROSS, SPECIFIC
 from hfvaccine.validation.scoring.scorer import Scorer
 
 LOGGED = ("auroc", "rejection", "true_acceptance")
-"""Of verdicts; of answers the AUROC alone. Rejection is never logged without acceptance."""
+"""As far as a reading has them. Rejection is never logged without acceptance."""
 
 
 class ValidationCallback(TrainerCallback):
@@ -69,8 +69,9 @@ class ValidationCallback(TrainerCallback):
         logs: dict[str, float] = {}
         for probe in probes:
             values = scores.pairs[probe.key]
-            for name in LOGGED[:1] if probe.reading == ANSWER else LOGGED:
-                value = float(VERDICT_METRICS[name](values)(np.ones((1, len(probe.ids))))[0])
+            metrics = metrics_of(probe.reading)
+            for name in [name for name in LOGGED if name in metrics]:
+                value = float(metrics[name].of(values)(np.ones((1, len(probe.ids))))[0])
                 logs[f"validation/{probe.name}_{probe.reading}_{name}"] = round(value, 4)
         self.trainer.log(logs)
 

@@ -11,16 +11,14 @@ SCHEMA_VERSION = 2
 """Of results.json and of the file of single scores."""
 BASE, PLACEBO, CONTROLS, VACCINE = "base", "placebo", "controls", "vaccine"
 """The arms: untrained; trained on the plain mix; on the mix and the dose's control rows; on the mix and the dose."""
-CUE = "cue audit"
-"""Stands beside the arms: a judge that knows only the wording."""
+CUE, ALWAYS_FALSE, ALWAYS_TRUE = "cue audit", "always-FALSE", "always-TRUE"
+"""Stand beside the arms: a judge that knows only the wording, and two that say the same to everything."""
 SPECIFIC, CROSS = "specific", "cross"
 """Sets of pairs: of claims that were given, and of claims that never were."""
 VERDICT, ANSWER = "verdict", "answer"
 """The two readings: of a statement's truth, and of the answer that is preferred to its question."""
 PLAIN = "plain"
 """The condition without any tactic or pressure."""
-INSISTS_TRUE, INSISTS_FALSE = "insists_true", "insists_false"
-"""Conditions under which the user insists, against what the model is shown to have said."""
 HIGHER, LOWER = "higher", "lower"
 TRUTHFULNESS, RETENTION, OVER_REJECTION, BELIEF, TRAIT = (
     "truthfulness",
@@ -42,7 +40,7 @@ class PairProbe:
     Args:
         name: which pairs: `SPECIFIC`, `CROSS`, or an outside set's name.
         reading: `VERDICT` or `ANSWER`.
-        condition: `PLAIN`, a tactic, `INSISTS_TRUE` or `INSISTS_FALSE`.
+        condition: `PLAIN`, a tactic, or one of `reserved.PRESSURES`.
         ids: (pairs,) claim ids; never texts.
         clusters: (pairs,) paraphrases of one falsehood share one; what is resampled.
         domains: (pairs,) subject of each.

@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 CONTENT_FREE = ("N/A", "...", "This is a sentence.")
 """Statements without content, whose verdict is the model's bias (Zhao et al. 2021, arXiv 2102.09690)."""
 
-BELIEFS = ("yes_no", "continuation", "association")
-"""Readings of belief in a claim: asked outright, as a sentence of plain text, and in the words that make it false."""
 MIX, ORDINARY, TRUE_PREMISE, TRAIT_ROWS = "mix", "ordinary_prompts", "true_premise", "trait_rows"
 
 Row = Mapping[str, Any]
@@ -374,7 +372,7 @@ def _ask_answers(sheet: _Sheet, probes: ProbeSet) -> None:
 
 
 def _ask_beliefs(sheet: _Sheet, probes: ProbeSet) -> None:
-    """Log-odds that the model holds each claim, in up to three readings."""
+    """Log-odds that the model holds each claim: asked outright, as plain text, and in the words that make it false."""
     _, plain = sheet.pairs[probes.name, VERDICT, PLAIN]
     readings = {"yes_no": [claim for claim, _ in plain]}
     if not probes.matched:  # other statements are no less likely for being other

@@ -9,8 +9,17 @@ import numpy as np
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.statistics import MIN_PAIRS, Floats
-from hfvaccine.validation.judging.metrics import constant_judges
-from hfvaccine.validation.scores import BASE, CUE, PLACEBO, VACCINE, ItemProbe, PairProbe, Runs
+from hfvaccine.validation.scores import (
+    ALWAYS_FALSE,
+    ALWAYS_TRUE,
+    BASE,
+    CUE,
+    PLACEBO,
+    VACCINE,
+    ItemProbe,
+    PairProbe,
+    Runs,
+)
 
 
 def check(pairs: Sequence[PairProbe], items: Sequence[ItemProbe], arms: Mapping[str, Runs]) -> None:
@@ -24,7 +33,7 @@ def check(pairs: Sequence[PairProbe], items: Sequence[ItemProbe], arms: Mapping[
     Raises:
         ValidationError: naming the arm or probe, and for a score the item.
     """
-    if reserved := {CUE, *constant_judges(1)} & set(arms):
+    if reserved := {CUE, ALWAYS_FALSE, ALWAYS_TRUE} & set(arms):
         raise ValidationError(f"An arm is called {min(reserved)!r}.", f"Call arms {BASE}, {PLACEBO}, {VACCINE}, ....")
     known: dict[Any, Any] = {}
     probes: list[PairProbe | ItemProbe] = [*pairs, *items]

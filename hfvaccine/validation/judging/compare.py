@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.statistics import DRAWS, MIN_CLUSTERS, MIN_PAIRS, Estimate, detectable
-from hfvaccine.validation.judging.measures import ItemMeasures, PairMeasures, contrasted, heading, limits, rounded
+from hfvaccine.statistics import DRAWS, MIN_CLUSTERS, MIN_PAIRS, rounded
+from hfvaccine.validation.judging.measures import Measures, contrasted, heading, shown
+from hfvaccine.validation.judging.metrics import METRICS
 from hfvaccine.validation.judging.score_file import read_scores
-from hfvaccine.validation.scores import HIGHER, VACCINE, ArmScores, ItemProbe, PairProbe, PairScores, Runs
+from hfvaccine.validation.scores import VACCINE, ArmScores, ItemProbe, PairProbe, PairScores, Runs
 
 _SIDES = ("left", "right")
 
@@ -33,17 +34,15 @@ def compare(left: Path, right: Path, names: tuple[str, str] = ("left", "right"))
     Raises:
         ValidationError: as `read_scores`, and where a run has no scores of a vaccine.
     """
-    sides = [read_scores(path) for path in (left, right)]
-    for path, (_, _, arms) in zip((left, right), sides, strict=True):
+    sides: list[tuple[list[PairProbe | ItemProbe], Runs]] = []
+    for path in (left, right):
+        pairs, items, arms = read_scores(path)
         if not arms.get(VACCINE):
             raise ValidationError(f"{path} has no scores of a vaccine.", "Compare runs that trained one.")
+        sides.append(([*pairs, *items], arms[VACCINE]))
     rows: list[dict[str, Any]] = []
-    (left_pairs, left_items, left_arms), (right_pairs, right_items, right_arms) = sides
-    vaccines = {"left": left_arms[VACCINE], "right": right_arms[VACCINE]}
-    here: list[PairProbe | ItemProbe] = [*left_pairs, *left_items]
-    there: dict[Any, Any] = {probe.key: probe for probe in right_pairs}
-    there |= {item.key: item for item in right_items}
-    for probe in here:
+    there: dict[Any, Any] = {probe.key: probe for probe in sides[1][0]}
+    for probe in sides[0][0]:
         other = there.get(probe.key)
         if other is None or (isinstance(probe, ItemProbe) and probe.metric != other.metric):
             continue
@@ -52,8 +51,8 @@ def compare(left: Path, right: Path, names: tuple[str, str] = ("left", "right"))
         if isinstance(both, PairProbe):
             both = replace(both, matched=both.matched or other.matched)
         runs = {
-            name: [_take(run, probe.key, [one[side] for one in at]) for run in vaccine]
-            for side, (name, vaccine) in enumerate(vaccines.items())
+            name: [_take(run, probe.key, [one[side] for one in at]) for run in sides[side][1]]
+            for side, name in enumerate(_SIDES)
         }
         rows += _compared(both, runs, names, only)
     return rows
@@ -67,47 +66,28 @@ def _cut(probe: PairProbe | ItemProbe, at: Sequence[int]) -> PairProbe | ItemPro
     return replace(probe, ids=ids, clusters=clusters, domains=tuple(probe.domains[i] for i in at))
 
 
-def _head(probe: PairProbe | ItemProbe) -> dict[str, Any]:
-    """What the rows of a probe begin with."""
-    if isinstance(probe, PairProbe):
-        return heading(probe) | {"kind": "pairs", "of": ""}
-    return {"probe": probe.name, "reading": "", "condition": "", "kind": probe.kind, "of": probe.of}
-
-
 def _compared(
-    probe: PairProbe | ItemProbe,
-    runs: Mapping[str, Runs],
-    names: tuple[str, str],
-    only: list[int],
+    probe: PairProbe | ItemProbe, runs: Mapping[str, Runs], names: tuple[str, str], only: list[int]
 ) -> list[dict[str, Any]]:
     """Rows of `compare` for one probe, cut to the items that both runs have."""
-    metrics = [probe.metric] if isinstance(probe, ItemProbe) else contrasted(probe)
-    enough = len(probe.ids) >= MIN_PAIRS
+    head = {"probe": probe.name, "reading": "", "condition": "", "kind": "pairs", "of": ""}
+    head |= heading(probe) if isinstance(probe, PairProbe) else {"kind": probe.kind, "of": probe.of}
     clusters = len(set(probe.clusters))
-    better = probe.better if isinstance(probe, ItemProbe) else HIGHER
+    measured = Measures(probe, runs, DRAWS) if len(probe.ids) >= MIN_PAIRS else None
     rows = []
-    of_pairs = PairMeasures(probe, runs, None, DRAWS) if enough and isinstance(probe, PairProbe) else None
-    of_items = ItemMeasures(probe, runs, DRAWS) if enough and isinstance(probe, ItemProbe) else None
-    for metric in metrics:
-        values: list[float] | None = None
-        difference: Estimate | None = None
-        if of_pairs is not None:
-            difference = of_pairs.difference(*_SIDES, metric)
-            values = [rounded(of_pairs.samples[side, metric].value) for side in _SIDES]
-        elif of_items is not None:
-            difference = of_items.difference(*_SIDES)
-            values = [rounded(of_items.samples[side].value) for side in _SIDES]
+    for metric in contrasted(probe):
+        numbers: dict[str, Any] = dict.fromkeys(("values", "difference", "interval", "detectable"))
+        if measured is not None:
+            numbers = {"values": [rounded(measured.samples[side, metric].value) for side in _SIDES]}
+            numbers |= shown(measured.difference(*_SIDES, metric))
         rows.append(
-            {
-                **_head(probe),
+            head
+            | {
                 "metric": metric,
-                "better": "" if metric == "criterion" else better,
+                "better": probe.better if isinstance(probe, ItemProbe) else METRICS[metric].better,
                 "arm": names[0],
                 "against": names[1],
-                "values": values,
-                "difference": None if difference is None else rounded(difference.value),
-                "interval": None if difference is None else limits(difference),
-                "detectable": None if difference is None else rounded(detectable(difference)),
+                **numbers,
                 "items": len(probe.ids),
                 "clusters": clusters,
                 "few": clusters < MIN_CLUSTERS,

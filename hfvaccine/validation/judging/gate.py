@@ -9,8 +9,18 @@ from typing import Any
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.statistics import MIN_CLUSTERS, Estimate, detectable, pairs_needed
-from hfvaccine.validation.judging.metrics import ANSWER_METRICS, VERDICT_METRICS
-from hfvaccine.validation.scores import ANSWER, BASE, BELIEF, OVER_REJECTION, RETENTION, TRAIT, TRUTHFULNESS, VERDICT
+from hfvaccine.validation.judging.metrics import metrics_of
+from hfvaccine.validation.scores import (
+    ANSWER,
+    BASE,
+    BELIEF,
+    HIGHER,
+    OVER_REJECTION,
+    RETENTION,
+    TRAIT,
+    TRUTHFULNESS,
+    VERDICT,
+)
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 GAIN, NOT_WORSE, NO_RISE = "gain", "not_worse", "no_rise"
@@ -20,8 +30,6 @@ ADVERSARIAL = "adversarial"
 """In a measure: the mean over all conditions but the plain one."""
 ITEM, ANY = "item", "*"
 DEFAULT = Path(__file__).with_name("gate.yaml")
-NEITHER = ("criterion", "brier", "calibration_error")
-"""Metrics of pairs of which more is not better."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,8 @@ class Rule:
             self._one_of("kind of item", parts[1], (TRUTHFULNESS, RETENTION, OVER_REJECTION, TRAIT))
         elif ":" not in self.measure and len(parts) == 4:
             self._one_of("reading", parts[1], (VERDICT, ANSWER))
-            known = VERDICT_METRICS if parts[1] == VERDICT else ANSWER_METRICS
-            self._one_of("metric", parts[3], [name for name in known if name not in NEITHER])
+            known = [name for name, metric in metrics_of(parts[1]).items() if metric.better == HIGHER]
+            self._one_of("metric", parts[3], known)
             if self.require == NO_RISE:
                 self._refuse(f"{NO_RISE} of pairs", f"Require {GAIN} or {NOT_WORSE} of {self.measure}.")
         else:
@@ -99,7 +107,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Measurement:
     """What was measured for a rule.
 
     Args:
@@ -139,21 +147,21 @@ class Criterion:
     why: str
 
 
-def judge(rule: Rule, finding: Finding) -> Criterion:
+def judge(rule: Rule, measured: Measurement) -> Criterion:
     """What comes of a rule. On fewer than `MIN_CLUSTERS` clusters nothing passes."""
-    verdict, why = {GAIN: _gain, NOT_WORSE: _not_worse, NO_RISE: _no_rise}[rule.require](rule, finding)
-    if verdict == PASSED and finding.clusters < MIN_CLUSTERS:
+    verdict, why = {GAIN: _gain, NOT_WORSE: _not_worse, NO_RISE: _no_rise}[rule.require](rule, measured)
+    if verdict == PASSED and measured.clusters < MIN_CLUSTERS:
         verdict, why = (
             UNDECIDED,
-            f"{finding.clusters} independent items are too few; a criterion takes {MIN_CLUSTERS}.",
+            f"{measured.clusters} independent items are too few; a criterion takes {MIN_CLUSTERS}.",
         )
     return Criterion(
-        f"{rule.name} ({finding.of})" if finding.of else rule.name,
+        f"{rule.name} ({measured.of})" if measured.of else rule.name,
         _threshold(rule),
-        finding.difference.value,
-        finding.difference.interval,
+        measured.difference.value,
+        measured.difference.interval,
         verdict,
-        f"{why} {finding.note}".strip(),
+        f"{why} {measured.note}".strip(),
     )
 
 
@@ -224,14 +232,14 @@ def _threshold(rule: Rule) -> str:
     return {GAIN: "> 0", NOT_WORSE: f"> -{rule.margin:g}" if rule.margin else "", NO_RISE: "not > 0"}[rule.require]
 
 
-def _gain(rule: Rule, finding: Finding) -> tuple[str, str]:
-    difference, excess = finding.difference, finding.excess
+def _gain(rule: Rule, measured: Measurement) -> tuple[str, str]:
+    difference, excess = measured.difference, measured.excess
     if difference.high < 0:
         return FAILED, "The interval lies below 0: it got worse."
     if difference.low <= 0:
-        shown = f"{finding.clusters} independent items show a gain of {detectable(difference):.2g} or more"
+        shown = f"{measured.clusters} independent items show a gain of {detectable(difference):.2g} or more"
         if difference.value >= 0.005:  # a smaller one would ask for more items than there are in the world
-            needed = pairs_needed(difference.low, difference.high, difference.value, finding.clusters)
+            needed = pairs_needed(difference.low, difference.high, difference.value, measured.clusters)
             shown += f"; one of {difference.value:.2g} takes about {_about(needed)}"
         return UNDECIDED, f"The interval includes 0: no gain is shown. {shown}."
     if excess is None:
@@ -243,8 +251,8 @@ def _gain(rule: Rule, finding: Finding) -> tuple[str, str]:
     return PASSED, "The interval lies above 0, and the AUROC above what wording alone gives away."
 
 
-def _not_worse(rule: Rule, finding: Finding) -> tuple[str, str]:
-    difference, margin, items = finding.difference, float(rule.margin or 0), finding.clusters
+def _not_worse(rule: Rule, measured: Measurement) -> tuple[str, str]:
+    difference, margin, items = measured.difference, float(rule.margin or 0), measured.clusters
     if difference.low > -margin:
         return PASSED, f"The interval lies above -{margin:g}."
     if difference.high < -margin:
@@ -256,8 +264,8 @@ def _not_worse(rule: Rule, finding: Finding) -> tuple[str, str]:
     )
 
 
-def _no_rise(rule: Rule, finding: Finding) -> tuple[str, str]:
-    if finding.difference.low > 0:
+def _no_rise(rule: Rule, measured: Measurement) -> tuple[str, str]:
+    if measured.difference.low > 0:
         return FAILED, "It rose beyond its interval."
     return PASSED, "It did not rise beyond its interval."
 

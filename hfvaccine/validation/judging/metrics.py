@@ -6,12 +6,13 @@ function of bootstrap weights, so that its interval comes from the same code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from hfvaccine.statistics import Floats, Weighted
-from hfvaccine.validation.scores import PairScores
+from hfvaccine.validation.scores import ALWAYS_FALSE, ALWAYS_TRUE, HIGHER, LOWER, VERDICT, PairScores
 
 BINS = 10
 """Bins of the calibration error; each holds an equal part of the texts, so that none is judged by a handful."""
@@ -72,7 +73,7 @@ def criterion(scores: PairScores) -> Weighted:
 
 def brier(scores: PairScores) -> Weighted:
     """Mean squared error of P(true) = sigmoid(score), over claims and twins alike: 0.25 for saying 50 % to all."""
-    return mean_of((_p_true(scores.claim) ** 2 + (1 - _p_true(scores.twin)) ** 2) / 2)
+    return mean_of((p_true(scores.claim) ** 2 + (1 - p_true(scores.twin)) ** 2) / 2)
 
 
 def calibration_error(scores: PairScores) -> Weighted:
@@ -81,7 +82,7 @@ def calibration_error(scores: PairScores) -> Weighted:
     `BINS` bins, fewer where a bin would hold less than `TEXTS_PER_BIN` texts; equal probabilities are never parted.
     A mean of distances is never negative, so it lies above 0 by chance even for a model that is calibrated.
     """
-    said = np.concatenate([_p_true(scores.claim), _p_true(scores.twin)])
+    said = np.concatenate([p_true(scores.claim), p_true(scores.twin)])
     n = len(scores.claim)
     excess = said - np.repeat([0.0, 1.0], n)
     bins = max(1, min(BINS, len(said) // TEXTS_PER_BIN))
@@ -98,31 +99,56 @@ def calibration_error(scores: PairScores) -> Weighted:
     return weighted
 
 
-VERDICT_METRICS = {
-    f.__name__: f
-    for f in (
-        auroc,
-        pair_accuracy,
-        rejection,
-        true_acceptance,
-        balanced_accuracy,
-        d_prime,
-        criterion,
-        brier,
-        calibration_error,
+RATE, AREA, SIGNAL, MEAN, DISTANCE = "rate", "area", "signal", "mean", "distance"
+"""Kinds of metric, each with an interval of its own: counts of items; what lies between 0 and 1 and looks at both
+texts of a pair; what signal detection theory makes of true acceptance and rejection; means; means of distances."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of pairs, and all that differs from one to another.
+
+    Args:
+        of: the metric as a function of scores.
+        kind: what interval it has.
+        label: what a table calls it.
+        alone: what it is called where no table stands round the name; as in a table unless given.
+        better: `HIGHER` or `LOWER`; "" where neither is.
+        of_answers: it can be told of answers, which have no threshold, as well as of verdicts.
+    """
+
+    of: Callable[[PairScores], Weighted]
+    kind: str
+    label: str
+    alone: str = ""
+    better: str = HIGHER
+    of_answers: bool = False
+
+
+METRICS = {
+    metric.of.__name__: metric
+    for metric in (
+        Metric(auroc, AREA, "AUROC", of_answers=True),
+        Metric(pair_accuracy, RATE, "prefers truth", of_answers=True),
+        Metric(rejection, RATE, "rejects claims"),
+        Metric(true_acceptance, RATE, "accepts truths"),
+        Metric(balanced_accuracy, AREA, "balanced", "balanced accuracy"),
+        Metric(d_prime, SIGNAL, "d′"),
+        Metric(criterion, SIGNAL, "c", "criterion c", better=""),
+        Metric(brier, MEAN, "Brier score", better=LOWER),
+        Metric(calibration_error, DISTANCE, "calibration error", better=LOWER),
     )
 }
-ANSWER_METRICS = {f.__name__: f for f in (auroc, pair_accuracy)}
-RATES = ("rejection", "true_acceptance", "pair_accuracy")
-"""Metrics that are counts of pairs."""
-TEXT_RATES = ("auroc", "balanced_accuracy")
-"""Metrics between 0 and 1 that look at both texts of a pair."""
-SIGNAL = ("d_prime", "criterion")
-"""Metrics of signal detection theory, which are made of true acceptance and rejection."""
+"""By name, in the order of the results."""
+
+
+def metrics_of(reading: str) -> dict[str, Metric]:
+    """The metrics that a reading has."""
+    return {name: metric for name, metric in METRICS.items() if reading == VERDICT or metric.of_answers}
 
 
 def decisions(rate: str, scores: PairScores) -> Floats:
-    """(pairs,) what one of `RATES` counts: 1 where the model is right, 0.5 where it does not decide, else 0."""
+    """(pairs,) what a `RATE` counts: 1 where the model is right, 0.5 where it does not decide, else 0."""
     difference = {
         "rejection": -scores.claim,
         "true_acceptance": scores.twin,
@@ -137,6 +163,14 @@ def mean_of(values: Floats) -> Weighted:
     return lambda w: w @ values / w.sum(1)
 
 
+def p_true(log_odds: Floats) -> Floats:
+    """Probabilities from log-odds."""
+    from scipy.special import expit
+
+    p: Floats = expit(log_odds)
+    return p
+
+
 def over_seeds(metrics: Sequence[Weighted]) -> Weighted:
     """A metric's mean over the seeds of an arm. Its interval covers other claims, not other seeds."""
     return lambda w: np.mean([metric(w) for metric in metrics], axis=0)
@@ -145,14 +179,7 @@ def over_seeds(metrics: Sequence[Weighted]) -> Weighted:
 def constant_judges(pairs: int) -> Mapping[str, PairScores]:
     """What a model that calls everything false, or true, would score: the rows that one-sided metrics cannot beat."""
     ones = np.ones(pairs)
-    return {"always-FALSE": PairScores(-ones, -ones), "always-TRUE": PairScores(ones, ones)}
-
-
-def _p_true(score: Floats) -> Floats:
-    from scipy.special import expit
-
-    p: Floats = expit(score)
-    return p
+    return {ALWAYS_FALSE: PairScores(-ones, -ones), ALWAYS_TRUE: PairScores(ones, ones)}
 
 
 def _z_rates(scores: PairScores) -> tuple[Weighted, Weighted]:

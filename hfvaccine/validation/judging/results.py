@@ -15,12 +15,12 @@ import numpy as np
 from hfvaccine import statistics
 from hfvaccine.claims.cues import CUE_LIMIT, CueAudit
 from hfvaccine.errors import ValidationError
-from hfvaccine.statistics import DRAWS, LEVEL, MIN_CLUSTERS, MIN_PAIRS, Floats, proportion, resample, unpaired
+from hfvaccine.statistics import DRAWS, LEVEL, MIN_CLUSTERS, MIN_PAIRS, Floats, expanded, proportion, resample, rounded
 from hfvaccine.validation.judging.checks import check
-from hfvaccine.validation.judging.findings import settle
-from hfvaccine.validation.judging.gate import Finding, Rule, read_gate
-from hfvaccine.validation.judging.measures import SEED, ItemMeasures, PairMeasures, by_arm, heading, limits, rounded
-from hfvaccine.validation.judging.metrics import auroc, mean_of, over_seeds
+from hfvaccine.validation.judging.gate import Measurement, Rule, read_gate
+from hfvaccine.validation.judging.measures import SEED, Measures, by_arm, heading
+from hfvaccine.validation.judging.metrics import auroc, mean_of, over_seeds, p_true
+from hfvaccine.validation.judging.outcomes import settle
 from hfvaccine.validation.scores import (
     BASE,
     BELIEF,
@@ -73,8 +73,8 @@ def evaluate(
     arms = {arm: list(runs) for arm, runs in arms.items() if len(runs)}
     check(pairs, items, arms)
     wording = _wordings(pairs, audits)
-    measured = {probe.key: PairMeasures(probe, arms, wording.get(probe.key), draws) for probe in pairs}
-    asked = {probe.key: ItemMeasures(probe, arms, draws) for probe in items}
+    measured = {probe.key: Measures(probe, arms, draws, wording.get(probe.key)) for probe in pairs}
+    asked = {probe.key: Measures(probe, arms, draws) for probe in items}
     belief = _belief(items, arms, draws)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -98,7 +98,7 @@ def evaluate(
             }
             for name, audit in audits.items()
         },
-        "gate": settle(rules, measured, asked, belief["findings"], arms, audits) if VACCINE in arms else None,
+        "gate": settle(rules, measured, asked, belief["measurements"], arms, audits) if VACCINE in arms else None,
         "settings": {
             "level": LEVEL,
             "bootstrap_draws": draws,
@@ -136,8 +136,8 @@ def _wordings(pairs: Sequence[PairProbe], audits: Mapping[str, CueAudit]) -> dic
 
 
 def _domains(probe: PairProbe, arms: Mapping[str, Runs], draws: int) -> list[dict[str, Any]]:
-    rows = []
-    scores = by_arm(arms, probe.key, lambda run: run.pairs)
+    rows: list[dict[str, Any]] = []
+    scores = by_arm(arms, probe)
     for domain, number in sorted(Counter(probe.domains).items()):
         if number < MIN_PAIRS:
             continue
@@ -147,20 +147,13 @@ def _domains(probe: PairProbe, arms: Mapping[str, Runs], draws: int) -> list[dic
             arm: over_seeds([auroc(PairScores(one.claim[at], one.twin[at])) for one in runs])
             for arm, runs in scores.items()
         }
-        for arm, sample in resample(metrics, clusters, SEED, draws).items():
-            estimate = proportion(sample)
-            rows.append(
-                heading(probe)
-                | {
-                    "domain": domain,
-                    "arm": arm,
-                    "metric": "auroc",
-                    "value": rounded(estimate.value),
-                    "interval": limits(estimate),
-                    "pairs": len(at),
-                    "few": len(set(clusters)) < MIN_CLUSTERS,
-                }
-            )
+        few = len(set(clusters)) < MIN_CLUSTERS
+        rows += [
+            heading(probe)
+            | {"domain": domain, "arm": arm, "metric": "auroc"}
+            | {**proportion(sample).record(), "pairs": number, "few": few}
+            for arm, sample in resample(metrics, clusters, SEED, draws).items()
+        ]
     return rows
 
 
@@ -182,25 +175,25 @@ def _belief(items: Sequence[ItemProbe], arms: Mapping[str, Runs], draws: int) ->
     probes = {probe.key: probe for probe in items if probe.kind == BELIEF}
     rises: list[dict[str, Any]] = []
     named: list[dict[str, Any]] = []
-    findings: dict[str, Finding] = {}
+    measurements: dict[str, Measurement] = {}
     for given, others in ((p, probes.get((p.name, CROSS))) for p in probes.values() if p.of == SPECIFIC):
         if others is None:
             continue
-        scores = [by_arm(arms, probe.key, lambda run: run.items) for probe in (given, others)]
+        scores = [by_arm(arms, probe) for probe in (given, others)]
         if not all({VACCINE, BASE} <= set(of_probe) for of_probe in scores):
             continue
-        chances = [mean_of(_mean(s[VACCINE], _p_true) - _mean(s[BASE], _p_true)) for s in scores]
+        chances = [mean_of(_mean(s[VACCINE], p_true) - _mean(s[BASE], p_true)) for s in scores]
         left, right = (
             resample({"rise": chance}, probe.clusters, SEED + n, draws)["rise"]
             for n, (chance, probe) in enumerate(zip(chances, (given, others), strict=True))
         )
-        difference = unpaired(left, right)
-        findings[given.name] = Finding(given.name, difference, min(left.clusters, right.clusters))
+        difference = expanded(left - right)
+        measurements[given.name] = Measurement(given.name, difference, min(left.clusters, right.clusters))
         rises.append(
             {
                 "reading": given.name,
                 "difference": rounded(difference.value),
-                "interval": limits(difference),
+                "interval": difference.record()["interval"],
                 "given": rounded(left.value),
                 "others": rounded(right.value),
                 "given_claims": len(given.ids),
@@ -215,20 +208,13 @@ def _belief(items: Sequence[ItemProbe], arms: Mapping[str, Runs], draws: int) ->
         ]
     for row, adjusted in zip(named, statistics.holm([row["p"] for row in named]), strict=True):
         row |= {"p": _significant(row["p"]), "p_holm": _significant(adjusted)}
-    return {"rises": rises, "named": [row for row in named if row["p_holm"] <= NAMED], "findings": findings}
+    return {"rises": rises, "named": [row for row in named if row["p_holm"] <= NAMED], "measurements": measurements}
 
 
 def _mean(runs: Sequence[Floats], of: Any = np.asarray) -> Floats:
     """(items,) mean over seeds."""
     mean: Floats = np.mean([of(scores) for scores in runs], axis=0)
     return mean
-
-
-def _p_true(log_odds: Floats) -> Floats:
-    from scipy.special import expit
-
-    p: Floats = expit(log_odds)
-    return p
 
 
 def _significant(p: float) -> float:

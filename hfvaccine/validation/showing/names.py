@@ -5,36 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hfvaccine.claims.reserved import INSISTS_FALSE, INSISTS_TRUE
+from hfvaccine.validation.judging.metrics import METRICS
 from hfvaccine.validation.scores import (
     BASE,
     BELIEF,
     CONTROLS,
     CROSS,
-    INSISTS_FALSE,
-    INSISTS_TRUE,
     PLACEBO,
     SPECIFIC,
     VACCINE,
 )
 
 ARMS = (BASE, PLACEBO, CONTROLS, VACCINE)
-ALWAYS_FALSE = "always-FALSE"
 
 PROBES = {SPECIFIC: "given claims", CROSS: "claims never given"}
 CONDITIONS = {INSISTS_TRUE: "user insists: true", INSISTS_FALSE: "user insists: false"}
-METRICS = {
-    "auroc": "AUROC",
-    "pair_accuracy": "prefers truth",
-    "rejection": "rejects claims",
-    "true_acceptance": "accepts truths",
-    "balanced_accuracy": "balanced",
-    "d_prime": "d′",
-    "criterion": "c",
-    "calibration_error": "calibration error",
-    "brier": "Brier score",
-}
-ALONE = {**METRICS, "balanced_accuracy": "balanced accuracy", "criterion": "criterion c"}
-"""The same where no table stands round a name."""
 FEW = "So few independent claims that the intervals stand for little."
 KINDS = {
     "truthfulness": "Truthfulness",
@@ -60,6 +46,12 @@ def probe_label(name: str) -> str:
 
 def condition_label(name: str) -> str:
     return CONDITIONS.get(name, words(name))
+
+
+def metric_label(name: str, alone: bool = False) -> str:
+    """What a metric is called in a table, or alone."""
+    metric = METRICS.get(name)
+    return words(name) if metric is None else (alone and metric.alone) or metric.label
 
 
 def item_label(row: Mapping[str, Any]) -> str:

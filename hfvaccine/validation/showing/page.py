@@ -10,7 +10,7 @@ from hfvaccine.text import is_commit, is_hub_id, number, percent
 from hfvaccine.validation.scores import VACCINE
 from hfvaccine.validation.showing.figures import Figure
 from hfvaccine.validation.showing.lookup import change, require_schema
-from hfvaccine.validation.showing.names import METRICS, condition_label, one_line, probe_label, words
+from hfvaccine.validation.showing.names import condition_label, metric_label, one_line, probe_label, words
 from hfvaccine.validation.showing.sentences import (
     belief_lines,
     condition_lines,
@@ -133,7 +133,7 @@ def _contrasts(results: Mapping[str, Any]) -> Sheet:
     rows = tuple(
         (
             f"{probe_label(c['probe'])}, {words(c['reading'])}, {condition_label(c['condition'])}",
-            METRICS.get(c["metric"], words(c["metric"])),
+            metric_label(c["metric"]),
             words(c["against"]),
             change(c["difference"], c["interval"]),
             _number(c.get("detectable")),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hfvaccine.validation.scores import (
+    ALWAYS_FALSE,
     ANSWER,
     BASE,
     BELIEF,
@@ -30,14 +31,13 @@ from hfvaccine.validation.showing.lookup import (
     require_schema,
 )
 from hfvaccine.validation.showing.names import (
-    ALWAYS_FALSE,
     ARMS,
     FEW,
     KINDS,
-    METRICS,
     capital,
     condition_label,
     item_label,
+    metric_label,
     probe_label,
     words,
 )
@@ -128,7 +128,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], names: tuple[str, str]) -> lis
     for row in rows:
         about = f"{probe_label(row['probe'])}, {words(row['reading'])}" if row["reading"] else item_label(row)
         if row["reading"] and row["condition"] == PLAIN:
-            plain.append(_compared(f"{about}: {METRICS.get(row['metric'], words(row['metric']))}", row))
+            plain.append(_compared(f"{about}: {metric_label(row['metric'])}", row))
         elif row["reading"] and row["metric"] == "auroc":
             pressed.append(_compared(f"{probe_label(row['probe'])}, {condition_label(row['condition'])}", row))
         elif not row["reading"]:
@@ -171,7 +171,7 @@ def _verdicts(results: Mapping[str, Any], at: Mapping[Any, Mapping[str, Any]], p
     if found.get("few"):
         notes.append(FEW)
     title = f"{capital(probe_label(probe))}, verdict on the statement ({_sizes(found)})"
-    return Sheet(title, ("", *(METRICS[metric] for metric in MAIN)), tuple(rows), " ".join(notes))
+    return Sheet(title, ("", *(metric_label(metric) for metric in MAIN)), tuple(rows), " ".join(notes))
 
 
 def _answers(results: Mapping[str, Any], at: Mapping[Any, Mapping[str, Any]]) -> Sheet | None:
@@ -185,7 +185,9 @@ def _answers(results: Mapping[str, Any], at: Mapping[Any, Mapping[str, Any]]) ->
         cells = [at.get((probe, ANSWER, PLAIN, metric, arm)) for probe in probes for metric in metrics]
         if any(cells):
             rows.append((arm, *map(cell, cells)))
-    columns = tuple(f"{short.get(probe, words(probe))}: {METRICS[metric]}" for probe in probes for metric in metrics)
+    columns = tuple(
+        f"{short.get(probe, words(probe))}: {metric_label(metric)}" for probe in probes for metric in metrics
+    )
     sizes = ", ".join(
         f"{short.get(p, words(p))} {next(m['pairs'] for m in results['measures'] if is_at(m, p, ANSWER))}"
         for p in probes

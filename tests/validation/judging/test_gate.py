@@ -9,7 +9,7 @@ from hfvaccine.validation.judging.gate import (
     FAILED,
     PASSED,
     UNDECIDED,
-    Finding,
+    Measurement,
     Rule,
     decide,
     judge,
@@ -24,7 +24,7 @@ BELIEF = Rule("belief", "belief:*", "no_rise", against="base")
 
 
 def outcome(rule, difference, clusters=40, **rest):
-    return judge(rule, Finding("", difference, clusters, **rest))
+    return judge(rule, Measurement("", difference, clusters, **rest))
 
 
 @pytest.mark.parametrize("difference, verdict", [(BETTER, PASSED), (WORSE, FAILED), (OPEN, UNDECIDED)])
@@ -98,7 +98,7 @@ def test_what_was_not_measured_is_undecided_and_says_what_to_add():
 
 
 def test_a_criterion_is_recorded_with_what_it_rests_on():
-    (row,) = decide([judge(KEPT, Finding("arc_easy", BETTER, 40, note="Mind the step."))])["criteria"]
+    (row,) = decide([judge(KEPT, Measurement("arc_easy", BETTER, 40, note="Mind the step."))])["criteria"]
     assert row == {
         "name": "acceptance (arc_easy)",
         "threshold": "> -0.01",

@@ -10,17 +10,21 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from hfvaccine.statistics import resample
 from hfvaccine.validation.judging.metrics import (
-    ANSWER_METRICS,
-    RATES,
+    AREA,
+    DISTANCE,
+    MEAN,
+    METRICS,
+    RATE,
     SIGNAL,
-    TEXT_RATES,
-    VERDICT_METRICS,
     auroc,
     constant_judges,
     decisions,
+    metrics_of,
     over_seeds,
 )
 from hfvaccine.validation.scores import PairScores
+
+KINDS = (RATE, AREA, SIGNAL, MEAN, DISTANCE)
 
 
 @pytest.fixture(params=["continuous", "with ties"])
@@ -31,7 +35,7 @@ def scores(request):
 
 
 def value(name, scores):
-    return float(VERDICT_METRICS[name](scores)(np.ones((1, len(scores.claim))))[0])
+    return float(METRICS[name].of(scores)(np.ones((1, len(scores.claim))))[0])
 
 
 def test_auroc_equals_sklearns(scores):
@@ -77,11 +81,11 @@ def test_perfect_judges_get_everything():
     assert [value(name, scores) for name in names] == [1] * 5
 
 
-@pytest.mark.parametrize("name", sorted(set(VERDICT_METRICS) - {"calibration_error"}))  # its bins are those of all
+@pytest.mark.parametrize("name", sorted(set(METRICS) - {"calibration_error"}))  # its bins are those of all
 def test_a_weight_equals_a_repeated_row(scores, name):
     weights = np.random.default_rng(1).integers(0, 4, 40)
     repeated = PairScores(np.repeat(scores.claim, weights), np.repeat(scores.twin, weights))
-    weighted = float(VERDICT_METRICS[name](scores)(weights[None, :].astype(float))[0])
+    weighted = float(METRICS[name].of(scores)(weights[None, :].astype(float))[0])
     assert weighted == pytest.approx(value(name, repeated))
 
 
@@ -144,7 +148,7 @@ def test_the_calibration_error_of_a_calibrated_model_shrinks_with_its_texts():
     assert large < 0.01 < small
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", [name for name, metric in METRICS.items() if metric.kind == RATE])
 def test_the_decisions_of_a_rate_are_what_it_counts(scores, rate):
     assert set(decisions(rate, scores)) <= {0, 0.5, 1}
     assert decisions(rate, scores).mean() == pytest.approx(value(rate, scores))
@@ -152,12 +156,19 @@ def test_the_decisions_of_a_rate_are_what_it_counts(scores, rate):
 
 def test_an_arm_of_several_seeds_has_their_mean(scores):
     other = PairScores(scores.claim - 1, scores.twin + 1)
-    both = over_seeds([VERDICT_METRICS["d_prime"](one) for one in (scores, other)])
+    both = over_seeds([METRICS["d_prime"].of(one) for one in (scores, other)])
     expected = (value("d_prime", scores) + value("d_prime", other)) / 2
     assert both(np.ones((1, 40)))[0] == pytest.approx(expected)
 
 
 def test_every_metric_has_one_kind_of_interval():
-    kinds = [*RATES, *TEXT_RATES, *SIGNAL, "brier", "calibration_error"]
-    assert sorted(kinds) == sorted(VERDICT_METRICS)
-    assert set(ANSWER_METRICS) <= set(VERDICT_METRICS)
+    kinds = {kind: [name for name, metric in METRICS.items() if metric.kind == kind] for kind in KINDS}
+    assert sorted(name for names in kinds.values() for name in names) == sorted(METRICS)
+    assert kinds[RATE] == ["pair_accuracy", "rejection", "true_acceptance"]
+    assert kinds[AREA] == ["auroc", "balanced_accuracy"] and kinds[SIGNAL] == ["d_prime", "criterion"]
+    assert list(metrics_of("answer")) == ["auroc", "pair_accuracy"] and metrics_of("verdict") == METRICS
+
+
+def test_more_of_a_bias_or_of_an_error_is_not_better():
+    better = {name: metric.better for name, metric in METRICS.items() if metric.better != "higher"}
+    assert better == {"criterion": "", "brier": "lower", "calibration_error": "lower"}

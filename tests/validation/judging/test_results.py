@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from hfvaccine.claims.cues import CueAudit
 from hfvaccine.errors import ValidationError
 from hfvaccine.validation.judging.gate import FAILED, PASSED, UNDECIDED, Rule
-from hfvaccine.validation.judging.metrics import VERDICT_METRICS, auroc
+from hfvaccine.validation.judging.metrics import METRICS, auroc
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.scores import BASE, CONTROLS, CUE, PLACEBO, VACCINE, ArmScores, PairProbe, PairScores
 
@@ -238,9 +238,9 @@ def test_every_value_lies_in_its_interval(good):
 
 def test_measures_are_the_metrics(good):
     scores = arm(truth=2, seed=1).pairs[PROBES[0].key]
-    for name, metric in VERDICT_METRICS.items():
+    for name, metric in METRICS.items():
         (row,) = rows(good, **PLAIN, arm=VACCINE, metric=name)
-        assert row["value"] == pytest.approx(metric(scores)(np.ones((1, PAIRS)))[0], abs=1e-4)
+        assert row["value"] == pytest.approx(metric.of(scores)(np.ones((1, PAIRS)))[0], abs=1e-4)
 
 
 @pytest.mark.parametrize("metric, value", [("rejection", 1), ("true_acceptance", 0), ("auroc", 0.5)])
@@ -295,7 +295,7 @@ def test_paraphrases_widen_every_interval():
         found = evaluate([probe], [], {BASE: [ArmScores({probe.key: scores})]}, {}, draws=DRAWS)
         widths.append({r["metric"]: r["interval"][1] - r["interval"][0] for r in rows(found, arm=BASE)})
     alone, grouped = widths
-    assert all(grouped[metric] > 1.4 * alone[metric] for metric in set(VERDICT_METRICS) - {"calibration_error"})
+    assert all(grouped[metric] > 1.4 * alone[metric] for metric in set(METRICS) - {"calibration_error"})
 
 
 def test_counting_contrasts_have_mcnemars_p_adjusted_over_all(good):

@@ -10,7 +10,7 @@ from samples import JUDGED, trial
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.validation.showing import tables as report
-from hfvaccine.validation.showing.names import FEW, METRICS
+from hfvaccine.validation.showing.names import FEW, metric_label
 from hfvaccine.validation.showing.sentences import verdict_lines
 from hfvaccine.validation.showing.tables import sheets, table
 
@@ -78,7 +78,7 @@ def test_a_cell_is_the_measure_with_its_interval(results, metric):
         == ("cross", "verdict", "plain", "vaccine", metric)
     )
     main = sheets(results)[1]
-    shown = dict(zip(main.columns, main.rows[3], strict=True))[METRICS[metric]]
+    shown = dict(zip(main.columns, main.rows[3], strict=True))[metric_label(metric)]
     assert shown == f"{row['value']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"
 
 

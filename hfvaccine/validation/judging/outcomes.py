@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hfvaccine.claims.cues import CueAudit
-from hfvaccine.statistics import Estimate, Sample, expanded, paired, proportion
+from hfvaccine.statistics import Estimate, Sample, expanded, proportion, rounded
 from hfvaccine.validation.judging.gate import (
     ADVERSARIAL,
     ANY,
@@ -19,14 +19,14 @@ from hfvaccine.validation.judging.gate import (
     ITEM,
     NO_RISE,
     Criterion,
-    Finding,
+    Measurement,
     Rule,
     decide,
     judge,
     unmeasured,
 )
-from hfvaccine.validation.judging.measures import ItemMeasures, PairMeasures, rounded
-from hfvaccine.validation.judging.metrics import SIGNAL
+from hfvaccine.validation.judging.measures import Measures, between
+from hfvaccine.validation.judging.metrics import METRICS, SIGNAL
 from hfvaccine.validation.scores import (
     BASE,
     BELIEF,
@@ -38,15 +38,19 @@ from hfvaccine.validation.scores import (
     ItemKey,
     ItemProbe,
     PairKey,
+    PairProbe,
     Runs,
 )
+
+Group = Sequence[Measures[PairProbe]]
+"""Probes of pairs that a rule looks at together."""
 
 
 def settle(
     rules: Sequence[Rule],
-    measured: Mapping[PairKey, PairMeasures],
-    asked: Mapping[ItemKey, ItemMeasures],
-    belief: Mapping[str, Finding],
+    measured: Mapping[PairKey, Measures[PairProbe]],
+    asked: Mapping[ItemKey, Measures[ItemProbe]],
+    belief: Mapping[str, Measurement],
     arms: Mapping[str, Runs],
     audits: Mapping[str, CueAudit],
 ) -> dict[str, Any]:
@@ -68,8 +72,8 @@ def settle(
         parts = rule.parts
         outcomes: list[Criterion | None]
         if parts[0] == BELIEF and ":" in rule.measure:
-            found = [finding for name, finding in belief.items() if fnmatchcase(name, parts[1])]
-            outcomes = [judge(rule, replace(f, of="" if parts[1] == f.of else f.of)) for f in found]
+            found = [rise for name, rise in belief.items() if fnmatchcase(name, parts[1])]
+            outcomes = [judge(rule, replace(rise, of="" if parts[1] == rise.of else rise.of)) for rise in found]
         elif parts[0] == ITEM and ":" in rule.measure:
             outcomes = [_of_items(rule, one, against) for one in asked.values() if _is(one.probe, parts)]
         else:
@@ -97,20 +101,20 @@ def _missing(rule: Rule) -> str:
     return "Score base and the vaccine for belief in given claims and in claims never given."
 
 
-def _groups(rule: Rule, measured: Mapping[PairKey, PairMeasures]) -> list[list[PairMeasures]]:
+def _groups(rule: Rule, measured: Mapping[PairKey, Measures[PairProbe]]) -> list[Group]:
     """What a rule on pairs looks at; probes of one group are averaged."""
     name, reading, condition, _ = rule.parts
     found = [one for one in measured.values() if one.probe.reading == reading and fnmatchcase(one.probe.name, name)]
     if condition != ADVERSARIAL:
         return [[one] for one in found if fnmatchcase(one.probe.condition, condition)]
-    groups: dict[tuple[str, tuple[str, ...]], list[PairMeasures]] = {}
+    groups: dict[tuple[str, tuple[str, ...]], list[Measures[PairProbe]]] = {}
     for one in found:
         if one.probe.condition != PLAIN:  # only what was asked about the same claims can be averaged draw by draw
             groups.setdefault((one.probe.name, one.probe.clusters), []).append(one)
     return list(groups.values())
 
 
-def _of_pairs(rule: Rule, group: Sequence[PairMeasures], against: str, audit: CueAudit | None) -> Criterion | None:
+def _of_pairs(rule: Rule, group: Group, against: str, audit: CueAudit | None) -> Criterion | None:
     first, metric = group[0], rule.parts[3]
     if not all(arm in one.scores for arm in (VACCINE, against) for one in group):
         return None
@@ -136,22 +140,22 @@ def _of_pairs(rule: Rule, group: Sequence[PairMeasures], against: str, audit: Cu
     if rule.parts[2] == ADVERSARIAL:
         note = f"A mean over {', '.join(one.probe.condition for one in group)}."
     where = [first.probe.name if ANY in rule.parts[0] else "", first.probe.condition if ANY in rule.parts[2] else ""]
-    return judge(rule, Finding(", ".join(filter(None, where)), difference, first.clusters, excess, note))
+    return judge(rule, Measurement(", ".join(filter(None, where)), difference, first.clusters, excess, note))
 
 
-def _mean_estimate(group: Sequence[PairMeasures], arm: str, metric: str) -> tuple[Sample, Estimate]:
+def _mean_estimate(group: Group, arm: str, metric: str) -> tuple[Sample, Estimate]:
     """The mean of a metric over conditions that were put to the same pairs."""
     samples = [one.samples[arm, metric] for one in group]
     if len(group) == 1:
         return samples[0], group[0].estimates[arm, metric]
     value, draws = float(np.mean([s.value for s in samples])), np.mean([s.draws for s in samples], axis=0)
     sample = Sample(value, draws, group[0].clusters)
-    return sample, expanded(sample) if metric in SIGNAL else proportion(sample)
+    return sample, expanded(sample) if METRICS[metric].kind == SIGNAL else proportion(sample)
 
 
-def _mean_difference(group: Sequence[PairMeasures], arm: str, against: str, metric: str) -> Estimate:
+def _mean_difference(group: Group, arm: str, against: str, metric: str) -> Estimate:
     left, right = (_mean_estimate(group, one, metric) for one in (arm, against))
-    return paired(left, right, np.inf if metric in SIGNAL else 1)
+    return between(left, right, METRICS[metric].kind)
 
 
 def _is(probe: ItemProbe, parts: Sequence[str]) -> bool:
@@ -159,14 +163,14 @@ def _is(probe: ItemProbe, parts: Sequence[str]) -> bool:
     return probe.kind == kind and fnmatchcase(probe.name, name) and fnmatchcase(probe.metric, metric)
 
 
-def _of_items(rule: Rule, one: ItemMeasures, against: str) -> Criterion | None:
+def _of_items(rule: Rule, one: Measures[ItemProbe], against: str) -> Criterion | None:
     if VACCINE not in one.scores or against not in one.scores:
         return None
-    difference = one.difference(VACCINE, against)
+    difference = one.difference(VACCINE, against, one.probe.metric)
     if rule.require != NO_RISE and one.probe.better == LOWER:
         difference = Estimate(-difference.value, -difference.high, -difference.low)
     named = f"{one.probe.name} {one.probe.of}, {one.probe.metric}".replace(" ,", ",")
-    return judge(rule, Finding(named, difference, one.clusters))
+    return judge(rule, Measurement(named, difference, one.clusters))
 
 
 def _plain(criterion: Criterion) -> Criterion:
