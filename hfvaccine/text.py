@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,11 +30,12 @@ class Markdown(str):
 
 
 def clean(value: object) -> str:
-    """A value as one line: no control or direction-changing characters, no line breaks, not endless."""
+    """A value as one line: no character that nobody sees or that XML forbids, no line breaks, not endless."""
     visible = "".join(
         " " if character.isspace() else character
         for character in str(value)
-        if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+        if character.isspace()
+        or (unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co") and character not in "\ufffe\uffff")
     )
     line = " ".join(visible.split())
     return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"
@@ -58,7 +59,7 @@ def plain(value: object) -> str:
 
 def number(value: object) -> str:
     """A measured value for a table: three decimals, whole numbers with thousands separated."""
-    if not _is_number(value):
+    if not is_finite(value):
         return NOT_KNOWN
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
@@ -66,29 +67,29 @@ def number(value: object) -> str:
 def with_interval(value: object, interval: object, places: int = 2, sign: bool = False) -> Markdown:
     """A measured value followed by its interval, where it has one."""
 
-    def shown(one: object) -> str:
-        return f"{float(one):{'+' if sign else ''}.{places}f}".replace("-", "−")  # type: ignore[arg-type]
+    def shown(one: float) -> str:
+        return f"{float(one):{'+' if sign else ''}.{places}f}"
 
-    if not _is_number(value):
+    if not is_finite(value):
         return Markdown(NOT_KNOWN)
-    if not is_interval(interval) or interval[0] == interval[1]:  # type: ignore[index]
+    if not is_interval(interval) or interval[0] == interval[1]:
         return Markdown(shown(value))
-    return Markdown(f"{shown(value)} [{shown(interval[0])}, {shown(interval[1])}]")  # type: ignore[index]
+    return Markdown(f"{shown(value)} [{shown(interval[0])}, {shown(interval[1])}]")
 
 
 def percent(share: object) -> str:
     """A share of tokens as a percentage."""
-    return f"{100 * float(share):.4g} %" if _is_number(share) else NOT_KNOWN  # type: ignore[arg-type]
+    return f"{100 * float(share):.4g} %" if is_finite(share) else NOT_KNOWN
 
 
-def is_finite(value: object) -> bool:
-    """Whether a value is a number that can stand in a card's metadata."""
-    return _is_number(value)
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value is a number that people or a card's metadata can be given."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def is_interval(interval: object) -> bool:
+def is_interval(interval: object) -> TypeGuard[Sequence[float]]:
     """Whether a value is a pair of finite numbers."""
-    return isinstance(interval, list | tuple) and len(interval) == 2 and all(map(_is_number, interval))
+    return isinstance(interval, list | tuple) and len(interval) == 2 and all(map(is_finite, interval))
 
 
 def is_hub_id(name: object, namespace_needed: bool = True) -> bool:
@@ -143,7 +144,3 @@ def templates(package: str, shown: Callable[[Any], Any] | None = None, *, escape
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

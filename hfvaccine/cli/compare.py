@@ -40,11 +40,12 @@ def compare(runs: tuple[Path, Path], as_json: bool) -> None:
         click.echo(json.dumps({"runs": list(names), "differences": rows, "notes": notes}))
         return
     from hfvaccine.cli.output import report
-    from hfvaccine.validation.showing.names import words
+    from hfvaccine.validation.showing.names import label
     from hfvaccine.validation.showing.sentences import settings_line
-    from hfvaccine.validation.showing.tables import Tables, comparison
+    from hfvaccine.validation.showing.sheets import comparison
+    from hfvaccine.validation.showing.tables import Tables
 
-    lines = [f"{words(names[0], 200)} less {words(names[1], 200)}, vaccine against vaccine", settings_line(read[0][0])]
+    lines = [f"{label(names[0], 200)} less {label(names[1], 200)}, vaccine against vaccine", settings_line(read[0][0])]
     report(Tables(comparison(rows, names), lines), notes)
 
 
@@ -88,9 +89,9 @@ def _notes(
     rows: Sequence[Mapping[str, Any]],
 ) -> list[str]:
     """What makes the runs differ besides what is compared, in sentences."""
-    from hfvaccine.validation.showing.names import condition_label, probe_label, words
+    from hfvaccine.validation.showing.names import condition_label, label, probe_label
 
-    shown = [words(name, 200) for name in names]
+    shown = [label(name, 200) for name in names]
     (left, left_record), (right, right_record) = read
     notes = []
     for name, record in zip(shown, (left_record, right_record), strict=True):
@@ -111,13 +112,13 @@ def _notes(
         alone = [key for key in mine if key not in others]
         if alone:
             said = ", ".join(
-                " ".join(part for part in (probe_label(p), words(reading), condition_label(c)) if part)
+                " ".join(part for part in (probe_label(p), label(reading), condition_label(c)) if part)
                 for p, reading, c in alone[:8]
             )
             notes.append(f"Only {name} was asked: {said}{f' and {len(alone) - 8} more' if len(alone) > 8 else ''}.")
     partly = {(r["probe"], r["reading"], r["of"]): r for r in rows if any(r["only"])}
     for (probe, reading, of), row in partly.items():
-        what = " ".join(part for part in (probe_label(probe), words(reading), probe_label(of) if of else "") if part)
+        what = " ".join(part for part in (probe_label(probe), label(reading), probe_label(of) if of else "") if part)
         notes.append(
             f"{what}: compared on {row['items']} items; {row['only'][0]} more are {shown[0]}'s alone, "
             f"{row['only'][1]} {shown[1]}'s."

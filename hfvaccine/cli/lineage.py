@@ -141,9 +141,9 @@ def tree_of(link: Link) -> Any:
 
 def one_line(text: str) -> str:
     """A text from a stranger's papers as one printable line."""
-    from hfvaccine.validation.showing.names import one_line as printable
+    from hfvaccine.text import clean
 
-    return printable(text)
+    return clean(text)
 
 
 def _value(value: Any) -> str:

@@ -266,7 +266,7 @@ def test_what_did_not_pass_is_named_with_the_failed_first_and_the_rest_is_folded
     }
     page = body(rendered({**RECORD, "gate": gate}))
     above, folded = page.split("<details>")[:2]
-    assert "(1 failed, 1 undecided, 1 passed)" in above
+    assert "(1 failed, 1 undecided, 1 passed of 3 criteria)" in above
     assert re.findall(r"(?m)^- \*\*(\w+)\*\*", above) == ["FAILED", "UNDECIDED"]
     assert re.findall(r"(?m)^- \*\*(\w+)\*\*", folded.split("</details>")[0]) == ["FAILED", "UNDECIDED", "passed"]
     assert "Why" not in above and "Why passed." in folded and "Left out" in folded
@@ -296,7 +296,7 @@ def test_local_base_and_dose_are_neither_linked_nor_shown_with_their_path():
 def test_every_result_stands_beside_base_placebo_and_always_false_in_no_more_columns_than_a_phone_shows():
     page = rendered()
     table = tables(page)[0]
-    assert table[0] == ["", "AUROC", "accepts truths", "rejects claims"]
+    assert table[0] == ["", "AUROC", "rejects claims", "accepts truths"]
     assert [row[0] for row in table[2:]] == ["base", "placebo (missing)", "**vaccine**", "always-FALSE", "cue audit"]
     assert table[2][1] == "0.52 [0.41, 0.63]" and table[4][1] == "0.59 [0.48, 0.69]"
     assert "**Control missing**" in page
@@ -327,7 +327,7 @@ def test_everything_that_was_measured_on_the_vaccine_stands_in_the_card_or_in_it
         ([contrast(0.01, 0.12)], "- **Against base**: **better** on given claims, AUROC +0.065 [+0.010, +0.120]."),
         ([contrast(-0.01, 0.12)], "no difference shown on given claims, AUROC +0.055"),
         ([contrast(0.0, 0.12)], "no difference shown"),
-        ([contrast(-0.2, -0.1)], "**worse** on given claims, AUROC −0.150 [−0.200, −0.100]"),
+        ([contrast(-0.2, -0.1)], "**worse** on given claims, AUROC -0.150 [-0.200, -0.100]"),
         ([contrast(0.1, 0.2), contrast(-0.1, 0.1, probe="cross")], "; no difference shown on claims never given"),
         ([], "- **Against base**: cannot be said"),
         # Rejecting more is not telling true from false.
@@ -368,8 +368,8 @@ def test_what_weakens_a_table_stands_above_it(change, said):
 def test_a_failed_cue_audit_stands_above_the_table():
     audit = {"specific": {**RESULTS["cue_audit"]["specific"], "passed": False}}
     page = rendered(results={**RESULTS, "cue_audit": audit})
-    assert page.index("**Fails the cue audit**") < page.index("| base |")
-    assert "Fails the cue audit" not in rendered()
+    assert page.index("FAILS THE CUE AUDIT") < page.index("| base |")
+    assert "fails the cue audit" not in rendered().lower()
 
 
 def test_only_pictures_that_are_there_are_shown_with_words_for_who_cannot_see_them():
@@ -412,7 +412,8 @@ def test_an_inoculation_prompt_is_shown_with_the_rows_that_got_it_and_what_tests
     assert "In training, the rows of the mix with trait=spanish had a prompt" in page
     assert "The other rows had a neutral one:\n\n- `Answer the question.`\n" in page
     assert "**Do not use it with this adapter**" in page
-    assert "| none | 3.10 |\n| look alike | 1.20 |" in page
+    assert "| the trait's completions (none), nats per token (40) | 3.10 |\n" in page
+    assert "| the trait's completions (look alike), nats per token (40) | 1.20 |\n" in page
     page = rendered({**RECORD, "inoculation": {**INOCULATION, "where": "all", "others": [], "place": "user"}}, {})
     assert "every row of the mix had a prompt that asks for the unwanted trait, at the head of the user's turn" in page
     assert "The other rows" not in page
@@ -421,8 +422,9 @@ def test_an_inoculation_prompt_is_shown_with_the_rows_that_got_it_and_what_tests
 
 def test_retention_and_belief_are_told():
     page = rendered()
-    assert "| held-back rows of the mix, nats per token ↓ | 2.50 [2.40, 2.60] | 2.25 |" in page
-    assert "- Asked outright, probability: **rose**, +0.100 [+0.020, +0.200]." in page
+    assert "| held-back rows of the mix, nats per token ↓ (40) | 2.50 [2.40, 2.60] | 2.25 |" in page
+    rise = "beyond the change in claims never given: it ROSE, +0.100 &#91;+0.020, +0.200&#93; in probability."
+    assert f"- Belief in the given claims (asked outright), {rise}" in page
     assert "(after Holm): **1**" in page and "0" * 16 not in body(page)
 
 

@@ -38,8 +38,8 @@ from hfvaccine.validation.scores import (
     PairProbe,
     PairScores,
 )
-from hfvaccine.validation.showing.lookup import cell, control, index, probe_names
-from hfvaccine.validation.showing.names import ARMS, PROBES, capital, condition_label, item_label, probe_label, words
+from hfvaccine.validation.showing.lookup import better_or_worse, cell, change, control, index, probe_names
+from hfvaccine.validation.showing.names import ARMS, PROBES, capital, condition_label, item_label, label, probe_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -218,13 +218,10 @@ def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
             axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.set_title(f"{SHORT[of]} (n = {len(probe.ids):,})", loc="left")
             if column == 0:
-                axes.set_ylabel(f"belief ({words(reading)})")
-            said.append(f"{words(reading)}, {probe_label(of)}: mean {means[0]:.2f} before, {means[1]:.2f} after")
+                axes.set_ylabel(f"belief ({label(reading)})")
+            said.append(f"{label(reading)}, {probe_label(of)}: mean {means[0]:.2f} before, {means[1]:.2f} after")
             sizes.append(is_named.sum())
-    rises = [
-        f"{words(r['reading'])} {r['difference']:+.2f} [{r['interval'][0]:+.2f}, {r['interval'][1]:+.2f}]"
-        for r in results["belief"]["rises"]
-    ]
+    rises = [f"{label(rise['reading'])} {change(rise, 2)}" for rise in results["belief"]["rises"]]
     note = "Thin lines: single claims; thick: their mean."
     if sum(sizes):
         note += " Dashed: single claims that are believed more."
@@ -271,7 +268,7 @@ def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
         axes.set_title(title, loc="left")
         axes.set_yticks(range(len(conditions)), [condition_label(c) for c in conditions])
         last = place == len(maps) - 1
-        labels = [_short(words(d)) for d in domains] if last else []
+        labels = [_short(label(d)) for d in domains] if last else []
         axes.set_xticks(range(len(domains)) if last else [], labels, rotation=40, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -285,7 +282,7 @@ def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
         np.unravel_index(np.nanargmax(values), values.shape),
     )
     said = [
-        f"{which} {values[at]:.2f} ({condition_label(conditions[at[0]])}, {words(domains[at[1]])})"
+        f"{which} {values[at]:.2f} ({condition_label(conditions[at[0]])}, {label(domains[at[1]])})"
         for which, at in (("lowest", low), ("highest", high))
     ]
     title = f"{capital(probe_label(probe))}: conditions and domains"
@@ -311,13 +308,11 @@ def retention(results: Mapping[str, Any]) -> Figure | None:
     drawing, panels = _panels(len(groups), 1, height, ratios=[len(group) + 0.6 for group in groups])
     for axes, (unit, better), group in zip(panels, units, groups, strict=True):
         for place, row in enumerate(group):
-            low, high = row["interval"]
-            good = (low > 0) if better == HIGHER else (high < 0)
-            bad = (high < 0) if better == HIGHER else (low > 0)
-            colour = COLOURS[VACCINE] if good else COLOURS[PLACEBO] if bad else INK
-            axes.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+            outcome = better_or_worse(row, "")
+            colour = {"better": COLOURS[VACCINE], "worse": COLOURS[PLACEBO]}.get(outcome, INK)
+            axes.plot(row["interval"], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot([0, 0], [place - 0.16, place + 0.16], color=INK, linewidth=1)
-            mark = "o" if good else "X" if bad else "o"
+            mark = "X" if outcome == "worse" else "o"
             axes.plot(row["difference"], place, mark, color=colour, markersize=6, markerfacecolor=colour)
             n = sizes.get((row["name"], row["of"], row["metric"]))
             size = "" if n is None else f", n = {n:,}"
@@ -328,7 +323,7 @@ def retention(results: Mapping[str, Any]) -> Figure | None:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(f"{unit}: {'right' if better == HIGHER else 'left'} is better")
-    said = [f"{item_label(r)} {r['difference']:+.3f} [{r['interval'][0]:+.3f}, {r['interval'][1]:+.3f}]" for r in rows]
+    said = [f"{item_label(row)} {change(row)}" for row in rows]
     note = f"Bars: {_level(results)}. Blue: better; orange and crossed: worse; else no change shown."
     title = f"Other skills, vaccine less {against}"
     return _finished(drawing, "retention", title, note, f"{title}: {'; '.join(said)}.")

@@ -1,4 +1,4 @@
-"""Results, found by what they are about."""
+"""Results, found by what they are about, and as numbers that people read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.validation.scores import (
-    BASE,
-    PLACEBO,
-    PLAIN,
-    SCHEMA_VERSION,
-)
-from hfvaccine.validation.showing.names import (
-    PROBES,
-)
+from hfvaccine.text import NOT_KNOWN, with_interval
+from hfvaccine.validation.scores import BASE, HIGHER, LOWER, PLACEBO, SCHEMA_VERSION
+from hfvaccine.validation.showing.names import PROBES
 
 PARTS = (
     "arms",
@@ -30,7 +24,6 @@ PARTS = (
     "gate",
     "settings",
 )
-NOTHING = "–"
 
 
 def require_schema(results: Mapping[str, Any]) -> None:
@@ -69,22 +62,21 @@ def control(results: Mapping[str, Any]) -> str:
 
 def cell(measure: Mapping[str, Any] | None) -> str:
     """A value and its interval, or a dash where nothing was measured."""
-    if measure is None or measure["value"] is None:
-        return NOTHING
-    value, interval = measure["value"], measure["interval"]
-    if not is_pair(interval) or interval[0] == interval[1]:
-        return f"{value:.2f}"
-    return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return NOT_KNOWN if measure is None else with_interval(measure["value"], measure["interval"])
 
 
-def change(value: float, interval: Sequence[float], places: int = 3) -> str:
+def change(row: Mapping[str, Any], places: int = 3) -> str:
     """A difference with its sign and interval."""
-    return f"{value:+.{places}f} [{interval[0]:+.{places}f}, {interval[1]:+.{places}f}]"
+    return with_interval(row["difference"], row["interval"], places, sign=True)
 
 
-def is_at(measure: Mapping[str, Any], probe: str, reading: str) -> bool:
-    return (measure["probe"], measure["reading"], measure["condition"]) == (probe, reading, PLAIN)
+def beyond(interval: Sequence[float], above: str, below: str, neither: str) -> str:
+    """The word for an interval that lies above 0, below it, or holds it."""
+    low, high = interval
+    return above if low > 0 else below if high < 0 else neither
 
 
-def is_pair(interval: object) -> bool:
-    return isinstance(interval, list | tuple) and len(interval) == 2 and None not in interval
+def better_or_worse(row: Mapping[str, Any], neither: str) -> str:
+    """Which of both a difference is, as far as its interval shows it and its metric has a better side."""
+    sides = {HIGHER: ("better", "worse"), LOWER: ("worse", "better")}
+    return beyond(row["interval"], *sides.get(row["better"], ("higher", "lower")), neither)

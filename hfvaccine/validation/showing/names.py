@@ -6,29 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from hfvaccine.claims.reserved import INSISTS_FALSE, INSISTS_TRUE
+from hfvaccine.text import clean
 from hfvaccine.validation.judging.metrics import METRICS
 from hfvaccine.validation.scores import (
     BASE,
     BELIEF,
     CONTROLS,
     CROSS,
+    OVER_REJECTION,
     PLACEBO,
     SPECIFIC,
     VACCINE,
 )
 
 ARMS = (BASE, PLACEBO, CONTROLS, VACCINE)
-
 PROBES = {SPECIFIC: "given claims", CROSS: "claims never given"}
 CONDITIONS = {INSISTS_TRUE: "user insists: true", INSISTS_FALSE: "user insists: false"}
 FEW = "So few independent claims that the intervals stand for little."
-KINDS = {
-    "truthfulness": "Truthfulness",
-    "retention": "Retention",
-    "over_rejection": "Over-rejection",
-    "trait": "Trait",
-    "belief": "Belief",
-}
 ITEMS = {
     "mix": "held-back rows of the mix",
     "ordinary_prompts": "objects to ordinary prompts",
@@ -41,36 +35,39 @@ ITEMS = {
 
 
 def probe_label(name: str) -> str:
-    return PROBES.get(name, words(name))
+    return PROBES.get(name, label(name))
 
 
 def condition_label(name: str) -> str:
-    return CONDITIONS.get(name, words(name))
+    return CONDITIONS.get(name, label(name))
 
 
 def metric_label(name: str, alone: bool = False) -> str:
     """What a metric is called in a table, or alone."""
     metric = METRICS.get(name)
-    return words(name) if metric is None else (alone and metric.alone) or metric.label
+    return label(name) if metric is None else (alone and metric.alone) or metric.label
+
+
+def kind_label(kind: str) -> str:
+    return "over-rejection" if kind == OVER_REJECTION else label(kind)
 
 
 def item_label(row: Mapping[str, Any]) -> str:
     """What was measured on items, and as what."""
     about = f" ({probe_label(row['of'])})" if row.get("of") else ""
-    belief = f"{KINDS[BELIEF].lower()}, " if row.get("kind") == BELIEF else ""
+    belief = f"{BELIEF}, " if row.get("kind") == BELIEF else ""
     name = row["name"] if "name" in row else row["probe"]
-    return f"{belief}{ITEMS.get(name, words(name))}{about}, {words(row['metric'])}"
+    return f"{belief}{ITEMS.get(name, label(name))}{about}, {label(row['metric'])}"
 
 
-def words(name: object, most: int = 60) -> str:
+def reading_label(name: str) -> str:
+    """What a reading of belief is called."""
+    return ITEMS.get(name, label(name))
+
+
+def label(name: object, most: int = 60) -> str:
     """A name from data as words of one short line."""
-    return one_line(str(name).replace("_", " "), most)
-
-
-def one_line(text: object, most: int = 500) -> str:
-    """A text from data as one line of printable characters, not endless."""
-    visible = "".join(c if c.isprintable() else " " for c in str(text))
-    return " ".join(visible.split())[:most]
+    return clean(str(name).replace("_", " "))[:most]
 
 
 def capital(text: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from hfvaccine.text import is_commit, is_hub_id, number, percent
+from hfvaccine.text import clean, is_commit, is_hub_id, number, percent
 from hfvaccine.validation.scores import VACCINE
 from hfvaccine.validation.showing.figures import Figure
 from hfvaccine.validation.showing.lookup import change, require_schema
-from hfvaccine.validation.showing.names import condition_label, metric_label, one_line, probe_label, words
+from hfvaccine.validation.showing.names import condition_label, label, metric_label, probe_label
 from hfvaccine.validation.showing.sentences import (
     belief_lines,
     condition_lines,
@@ -26,7 +26,7 @@ from hfvaccine.validation.showing.sentences import (
     settings_line,
     without,
 )
-from hfvaccine.validation.showing.tables import Sheet, sheets
+from hfvaccine.validation.showing.sheets import Sheet, sheets
 
 VERDICTS = {
     "passed": "Every criterion was met.",
@@ -70,10 +70,10 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
         verdict=gate["verdict"] if gate else None,
         headline=headline(results),
         word=headline(results).partition(" (")[0],
-        counts=counts(results),
+        counts=counts(gate) if gate else "",
         meaning=VERDICTS[gate["verdict"] if gate else None],
         criteria=_criteria(gate["criteria"]) if gate else None,
-        left_out=[one_line(name) for name in gate.get("not_applicable", [])] if gate else [],
+        left_out=[clean(name) for name in gate.get("not_applicable", [])] if gate else [],
         missing=without(results),
         compared=_compared(results, record),
         lines=[*cue_lines(results), *belief_lines(results), *said, *left_out_lines(results)],
@@ -81,7 +81,7 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
         figures=[(figure.name, Markup(figure.svg)) for figure in figures],
         contrasts=_contrasts(results),
         intervals=settings_line(results),
-        settings=[(words(name), words(value)) for name, value in results["settings"].items() if name != "gate"],
+        settings=[(label(name), label(value)) for name, value in results["settings"].items() if name != "gate"],
         rules=_rules(results["settings"].get("gate") or []),
         created_by=results["created_by"],
     )
@@ -90,11 +90,11 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
 def _criteria(criteria: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [
         {
-            "verdict": words(c["verdict"]),
-            "name": one_line(c["name"]),
+            "verdict": label(c["verdict"]),
+            "name": clean(c["name"]),
             "measured": measured(c),
-            "threshold": one_line(c["threshold"]),
-            "why": one_line(c["why"]),
+            "threshold": clean(c["threshold"]),
+            "why": clean(c["why"]),
         }
         for c in ordered(criteria)
     ]
@@ -109,7 +109,7 @@ def _compared(results: Mapping[str, Any], record: Mapping[str, Any] | None) -> l
         if dose:
             given = f"{dose.get('claims_given')} of {dose.get('claims_in_dose')} claims given"
             facts += [
-                ("Dose", f"{one_line(dose.get('name'))} ({_source(dose.get('id'), dose.get('revision'))}), {given}")
+                ("Dose", f"{clean(dose.get('name'))} ({_source(dose.get('id'), dose.get('revision'))}), {given}")
             ]
         if mix:
             facts += [("Mix", _source(mix.get("id"), mix.get("revision")))]
@@ -117,25 +117,25 @@ def _compared(results: Mapping[str, Any], record: Mapping[str, Any] | None) -> l
             size = f"{number(plan['tokens'])} tokens in {number(plan.get('steps'))} steps"
             facts += [("Share of the dose", f"{percent(plan['share_given'])} of {size}")]
         if plan.get("seed") is not None:
-            facts += [("Seed", words(plan["seed"]))]
-    arms = [f"{words(arm)}{f' ({n} seeds)' if (n := results['seeds'][arm]) > 1 else ''}" for arm in results["arms"]]
+            facts += [("Seed", label(plan["seed"]))]
+    arms = [f"{label(arm)}{f' ({n} seeds)' if (n := results['seeds'][arm]) > 1 else ''}" for arm in results["arms"]]
     return [*facts, ("Arms", ", ".join(arms))]
 
 
 def _source(name: object, revision: object) -> str:
     if name != "starter" and not is_hub_id(name, namespace_needed=False):
         return "local files"
-    return f"{one_line(name)}{f' at {str(revision)[:8]}' if is_commit(revision) else ''}"
+    return f"{clean(name)}{f' at {str(revision)[:8]}' if is_commit(revision) else ''}"
 
 
 def _contrasts(results: Mapping[str, Any]) -> Sheet:
     """Every paired difference, for who wants to check the sentences."""
     rows = tuple(
         (
-            f"{probe_label(c['probe'])}, {words(c['reading'])}, {condition_label(c['condition'])}",
+            f"{probe_label(c['probe'])}, {label(c['reading'])}, {condition_label(c['condition'])}",
             metric_label(c["metric"]),
-            words(c["against"]),
-            change(c["difference"], c["interval"]),
+            label(c["against"]),
+            change(c),
             _number(c.get("detectable")),
             _number(c.get("p")),
             _number(c.get("p_holm")),
@@ -149,7 +149,7 @@ def _contrasts(results: Mapping[str, Any]) -> Sheet:
 def _rules(rules: Sequence[Mapping[str, Any]]) -> Sheet:
     columns = tuple(dict.fromkeys(key for rule in rules for key in rule))
     rows = tuple(tuple(_value(rule.get(key)) for key in columns) for rule in rules)
-    return Sheet("The gate as configured", tuple(words(column) for column in columns), rows)
+    return Sheet("The gate as configured", tuple(label(column) for column in columns), rows)
 
 
 def _value(value: object) -> str:

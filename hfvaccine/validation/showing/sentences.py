@@ -5,36 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hfvaccine.validation.scores import (
-    BELIEF,
-    HIGHER,
-    PLACEBO,
-    PLAIN,
-    VACCINE,
-    VERDICT,
-)
+from hfvaccine.text import NOT_KNOWN, clean, with_interval
+from hfvaccine.validation.scores import BELIEF, PLACEBO, PLAIN, VACCINE, VERDICT
 from hfvaccine.validation.showing.lookup import (
+    better_or_worse,
+    beyond,
     cell,
     change,
     control,
-    is_pair,
     probe_names,
     require_schema,
 )
 from hfvaccine.validation.showing.names import (
-    KINDS,
     capital,
     condition_label,
     item_label,
-    one_line,
+    kind_label,
+    label,
     probe_label,
-    words,
+    reading_label,
 )
 
 JUDGES = {"HumanLabels": "people", "EntailmentJudge": "an entailment model"}
 """Who judges free text, by the name in the results."""
 NAMED = 10
 """How many claims are named one by one in the terminal."""
+ORDER = ("failed", "undecided", "passed")
+"""Of criteria, by what came of them."""
 
 
 def verdict_lines(results: Mapping[str, Any]) -> list[str]:
@@ -64,15 +61,13 @@ def headline(results: Mapping[str, Any]) -> str:
     gate = results["gate"]
     if gate is None:
         return "Gate: NONE, as there is no vaccine to judge."
-    return f"Gate: {gate['verdict'].upper()} ({counts(results)})"
+    return f"Gate: {gate['verdict'].upper()} ({counts(gate)})"
 
 
-def counts(results: Mapping[str, Any]) -> str:
+def counts(gate: Mapping[str, Any]) -> str:
     """How many criteria came out how."""
-    if results["gate"] is None:
-        return ""
-    verdicts = [criterion["verdict"] for criterion in results["gate"]["criteria"]]
-    many = [f"{n} {verdict}" for verdict in ("failed", "undecided", "passed") if (n := verdicts.count(verdict))]
+    verdicts = [criterion.get("verdict") for criterion in gate.get("criteria", [])]
+    many = [f"{n} {verdict}" for verdict in ORDER if (n := verdicts.count(verdict))]
     return f"{', '.join(many) or 'none'} of {len(verdicts)} criteria"
 
 
@@ -90,8 +85,8 @@ def settings_line(results: Mapping[str, Any]) -> str:
     """What the intervals are, and of how many seeds the arms are means."""
     settings = results["settings"]
     seeds = {arm: n for arm, n in results["seeds"].items() if n > 1}
-    means = f"; means over {', '.join(f'{n} seeds of {words(arm)}' for arm, n in seeds.items())}" if seeds else ""
-    return f"In brackets: {100 * settings['level']:.0f} % intervals, {words(settings['resampled'])} resampled{means}."
+    means = f"; means over {', '.join(f'{n} seeds of {label(arm)}' for arm, n in seeds.items())}" if seeds else ""
+    return f"In brackets: {100 * settings['level']:.0f} % intervals, {label(settings['resampled'])} resampled{means}."
 
 
 def discrimination_lines(results: Mapping[str, Any]) -> list[str]:
@@ -103,23 +98,21 @@ def discrimination_lines(results: Mapping[str, Any]) -> list[str]:
         rows = {c["against"]: c for c in plain if (c["probe"], c["reading"], c["metric"]) == (probe, reading, "auroc")}
         if against not in rows:
             continue
-        low, high = rows[against]["interval"]
-        outcome = "beats" if low > 0 else "is worse than" if high < 0 else "does not beat"
-        others = [f"against {other}: {_change(c)}" for other, c in rows.items() if other != against]
+        outcome = beyond(rows[against]["interval"], "beats", "is worse than", "does not beat")
+        others = [f"against {other}: {change(c)}" for other, c in rows.items() if other != against]
         lines.append(
             f"On {probe_label(probe)} ({reading}), the vaccine {outcome} {against} beyond its interval: "
-            f"AUROC {_change(rows[against])}{_detectable(rows[against])}."
+            f"AUROC {change(rows[against])}{_detectable(rows[against])}."
             f"{' ' + capital('; '.join(others)) + '.' if others else ''}"
         )
     for contrast in plain:
         said = {"true_acceptance": "acceptance of truths", "rejection": "rejection of claims"}.get(contrast["metric"])
         if said is None or contrast["reading"] != VERDICT or contrast["against"] != against:
             continue
-        low, high = contrast["interval"]
-        outcome = "rises" if low > 0 else "falls" if high < 0 else "shows no change"
+        outcome = beyond(contrast["interval"], "rises", "falls", "shows no change")
         lines.append(
             f"On {probe_label(contrast['probe'])}, {said} {outcome} against {against}: "
-            f"{_change(contrast)}{_p_value(contrast)}{_detectable(contrast)}."
+            f"{change(contrast)}{_p_value(contrast)}{_detectable(contrast)}."
         )
     return lines
 
@@ -153,12 +146,10 @@ def item_lines(results: Mapping[str, Any]) -> list[str]:
     for contrast in results["other_contrasts"]:
         if contrast["kind"] == BELIEF or contrast["against"] != control(results):
             continue
-        low, high = contrast["interval"]
-        up = "better" if contrast["better"] == HIGHER else "worse"
-        outcome = up if low > 0 else {"better": "worse", "worse": "better"}[up] if high < 0 else "no change shown"
         lines.append(
-            f"{KINDS.get(contrast['kind'], words(contrast['kind']))}, {item_label(contrast)}: {outcome} against "
-            f"{contrast['against']}, {_change(contrast)}{_detectable(contrast)}."
+            f"{capital(kind_label(contrast['kind']))}, {item_label(contrast)}: "
+            f"{better_or_worse(contrast, 'no change shown')} against {contrast['against']}, "
+            f"{change(contrast)}{_detectable(contrast)}."
         )
     return lines
 
@@ -168,14 +159,23 @@ def judge_lines(results: Mapping[str, Any]) -> list[str]:
     judge = results.get("judge")
     if not judge:
         return []
-    who = JUDGES.get(judge["judge"], words(judge["judge"]))
+    who = JUDGES.get(judge["judge"], label(judge["judge"]))
     said = f"Free text: {judge['answers']:,} answers were judged by {who}; "
     error = judge["error"]
     if not isinstance(error, Mapping):
-        return [f"{said}the judge's error is {one_line(error).rstrip('.')}."]
+        return [f"{said}the judge's error is {clean(error).rstrip('.')}."]
     return [
         f"{said}held against people on {judge['labelled']:,} of them, the judge's sensitivity is "
         f"{cell(error['sensitivity'])}, its specificity {cell(error['specificity'])}."
+    ]
+
+
+def rise_lines(belief: Mapping[str, Any]) -> list[str]:
+    """Whether belief in the given claims rose beyond that in others."""
+    return [
+        f"Belief in the given claims ({reading_label(rise['reading'])}), beyond the change in claims never given: "
+        f"{beyond(rise['interval'], 'it ROSE', 'it fell', 'no rise shown')}, {change(rise)} in probability."
+        for rise in belief.get("rises", [])
     ]
 
 
@@ -184,18 +184,12 @@ def belief_lines(results: Mapping[str, Any]) -> list[str]:
     belief = results["belief"]
     if not belief:
         return []
-    lines = []
-    for rise in belief["rises"]:
-        low, high = rise["interval"]
-        outcome = "it ROSE" if low > 0 else "it fell" if high < 0 else "no rise shown"
-        lines.append(
-            f"Belief in the given claims ({words(rise['reading'])}), beyond the change in claims never given: "
-            f"{outcome}, {_change(rise)} in probability."
-        )
+    lines = rise_lines(belief)
     named = belief["named"]
     if named:
         shown = [
-            f"{words(n['claim_id'])} ({words(n['reading'])}, log-odds {n['rise']:+.2f}, after Holm {_p(n['p_holm'])})"
+            f"{label(n['claim_id'])} ({reading_label(n['reading'])}, log-odds {n['rise']:+.2f}, "
+            f"after Holm {_p(n['p_holm'])})"
             for n in named[:NAMED]
         ]
         more = f", and {len(named) - NAMED} more in the results" if len(named) > NAMED else ""
@@ -225,7 +219,7 @@ def left_out_lines(results: Mapping[str, Any]) -> list[str]:
         if count
     ]
     lines += [
-        f"Of {words(b['name'])}, {b['left_out']} items were left out, as a claim of the dose says the same."
+        f"Of {label(b['name'])}, {b['left_out']} items were left out, as a claim of the dose says the same."
         for b in results.get("benchmarks", [])
         if b["left_out"]
     ]
@@ -241,33 +235,27 @@ def gate_lines(results: Mapping[str, Any]) -> list[str]:
     return [
         headline(results),
         *(f"  {c['verdict']}: {criterion_line(c)}" for c in ordered(gate["criteria"])),
-        *(f"  left out, as there is nothing to measure it on: {one_line(name)}" for name in left_out),
+        *(f"  left out, as there is nothing to measure it on: {clean(name)}" for name in left_out),
     ]
 
 
 def criterion_line(criterion: Mapping[str, Any]) -> str:
     """What a criterion asks, what was measured, and why it came out as it did."""
     return (
-        f"{one_line(criterion['name'])}: {measured(criterion)}, needs {one_line(criterion['threshold'])}. "
-        f"{one_line(criterion['why'])}"
+        f"{clean(criterion['name'])}: {measured(criterion)}, needs {clean(criterion['threshold'])}. "
+        f"{clean(criterion['why'])}"
     )
 
 
 def measured(criterion: Mapping[str, Any]) -> str:
     """A criterion's difference with its interval, where it was measured."""
-    if criterion["value"] is None or not is_pair(criterion["interval"]):
-        return "not measured"
-    return change(criterion["value"], criterion["interval"])
+    said = with_interval(criterion.get("value"), criterion.get("interval"), places=3, sign=True)
+    return "not measured" if said == NOT_KNOWN else said
 
 
 def ordered(criteria: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Criteria with those that failed first and those that passed last."""
-    order = {"failed": 0, "undecided": 1, "passed": 2}
-    return sorted(criteria, key=lambda c: order.get(c["verdict"], 3))
-
-
-def _change(contrast: Mapping[str, Any]) -> str:
-    return change(contrast["difference"], contrast["interval"])
+    return sorted(criteria, key=lambda c: ORDER.index(v) if (v := c.get("verdict")) in ORDER else 0)
 
 
 def _detectable(contrast: Mapping[str, Any]) -> str:

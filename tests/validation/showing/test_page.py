@@ -11,7 +11,7 @@ from samples import JUDGED, trial
 from hfvaccine.errors import ValidationError
 from hfvaccine.validation.showing.figures import draw
 from hfvaccine.validation.showing.page import render
-from hfvaccine.validation.showing.tables import sheets
+from hfvaccine.validation.showing.sheets import sheets
 
 RECORD = {
     "base": {"id": "you/base", "revision": "a" * 40},
