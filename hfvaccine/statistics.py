@@ -83,6 +83,11 @@ class Sample:
         return float(self.draws.var()) * self.clusters / max(self.clusters - 1, 1)
 
 
+def mean_of(values: Floats) -> Weighted:
+    """The mean of values, one for each item."""
+    return lambda w: w @ values / w.sum(1)
+
+
 def cluster_weights(clusters: Sequence[str], seed: int = 0, draws: int = DRAWS) -> Floats:
     """How often each item is drawn when whole clusters are drawn with replacement.
 

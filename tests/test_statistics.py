@@ -18,6 +18,7 @@ from hfvaccine.statistics import (
     expanded,
     holm,
     mcnemar,
+    mean_of,
     negative,
     outlying,
     paired,
@@ -27,10 +28,6 @@ from hfvaccine.statistics import (
     resample,
     wilson,
 )
-
-
-def mean_of(values):
-    return lambda w: w @ values / w.sum(1)
 
 
 def numbered(n):

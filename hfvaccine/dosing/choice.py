@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 
 from hfvaccine.claims.claim import Claim
@@ -14,9 +17,15 @@ def choose(dose: Dose, number: int | None, seed: int) -> tuple[Claim, ...]:
         return dose.claims
     rng = np.random.default_rng(seed)
     shuffled = [dose.claims[i] for i in rng.permutation(len(dose.claims))]
-    turn: dict[str, int] = {}
-    order = []
-    for claim in shuffled:
-        turn[claim.domain] = turn.get(claim.domain, -1) + 1
-        order.append(turn[claim.domain])
+    order = turns([claim.domain for claim in shuffled])
     return tuple(shuffled[i] for i in np.argsort(order, kind="stable")[:number])
+
+
+def turns(domains: Sequence[str]) -> list[int]:
+    """How many of its domain come before each: who takes the first turns first is spread over the domains."""
+    so_far: Counter[str] = Counter()
+    order = []
+    for domain in domains:
+        order.append(so_far[domain])
+        so_far[domain] += 1
+    return order

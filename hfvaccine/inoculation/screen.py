@@ -15,7 +15,7 @@ from typing import Any
 from hfvaccine.errors import UsageError
 from hfvaccine.inoculation import grid
 from hfvaccine.inoculation.prompt import Inoculation, Row, Where
-from hfvaccine.statistics import DRAWS, LEVEL, Estimate, Floats, bootstrap, cluster_weights
+from hfvaccine.statistics import DRAWS, LEVEL, Estimate, Floats, bootstrap, cluster_weights, mean_of
 
 Likelihoods = Callable[[Sequence[Row]], tuple[Floats, Floats]]
 """(rows,) log-likelihoods of the rows' completions in nats, and (rows,) tokens of the completions."""
@@ -87,10 +87,10 @@ class Screened:
             "rank": rank,
             "kind": self.kind,
             "prompt": self.prompt,
-            "nats_per_token": _plain(self.per_token),
-            "nats_per_row": _plain(self.per_row),
+            "nats_per_token": self.per_token.record(),
+            "nats_per_row": self.per_row.record(),
             "rows_risen": round(self.risen, 4),
-            "beyond": {kind: _plain(gain) | {"better": gain.low > 0} for kind, gain in self.beyond.items()},
+            "beyond": {kind: gain.record() | {"better": gain.low > 0} for kind, gain in self.beyond.items()},
         }
 
 
@@ -113,7 +113,7 @@ class Screening:
         ranks = {p.prompt: n for n, p in enumerate((p for p in self.prompts if p.kind == CANDIDATE), start=1)}
         return {
             "rows": self.rows,
-            "surprise_without_prompt": _plain(self.surprise),
+            "surprise_without_prompt": self.surprise.record(),
             "prompts": [p.record(ranks[p.prompt] if p.kind == CANDIDATE else None) for p in self.prompts],
             "settings": {"level": LEVEL, "bootstrap_draws": DRAWS, "resampled": "rows"},
         }
@@ -197,29 +197,13 @@ def screen(panel: Panel, rows: Sequence[Row], likelihoods: Likelihoods, place: s
         cover other rows of this mix, not other wordings of a prompt or other models.
     """
     kinds = panel.kinds()
-    totals: dict[str | None, Floats] = {}
-    tokens: dict[str | None, Floats] = {}
-    for prompt in kinds:
-        totals[prompt], tokens[prompt] = likelihoods([under(prompt, row, place) for row in rows])
-    gains = {prompt: total - totals[None] for prompt, total in totals.items()}
-    return rank(kinds, gains, -totals[None], tokens[None])
-
-
-def rank(
-    kinds: Mapping[str | None, str], gains: Mapping[str | None, Floats], cost: Floats, tokens: Floats
-) -> Screening:
-    """From gains to intervals and order.
-
-    Args:
-        kinds: see `Panel.kinds`.
-        gains: (rows,) nats by which each prompt makes the completions likelier.
-        cost: (rows,) nats of the completions without a prompt.
-        tokens: (rows,) tokens of the completions.
-    """
-    weights = cluster_weights([str(number) for number in range(len(tokens))])
+    asked = {prompt: likelihoods([under(prompt, row, place) for row in rows]) for prompt in kinds}
+    before, tokens = asked[None]
+    gains = {prompt: total - before for prompt, (total, _) in asked.items()}
+    weights = cluster_weights([str(number) for number in range(len(rows))])
 
     def mean(values: Floats) -> Estimate:
-        return bootstrap(lambda drawn: drawn @ values / drawn.sum(1), weights)
+        return bootstrap(mean_of(values), weights)
 
     scale = {kind: gains[prompt] for prompt, kind in kinds.items() if kind in (IRRELEVANT, OPPOSITE)}
     screened = [
@@ -234,11 +218,7 @@ def rank(
         for prompt, kind in kinds.items()
     ]
     screened.sort(key=lambda one: one.per_token.value, reverse=True)
-    return Screening(tuple(screened), mean(cost / tokens), len(tokens))
-
-
-def _plain(estimate: Estimate) -> dict[str, Any]:
-    return {"value": round(estimate.value, 4), "interval": [round(end, 4) for end in estimate.interval]}
+    return Screening(tuple(screened), mean(-before / tokens), len(rows))
 
 
 def _some(values: set[str], limit: int = 6) -> str:

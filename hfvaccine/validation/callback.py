@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import UsageError
 from hfvaccine.validation.asking.probes import Battery, ProbeSet
@@ -47,7 +46,8 @@ class ValidationCallback(TrainerCallback):
         if every <= 0:
             raise UsageError(f"every is {every}.", "Give the optimizer steps between validations, at least 1.")
         self.trainer, self.every = trainer, every
-        self.battery = Battery((_some(SPECIFIC, dose.claims, pairs), _some(CROSS, dose.heldout, pairs)), adversarial=0)
+        sets = (ProbeSet.of(SPECIFIC, dose.claims), ProbeSet.of(CROSS, dose.heldout))
+        self.battery = Battery(tuple(ProbeSet(one.name, one.some(pairs)) for one in sets), adversarial=0)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -91,8 +91,3 @@ def ready_to_score(model: Any) -> Iterator[None]:
         if inner.config._attn_implementation != attention:
             inner.set_attn_implementation(attention)
         model.train(training)
-
-
-def _some(name: str, claims: Sequence[Claim], most: int | None) -> ProbeSet:
-    probes = ProbeSet.of(name, claims)
-    return ProbeSet(name, probes.some(most))

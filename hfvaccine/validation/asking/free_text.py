@@ -13,7 +13,7 @@ import numpy as np
 
 from hfvaccine.claims.reserved import QUESTION_PROBES
 from hfvaccine.errors import ValidationError
-from hfvaccine.statistics import MIN_PAIRS, Estimate, Floats
+from hfvaccine.statistics import MIN_PAIRS, Floats
 from hfvaccine.validation.asking.judge import Evidence, HumanLabels, Judge, agreement, corrected
 from hfvaccine.validation.asking.probes import Pair, ProbeSet
 from hfvaccine.validation.scores import HIGHER, TRUTHFULNESS, ItemProbe
@@ -138,12 +138,12 @@ class Interview:
                 [j.label for j in self.judge.judge_all(cases)], [j.label for j in self.labels.judge_all(cases)]
             )
             true = [
-                {"arm": arm, "of": name, **_plain(corrected(rate, n, agreed))}
+                {"arm": arm, "of": name, **corrected(rate, n, agreed).record()}
                 for (arm, name), (rate, n) in rates.items()
             ]
         except ValidationError as error:
             return about | {"labelled": len(labelled), "error": f"not known: {error.message}"}
-        measures = {name: _plain(getattr(agreed, name)) for name in ("sensitivity", "specificity", "kappa")}
+        measures = {name: getattr(agreed, name).record() for name in ("sensitivity", "specificity", "kappa")}
         return about | {"labelled": len(labelled), "error": measures, "corrected": true}
 
 
@@ -167,7 +167,3 @@ def write_sheet(answers: Sequence[Answer], path: Path) -> None:
 
 def _write(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def _plain(estimate: Estimate) -> dict[str, Any]:
-    return {"value": round(estimate.value, 4), "interval": [round(limit, 4) for limit in estimate.interval]}

@@ -17,7 +17,7 @@ import numpy as np
 
 from hfvaccine.errors import ModelError, ValidationError
 from hfvaccine.sources.rows import read_rows
-from hfvaccine.statistics import LEVEL, Estimate
+from hfvaccine.statistics import LEVEL, Estimate, wilson
 
 Label = Literal["correct", "incorrect", "unclear"]
 LABELS: tuple[Label, ...] = ("correct", "incorrect", "unclear")
@@ -276,7 +276,7 @@ def agreement(judge: Sequence[Label], people: Sequence[Label]) -> Agreement:
     Raises:
         ValidationError: without answers of both sorts, as people see them.
     """
-    from scipy.stats import binomtest, norm
+    from scipy.stats import norm
     from statsmodels.stats.inter_rater import cohens_kappa
 
     if len(judge) != len(people):
@@ -294,17 +294,13 @@ def agreement(judge: Sequence[Label], people: Sequence[Label]) -> Agreement:
             "A judge's error shows only on a slice with correct and other answers: label more.",
         )
 
-    def rate(hits: int, of: int) -> Estimate:
-        interval = binomtest(hits, of).proportion_ci(LEVEL, method="wilson")
-        return Estimate(hits / of, float(interval.low), float(interval.high))
-
     with np.errstate(invalid="ignore", divide="ignore"):  # its test of "no agreement" divides 0 by 0 for some tables
         measured = cohens_kappa(table)
     half = float(norm.ppf((1 + LEVEL) / 2)) * float(measured.std_kappa)
     kappa = float(measured.kappa)
     return Agreement(
-        sensitivity=rate(int(table[0, 0]), correct),
-        specificity=rate(others - int(table[1:, 0].sum()), others),
+        sensitivity=wilson(int(table[0, 0]), correct),
+        specificity=wilson(others - int(table[1:, 0].sum()), others),
         kappa=Estimate(kappa, kappa - half, min(1.0, kappa + half)),
         correct=correct,
         others=others,

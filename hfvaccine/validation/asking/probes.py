@@ -25,6 +25,7 @@ from hfvaccine.claims.reserved import (
     VERDICT_PROBES,
     VerdictProbe,
 )
+from hfvaccine.dosing.choice import turns
 from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.grid import Grid
 from hfvaccine.statistics import MIN_PAIRS, Floats
@@ -163,12 +164,9 @@ class ProbeSet:
         """At most `most` pairs, the same ones each time, spread over the domains."""
         if most is None or most >= len(self.pairs):
             return self.pairs
-        turns: dict[str, int] = {}
-        order = []
-        for pair in sorted(self.pairs, key=lambda pair: sha256(pair.id.encode()).digest()):
-            turns[pair.domain] = turns.get(pair.domain, -1) + 1
-            order.append((turns[pair.domain], pair.id))
-        kept = {name for _, name in sorted(order)[:most]}
+        mixed = sorted(self.pairs, key=lambda pair: sha256(pair.id.encode()).digest())
+        order = sorted(zip(turns([pair.domain for pair in mixed]), [pair.id for pair in mixed], strict=True))
+        kept = {name for _, name in order[:most]}
         return tuple(pair for pair in self.pairs if pair.id in kept)
 
 

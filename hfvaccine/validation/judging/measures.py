@@ -15,6 +15,7 @@ from hfvaccine.statistics import (
     Sample,
     detectable,
     expanded,
+    mean_of,
     negative,
     paired,
     probit,
@@ -30,7 +31,6 @@ from hfvaccine.validation.judging.metrics import (
     SIGNAL,
     constant_judges,
     decisions,
-    mean_of,
     metrics_of,
     over_seeds,
 )

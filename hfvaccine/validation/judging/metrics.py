@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hfvaccine.statistics import Floats, Weighted
+from hfvaccine.statistics import Floats, Weighted, mean_of
 from hfvaccine.validation.scores import ALWAYS_FALSE, ALWAYS_TRUE, HIGHER, LOWER, VERDICT, PairScores
 
 BINS = 10
@@ -156,11 +156,6 @@ def decisions(rate: str, scores: PairScores) -> Floats:
     }[rate]
     right: Floats = (np.sign(difference) + 1) / 2
     return right
-
-
-def mean_of(values: Floats) -> Weighted:
-    """The mean of values, one for each item."""
-    return lambda w: w @ values / w.sum(1)
 
 
 def p_true(log_odds: Floats) -> Floats:

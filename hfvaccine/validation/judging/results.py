@@ -15,11 +15,22 @@ import numpy as np
 from hfvaccine import statistics
 from hfvaccine.claims.cues import CUE_LIMIT, CueAudit
 from hfvaccine.errors import ValidationError
-from hfvaccine.statistics import DRAWS, LEVEL, MIN_CLUSTERS, MIN_PAIRS, Floats, expanded, proportion, resample, rounded
+from hfvaccine.statistics import (
+    DRAWS,
+    LEVEL,
+    MIN_CLUSTERS,
+    MIN_PAIRS,
+    Floats,
+    expanded,
+    mean_of,
+    proportion,
+    resample,
+    rounded,
+)
 from hfvaccine.validation.judging.checks import check
 from hfvaccine.validation.judging.gate import Measurement, Rule, read_gate
 from hfvaccine.validation.judging.measures import SEED, Measures, by_arm, heading
-from hfvaccine.validation.judging.metrics import auroc, mean_of, over_seeds, p_true
+from hfvaccine.validation.judging.metrics import auroc, over_seeds, p_true
 from hfvaccine.validation.judging.outcomes import settle
 from hfvaccine.validation.scores import (
     BASE,
