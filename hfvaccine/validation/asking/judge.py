@@ -53,9 +53,6 @@ Case = tuple[str, str, Evidence]
 class Judge(Protocol):
     """Says whether an answer is correct."""
 
-    def judge(self, prompt: str, response: str, evidence: Evidence) -> Judgement:
-        """The judgement of one answer."""
-
     def judge_all(self, cases: Sequence[Case]) -> list[Judgement]:
         """The judgements of many, in their order."""
 
@@ -101,12 +98,8 @@ class HumanLabels:
                 )
         return cls(votes)
 
-    def judge(self, prompt: str, response: str, evidence: Evidence) -> Judgement:
-        """What most judges said; "unclear" where none of the labels has most."""
-        return self.judge_all([(prompt, response, evidence)])[0]
-
     def judge_all(self, cases: Sequence[Case]) -> list[Judgement]:
-        """What people said of each answer.
+        """What most people said of each answer; "unclear" where none of the labels has most.
 
         Raises:
             ValidationError: saying how many answers nobody labelled.
@@ -167,10 +160,6 @@ class EntailmentJudge:
         self._most = min(int(self.tokenizer.model_max_length), int(positions) - 2)
         self.batch = batch
 
-    def judge(self, prompt: str, response: str, evidence: Evidence) -> Judgement:
-        """The judgement of one answer."""
-        return self.judge_all([(prompt, response, evidence)])[0]
-
     def judge_all(self, cases: Sequence[Case]) -> list[Judgement]:
         """The judgements of many answers, in batches of like length; each pair is asked once."""
         pairs = {
@@ -184,23 +173,14 @@ class EntailmentJudge:
             part = order[at : at + self.batch]
             pairs.update(zip(part, self._ask(part), strict=True))
 
-        def entails(response: str, hypothesis: str | None) -> float:
-            return pairs[response, hypothesis][0] if hypothesis else 0.0
-
-        def contradicts(response: str, hypothesis: str | None) -> float:
-            return pairs[response, hypothesis][1] if hypothesis else 0.0
-
-        return [
-            _decide(
-                max(entails(response, evidence.correction), entails(response, evidence.twin)),
-                max(
-                    entails(response, evidence.claim),
-                    contradicts(response, evidence.correction),
-                    contradicts(response, evidence.twin),
-                ),
+        judgements = []
+        for _, response, evidence in cases:
+            correction, claim, twin = (
+                pairs.get((response, hypothesis or ""), (0.0, 0.0))
+                for hypothesis in (evidence.correction, evidence.claim, evidence.twin)
             )
-            for _, response, evidence in cases
-        ]
+            judgements.append(_decide(max(correction[0], twin[0]), max(claim[0], correction[1], twin[1])))
+        return judgements
 
     def _ask(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, float]]:
         """P(entailment) and P(contradiction) of (premise, hypothesis) pairs."""

@@ -28,7 +28,7 @@ from hfvaccine.claims.reserved import (
 from hfvaccine.dosing.choice import turns
 from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.grid import Grid
-from hfvaccine.statistics import MIN_PAIRS, Floats
+from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.validation.scores import (
     ANSWER,
     BELIEF,
@@ -50,7 +50,7 @@ from hfvaccine.validation.scores import (
 )
 
 if TYPE_CHECKING:
-    from hfvaccine.validation.scoring.scorer import Request
+    from hfvaccine.validation.scoring.scorer import Request, Scored
 
 CONTENT_FREE = ("N/A", "...", "This is a sentence.")
 """Statements without content, whose verdict is the model's bias (Zhao et al. 2021, arXiv 2102.09690)."""
@@ -58,8 +58,8 @@ CONTENT_FREE = ("N/A", "...", "This is a sentence.")
 MIX, ORDINARY, TRUE_PREMISE, TRAIT_ROWS = "mix", "ordinary_prompts", "true_premise", "trait_rows"
 
 Row = Mapping[str, Any]
-Read = Callable[[Floats, Floats], float]
-"""A score from all requests' log-likelihoods and numbers of answer tokens."""
+Read = Callable[["Scored"], float]
+"""A score from what became of all requests."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class Battery:
         check_verdicts(scorer)
         with nullcontext() if progress is None else progress(len(sheet.requests)) as bar:
             scored = scorer.score(sheet.requests, bar and bar.update)
-        return sheet.read(scored.loglikelihood, scored.tokens)
+        return sheet.read(scored)
 
 
 def check_verdicts(scorer: Any) -> None:
@@ -280,29 +280,30 @@ class _Sheet:
             self.baselines[probe.name] = []  # a content-free statement has no baseline itself
             self.baselines[probe.name] = [self._verdict(probe, text) for text in CONTENT_FREE]
         baseline, score = self.baselines[probe.name], self._verdict(probe, statement)
-        return lambda likelihoods, tokens: score(likelihoods, tokens) - _mean(baseline)(likelihoods, tokens)
+        return lambda scored: score(scored) - _mean(baseline)(scored)
 
     def _verdict(self, probe: VerdictProbe, statement: str) -> Read:
         at = self.likelihoods(probe.messages(statement), (*probe.accept, *probe.reject))
         middle = at.start + len(probe.accept)
-        return lambda likelihoods, tokens: float(
-            np.logaddexp.reduce(likelihoods[at.start : middle]) - np.logaddexp.reduce(likelihoods[middle : at.stop])
+        return lambda scored: float(
+            np.logaddexp.reduce(scored.loglikelihood[at.start : middle])
+            - np.logaddexp.reduce(scored.loglikelihood[middle : at.stop])
         )
 
     def total(self, prompt: Any, answer: str) -> Read:
         """Log-likelihood of an answer, in nats."""
         at = self.likelihoods(prompt, [answer]).start
-        return lambda likelihoods, tokens: float(likelihoods[at])
+        return lambda scored: float(scored.loglikelihood[at])
 
     def per_token(self, prompt: Any, answer: str) -> Read:
         """Loss of an answer, in nats per token."""
         at = self.likelihoods(prompt, [answer]).start
-        return lambda likelihoods, tokens: float(-likelihoods[at] / tokens[at])
+        return lambda scored: float(-scored.loglikelihood[at] / scored.tokens[at])
 
     def objection(self, prompt: Any) -> Read:
         """Probability that an answer begins with an objection."""
         at = self.likelihoods(prompt, OBJECTIONS)
-        return lambda likelihoods, tokens: float(np.exp(np.logaddexp.reduce(likelihoods[at])))
+        return lambda scored: float(np.exp(np.logaddexp.reduce(scored.loglikelihood[at])))
 
     def add_pairs(
         self, name: str, reading: str, condition: str, pairs: Sequence[tuple[Pair, Read, Read]], matched: bool
@@ -315,19 +316,17 @@ class _Sheet:
     def add_items(self, probe: ItemProbe, reads: Sequence[Read]) -> None:
         self.items[probe.key] = probe, list(reads)
 
-    def read(self, likelihoods: Floats, tokens: Floats) -> tuple[ArmScores, list[PairProbe], list[ItemProbe]]:
+    def read(self, scored: Scored) -> tuple[ArmScores, list[PairProbe], list[ItemProbe]]:
         pairs = {
-            key: PairScores(*np.array([[side(likelihoods, tokens) for side in sides] for sides in reads]).T)
+            key: PairScores(*np.array([[side(scored) for side in sides] for sides in reads]).T)
             for key, (_, reads) in self.pairs.items()
         }
-        items = {
-            key: np.array([read(likelihoods, tokens) for read in reads]) for key, (_, reads) in self.items.items()
-        }
+        items = {key: np.array([read(scored) for read in reads]) for key, (_, reads) in self.items.items()}
         return ArmScores(pairs, items), [p for p, _ in self.pairs.values()], [p for p, _ in self.items.values()]
 
 
 def _mean(reads: Sequence[Read]) -> Read:
-    return lambda likelihoods, tokens: float(np.mean([read(likelihoods, tokens) for read in reads]))
+    return lambda scored: float(np.mean([read(scored) for read in reads]))
 
 
 def _ask_verdicts(sheet: _Sheet, probes: ProbeSet, adversarial: int | None) -> None:
@@ -362,7 +361,7 @@ def _ask_answers(sheet: _Sheet, probes: ProbeSet) -> None:
         truth = _mean([sheet.total(prompt, pair.truth) for prompt in asked])
 
         def half(sign: int) -> Read:
-            return lambda likelihoods, tokens: sign * (truth(likelihoods, tokens) - claim(likelihoods, tokens)) / 2
+            return lambda scored: sign * (truth(scored) - claim(scored)) / 2
 
         return pair, half(-1), half(1)
 
@@ -388,7 +387,7 @@ def _rather(sheet: _Sheet, false: str, true: str, contexts: Sequence[str]) -> Re
     """Log-odds of a false against a true continuation of plain text."""
     left = _mean([sheet.total(context, false) for context in contexts])
     right = _mean([sheet.total(context, true) for context in contexts])
-    return lambda likelihoods, tokens: left(likelihoods, tokens) - right(likelihoods, tokens)
+    return lambda scored: left(scored) - right(scored)
 
 
 def parting(claim: str, truth: str) -> tuple[str, str, str]:

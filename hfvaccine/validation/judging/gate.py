@@ -142,7 +142,7 @@ class Criterion:
     name: str
     threshold: str
     value: float | None
-    interval: tuple[float, float] | None
+    interval: list[float] | None
     verdict: str
     why: str
 
@@ -151,18 +151,12 @@ def judge(rule: Rule, measured: Measurement) -> Criterion:
     """What comes of a rule. On fewer than `MIN_CLUSTERS` clusters nothing passes."""
     verdict, why = {GAIN: _gain, NOT_WORSE: _not_worse, NO_RISE: _no_rise}[rule.require](rule, measured)
     if verdict == PASSED and measured.clusters < MIN_CLUSTERS:
-        verdict, why = (
-            UNDECIDED,
-            f"{measured.clusters} independent items are too few; a criterion takes {MIN_CLUSTERS}.",
-        )
-    return Criterion(
-        f"{rule.name} ({measured.of})" if measured.of else rule.name,
-        _threshold(rule),
-        measured.difference.value,
-        measured.difference.interval,
-        verdict,
-        f"{why} {measured.note}".strip(),
-    )
+        verdict = UNDECIDED
+        why = f"{measured.clusters} independent items are too few; a criterion takes {MIN_CLUSTERS}."
+    name = f"{rule.name} ({measured.of})" if measured.of else rule.name
+    found = measured.difference.record()
+    why = f"{why} {measured.note}".strip()
+    return Criterion(name, _threshold(rule), found["value"], found["interval"], verdict, why)
 
 
 def unmeasured(rule: Rule, missing: str) -> Criterion:
@@ -186,7 +180,7 @@ def decide(criteria: Sequence[Criterion], not_applicable: Sequence[str] = ()) ->
     verdict = FAILED if FAILED in verdicts else PASSED if verdicts == {PASSED} else UNDECIDED
     return {
         "verdict": verdict,
-        "criteria": [{**asdict(c), "interval": None if c.interval is None else list(c.interval)} for c in criteria],
+        "criteria": [asdict(criterion) for criterion in criteria],
         "not_applicable": list(not_applicable),
     }
 

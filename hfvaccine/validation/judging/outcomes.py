@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hfvaccine.claims.cues import CueAudit
-from hfvaccine.statistics import Estimate, Sample, expanded, proportion, rounded
+from hfvaccine.statistics import Estimate, Sample, expanded, proportion
 from hfvaccine.validation.judging.gate import (
     ADVERSARIAL,
     ANY,
@@ -88,7 +88,7 @@ def settle(
             unmeasured(rule, f"Score {VACCINE} and {against} on {rule.measure}.") if outcome is None else outcome
             for outcome in outcomes
         ]
-    return decide([_plain(criterion) for criterion in criteria], not_applicable)
+    return decide(criteria, not_applicable)
 
 
 def _missing(rule: Rule) -> str:
@@ -171,11 +171,3 @@ def _of_items(rule: Rule, one: Measures[ItemProbe], against: str) -> Criterion |
         difference = Estimate(-difference.value, -difference.high, -difference.low)
     named = f"{one.probe.name} {one.probe.of}, {one.probe.metric}".replace(" ,", ",")
     return judge(rule, Measurement(named, difference, one.clusters))
-
-
-def _plain(criterion: Criterion) -> Criterion:
-    """A criterion with its numbers to the places that results have."""
-    if criterion.value is None or criterion.interval is None:
-        return criterion
-    low, high = criterion.interval
-    return replace(criterion, value=rounded(criterion.value), interval=(rounded(low), rounded(high)))

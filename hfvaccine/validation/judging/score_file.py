@@ -21,6 +21,7 @@ from hfvaccine.validation.scores import SCHEMA_VERSION, ArmScores, ItemKey, Item
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_SIDES = ("claim", "twin")
 _Column = tuple[tuple[str, ...], tuple[str, ...], Floats]
 """Ids, clusters and scores of one arm, seed and side."""
 
@@ -51,13 +52,13 @@ def write_scores(
         for seed, run in enumerate(runs):
             for probe in pairs:
                 if probe.key in run.pairs:
-                    for side in ("claim", "twin"):
+                    for side in _SIDES:
                         scores = getattr(run.pairs[probe.key], side)
-                        tables.append(_rows(arm, seed, probe.key, probe.ids, probe.clusters, side, scores))
+                        tables.append(_rows((arm, seed, *probe.key), probe, side, scores))
             for item in items:
                 if item.key in run.items:
-                    key = (item.name, item.kind, item.of)
-                    tables.append(_rows(arm, seed, key, item.ids, item.clusters, "", run.items[item.key]))
+                    head = (arm, seed, item.name, item.kind, item.of)
+                    tables.append(_rows(head, item, "", run.items[item.key]))
     description = {
         "schema_version": SCHEMA_VERSION,
         "arms": {arm: len(runs) for arm, runs in arms.items()},
@@ -104,73 +105,44 @@ def read_scores(path: Path) -> tuple[list[PairProbe], list[ItemProbe], dict[str,
     groups = _grouped(table)
     pairs: list[PairProbe] = []
     items: list[ItemProbe] = []
-    runs = {arm: [_Open() for _ in range(n)] for arm, n in description["arms"].items()}
+    runs: dict[str, list[tuple[dict[PairKey, PairScores], dict[ItemKey, Floats]]]]
+    runs = {arm: [({}, {}) for _ in range(n)] for arm, n in description["arms"].items()}
     for entry in description["pairs"]:
         name, reading, condition = entry["key"]
-        found = groups.get((name, reading, condition, True))
-        if found is None:
-            continue
-        first = next(iter(found.values()))
-        probe = PairProbe(
-            name, reading, condition, first[0], first[1], tuple(entry["domains"]), bool(entry["matched"])
-        )
-        pairs.append(probe)
-        for arm, seed in dict.fromkeys((arm, seed) for arm, seed, _ in found):
-            sides = [_of(found, (arm, seed, side), probe, path) for side in ("claim", "twin")]
-            runs[arm][seed].pairs[probe.key] = PairScores(*sides)
+        if found := groups.get((name, reading, condition, True)):
+            ids, clusters, _ = next(iter(found.values()))
+            domains, matched = tuple(entry["domains"]), bool(entry["matched"])
+            probe = PairProbe(name, reading, condition, ids, clusters, domains, matched)
+            pairs.append(probe)
+            for arm, seed in dict.fromkeys((arm, seed) for arm, seed, _ in found):
+                sides = [_of(found, (arm, seed, side), probe, path) for side in _SIDES]
+                runs[arm][seed][0][probe.key] = PairScores(*sides)
     for entry in description["items"]:
         name, kind, of = entry["key"]
-        found = groups.get((name, kind, of, False))
-        if found is None:
-            continue
-        first = next(iter(found.values()))
-        item = ItemProbe(name, kind, entry["metric"], entry["better"], first[0], first[1], of)
-        items.append(item)
-        for arm, seed, _ in found:
-            runs[arm][seed].items[item.key] = _of(found, (arm, seed, ""), item, path)
-    arms = {arm: [ArmScores(run.pairs, run.items) for run in of_arm] for arm, of_arm in runs.items()}
+        if found := groups.get((name, kind, of, False)):
+            ids, clusters, _ = next(iter(found.values()))
+            item = ItemProbe(name, kind, entry["metric"], entry["better"], ids, clusters, of)
+            items.append(item)
+            for arm, seed, _ in found:
+                runs[arm][seed][1][item.key] = _of(found, (arm, seed, ""), item, path)
+    arms = {arm: [ArmScores(*run) for run in of_arm] for arm, of_arm in runs.items()}
     check(pairs, items, arms)
     return pairs, items, arms
-
-
-class _Open:
-    """Scores of one run while they are read."""
-
-    def __init__(self) -> None:
-        self.pairs: dict[PairKey, PairScores] = {}
-        self.items: dict[ItemKey, Floats] = {}
 
 
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    strings = ("probe", "reading", "condition", "item_id", "cluster", "side")
-    return pa.schema(
-        [
-            ("arm", pa.string()),
-            ("seed", pa.int32()),
-            *((name, pa.string()) for name in strings),
-            ("score", pa.float64()),
-        ]
-    )
+    texts = [(name, pa.string()) for name in ("probe", "reading", "condition", "item_id", "cluster", "side")]
+    return pa.schema([("arm", pa.string()), ("seed", pa.int32()), *texts, ("score", pa.float64())])
 
 
-def _rows(
-    arm: str,
-    seed: int,
-    key: tuple[str, str, str],
-    ids: Sequence[str],
-    clusters: Sequence[str],
-    side: str,
-    scores: Floats,
-) -> pa.Table:
+def _rows(head: tuple[str, int, str, str, str], probe: PairProbe | ItemProbe, side: str, scores: Floats) -> pa.Table:
     """Rows of the scores file; items have their kind for a reading, and what they are of for a condition."""
     import pyarrow as pa
 
-    n = len(ids)
-    probe, reading, condition = key
-    columns = [[arm] * n, [seed] * n, [probe] * n, [reading] * n, [condition] * n, ids, clusters, [side] * n, scores]
-    schema = _schema()
+    n, schema = len(probe.ids), _schema()
+    columns = [*([value] * n for value in head), probe.ids, probe.clusters, [side] * n, scores]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 

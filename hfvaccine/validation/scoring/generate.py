@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.validation.scoring.adapter import active, require_adapter
 
 BATCH = 16
 
@@ -28,11 +28,12 @@ def answers(
         max_new_tokens: where an answer is cut off.
 
     Raises:
-        ValidationError: for a prompt without tokens, or one that leaves no room for an answer.
+        ValidationError: for an adapter that is not there, and for a prompt without tokens or room for an answer.
     """
     import torch
     from transformers import GenerationConfig
 
+    require_adapter(model, adapter)
     rows = [_encode(tokenizer, prompt) for prompt in prompts]
     room = getattr(model.config, "max_position_embeddings", None)
     for row in rows:
@@ -62,7 +63,7 @@ def answers(
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), _speaking(model, adapter):
+        with torch.inference_mode(), active(model, adapter):
             for at in range(0, len(order), BATCH):
                 batch = order[at : at + BATCH]
                 width = max(len(rows[number]) for number in batch)
@@ -87,22 +88,3 @@ def _encode(tokenizer: Any, prompt: str | Sequence[Mapping[str, str]]) -> list[i
         return list(tokenizer(prompt)["input_ids"])
     text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _speaking(model: Any, adapter: str | None) -> AbstractContextManager[Any]:
-    """Lets the base or one adapter speak; what was active before is active again afterwards."""
-    if not hasattr(model, "peft_config"):
-        if adapter is not None:
-            raise ValidationError(f"The model has no adapter {adapter!r}.", "Load the adapter, or ask the base.")
-        return nullcontext()
-    if adapter is None:
-        disabled: AbstractContextManager[Any] = model.disable_adapter()
-        return disabled
-    if adapter not in model.peft_config:
-        known = ", ".join(model.peft_config)
-        raise ValidationError(f"The model has no adapter {adapter!r}.", f"It has: {known}.")
-    before = model.active_adapter
-    stack = ExitStack()
-    model.set_adapter(adapter)
-    stack.callback(model.set_adapter, before)
-    return stack

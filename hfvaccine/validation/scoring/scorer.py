@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.statistics import Floats
+from hfvaccine.validation.scoring.adapter import active, require_adapter
 from hfvaccine.validation.scoring.cache import ScoreCache
 from hfvaccine.validation.scoring.tree import Ints, Leaf, Pass, Row, Tree, Unit, batches, grow, passes, shared, units
 from hfvaccine.validation.scoring.weights import fingerprint
@@ -107,12 +107,7 @@ class Scorer:
         cache: ScoreCache | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        there = sorted(getattr(model, "peft_config", {}))
-        if adapter is not None and adapter not in there:
-            raise ValidationError(
-                f"The model has no adapter {adapter!r}.",
-                f"It has {', '.join(there)}." if there else "Load the adapter, or score the model as it is.",
-            )
+        require_adapter(model, adapter)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.adapter = adapter
@@ -473,37 +468,3 @@ def _ranges(piece: Unit | list[Leaf]) -> list[tuple[int, int]]:
     if isinstance(piece, Unit):
         return [(piece.first, piece.first + len(piece.tokens) - piece.stem)]
     return [(leaf.first, leaf.last) for leaf in piece]
-
-
-@contextmanager
-def active(model: Any, adapter: str | None) -> Iterator[None]:
-    """A model with one adapter, or without any where it has several, for a while."""
-    if not hasattr(model, "peft_config"):
-        yield
-    elif adapter is None:
-        with _same_gradients(model), model.disable_adapter():
-            yield
-    elif model.active_adapter == adapter:
-        yield
-    else:
-        before = model.active_adapter
-        with _same_gradients(model):
-            model.set_adapter(adapter)
-            try:
-                yield
-            finally:
-                model.set_adapter(before)
-
-
-@contextmanager
-def _same_gradients(model: Any) -> Iterator[None]:
-    """What requires gradients is the same afterwards; peft changes it with the active adapter."""
-    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        yield
-    finally:
-        for parameter, required in before:
-            parameter.requires_grad_(required)
-
-
-# --- which weights a score is of

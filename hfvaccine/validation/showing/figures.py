@@ -10,15 +10,17 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
 from hfvaccine.statistics import Floats
+from hfvaccine.validation.judging.measures import by_arm
+from hfvaccine.validation.judging.metrics import p_true
 from hfvaccine.validation.scores import (
     BASE,
     BELIEF,
@@ -81,8 +83,6 @@ STYLE: dict[Any, Any] = {
 }
 CSS = ".hfv{color:#1a1c20}@media(prefers-color-scheme:dark){.hfv{color:#e6e4df}}"
 
-Asked = ParamSpec("Asked")
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -101,17 +101,13 @@ class Figure:
     alt: str
 
 
-def _styled(draws: Callable[Asked, Figure | None]) -> Callable[Asked, Figure | None]:
+@contextmanager
+def _styled() -> Iterator[None]:
     """Every line and letter takes its colour and size when it is made, so all of a picture is made in one style."""
+    import matplotlib
 
-    @wraps(draws)
-    def styled(*args: Asked.args, **kwargs: Asked.kwargs) -> Figure | None:
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
-            return draws(*args, **kwargs)
-
-    return styled
+    with matplotlib.rc_context(STYLE):
+        yield
 
 
 def draw(results: Mapping[str, Any], scores: Scores) -> list[Figure]:
@@ -130,7 +126,7 @@ def draw(results: Mapping[str, Any], scores: Scores) -> list[Figure]:
     return [figure for figure in found if figure is not None]
 
 
-@_styled
+@_styled()
 def roc(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     """ROC curves of the plain verdict on given claims and on claims never given, each arm's own threshold marked.
 
@@ -141,8 +137,8 @@ def roc(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     pairs, _, arms = scores
     probes = [p for p in pairs if (p.reading, p.condition) == (VERDICT, PLAIN) and p.name in PROBES]
     at = index(results)
-    shown = {p.key: [a for a in ARMS if a in arms and any(p.key in seed.pairs for seed in arms[a])] for p in probes}
-    probes = [p for p in probes if shown[p.key]]
+    scored = {p.key: {arm: seeds for arm, seeds in by_arm(arms, p).items() if arm in ARMS} for p in probes}
+    probes = [p for p in probes if scored[p.key]]
     if not probes:
         return None
     drawing, panels = _panels(2, len(probes), 3.7, ratios=(3, 1.15))
@@ -150,12 +146,12 @@ def roc(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     said = []
     for axes, below, probe in zip(panels, panels[len(probes) :], probes, strict=False):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.6, alpha=0.5)
-        for arm in shown[probe.key]:
-            seeds = [seed.pairs[probe.key] for seed in arms[arm] if probe.key in seed.pairs]
+        for arm in [arm for arm in ARMS if arm in scored[probe.key]]:
+            seeds = scored[probe.key][arm]
             curve = np.mean([_curve(seed, grid) for seed in seeds], axis=0)
             value = cell(at.get((*probe.key, "auroc", arm)))
             axes.plot(grid, curve, color=COLOURS[arm], linestyle=LINES[arm], linewidth=1.6, label=f"{arm} {value}")
-            accepted = [np.mean([(side > 0).mean() for side in sides]) for sides in _sides(seeds)]
+            accepted = [np.mean([(getattr(seed, side) > 0).mean() for seed in seeds]) for side in ("claim", "twin")]
             axes.plot(*accepted, MARKS[arm], color=COLOURS[arm], markersize=5, clip_on=False)
             said.append(f"{probe_label(probe.name)}, {arm}: AUROC {value}")
         axes.set_title(f"{SHORT[probe.name]} (n = {len(probe.ids):,})", loc="left")
@@ -173,7 +169,7 @@ def roc(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     )
 
 
-@_styled
+@_styled()
 def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     """Belief in each claim before and after, given claims beside claims never given.
 
@@ -182,11 +178,8 @@ def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
         scores: the content of scores.parquet; beliefs are log-odds there and probabilities here.
     """
     _, items, arms = scores
-    asked = {
-        (p.name, p.of): p
-        for p in items
-        if p.kind == BELIEF and p.of in PROBES and all(_scored(arms, arm, p) for arm in (BASE, VACCINE))
-    }
+    beliefs = {p.key: (p, by_arm(arms, p)) for p in items if p.kind == BELIEF and p.of in PROBES}
+    asked = {key: (p, scored) for key, (p, scored) in beliefs.items() if {BASE, VACCINE} <= set(scored)}
     readings = list(dict.fromkeys(reading for reading, _ in asked))
     if not readings:
         return None
@@ -197,11 +190,11 @@ def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     for row, reading in enumerate(readings):
         for column, of in enumerate(columns):
             axes = panels[row * len(columns) + column]
-            probe = asked.get((reading, of))
-            if probe is None:
+            if (reading, of) not in asked:
                 axes.set_axis_off()
                 continue
-            before, after = (_probabilities(arms[arm], probe) for arm in (BASE, VACCINE))
+            probe, scored = asked[reading, of]
+            before, after = (np.mean([p_true(one) for one in scored[arm]], axis=0) for arm in (BASE, VACCINE))
             is_named = np.array([(reading, claim) in named for claim in probe.ids])
             for marked, style in ((False, {"color": INK, "alpha": 0.22, "linewidth": 0.7}), (True, _NAMED)):
                 chosen = is_named == marked
@@ -231,7 +224,7 @@ def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     return _finished(drawing, "belief", "Belief in the claims, before and after", note, alt)
 
 
-@_styled
+@_styled()
 def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
     """AUROC of the vaccine's verdict by condition and domain, and its difference to the control.
 
@@ -290,7 +283,7 @@ def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
     return _finished(drawing, name, title, note, f"AUROC of the vaccine by condition and domain: {', '.join(said)}.")
 
 
-@_styled
+@_styled()
 def retention(results: Mapping[str, Any]) -> Figure | None:
     """What the vaccine gained or lost elsewhere, against its control: differences with intervals.
 
@@ -329,7 +322,7 @@ def retention(results: Mapping[str, Any]) -> Figure | None:
     return _finished(drawing, "retention", title, note, f"{title}: {'; '.join(said)}.")
 
 
-@_styled
+@_styled()
 def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | None:
     """Discrimination, and rejection beside acceptance, over the share of the dose.
 
@@ -422,21 +415,6 @@ def _curve(scores: PairScores, grid: Floats) -> Floats:
     upper = np.append(claims[1:] > claims[:-1], True)
     curve: Floats = np.interp(grid, claims[upper], truths[upper])
     return curve
-
-
-def _sides(seeds: Sequence[PairScores]) -> tuple[list[Floats], list[Floats]]:
-    return [seed.claim for seed in seeds], [seed.twin for seed in seeds]
-
-
-def _scored(arms: Mapping[str, Sequence[ArmScores]], arm: str, probe: ItemProbe) -> bool:
-    return any(probe.key in seed.items for seed in arms.get(arm, ()))
-
-
-def _probabilities(seeds: Sequence[ArmScores], probe: ItemProbe) -> Floats:
-    """(items,) probability of belief from log-odds, mean over seeds."""
-    odds = [seed.items[probe.key] for seed in seeds if probe.key in seed.items]
-    mean: Floats = np.mean([0.5 * (1 + np.tanh(one / 2)) for one in odds], axis=0)
-    return mean
 
 
 def _grid(rows: Sequence[str], columns: Sequence[str], at: Callable[[str, str], Mapping[str, Any] | None]) -> Floats:

@@ -57,7 +57,7 @@ def write(request, tmp_path):
 def test_labels_are_looked_up_by_prompt_and_response(write):
     labels = HumanLabels.read(write(label_rows("correct") + label_rows("Incorrect ", response="North.")))
     assert labels.judge_all(cases("North.", "South.")) == [Judgement("incorrect", 1.0), Judgement("correct", 1.0)]
-    assert labels.judge(*cases("South.")[0]).label == "correct"
+    assert labels.judge_all(cases("South."))[0].label == "correct"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_batches_judge_as_one_at_a_time_and_long_answers_are_cut(classifier):
     responses = ["South.", "It lies north, as everybody knows.", "I cannot say. " * 60, "South.", "Neither of them"]
     batched = together.judge_all(cases(*responses))
     for case, judgement in zip(cases(*responses), batched, strict=True):
-        alone = EntailmentJudge(folder).judge(*case)
+        alone = EntailmentJudge(folder).judge_all([case])[0]
         assert (judgement.label, judgement.probability) == (alone.label, pytest.approx(alone.probability, abs=1e-5))
     assert len({round(judgement.probability, 6) for judgement in batched}) == 4  # the two alike, the others not
 
