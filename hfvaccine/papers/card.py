@@ -22,17 +22,7 @@ from hfvaccine.text import (
     percent,
     plain,
 )
-from hfvaccine.validation.scores import (
-    ANSWER,
-    BASE,
-    BELIEF,
-    CONTROLS,
-    PLACEBO,
-    PLAIN,
-    TRAIT,
-    VACCINE,
-    VERDICT,
-)
+from hfvaccine.validation.scores import ANSWER, BASE, BELIEF, CONTROLS, PLACEBO, PLAIN, TRAIT, VACCINE, VERDICT
 from hfvaccine.validation.showing.lookup import beyond, change, probe_names
 from hfvaccine.validation.showing.names import PROBES, label, metric_label, probe_label
 from hfvaccine.validation.showing.sentences import counts, measured, ordered, rise_lines

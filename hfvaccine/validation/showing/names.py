@@ -8,16 +8,7 @@ from typing import Any
 from hfvaccine.claims.reserved import INSISTS_FALSE, INSISTS_TRUE
 from hfvaccine.text import clean
 from hfvaccine.validation.judging.metrics import METRICS
-from hfvaccine.validation.scores import (
-    BASE,
-    BELIEF,
-    CONTROLS,
-    CROSS,
-    OVER_REJECTION,
-    PLACEBO,
-    SPECIFIC,
-    VACCINE,
-)
+from hfvaccine.validation.scores import BASE, BELIEF, CONTROLS, CROSS, OVER_REJECTION, PLACEBO, SPECIFIC, VACCINE
 
 ARMS = (BASE, PLACEBO, CONTROLS, VACCINE)
 PROBES = {SPECIFIC: "given claims", CROSS: "claims never given"}

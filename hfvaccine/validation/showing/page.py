@@ -12,17 +12,11 @@ from hfvaccine.validation.showing.figures import Figure
 from hfvaccine.validation.showing.lookup import change, require_schema
 from hfvaccine.validation.showing.names import condition_label, label, metric_label, probe_label
 from hfvaccine.validation.showing.sentences import (
-    belief_lines,
-    condition_lines,
     counts,
-    cue_lines,
-    discrimination_lines,
     headline,
-    item_lines,
-    judge_lines,
-    left_out_lines,
     measured,
     ordered,
+    result_lines,
     settings_line,
     without,
 )
@@ -59,12 +53,6 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = resources.files("hfvaccine.validation.showing").joinpath("page.html").read_text(encoding="utf-8")
-    said = [
-        *discrimination_lines(results),
-        *condition_lines(results),
-        *item_lines(results),
-        *judge_lines(results),
-    ]
     return environment.from_string(source).render(
         title="An immunized adapter, validated" if VACCINE in results["arms"] else "A base model, measured",
         verdict=gate["verdict"] if gate else None,
@@ -76,7 +64,7 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
         left_out=[clean(name) for name in gate.get("not_applicable", [])] if gate else [],
         missing=without(results),
         compared=_compared(results, record),
-        lines=[*cue_lines(results), *belief_lines(results), *said, *left_out_lines(results)],
+        lines=result_lines(results),
         sheets=sheets(results),
         figures=[(figure.name, Markup(figure.svg)) for figure in figures],
         contrasts=_contrasts(results),

@@ -35,7 +35,7 @@ ORDER = ("failed", "undecided", "passed")
 
 
 def verdict_lines(results: Mapping[str, Any]) -> list[str]:
-    """What the results say, in sentences: gains and losses, belief, cues, and what decided the gate.
+    """What the results say, in sentences, and last what decided the gate.
 
     Args:
         results: the content of results.json.
@@ -44,15 +44,19 @@ def verdict_lines(results: Mapping[str, Any]) -> list[str]:
         ValidationError: for results of another schema.
     """
     require_schema(results)
+    return [*result_lines(results), *gate_lines(results)]
+
+
+def result_lines(results: Mapping[str, Any]) -> list[str]:
+    """What the results say but for the gate: warnings first, then gains and losses."""
     return [
+        *cue_lines(results),
+        *belief_lines(results),
         *discrimination_lines(results),
         *condition_lines(results),
         *item_lines(results),
         *judge_lines(results),
-        *belief_lines(results),
-        *cue_lines(results),
         *left_out_lines(results),
-        *gate_lines(results),
     ]
 
 
@@ -73,12 +77,9 @@ def counts(gate: Mapping[str, Any]) -> str:
 
 def without(results: Mapping[str, Any]) -> list[str]:
     """Which arms a reader will miss, and how to have them."""
-    ways = {PLACEBO: "no placebo was trained, so gains may come from any training. Add --placebo."}
-    return [
-        f"The control is missing: {ways[arm]}"
-        for arm in results["missing"]
-        if arm in ways and VACCINE in results["arms"]
-    ]
+    if VACCINE not in results["arms"] or PLACEBO not in results["missing"]:
+        return []
+    return ["The control is missing: no placebo was trained, so gains may come from any training. Add --placebo."]
 
 
 def settings_line(results: Mapping[str, Any]) -> str:
@@ -142,16 +143,13 @@ def condition_lines(results: Mapping[str, Any]) -> list[str]:
 
 def item_lines(results: Mapping[str, Any]) -> list[str]:
     """Retention, truthfulness, over-rejection: what changed, and what could not have been seen."""
-    lines = []
-    for contrast in results["other_contrasts"]:
-        if contrast["kind"] == BELIEF or contrast["against"] != control(results):
-            continue
-        lines.append(
-            f"{capital(kind_label(contrast['kind']))}, {item_label(contrast)}: "
-            f"{better_or_worse(contrast, 'no change shown')} against {contrast['against']}, "
-            f"{change(contrast)}{_detectable(contrast)}."
-        )
-    return lines
+    return [
+        f"{capital(kind_label(contrast['kind']))}, {item_label(contrast)}: "
+        f"{better_or_worse(contrast, 'no change shown')} against {contrast['against']}, "
+        f"{change(contrast)}{_detectable(contrast)}."
+        for contrast in results["other_contrasts"]
+        if contrast["kind"] != BELIEF and contrast["against"] == control(results)
+    ]
 
 
 def judge_lines(results: Mapping[str, Any]) -> list[str]:
@@ -212,18 +210,16 @@ def cue_lines(results: Mapping[str, Any]) -> list[str]:
 
 def left_out_lines(results: Mapping[str, Any]) -> list[str]:
     """What was not asked: claims with nothing true to hold against them, items that the dose gives away."""
-    lines = [
+    return [
         f"Of the {probe_label(name)}, {count} have nothing true to be held against, or say what the dose says, "
         "and were not asked."
         for name, count in results.get("claims_left_out", {}).items()
         if count
-    ]
-    lines += [
+    ] + [
         f"Of {label(b['name'])}, {b['left_out']} items were left out, as a claim of the dose says the same."
         for b in results.get("benchmarks", [])
         if b["left_out"]
     ]
-    return lines
 
 
 def gate_lines(results: Mapping[str, Any]) -> list[str]:
