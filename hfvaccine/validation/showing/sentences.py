@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfvaccine.text import NOT_KNOWN, clean, with_interval
+from hfvaccine.validation.judging.gate import FAILED, PASSED, UNDECIDED
 from hfvaccine.validation.scores import BELIEF, PLACEBO, PLAIN, VACCINE, VERDICT
 from hfvaccine.validation.showing.lookup import (
     better_or_worse,
@@ -30,7 +31,7 @@ JUDGES = {"HumanLabels": "people", "EntailmentJudge": "an entailment model"}
 """Who judges free text, by the name in the results."""
 NAMED = 10
 """How many claims are named one by one in the terminal."""
-ORDER = ("failed", "undecided", "passed")
+ORDER = (FAILED, UNDECIDED, PASSED)
 """Of criteria, by what came of them."""
 
 
