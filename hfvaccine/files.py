@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,9 +76,17 @@ def whole_folder(into: Path) -> Iterator[Path]:
         raise
 
 
-def cell(text: str) -> str:
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def guard_formula(text: str) -> str:
     """A text for a table that a spreadsheet program shows and does not run: somebody else wrote it."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguard_formula(text: str) -> str:
+    """The text that `guard_formula` was given."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
 
 
 def digest_of(content: bytes | Path) -> str:

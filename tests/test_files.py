@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hfvaccine.files import cell, whole_folder, write_json
+from hfvaccine.files import guard_formula, unguard_formula, whole_folder, write_json
 
 
 def test_what_is_written_reads_back(tmp_path):
@@ -30,7 +30,9 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "written"), [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("plain = text", "plain = text")]
+    ("text", "written"),
+    [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("'=1", "''=1"), ("plain = text", "plain = text"), ("'", "'")],
 )
 def test_a_cell_is_never_a_formula(text, written):
-    assert cell(text) == written
+    assert guard_formula(text) == written
+    assert unguard_formula(written) == text

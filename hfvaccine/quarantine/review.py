@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from hfvaccine.claims.claim import COLUMNS, Claim
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import ClaimError, DoseError, UsageError
-from hfvaccine.files import cell
+from hfvaccine.files import guard_formula
 from hfvaccine.quarantine.policy import Policy, person
 from hfvaccine.quarantine.store import POLICY, Quarantine, each
 from hfvaccine.sources.rows import read_rows
@@ -293,7 +293,7 @@ def _writer(file: IO[str], suffix: str) -> Any:
         return lambda row: file.write(json.dumps(row, ensure_ascii=False) + "\n")
     sheet = csv.DictWriter(file, SHEET_COLUMNS, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
     sheet.writeheader()
-    return lambda row: sheet.writerow({name: cell(text) for name, text in row.items()})
+    return lambda row: sheet.writerow({name: guard_formula(text) for name, text in row.items()})
 
 
 def _shown(source: Mapping[str, str | None]) -> str:

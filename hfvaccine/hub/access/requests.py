@@ -16,10 +16,10 @@ from huggingface_hub.hf_api import AccessRequest
 
 from hfvaccine.claims import journal
 from hfvaccine.errors import HubError, UsageError
-from hfvaccine.files import cell
+from hfvaccine.files import guard_formula
 from hfvaccine.hub.access import journal as owner_journal
 from hfvaccine.hub.access.journal import journal_of
-from hfvaccine.hub.access.rules import ABOUT_USER, Rule, decide, require_short
+from hfvaccine.hub.access.rules import ABOUT_USER, AccessRule, decide, require_short
 from hfvaccine.hub.errors import as_hub_error, page_of, require_repo_id
 
 STATUSES = ("pending", "accepted", "rejected")
@@ -160,7 +160,7 @@ class Access:
             )
         return self._each(requests, "rejected", reason, dry_run)
 
-    def apply(self, rules: Sequence[Rule], decision: str, *, dry_run: bool = False) -> list[Outcome]:
+    def apply(self, rules: Sequence[AccessRule], decision: str, *, dry_run: bool = False) -> list[Outcome]:
         """Decide the pending requests that rules decide in one way, and leave all others pending.
 
         Args:
@@ -313,7 +313,7 @@ class Access:
 
             yield record
 
-    def _require_known_fields(self, rules: Sequence[Rule], requests: Iterable[AccessRequest]) -> None:
+    def _require_known_fields(self, rules: Sequence[AccessRule], requests: Iterable[AccessRequest]) -> None:
         """A misspelt field is empty in every request, and a rule against empty ones would reject everybody."""
         with as_hub_error(self._api, self.repo_id, "dataset"):
             card = self._api.dataset_info(self.repo_id).card_data
@@ -378,7 +378,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     about, last = ("request", "user", "fullname", "email", "asked_on", "status"), ("now", "by", "at", "reason", "rule")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*about, *map(cell, fields), *(f"decision_{name}" for name in last)])
+    writer.writerow([*about, *map(guard_formula, fields), *(f"decision_{name}" for name in last)])
     for row in rows:
         decision = row["decisions"][-1] if row["decisions"] else {}
         values = (
@@ -386,5 +386,5 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
             *(row["fields"].get(name) for name in fields),
             *(decision.get(name) for name in last),
         )
-        writer.writerow([cell("" if value is None else str(value)) for value in values])
+        writer.writerow([guard_formula("" if value is None else str(value)) for value in values])
     return text.getvalue()

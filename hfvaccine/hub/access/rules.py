@@ -22,7 +22,7 @@ TICKED = ("true", "on", "yes", "1")
 """What a ticked box arrives as where a form is sent as text."""
 
 
-class Rule(NamedTuple):
+class AccessRule(NamedTuple):
     """One rule of a policy's `access` list.
 
     Args:
@@ -50,7 +50,7 @@ class Verdict(NamedTuple):
     rule: int
 
 
-def read_rules(path: Path | str) -> tuple[Rule, ...]:
+def read_rules(path: Path | str) -> tuple[AccessRule, ...]:
     """The rules of a policy file: its `access` list.
 
     Args:
@@ -71,7 +71,7 @@ def read_rules(path: Path | str) -> tuple[Rule, ...]:
     return tuple(_rule(rule, number) for number, rule in enumerate(rules, start=1))
 
 
-def decide(request: AccessRequest, rules: Sequence[Rule]) -> Verdict | None:
+def decide(request: AccessRequest, rules: Sequence[AccessRule]) -> Verdict | None:
     """What the first rule that fits says of a request.
 
     Patterns are those of file names (`*`, `?`, `[...]`), upper and lower case alike. What a
@@ -106,11 +106,11 @@ def require_short(reason: str) -> None:
         )
 
 
-def _rule(rule: object, number: int) -> Rule:
+def _rule(rule: object, number: int) -> AccessRule:
     def refuse(why: str, step: str) -> UsageError:
         return UsageError(f"Access rule {number} {why}.", step)
 
-    if not isinstance(rule, dict) or not {"decide", "when"} <= set(rule) <= set(Rule._fields):
+    if not isinstance(rule, dict) or not {"decide", "when"} <= set(rule) <= set(AccessRule._fields):
         raise refuse("is not made of `decide`, `when` and perhaps `reason`", "Write these and nothing else.")
     decision, when, reason = rule["decide"], rule["when"], rule.get("reason") or ""
     if decision not in ("accept", "reject"):
@@ -128,7 +128,7 @@ def _rule(rule: object, number: int) -> Rule:
     if not isinstance(reason, str) or (reason and decision == "accept"):
         raise refuse(f"gives {reason!r} as its reason", "A reason is a text, and goes with `decide: reject` only.")
     require_short(reason)
-    return Rule(decision, dict(when), reason)
+    return AccessRule(decision, dict(when), reason)
 
 
 def _said(request: AccessRequest) -> dict[str, Any]:

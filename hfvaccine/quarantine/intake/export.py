@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 from hfvaccine.errors import UsageError
+from hfvaccine.files import guard_formula, unguard_formula
 from hfvaccine.quarantine.store import SCHEMA, Quarantine, each
 
 FORMATS = (".jsonl", ".csv", ".parquet")
 
 COLUMNS = tuple(name for name in SCHEMA.names if name != "reviewers")
 """What is exported: all that a row has in quarantine, where reviewers stand in the journal."""
-
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def export(quarantine: Quarantine, target: Path | TextIO) -> int:
@@ -61,15 +59,7 @@ def export(quarantine: Quarantine, target: Path | TextIO) -> int:
 
 def unguarded(values: Mapping[str, Any]) -> dict[str, Any]:
     """A row of a table without the apostrophes that stand before what is no formula."""
-    return {
-        name: value[1:] if isinstance(value, str) and value[:1] == "'" and _FORMULA.match(value) else value
-        for name, value in values.items()
-    }
-
-
-def _guarded(text: str | None) -> str:
-    text = text or ""
-    return f"'{text}" if _FORMULA.match(text) else text
+    return {name: unguard_formula(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def _rows(quarantine: Quarantine) -> Iterator[dict[str, Any]]:
@@ -89,7 +79,7 @@ def _csv(quarantine: Quarantine, file: IO[str]) -> int:
     writer.writerow(COLUMNS)
     for row in _rows(quarantine):
         writer.writerow(
-            json.dumps(value, ensure_ascii=False) if isinstance(value, list) else _guarded(value)
+            json.dumps(value, ensure_ascii=False) if isinstance(value, list) else guard_formula(value or "")
             for value in row.values()
         )
         count += 1

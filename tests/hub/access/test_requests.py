@@ -18,7 +18,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import DoseError, HubError, UsageError
 from hfvaccine.hub.access.requests import Access, Outcome, as_row, journal_of
-from hfvaccine.hub.access.rules import Rule, read_rules
+from hfvaccine.hub.access.rules import AccessRule, read_rules
 from hfvaccine.quarantine.seal import seal
 
 AGREED = "I will not redistribute these claims"
@@ -230,7 +230,7 @@ def test_who_lost_access_is_not_let_in_again_by_the_rules(owner, rules, three_as
     [({"Purpos": ""}, "asks about 'Purpos'"), ({"Purpose": False}, "'Purpose' is ticked")],
 )
 def test_a_rule_that_the_form_cannot_answer_decides_nothing(owner, three_asked, when, said):
-    rules = [Rule("accept", {"username": "ada"}), Rule("reject", when)]
+    rules = [AccessRule("accept", {"username": "ada"}), AccessRule("reject", when)]
     with pytest.raises(UsageError, match=f"Rule 2 asks .*{said.split(' ', 1)[-1]}") as caught:
         owner.apply(rules, "reject")
     assert caught.value.next_step

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfvaccine.errors import UsageError
-from hfvaccine.hub.access.rules import Rule, Verdict, decide, read_rules
+from hfvaccine.hub.access.rules import AccessRule, Verdict, decide, read_rules
 
 AGREED = "I will not redistribute these claims"
 POLICY = """\
@@ -59,22 +59,22 @@ def asked(**changes):
     ],
 )
 def test_a_rule_fits_where_all_its_patterns_do(when, fits):
-    assert decide(asked(), [Rule("accept", when)]) == (Verdict("accept", "", 1) if fits else None)
+    assert decide(asked(), [AccessRule("accept", when)]) == (Verdict("accept", "", 1) if fits else None)
 
 
 @pytest.mark.parametrize("ticked", [True, "true", "on", "Yes", "1"])
 @pytest.mark.parametrize("unticked", [False, "", None, "off", "false", "no", "I will not"])
 def test_a_box_is_ticked_or_not_however_it_was_sent(ticked, unticked):
-    rule = [Rule("accept", {AGREED: True})]
+    rule = [AccessRule("accept", {AGREED: True})]
     assert decide(asked(fields={AGREED: ticked}), rule)
     assert not decide(asked(fields={AGREED: unticked}), rule)
 
 
 def test_the_first_rule_that_fits_decides():
     rules = [
-        Rule("accept", {"username": "bob"}),
-        Rule("reject", {"email": "*"}, "No."),
-        Rule("accept", {"email": "*"}),
+        AccessRule("accept", {"username": "bob"}),
+        AccessRule("reject", {"email": "*"}, "No."),
+        AccessRule("accept", {"email": "*"}),
     ]
     assert decide(asked(), rules) == Verdict("reject", "No.", 2)
     assert decide(asked(username="Bob"), rules) == Verdict("accept", "", 1)
@@ -83,19 +83,22 @@ def test_the_first_rule_that_fits_decides():
 
 def test_a_field_of_the_form_cannot_speak_for_the_account():
     forged = asked(email="eve@evil.example", fields={"email": "ada@example.org", "Username": "ada"})
-    assert decide(forged, [Rule("accept", {"email": "*@example.org"}), Rule("accept", {"username": "bob"})]) is None
+    assert (
+        decide(forged, [AccessRule("accept", {"email": "*@example.org"}), AccessRule("accept", {"username": "bob"})])
+        is None
+    )
 
 
 def test_what_the_hub_hides_is_empty():
     hidden = asked(username=None, fullname=None, email=None, fields=None)
-    assert decide(hidden, [Rule("accept", {"email": "?*"}), Rule("accept", {"username": "?*"})]) is None
-    assert decide(hidden, [Rule("reject", {"email": ""})]) == Verdict("reject", "", 1)
+    assert decide(hidden, [AccessRule("accept", {"email": "?*"}), AccessRule("accept", {"username": "?*"})]) is None
+    assert decide(hidden, [AccessRule("reject", {"email": ""})]) == Verdict("reject", "", 1)
 
 
 names = st.sampled_from(["username", "fullname", "email", "Purpose", AGREED])
 rules_of_any_kind = st.lists(
     st.builds(
-        Rule,
+        AccessRule,
         st.sampled_from(["accept", "reject"]),
         st.dictionaries(names, st.one_of(st.booleans(), st.text(max_size=6)), min_size=1, max_size=3),
     ),
@@ -119,8 +122,8 @@ def test_rules_are_read_from_a_policy(tmp_path):
     path = tmp_path / "policy.yaml"
     path.write_text(POLICY)
     assert read_rules(path) == (
-        Rule("reject", {"Purpose": ""}, "Say what you will do with them."),
-        Rule("accept", {"affiliation": "*university*", AGREED: True}),
+        AccessRule("reject", {"Purpose": ""}, "Say what you will do with them."),
+        AccessRule("accept", {"affiliation": "*university*", AGREED: True}),
     )
 
 
