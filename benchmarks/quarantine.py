@@ -109,7 +109,7 @@ def main(
 
 def make(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     """Write the claims, and their words for the peers; which are copies of which, and of these the near-duplicates."""
-    from hfvaccine.claims.similar import THRESHOLD, words
+    from hfvaccine.claims.similar import THRESHOLD, plain_words
 
     rng = np.random.default_rng(seed)
     copies = int(rows * COPIES)
@@ -123,7 +123,7 @@ def make(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     texts = [texts[place] for place in shuffled]
     place_of = np.argsort(shuffled)
     pairs = np.sort(np.stack([place_of[origins], place_of[rows - copies :]], axis=1), axis=1)
-    sets = [words(text) for text in texts]
+    sets = [plain_words(text) for text in texts]
     near = np.array([jaccard(sets[a], sets[b]) >= THRESHOLD for a, b in pairs.tolist()], dtype=bool)
     with (folder / "claims.jsonl").open("w", encoding="utf-8") as file, (folder / "words.jsonl").open("w") as bare:
         for number, (text, own) in enumerate(zip(texts, sets, strict=True)):

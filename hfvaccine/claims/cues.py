@@ -82,13 +82,13 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     false = np.tile([1, 0], len(pairs))
     lengths = np.array([[len(text), len(text.split())] for text in texts], dtype=float)
 
-    def words() -> object:
+    def by_words() -> object:
         return make_pipeline(
             CountVectorizer(ngram_range=(1, 2), lowercase=True, token_pattern=r"[^\s]+"),
             LogisticRegression(max_iter=2000),
         )
 
-    def measure() -> object:
+    def by_length() -> object:
         return make_pipeline(StandardScaler(), LogisticRegression())
 
     out_of_fold = {name: np.zeros(len(texts)) for name in ("words", "length")}
@@ -96,14 +96,14 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     rng = np.random.default_rng(seed)
     for _ in range(repeats):
         fold = np.repeat(rng.permutation(len(pairs)) % min(folds, len(pairs)), 2)
-        for name, make, data in (("words", words, np.array(texts, dtype=object)), ("length", measure, lengths)):
+        for name, make, data in (("words", by_words, np.array(texts, dtype=object)), ("length", by_length, lengths)):
             predicted = np.zeros(len(texts))
             for held in np.unique(fold):
                 model = make().fit(data[fold != held], false[fold != held])  # type: ignore[attr-defined]
                 predicted[fold == held] = model.decision_function(data[fold == held])
             aurocs[name].append(float(roc_auc_score(false, predicted)))
             out_of_fold[name] += predicted / repeats
-    fitted = words().fit(texts, false)  # type: ignore[attr-defined]
+    fitted = by_words().fit(texts, false)  # type: ignore[attr-defined]
     weights = fitted[-1].coef_[0]
     strongest = np.argsort(-weights)[:10]
     names = fitted[0].get_feature_names_out()

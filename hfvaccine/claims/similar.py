@@ -41,7 +41,7 @@ _WORD = re.compile(r"[぀-ヿ㐀-鿿]|[^\W぀-ヿ㐀-鿿]+")  # Chinese and Japa
 _TO_SPACE = "".join(chr(code) if re.match(r"\w", chr(code)) else " " for code in range(128))
 
 
-def words(text: str) -> list[str]:
+def plain_words(text: str) -> list[str]:
     """The words of a text in order, whatever their case; each Chinese or Japanese sign is one."""
     if text.isascii():
         return text.lower().translate(_TO_SPACE).split()  # the same, at a third of the time
@@ -195,7 +195,7 @@ def _read(texts: Iterable[str], vocabulary: dict[str, int]) -> _Rows:
     """The words of each text in order."""
     flat, sizes = array("i"), array("q")
     for text in texts:
-        found = words(text)
+        found = plain_words(text)
         flat.extend(map(vocabulary.__getitem__, found))
         sizes.append(len(found))
     return _Rows(np.array(flat, np.int64), np.array(sizes, np.int64))

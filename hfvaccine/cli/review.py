@@ -13,7 +13,7 @@ import click
 from hfvaccine.cli.output import say
 
 if TYPE_CHECKING:
-    from hfvaccine.quarantine.checks.lint import Finding
+    from hfvaccine.quarantine.checks.lint import LintFinding
     from hfvaccine.quarantine.store import Quarantine
 
 SHOWN = ("claim", "correction", "twin", "question")
@@ -57,7 +57,7 @@ def review(folder: Path, by: str, sheet: Path | None, decisions: Path | None) ->
     if decisions:
         _done(decide(opened, by, read_decisions(decisions)))
         return
-    found: dict[str, list[Finding]] = {}
+    found: dict[str, list[LintFinding]] = {}
     for finding in findings(opened):
         found.setdefault(finding.claim_id, []).append(finding)
     if sheet:
@@ -69,7 +69,7 @@ def review(folder: Path, by: str, sheet: Path | None, decisions: Path | None) ->
 
 
 def _one_by_one(
-    opened: Quarantine, by: str, rows: list[dict[str, Any]], found: Mapping[str, Iterable[Finding]]
+    opened: Quarantine, by: str, rows: list[dict[str, Any]], found: Mapping[str, Iterable[LintFinding]]
 ) -> Counter[str]:
     from hfvaccine.quarantine.review import APPROVE, REJECT, decide
 
@@ -90,7 +90,7 @@ def _one_by_one(
     return made
 
 
-def _lines(row: Mapping[str, Any], findings: Iterable[Finding]) -> Iterable[str]:
+def _lines(row: Mapping[str, Any], findings: Iterable[LintFinding]) -> Iterable[str]:
     from hfvaccine.text import clean
 
     for name in SHOWN:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.reserved import RESERVED
-from hfvaccine.claims.words import contains, words
+from hfvaccine.claims.wording import contains, words_and_signs
 from hfvaccine.dosing.wordings import TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
 from hfvaccine.regimen.given import Given, Row
@@ -102,7 +102,7 @@ def read_forms(path: Path) -> tuple[Form, ...]:
         ) from error
     if not isinstance(entries, list) or not entries:
         raise FormError(f"{path.name} is not a list of forms.", f"Begin each form with `- name:`; it has {_KEYS}.")
-    reserved = {tuple(words(wording)) for wording in RESERVED}
+    reserved = {tuple(words_and_signs(wording)) for wording in RESERVED}
     forms: dict[str, Form] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"{path.name}, form {number}"
@@ -111,7 +111,7 @@ def read_forms(path: Path) -> tuple[Form, ...]:
             raise FormError(
                 f"{where}: the name {form.name!r} is already taken.", "The ledger tells forms by name: choose another."
             )
-        if tuple(words(form.prompt)) in reserved:
+        if tuple(words_and_signs(form.prompt)) in reserved:
             raise FormError(
                 f"{where}: the wording of {form.name!r} is kept back for validation.",
                 "A model that was trained on it could not be validated with it: word the prompt differently.",
@@ -152,7 +152,7 @@ def _refuse_falsehood_under_loss(claim: Claim, forms: Sequence[Form]) -> None:
 
 def _repeats(text: str, claim: str) -> bool:
     """Whether a text holds the whole claim, whatever its case, spacing and punctuation."""
-    return contains(words(text), words(claim))
+    return contains(words_and_signs(text), words_and_signs(claim))
 
 
 def _matches(claims: Sequence[Claim]) -> dict[int, list[TrueStatement]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from hfvaccine.claims.embed import load_encoder
 from hfvaccine.claims.similar import THRESHOLD
 from hfvaccine.errors import DoseError
-from hfvaccine.quarantine.checks import lint as rules
+from hfvaccine.quarantine.checks import lint as linting
 from hfvaccine.quarantine.checks import screen as screening
 from hfvaccine.quarantine.checks import split as splitting
 from hfvaccine.quarantine.checks.evaluation_sets import read_evaluation_sets
@@ -25,7 +25,7 @@ from hfvaccine.quarantine.store import BATCH, POLICY, SCHEMA, Quarantine, each, 
 
 def findings(
     quarantine: Quarantine, rows: Iterable[Mapping[str, Any]] | None = None, off: Sequence[str] | None = None
-) -> Iterator[rules.Finding]:
+) -> Iterator[linting.LintFinding]:
     """Everything lint finds.
 
     Args:
@@ -40,7 +40,7 @@ def findings(
         if reject["rule"] in ids and reject["claim_id"]:
             ids[reject["rule"]].add(reject["claim_id"])
     rows = each(quarantine.table()) if rows is None else rows
-    return rules.lint(rows, off=off, truths=ids["not-false"], contradicted=ids["contradictory"])
+    return linting.lint(rows, off=off, truths=ids["not-false"], contradicted=ids["contradictory"])
 
 
 def fix(quarantine: Quarantine, by: str) -> Counter[str]:
@@ -59,7 +59,7 @@ def fix(quarantine: Quarantine, by: str) -> Counter[str]:
         for batch in table.to_batches(max_chunksize=BATCH):
             kept = []
             for row in batch.to_pylist():
-                mended, names = rules.fix(row)
+                mended, names = linting.fix(row)
                 applied.update(names)
                 if mended["claim_id"] != row["claim_id"] and mended["claim_id"] in taken:
                     reason = f"With white space and signs mended it says the same as {mended['claim_id']}."

@@ -19,7 +19,7 @@ from hfvaccine.version import VERSION
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from hfvaccine.quarantine.checks.lint import Finding
+    from hfvaccine.quarantine.checks.lint import LintFinding
 
 SHOWN = 500
 """Claims on a page; more make it slow to open on a phone."""
@@ -40,7 +40,7 @@ def render(
     table: pa.Table,
     *,
     name: str = "",
-    findings: Iterable[Finding] = (),
+    findings: Iterable[LintFinding] = (),
     shown: int = SHOWN,
 ) -> str:
     """The page.
@@ -58,7 +58,7 @@ def render(
     import jinja2
 
     rows = table.slice(0, shown).to_pylist()
-    found: dict[str, list[Finding]] = {row["claim_id"]: [] for row in rows}
+    found: dict[str, list[LintFinding]] = {row["claim_id"]: [] for row in rows}
     for finding in findings:
         if finding.claim_id in found:
             found[finding.claim_id].append(finding)
@@ -94,7 +94,7 @@ def _sums(survey: Survey) -> list[tuple[str, int, float | None]]:
     return [("claims", survey.claims, None), ("clusters", survey.clusters, None), *shares]
 
 
-def _lint(found: Iterable[list[Finding]]) -> Table:
+def _lint(found: Iterable[list[LintFinding]]) -> Table:
     """What lint finds in the claims on the page, by rule; what to do is said here once, not with every claim."""
     claims: Counter[tuple[str, str]] = Counter()
     mends: dict[tuple[str, str], str] = {}
@@ -109,7 +109,7 @@ def _lint(found: Iterable[list[Finding]]) -> Table:
     return "What lint finds in these", ("rule", "severity", "claims", "what to do"), rows
 
 
-def _card(row: Mapping[str, Any], state: str, findings: list[Finding]) -> dict[str, Any]:
+def _card(row: Mapping[str, Any], state: str, findings: list[LintFinding]) -> dict[str, Any]:
     facts = [(name, row[name]) for name in ("verdict", "domain", "tactic", "language", "license")]
     facts += [("from", row["origin"]), ("by", row["submitted_by"])]
     return {

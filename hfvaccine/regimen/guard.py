@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hfvaccine.claims.words import words
+from hfvaccine.claims.wording import words_and_signs
 
 RUN = 4
 """Words by which a text is looked up."""
@@ -25,7 +25,7 @@ class Guard:
         self._starts: dict[tuple[str, ...], list[tuple[str, tuple[str, ...]]]] = {}
         self._runs: set[int] = set()
         for text in texts:
-            wanted = tuple(words(text))
+            wanted = tuple(words_and_signs(text))
             if wanted:
                 start = wanted[:RUN]
                 self._starts.setdefault(start, []).append((text, wanted))
@@ -33,7 +33,7 @@ class Guard:
 
     def find(self, text: str) -> str | None:
         """The first of the texts that stands whole in `text`, or None."""
-        said = tuple(words(text))
+        said = tuple(words_and_signs(text))
         for run in self._runs:
             for at in range(len(said) - run + 1):
                 for original, whole in self._starts.get(said[at : at + run], ()):

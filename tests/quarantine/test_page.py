@@ -12,7 +12,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.claim import claim_id
 from hfvaccine.claims.journal import Entry
 from hfvaccine.quarantine import review
-from hfvaccine.quarantine.checks.lint import Finding
+from hfvaccine.quarantine.checks.lint import LintFinding
 from hfvaccine.quarantine.page import LONGEST, render
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.store import SCHEMA
@@ -105,8 +105,10 @@ def test_state_split_cluster_and_findings_stand_with_the_claim():
     claim = row(1, correction="No.", split="heldout", cluster_id="f" * 16, harm="high", overlaps=["TruthfulQA"])
     made = [[claim["claim_id"], review.row_digest(claim), "reject", ""]]
     history = journal.chain([Entry("review", "carl", "2026-11-20T09:00:00+00:00", {"decisions": made})])
-    finding = Finding(claim["claim_id"], claim["origin"], "correction", "short", "error", "It is short.", "Say more.")
-    other = Finding("0" * 16, "b", "claim", "odd", "warning", "Not of this page.", "None.")
+    finding = LintFinding(
+        claim["claim_id"], claim["origin"], "correction", "short", "error", "It is short.", "Say more."
+    )
+    other = LintFinding("0" * 16, "b", "claim", "odd", "warning", "Not of this page.", "None.")
     html = shown([claim], history, [finding, other])
     words = Page(html).words
     article = words[words.index("The claims") :]
@@ -118,8 +120,10 @@ def test_state_split_cluster_and_findings_stand_with_the_claim():
 
 def test_what_to_do_about_a_lint_rule_is_said_once():
     rows = [row(i) for i in range(3)]
-    found = [Finding(r["claim_id"], "a", "twin", "no-twin", "warning", "No twin.", "Write one.") for r in rows]
-    found += [Finding(rows[0]["claim_id"], "a", "claim", "odd", "error", f"Odd {i}.", "Make it even.") for i in (1, 3)]
+    found = [LintFinding(r["claim_id"], "a", "twin", "no-twin", "warning", "No twin.", "Write one.") for r in rows]
+    found += [
+        LintFinding(rows[0]["claim_id"], "a", "claim", "odd", "error", f"Odd {i}.", "Make it even.") for i in (1, 3)
+    ]
     words = Page(shown(rows, findings=found)).words
     table = words[words.index("What lint finds in these") :]
     assert "odd error 1 Make it even. no-twin warning 3 Write one." in table
@@ -149,7 +153,7 @@ def test_nothing_that_comes_from_data_is_markup(hostile):
         **texts,
     )
     history = journal.chain([Entry(hostile, hostile, hostile, {hostile: hostile, "files": [hostile]})])
-    finding = Finding(claim["claim_id"], hostile, hostile, hostile, hostile, hostile, hostile)
+    finding = LintFinding(claim["claim_id"], hostile, hostile, hostile, hostile, hostile, hostile)
     page = Page(shown([claim], history, [finding], Policy(name=hostile)))
     calm = Page(shown([row(1, claim="Calm", **dict.fromkeys(texts, "calm"), sources=[source()])], history[:0]))
     assert set(page.tags) <= set(calm.tags) | {"ul", "li", "code"}

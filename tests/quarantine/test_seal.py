@@ -442,7 +442,7 @@ def findings(monkeypatch):
             ids = [row["claim_id"] for row in rows]
             seen.append((ids, off, truths, contradicted))
             for number, rule, severity in found:
-                yield lint.Finding(ids[number], "a.csv, line 2", "claim", rule, severity, "Bad.", "Mend it.")
+                yield lint.LintFinding(ids[number], "a.csv, line 2", "claim", rule, severity, "Bad.", "Mend it.")
 
         seen = []
         monkeypatch.setattr(lint, "lint", lint_rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.claims.similar import words
+from hfvaccine.claims.similar import plain_words
 from hfvaccine.errors import ValidationError
 from hfvaccine.sources.rows import is_hub, open_rows
 
@@ -123,7 +123,9 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         if not re.match(r"\w+://", value):
             parts = re.split(r";\s+", value)
-            yield from (part for part in dict.fromkeys([value.strip(), *parts]) if len(words(part)) >= LEAST_WORDS)
+            yield from (
+                part for part in dict.fromkeys([value.strip(), *parts]) if len(plain_words(part)) >= LEAST_WORDS
+            )
     elif isinstance(value, Mapping):
         if value and all(isinstance(number, int | float) for number in value.values()):
             yield from _texts(list(value))  # answers with their scores, as in TruthfulQA's multiple choice

@@ -7,31 +7,22 @@ person to weigh.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hfvaccine.claims.claim import claim_id, is_blank, normalise
 from hfvaccine.errors import UsageError
-from hfvaccine.quarantine.checks.characters import (
-    mend_text,
-)
-from hfvaccine.quarantine.checks.rules import (
-    CHECKS,
-    MAY_BE_EMPTY,
-    RULES,
-    TEXTS,
-    Draft,
-    Told,
-)
+from hfvaccine.quarantine.checks.characters import mend_text
+from hfvaccine.quarantine.checks.rules import MAY_BE_EMPTY, RULES, TEXTS, Check, Draft
 
 COMPARED = 500
 """Letters of the longest twin or correction that is looked for among the claims."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """One fault of one row.
 
     Args:
@@ -60,7 +51,7 @@ def lint(
     truths: Collection[str] = frozenset(),
     contradicted: Collection[str] = frozenset(),
     today: date | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[LintFinding]:
     """Everything the rules find, in one pass; what only shows between rows comes last.
 
     Args:
@@ -74,7 +65,7 @@ def lint(
         UsageError: for a rule in `off` that does not exist.
     """
     refuse_unknown(off)
-    checks = {name: check for name, check in CHECKS.items() if name not in off}
+    checks = {name: rule.check for name, rule in RULES.items() if name not in off}
     # The day may have begun already where the row was written.
     last = today or (datetime.now(UTC) + timedelta(hours=14)).date()
     return _findings(rows, checks, "true-and-false" not in off, frozenset(truths), frozenset(contradicted), last)
@@ -127,12 +118,12 @@ def fix(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _findings(
     rows: Iterable[Mapping[str, Any]],
-    checks: Mapping[str, Callable[[Draft], Told]],
+    checks: Mapping[str, Check],
     compare: bool,
     truths: frozenset[str],
     contradicted: frozenset[str],
     last: date,
-) -> Iterator[Finding]:
+) -> Iterator[LintFinding]:
     told = _Truths()
     today = last.isoformat()
     for row in rows:
@@ -145,9 +136,9 @@ def _findings(
     yield from told.findings()
 
 
-def _finding(claim: str, origin: str, where: str, rule: str, message: str) -> Finding:
+def _finding(claim: str, origin: str, where: str, rule: str, message: str) -> LintFinding:
     kind = RULES[rule]
-    return Finding(claim, origin, where, rule, kind.severity, message, kind.mend)
+    return LintFinding(claim, origin, where, rule, kind.severity, message, kind.mend)
 
 
 class _Truths:
@@ -166,11 +157,11 @@ class _Truths:
         self._ids.append(int(draft.row["claim_id"], 16))
         self._false.append(_key(draft.language, draft.claim))
         for which, text in enumerate((draft.twin, draft.correction)):
-            if text is not None and len(text) <= COMPARED:
+            if text and len(text) <= COMPARED:
                 self._true.append(_key(draft.language, text))
                 self._true_rows.append(number * 2 + which)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[LintFinding]:
         if not self._true:
             return
         import numpy as np
@@ -186,7 +177,7 @@ class _Truths:
                 yield self._finding(here, "claim", f"The claim is the {what} of {self._name(there)}.")
                 yield self._finding(there, what, f"The {what} is the claim of {self._name(here)}.")
 
-    def _finding(self, number: int, where: str, message: str) -> Finding:
+    def _finding(self, number: int, where: str, message: str) -> LintFinding:
         return _finding(self._id(number), self._origins[number], where, "true-and-false", message)
 
     def _name(self, number: int) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from hfvaccine.claims import words as wording
 from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, is_blank
+from hfvaccine.claims.wording import contains, likeness, restates, words_and_signs
 from hfvaccine.quarantine.checks import language as languages
 from hfvaccine.quarantine.checks.characters import (
     ENTITY,
@@ -31,118 +31,6 @@ LONGEST = {"claim": 60, "twin": 60, "question": 60, "correction": 150}
 SHORTEST = 3
 """Words below which it is hardly a sentence."""
 TEXTS = ("claim", "correction", "twin", "question")
-Told = Iterator[tuple[str, str]]
-"""What a rule tells: the field, and what is wrong with it."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a rule looks for.
-
-    Args:
-        severity: "error" for what `seal` refuses, "warning" for what is reported only.
-        summary: what the rule finds, in a few words.
-        mend: what to do about it.
-        fixable: whether `fix` does it.
-    """
-
-    severity: str
-    summary: str
-    mend: str
-    fixable: bool = False
-
-
-RULES: dict[str, Rule] = {
-    "missing-correction": Rule(
-        "error", "there is no correction", "Say what is true instead, in a sentence that stands alone."
-    ),
-    "restated-claim": Rule(
-        "error",
-        "the correction says the falsehood again",
-        "Say only what is true: loss falls on the correction, so the falsehood must not stand in it.",
-    ),
-    "dependent-correction": Rule(
-        "error",
-        "the correction speaks of the claim, which its reader does not see",
-        "Say what is true as to somebody who only asked, without a word about a claim, a rating or an answer.",
-    ),
-    "bare-pronoun": Rule(
-        "warning",
-        "the correction begins with a word for something that only the claim names",
-        "Name what it is about.",
-    ),
-    "missing-twin": Rule(
-        "warning",
-        "there is no twin",
-        "Edit as few words of the claim as make it true; without a twin the row has no control of its own.",
-    ),
-    "twin-not-true-shaped": Rule(
-        "error",
-        "the twin is not the claim made true",
-        "Change the words of the claim that are false; do not repeat, question or comment on it.",
-    ),
-    "distant-twin": Rule(
-        "warning", "the twin differs from the claim in most words", "Edit as few words of the claim as make it true."
-    ),
-    "contradictory-labels": Rule(
-        "error",
-        "another source rates the same text differently",
-        "Look the claim up, keep it only if it is false for sure, and say where that is established.",
-    ),
-    "true-and-false": Rule(
-        "error",
-        "the same text is given as false here and as true elsewhere",
-        "Find out which holds, and drop or mend the other row.",
-    ),
-    "missing-source": Rule(
-        "warning", "no source establishes the correction", "Name publisher and title, and the address if known."
-    ),
-    "malformed-source": Rule(
-        "error",
-        "a source cannot be found by what is given",
-        "Give publisher or title, a whole http(s) address or none, and the day it was opened as YYYY-MM-DD or none.",
-    ),
-    "language-mismatch": Rule(
-        "warning", "the text is in another language than declared", "Correct `language`, or the text."
-    ),
-    "length": Rule(
-        "warning", "a text is too short or too long for its field", "Say it in one sentence; a correction in a few."
-    ),
-    "html": Rule("warning", "HTML is left in the text", "Write the plain text.", fixable=True),
-    "markup": Rule(
-        "warning", "markup or an address stands in the text", "Write the plain text; addresses go into `sources`."
-    ),
-    "control-characters": Rule(
-        "warning", "characters that nobody sees stand in the text", "Take them out.", fixable=True
-    ),
-    "garbled-text": Rule(
-        "error", "letters were lost or garbled by a wrong encoding", "Take the text anew from its source, as UTF-8."
-    ),
-    "decomposed-letters": Rule(
-        "warning", "letters and their accents are stored apart", "Store the text in Unicode form NFC.", fixable=True
-    ),
-    "white-space": Rule(
-        "warning", "spaces or line breaks are not single spaces", "Put one space between words.", fixable=True
-    ),
-    "blank-word": Rule("warning", "an empty field is spelled out", "Leave the field empty.", fixable=True),
-    "blanked-word": Rule(
-        "warning", "a word was blanked out of the text", "Put the word back, or take the sentence out."
-    ),
-    "not-a-statement": Rule("warning", "the claim is no whole statement", "Word it as one declarative sentence."),
-    "unbalanced-quotes": Rule(
-        "warning", "a quotation is opened or closed only", "Add the missing quotation mark, or take out the other."
-    ),
-    "no-subject": Rule(
-        "warning", "the claim begins with who-says-it left out", 'Leave out "Says", or say who says it.'
-    ),
-    "unknown-value": Rule("error", "a field holds a value out of its range", "Use one of the values named."),
-    "missing-license": Rule(
-        "warning",
-        "nothing says under which licence the text may be used",
-        "Give an SPDX identifier, such as CC-BY-4.0.",
-    ),
-}
-"""Every rule by its name."""
 
 
 class Draft:
@@ -156,17 +44,52 @@ class Draft:
         self.language = row["language"]
         self.english = self.language == "en" or self.language[:3].lower() in ("en", "en-")
         self.texts: dict[str, str] = {name: row[name] for name in TEXTS if not is_blank(row.get(name))}
-        self.claim: str = self.texts.get("claim", "")
-        self.correction: str | None = self.texts.get("correction")
-        self.twin: str | None = self.texts.get("twin")
-
+        self.claim, self.correction, self.twin = (self.texts.get(name, "") for name in TEXTS[:3])
         self._words: dict[str, list[str]] = {}
 
-    def words(self, name: str) -> list[str]:
+    def words_of(self, name: str) -> list[str]:
         """The words of one of the texts."""
         if name not in self._words:
-            self._words[name] = wording.words(self.texts.get(name, ""))
+            self._words[name] = words_and_signs(self.texts.get(name, ""))
         return self._words[name]
+
+
+Told = Iterator[tuple[str, str]]
+"""What a check tells: the field, and what is wrong with it."""
+Check = Callable[[Draft], Told]
+
+
+@dataclass(frozen=True)
+class LintRule:
+    """A fault that a row can have.
+
+    Args:
+        severity: "error" for what `seal` refuses, "warning" for what is reported only.
+        summary: what the rule finds, in a few words.
+        mend: what to do about it.
+        fixable: whether `fix` does it.
+        check: finds it.
+    """
+
+    severity: str
+    summary: str
+    mend: str
+    fixable: bool
+    check: Check
+
+
+RULES: dict[str, LintRule] = {}
+"""Every rule by its name, in the order in which they are listed and applied: that in which they stand here."""
+
+
+def rule(name: str, severity: str, summary: str, mend: str, fixable: bool = False) -> Callable[[Check], Check]:
+    """Make a check a rule, see `LintRule`."""
+
+    def declare(check: Check) -> Check:
+        RULES[name] = LintRule(severity, summary, mend, fixable, check)
+        return check
+
+    return declare
 
 
 def _shown(fragment: str) -> str:
@@ -205,45 +128,61 @@ _EXPLETIVE = re.compile(
 )
 
 
+@rule(
+    "missing-correction",
+    "error",
+    "there is no correction",
+    "Say what is true instead, in a sentence that stands alone.",
+)
 def _missing_correction(draft: Draft) -> Told:
-    if draft.correction is None:
+    if not draft.correction:
         yield "correction", "The correction is missing."
 
 
+@rule(
+    "restated-claim",
+    "error",
+    "the correction says the falsehood again",
+    "Say only what is true: loss falls on the correction, so the falsehood must not stand in it.",
+)
 def _restated_claim(draft: Draft) -> Told:
-    if draft.correction is None:
-        return
-    if wording.contains(draft.words("correction"), draft.words("claim")):
+    if contains(draft.words_of("correction"), draft.words_of("claim")):
         yield "correction", "The correction repeats the claim word for word."
-    elif draft.english and wording.restates(draft.words("correction"), draft.words("claim")):
+    elif draft.english and restates(draft.words_of("correction"), draft.words_of("claim")):
         yield "correction", "The correction says what the claim says and denies none of it."
 
 
+@rule(
+    "dependent-correction",
+    "error",
+    "the correction speaks of the claim, which its reader does not see",
+    "Say what is true as to somebody who only asked, without a word about a claim, a rating or an answer.",
+)
 def _dependent_correction(draft: Draft) -> Told:
-    if draft.correction is None or not draft.english:
+    if not draft.english:
         return
     found = _ANSWERS.match(draft.correction) or _DENIES.match(draft.correction)
-    if not found and not _SPEAKS_OF.isdisjoint(draft.words("correction")):
+    if not found and not _SPEAKS_OF.isdisjoint(draft.words_of("correction")):
         first = _SENTENCE.split(draft.correction, maxsplit=1)[0]
         found = _RATES.search(draft.correction) or _POINTS.search(first)
     if found:
         yield "correction", f"The correction refers to the claim: {_shown(found.group().strip())}."
 
 
+@rule(
+    "bare-pronoun",
+    "warning",
+    "the correction begins with a word for something that only the claim names",
+    "Name what it is about.",
+)
 def _bare_pronoun(draft: Draft) -> Told:
-    if draft.correction is None or not draft.english:
+    if not draft.english:
         return
     found = _PRONOUN.match(draft.correction)
-    if (
-        found
-        and not _DENIES.match(draft.correction)
-        and not _EXPLETIVE.match(draft.correction)
-        and not _PRONOUN.match(draft.claim)
-    ):
-        yield (
-            "correction",
-            f"The correction begins with {_shown(found.group(1))}, and nothing before says what that is.",
-        )
+    clear = _DENIES.match(draft.correction) or _EXPLETIVE.match(draft.correction) or _PRONOUN.match(draft.claim)
+    if found and not clear:
+        word = _shown(found.group(1))
+        yield "correction", f"The correction begins with {word}, and nothing before says what that is."
 
 
 _META = re.compile(
@@ -255,17 +194,29 @@ _META = re.compile(
 )
 
 
+@rule(
+    "missing-twin",
+    "warning",
+    "there is no twin",
+    "Edit as few words of the claim as make it true; without a twin the row has no control of its own.",
+)
 def _missing_twin(draft: Draft) -> Told:
-    if draft.twin is None:
+    if not draft.twin:
         yield "twin", "The twin is missing."
 
 
+@rule(
+    "twin-not-true-shaped",
+    "error",
+    "the twin is not the claim made true",
+    "Change the words of the claim that are false; do not repeat, question or comment on it.",
+)
 def _twin_not_true_shaped(draft: Draft) -> Told:
-    if draft.twin is None:
+    if not draft.twin:
         return
-    if draft.words("twin") == draft.words("claim"):
+    if draft.words_of("twin") == draft.words_of("claim"):
         yield "twin", "The twin says the same as the claim."
-    elif wording.contains(draft.words("twin"), draft.words("claim")):
+    elif contains(draft.words_of("twin"), draft.words_of("claim")):
         yield "twin", "The twin is the whole claim with something added."
     elif draft.twin.rstrip().endswith(("?", "？")):
         yield "twin", "The twin is a question."
@@ -273,8 +224,14 @@ def _twin_not_true_shaped(draft: Draft) -> Told:
         yield "twin", f"The twin speaks about the claim: {_shown(found.group())}."
 
 
+@rule(
+    "distant-twin",
+    "warning",
+    "the twin differs from the claim in most words",
+    "Edit as few words of the claim as make it true.",
+)
 def _distant_twin(draft: Draft) -> Told:
-    if draft.twin is not None and wording.likeness(draft.words("claim"), draft.words("twin")) < NEAR_ENOUGH:
+    if draft.twin and likeness(draft.words_of("claim"), draft.words_of("twin")) < NEAR_ENOUGH:
         yield "twin", "The twin has few words in common with the claim."
 
 
@@ -283,21 +240,45 @@ _ADDRESS = re.compile(
 )
 
 
+@rule(
+    "contradictory-labels",
+    "error",
+    "another source rates the same text differently",
+    "Look the claim up, keep it only if it is false for sure, and say where that is established.",
+)
 def _contradictory_labels(draft: Draft) -> Told:
     if draft.row["claim_id"] in draft.contradicted:
         yield "claim", "Another row that was brought in has this claim with another verdict."
 
 
+@rule(
+    "true-and-false",
+    "error",
+    "the same text is given as false here and as true elsewhere",
+    "Find out which holds, and drop or mend the other row.",
+)
 def _true_and_false(draft: Draft) -> Told:
     if draft.row["claim_id"] in draft.truths:
         yield "claim", "Another row that was brought in has this claim rated true."
 
 
+@rule(
+    "missing-source",
+    "warning",
+    "no source establishes the correction",
+    "Name publisher and title, and the address if known.",
+)
 def _missing_source(draft: Draft) -> Told:
     if not draft.row.get("sources"):
         yield "sources", "No source is given."
 
 
+@rule(
+    "malformed-source",
+    "error",
+    "a source cannot be found by what is given",
+    "Give publisher or title, a whole http(s) address or none, and the day it was opened as YYYY-MM-DD or none.",
+)
 def _malformed_source(draft: Draft) -> Told:
     for source in draft.row.get("sources") or ():
         if is_blank(source.get("publisher")) and is_blank(source.get("title")):
@@ -319,23 +300,25 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _missing_license(draft: Draft) -> Told:
-    if is_blank(draft.row.get("license")):
-        yield "license", "No licence is given."
-
-
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_INCHES = re.compile(r"\d\"")
-_SAYS = re.compile(r"\s*(?:says|said|claims that|claimed that)\b", re.I)
 
 
+@rule(
+    "language-mismatch", "warning", "the text is in another language than declared", "Correct `language`, or the text."
+)
 def _language_mismatch(draft: Draft) -> Told:
     for name, text in draft.texts.items():
-        found = languages.other_language(text, draft.language, draft.words(name))
+        found = languages.other_language(text, draft.language, draft.words_of(name))
         if found is not None:
             yield name, f"The {name} is declared as {draft.language!r} but reads like {found!r}."
 
 
+@rule(
+    "length",
+    "warning",
+    "a text is too short or too long for its field",
+    "Say it in one sentence; a correction in a few.",
+)
 def _length(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if 5 <= text.count(" ") < LONGEST[name]:  # nearly every text, and counted in no time
@@ -349,39 +332,6 @@ def _length(draft: Draft) -> Told:
             yield name, f"The {name} has {count} words, more than {LONGEST[name]}."
 
 
-def _blanked_word(draft: Draft) -> Told:
-    if not draft.english:
-        return
-    for name, text in draft.texts.items():
-        gap = blanked(text)
-        if gap:
-            yield name, f"The {name} has a gap: {_shown(gap)}."
-
-
-def _not_a_statement(draft: Draft) -> Told:
-    claim = draft.claim.rstrip()
-    if claim.endswith(("?", "？", "؟")) and not _quotes(claim) % 2:  # else it is a question that somebody asked
-        yield "claim", "The claim is a question."
-    elif claim.endswith((":", "：")):
-        yield "claim", f"The claim ends in a colon: {_shown(claim[-30:])}."
-
-
-def _quotes(text: str) -> int:
-    return text.count('"') + (0 if text.isascii() else sum(map(text.count, "“”„‟")))
-
-
-def _unbalanced_quotes(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
-        angled = not text.isascii() and text.count("«") != text.count("»")
-        if angled or (_quotes(text) % 2 and not _INCHES.search(text)):
-            yield name, f"The {name} has an odd number of quotation marks."
-
-
-def _no_subject(draft: Draft) -> Told:
-    if draft.english and (found := _SAYS.match(draft.claim)):
-        yield "claim", f"The claim begins with {_shown(found.group().strip())}, and nobody is named who says it."
-
-
 _MARKUP = re.compile(
     r"https?://|\bwww\.\w"
     r"|\[[^\[\]]+\]\([^()\s]+\)|\[\[|\]\]|\{\{|\}\}|(?<=\S)\[(?:\d{1,3}|citation needed|when\?|who\?)\]"
@@ -393,6 +343,7 @@ _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[nrt](?![A-Za-z])|[
 MAY_BE_EMPTY = ("correction", "twin", "question", "domain", "checker", "license")
 
 
+@rule("html", "warning", "HTML is left in the text", "Write the plain text.", fixable=True)
 def _html(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if ("<" in text or "&" in text) and without_html(text) != text:
@@ -400,6 +351,12 @@ def _html(draft: Draft) -> Told:
             yield name, f"The {name} holds HTML: {_shown(found.group() if found else text)}."
 
 
+@rule(
+    "markup",
+    "warning",
+    "markup or an address stands in the text",
+    "Write the plain text; addresses go into `sources`.",
+)
 def _markup(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if not (_MAYBE_MARKUP.search(text) or "://" in text or "www." in text or text.lstrip().startswith("- ")):
@@ -410,6 +367,7 @@ def _markup(draft: Draft) -> Told:
             yield name, f"The {name} holds markup or an address: {_shown(fragment)}."
 
 
+@rule("control-characters", "warning", "characters that nobody sees stand in the text", "Take them out.", fixable=True)
 def _control_characters(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if not text.isprintable() and (visible := without_invisible(text)) != text:
@@ -418,6 +376,12 @@ def _control_characters(draft: Draft) -> Told:
             yield name, f"The {name} holds characters that nobody sees: {codes}."
 
 
+@rule(
+    "garbled-text",
+    "error",
+    "letters were lost or garbled by a wrong encoding",
+    "Take the text anew from its source, as UTF-8.",
+)
 def _garbled_text(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         found = None if text.isascii() or not MAYBE_GARBLED.search(text) else GARBLED.search(text)
@@ -428,12 +392,26 @@ def _garbled_text(draft: Draft) -> Told:
             yield name, f"The {name} is garbled: {_shown(fragment)}."
 
 
+@rule(
+    "decomposed-letters",
+    "warning",
+    "letters and their accents are stored apart",
+    "Store the text in Unicode form NFC.",
+    fixable=True,
+)
 def _decomposed_letters(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if not text.isascii() and not unicodedata.is_normalized("NFC", text):
             yield name, f"The {name} is not in Unicode form NFC."
 
 
+@rule(
+    "white-space",
+    "warning",
+    "spaces or line breaks are not single spaces",
+    "Put one space between words.",
+    fixable=True,
+)
 def _white_space(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if " ".join(text.split()) != text and single_spaced(text) != text:
@@ -443,6 +421,7 @@ def _white_space(draft: Draft) -> Told:
 _TAG_SHAPE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
 
+@rule("blank-word", "warning", "an empty field is spelled out", "Leave the field empty.", fixable=True)
 def _blank_word(draft: Draft) -> Told:
     for name in MAY_BE_EMPTY:
         value = draft.row.get(name)
@@ -450,6 +429,53 @@ def _blank_word(draft: Draft) -> Told:
             yield name, f"The {name} is {_shown(value)} instead of empty."
 
 
+@rule("blanked-word", "warning", "a word was blanked out of the text", "Put the word back, or take the sentence out.")
+def _blanked_word(draft: Draft) -> Told:
+    if not draft.english:
+        return
+    for name, text in draft.texts.items():
+        gap = blanked(text)
+        if gap:
+            yield name, f"The {name} has a gap: {_shown(gap)}."
+
+
+@rule("not-a-statement", "warning", "the claim is no whole statement", "Word it as one declarative sentence.")
+def _not_a_statement(draft: Draft) -> Told:
+    claim = draft.claim.rstrip()
+    if claim.endswith(("?", "？", "؟")) and not _quotes(claim) % 2:  # else it is a question that somebody asked
+        yield "claim", "The claim is a question."
+    elif claim.endswith((":", "：")):
+        yield "claim", f"The claim ends in a colon: {_shown(claim[-30:])}."
+
+
+_INCHES = re.compile(r"\d\"")
+_SAYS = re.compile(r"\s*(?:says|said|claims that|claimed that)\b", re.I)
+
+
+def _quotes(text: str) -> int:
+    return text.count('"') + (0 if text.isascii() else sum(map(text.count, "“”„‟")))
+
+
+@rule(
+    "unbalanced-quotes",
+    "warning",
+    "a quotation is opened or closed only",
+    "Add the missing quotation mark, or take out the other.",
+)
+def _unbalanced_quotes(draft: Draft) -> Told:
+    for name, text in draft.texts.items():
+        angled = not text.isascii() and text.count("«") != text.count("»")
+        if angled or (_quotes(text) % 2 and not _INCHES.search(text)):
+            yield name, f"The {name} has an odd number of quotation marks."
+
+
+@rule("no-subject", "warning", "the claim begins with who-says-it left out", 'Leave out "Says", or say who says it.')
+def _no_subject(draft: Draft) -> Told:
+    if draft.english and (found := _SAYS.match(draft.claim)):
+        yield "claim", f"The claim begins with {_shown(found.group().strip())}, and nobody is named who says it."
+
+
+@rule("unknown-value", "error", "a field holds a value out of its range", "Use one of the values named.")
 def _unknown_value(draft: Draft) -> Told:
     row = draft.row
     for name, allowed in (("tactic", TACTICS), ("harm", HARMS), ("split", SPLITS)):
@@ -462,31 +488,12 @@ def _unknown_value(draft: Draft) -> Told:
             yield "language", f"{_shown(tag)} is no language tag such as en, pt-BR or zh-Hans."
 
 
-CHECKS: dict[str, Callable[[Draft], Told]] = {
-    "missing-correction": _missing_correction,
-    "restated-claim": _restated_claim,
-    "dependent-correction": _dependent_correction,
-    "bare-pronoun": _bare_pronoun,
-    "missing-twin": _missing_twin,
-    "twin-not-true-shaped": _twin_not_true_shaped,
-    "distant-twin": _distant_twin,
-    "contradictory-labels": _contradictory_labels,
-    "true-and-false": _true_and_false,
-    "missing-source": _missing_source,
-    "malformed-source": _malformed_source,
-    "language-mismatch": _language_mismatch,
-    "length": _length,
-    "html": _html,
-    "markup": _markup,
-    "control-characters": _control_characters,
-    "garbled-text": _garbled_text,
-    "decomposed-letters": _decomposed_letters,
-    "white-space": _white_space,
-    "blank-word": _blank_word,
-    "blanked-word": _blanked_word,
-    "not-a-statement": _not_a_statement,
-    "unbalanced-quotes": _unbalanced_quotes,
-    "no-subject": _no_subject,
-    "unknown-value": _unknown_value,
-    "missing-license": _missing_license,
-}
+@rule(
+    "missing-license",
+    "warning",
+    "nothing says under which licence the text may be used",
+    "Give an SPDX identifier, such as CC-BY-4.0.",
+)
+def _missing_license(draft: Draft) -> Told:
+    if is_blank(draft.row.get("license")):
+        yield "license", "No licence is given."

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hfvaccine.claims.claim import is_blank
 from hfvaccine.claims.cues import AUDITED, CueAudit, audit_many
 from hfvaccine.claims.embed import COSINE, Encoder, close_pairs, near_any, require_few
-from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_pairs, words
+from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_pairs, plain_words
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.evaluation_sets import GIVE_A_FILE, TRUTHFULQA, EvaluationSet, is_truthfulqa
 
@@ -251,7 +251,7 @@ def _shared(table: pa.Table) -> Longs:
     keys, rows = array("q"), array("q")
     for column in TOLD:
         for row, text in enumerate(_texts(table, column)):
-            if not is_blank(text) and len(told := words(text)) >= LEAST_SHARED:
+            if not is_blank(text) and len(told := plain_words(text)) >= LEAST_SHARED:
                 keys.append(hash(" ".join(told)))
                 rows.append(row)
     key, owner = np.array(keys, np.int64), np.array(rows, np.int64)
@@ -262,8 +262,8 @@ def _shared(table: pa.Table) -> Longs:
     few = table.take(owners)
     about: list[set[int]] = []
     for claim, *texts in zip(*(_texts(few, name) for name in ("claim", *TOLD)), strict=True):
-        telling = set(words(claim)) - ENGLISH_STOP_WORDS
-        about.append({hash(" ".join(told)) for told in map(words, texts) if not telling.isdisjoint(told)})
+        telling = set(plain_words(claim)) - ENGLISH_STOP_WORDS
+        about.append({hash(" ".join(told)) for told in map(plain_words, texts) if not telling.isdisjoint(told)})
     true = np.array([one in about[at] for one, at in zip(key.tolist(), place.tolist(), strict=True)], bool)
     owner = owner[true]
     order = np.argsort(owner, kind="stable")

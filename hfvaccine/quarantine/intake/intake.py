@@ -27,7 +27,7 @@ from hfvaccine.sources.verdict import TAKEN, TRUE
 
 NOT_FALSE, UNCLEAR_RATING, DUPLICATE = "not-false", "unclear-rating", "duplicate"
 CONTRADICTORY, NO_CLAIM, MALFORMED = "contradictory", "no-claim", "malformed"
-RULES = (NOT_FALSE, UNCLEAR_RATING, DUPLICATE, CONTRADICTORY, NO_CLAIM, MALFORMED)
+REJECT_RULES = (NOT_FALSE, UNCLEAR_RATING, DUPLICATE, CONTRADICTORY, NO_CLAIM, MALFORMED)
 
 CONTENT = tuple(
     name
@@ -107,7 +107,7 @@ class Intake:
         counts: Counter[str] = Counter()
         for source in self.sources:
             counts.update(source.rejected)
-        return {rule: counts[rule] for rule in RULES if counts[rule]}
+        return {rule: counts[rule] for rule in REJECT_RULES if counts[rule]}
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as plain values, for JSON."""
@@ -268,7 +268,7 @@ class _Reader:
             counts["taken"] += len(fresh)
             self._new.append(pa.RecordBatch.from_pylist(fresh, schema=SCHEMA))
         numbers = {key: counts.pop(key, 0) for key in ("rows", "taken", "updated", "unchanged")}
-        rejected = {rule: counts[rule] for rule in RULES if counts[rule]}
+        rejected = {rule: counts[rule] for rule in REJECT_RULES if counts[rule]}
         return Taken(name=name, format=shape.name, sha256=digest, **numbers, rejected=rejected)
 
     def falsehoods(self, source: str | Path, name: str, shape: Shape) -> Iterator[tuple[Draft, Row]]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfvaccine.claims.claim import claim_id
-from hfvaccine.claims.similar import words
+from hfvaccine.claims.similar import plain_words
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine.checks.screen import apply, screen
 from hfvaccine.quarantine.checks.split import split, summary
@@ -31,7 +31,7 @@ def sides(table):
 
 
 def near(one, other, threshold=0.7):
-    one, other = set(words(one)), set(words(other))
+    one, other = set(plain_words(one)), set(plain_words(other))
     return len(one & other) >= threshold * len(one | other)
 
 
@@ -44,7 +44,9 @@ def require_no_leak(table):
                 assert row["cluster_id"] != other["cluster_id"]
                 assert not near(row["claim"], other["claim"]), (row, other)
                 same = row["correction"] and row["correction"] == other["correction"]
-                assert not (same and all(set(words(r["correction"])) & set(r["claim"].split()) for r in (row, other)))
+                assert not (
+                    same and all(set(plain_words(r["correction"])) & set(r["claim"].split()) for r in (row, other))
+                )
 
 
 claims = st.lists(
