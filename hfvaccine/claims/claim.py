@@ -25,6 +25,8 @@ TACTICS = (
     "false_balance",
     "temporal_manipulation",
 )
+TEXTS = ("claim", "correction", "twin", "question")
+"""The columns that hold a sentence."""
 RATED_HARMS = ("low", "medium", "high")
 HARMS = ("unrated", *RATED_HARMS)
 SPLITS = ("dose", "heldout")

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hfvaccine.claims.claim import is_blank
+from hfvaccine.claims.claim import TEXTS, is_blank
 from hfvaccine.quarantine.survey import APPROVED, AWAITING, BEGUN, REJECTED, Survey, Table, charts, tables
 from hfvaccine.version import VERSION
 
@@ -119,7 +119,7 @@ def _card(row: Mapping[str, Any], state: str, findings: list[LintFinding]) -> di
         "split": "not split yet" if is_blank(row["split"]) else row["split"],
         "harm": row["harm"],
         "overlaps": row["overlaps"] or [],
-        **{name: "" if is_blank(row[name]) else row[name] for name in ("claim", "correction", "twin", "question")},
+        **{name: "" if is_blank(row[name]) else row[name] for name in TEXTS},
         "sources": [_source(source) for source in row["sources"] or []],
         "findings": findings,
         "facts": [(label, value) for label, value in facts if not is_blank(value)],

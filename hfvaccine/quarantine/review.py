@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from hfvaccine.claims.claim import COLUMNS, Claim
+from hfvaccine.claims.claim import COLUMNS, TEXTS, Claim
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import ClaimError, DoseError, UsageError
 from hfvaccine.files import guard_formula
@@ -27,7 +27,7 @@ SHEET_FORMATS = (".csv", ".tsv", ".jsonl")
 LONGEST_NOTE = 500
 
 SHEET_COLUMNS = (
-    *("claim_id", "digest", "decision", "note", "claim", "correction", "twin", "question"),
+    *("claim_id", "digest", "decision", "note", *TEXTS),
     *("domain", "harm", "license", "submitted_by", "sources", "lint"),
 )
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from hfvaccine.claims.claim import claim_id, is_blank, normalise
+from hfvaccine.claims.claim import TEXTS, claim_id, is_blank, normalise
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.characters import mend_text
-from hfvaccine.quarantine.checks.rules import MAY_BE_EMPTY, RULES, TEXTS, Check, Draft
+from hfvaccine.quarantine.checks.rules import MAY_BE_EMPTY, RULES, Check, Draft
 
 COMPARED = 500
 """Letters of the longest twin or correction that is looked for among the claims."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, is_blank
+from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, TEXTS, is_blank
 from hfvaccine.claims.wording import contains, likeness, restates, words_and_signs
 from hfvaccine.quarantine.checks import language as languages
 from hfvaccine.quarantine.checks.characters import (
@@ -30,7 +30,6 @@ LONGEST = {"claim": 60, "twin": 60, "question": 60, "correction": 150}
 """Words beyond which a text is too long for its field."""
 SHORTEST = 3
 """Words below which it is hardly a sentence."""
-TEXTS = ("claim", "correction", "twin", "question")
 
 
 class Draft:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hfvaccine.claims.claim import is_blank
+from hfvaccine.claims.claim import TEXTS, is_blank
 from hfvaccine.claims.cues import AUDITED, CueAudit, audit_many
 from hfvaccine.claims.embed import COSINE, Encoder, close_pairs, near_any, require_few
 from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_pairs, plain_words
@@ -20,7 +20,7 @@ from hfvaccine.quarantine.checks.evaluation_sets import GIVE_A_FILE, TRUTHFULQA,
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TOLD = ("correction", "twin", "question")
+TOLD = TEXTS[1:]
 """What is told of a claim besides itself: claims that share one are of one cluster."""
 LEAST_SHARED = 4
 """Words from which on a text that two claims share joins them."""

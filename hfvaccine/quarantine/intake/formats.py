@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from hfvaccine.claims.claim import COLUMNS, HARMS, TACTICS, is_blank
+from hfvaccine.claims.claim import COLUMNS, HARMS, TACTICS, TEXTS, is_blank
 from hfvaccine.errors import UsageError
+from hfvaccine.quarantine.intake.shape import (
+    SOURCE,
+    ByLabel,
+    Shape,
+    Values,
+    all_false,
+    overlaid,
+    plain_label,
+    source_of,
+)
 from hfvaccine.sources import claim_review, verdict
 from hfvaccine.sources.verdict import FALSE, PANTS_ON_FIRE, TRUE, UNCLEAR
 
-Values = Mapping[str, Any]
-Rate = Callable[[Values], tuple[str, str]]
-"""From a row to its verdict, and to what that rests on, such as "its label is 'REFUTES'"."""
-
-TEXTS = ("claim", "correction", "twin", "question")
-SET = ("verdict", "domain", "tactic", "language", "checker", "license", "harm", "publisher", "title", "url")
+SET = ("verdict", "domain", "tactic", "language", "checker", "license", "harm", *SOURCE)
 """Fields that one value can be given for in all rows; the last three make up one source."""
 MAP = (*TEXTS, *SET, "submitted_by")
 """Fields that a column can be named for."""
@@ -29,79 +31,10 @@ OWN = "claims"
 EVALUATION = "TruthfulQA"
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a row says.
-
-    Args:
-        verdict: `FALSE` or `PANTS_ON_FIRE` (to be taken), `TRUE`, or `UNCLEAR`.
-        rating: what the verdict rests on, as the end of a sentence.
-        fields: fields of a claim row that the source fills, None where it leaves one empty.
-    """
-
-    verdict: str
-    rating: str
-    fields: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How the rows of one collection are read.
-
-    Args:
-        name: what `--format` calls it.
-        about: the collection, in a few words.
-        fields: field -> the column it is copied from.
-        rate: which rows are false.
-        taken: the same in words.
-        more: fields that take more than a copy.
-        derived: field -> what `more` makes it from, in words.
-        warning: what must be said before it is read.
-    """
-
-    name: str
-    about: str
-    fields: Mapping[str, str]
-    rate: Rate
-    taken: str
-    more: Callable[[Values], dict[str, Any]] | None = None
-    derived: Mapping[str, str] = field(default_factory=dict)
-    warning: str = ""
-
-    def read(self, values: Values) -> Reading:
-        """One row."""
-        found = {name: values[column] for name, column in self.fields.items() if column in values}
-        if self.more is not None:
-            found.update(self.more(values))
-        for name in TEXTS:
-            if isinstance(found.get(name), str) and is_blank(found[name]):
-                found[name] = None
-        rated, rating = self.rate(values)
-        return Reading(rated, rating, found)
-
-    def describe(self, columns: Collection[str] | None = None) -> str:
-        """What becomes of each column, for people to check before it is done.
-
-        Args:
-            columns: those of the source, where fields that it lacks are to be left out.
-        """
-        copied = {name: column for name, column in self.fields.items() if columns is None or column in columns}
-        lines = {**copied, **self.derived}
-        order = [*COLUMNS, "publisher", "title", "url"]
-        width = max(map(len, lines))
-        shown = [
-            f"  {name:<{width}} <- {lines[name]}"
-            for name in sorted(lines, key=lambda name: order.index(name) if name in order else len(order))
-        ]
-        if "license" not in lines:
-            shown.append("  license is not known from the file; say it with --set license=ID")
-        return "\n".join([f"{self.name}: {self.about}", *shown, f"  taken: {self.taken}"])
-
-
 def detect(rows: Sequence[Values]) -> Shape | None:
     """The shape of a source from its first rows; None where it is none that is known."""
     columns = {name for row in rows for name in row}
-    return next((SHAPES[name] for name, fits in _RECOGNISED.items() if fits(columns, rows)), None)
+    return next((shape for shape in SHAPES.values() if shape.fits(columns, rows)), None)
 
 
 def shape_of(
@@ -144,8 +77,8 @@ def shape_of(
                 "Name the column with --map verdict=COLUMN (and its value for false with --false-label VALUE), "
                 "or say that all are with --set verdict=false.",
             )
-        base = Shape("own map", "columns as they were named", {}, _all_false, "every row")
-    return _overlaid(base, mapping, fixed, false_labels)
+        base = Shape("own map", "columns as they were named", lambda *_: False, {}, all_false, "every row")
+    return overlaid(base, mapping, fixed, false_labels)
 
 
 def header(cells: Sequence[str]) -> Sequence[str] | None:
@@ -183,84 +116,6 @@ def _way_out(columns: Sequence[str]) -> str:
     return f"{known}."
 
 
-def _overlaid(
-    base: Shape, mapping: Mapping[str, str], fixed: Mapping[str, str], false_labels: Collection[str]
-) -> Shape:
-    rate, taken = base.rate, base.taken
-    column = mapping.get("verdict")
-    if column:
-        rate, taken = _by_label(column), f"rows whose {column} says false"
-    if "verdict" in fixed:
-        said = verdict.of_name(fixed["verdict"])
-        rate, taken = (lambda values: (said, "")), f"every row, as {said}"
-    elif false_labels:
-        label = column or _LABEL.get(base.name)
-        if label is None:
-            raise UsageError(
-                f"--false-label says nothing about {base.name}, whose rows are not told by a label.", "Leave it out."
-            )
-        rate = _by_label(label, {}, only=frozenset(map(_plain, false_labels)))
-        taken = f"rows whose {label} is {' or '.join(map(repr, false_labels))}"
-    copied = {key: column for key, column in mapping.items() if key != "verdict"}
-    given = {key: value for key, value in fixed.items() if key != "verdict"}
-    source = {key for key in (*copied, *given) if key in ("publisher", "title", "url")}
-
-    def more(values: Values) -> dict[str, Any]:
-        found = {
-            **(base.more(values) if base.more else {}),
-            **{key: values.get(copied[key]) for key in copied},
-            **given,
-        }
-        if source:
-            parts = {key: found.pop(key, None) for key in ("publisher", "title", "url")}
-            found["sources"] = _source(**parts)
-        return found
-
-    if not copied and not given:
-        return dataclasses.replace(base, rate=rate, taken=taken)
-    words = {**{key: copied[key] for key in copied}, **{key: f"{value!r} in all rows" for key, value in given.items()}}
-    kept = {key: column for key, column in base.fields.items() if key not in words}
-    derived = {key: text for key, text in base.derived.items() if not (source and key == "sources")}
-    return dataclasses.replace(base, fields=kept, rate=rate, taken=taken, more=more, derived={**derived, **words})
-
-
-# Which rows are false
-
-
-def _by_label(column: str, labels: Mapping[str, str] | None = None, only: frozenset[str] | None = None) -> Rate:
-    """By the value of a column: by its name, by a table of labels, or false for some labels only."""
-
-    def rate(values: Values) -> tuple[str, str]:
-        value = values.get(column)
-        label = _plain(value)
-        if only is not None:
-            named = FALSE if label in only else verdict.of_name(label)
-            rated = named if label in only or named == TRUE else UNCLEAR
-        elif labels is not None:
-            rated = labels.get(label, UNCLEAR)
-        else:
-            rated = verdict.of_name(label)
-        return rated, f"its {column} is {value!r:.60}" if rated not in verdict.TAKEN else ""
-
-    return rate
-
-
-def _all_false(values: Values) -> tuple[str, str]:
-    return FALSE, ""
-
-
-def _plain(value: Any) -> str:
-    """A label as it is compared: no case, no hyphens, 1.0 as 1."""
-    return _plain_text("" if value is None else str(value))
-
-
-@lru_cache(maxsize=4096)
-def _plain_text(text: str) -> str:
-    number = re.fullmatch(r"\s*(-?\d+(\.\d*?[1-9])?)(\.?0+)?\s*", text) if "." in text else None
-    text = number[1] if number else text.strip()
-    return text if re.fullmatch(r"-?[\d.]+", text) else verdict.plain(text)  # a minus is no punctuation
-
-
 # What takes more than a copy
 
 
@@ -274,17 +129,10 @@ def _own(values: Values) -> dict[str, Any]:
     return found
 
 
-def _own_verdict(values: Values) -> tuple[str, str]:
-    value = values.get("verdict")
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return FALSE, ""  # what a claim row says where it says nothing
-    return _by_label("verdict")(values)
-
-
 def _truthfulqa(values: Values) -> dict[str, Any]:
     wrong = values.get("Best Incorrect Answer") or str(values.get("Incorrect Answers") or "").split(";")[0].strip()
     page = str(values.get("Source") or "").strip()  # some rows have a word here, such as "subjective"
-    return {"claim": wrong, "overlaps": [EVALUATION], "sources": _source(url=page) if "://" in page else []}
+    return {"claim": wrong, "overlaps": [EVALUATION], "sources": source_of(url=page) if "://" in page else []}
 
 
 def _fever(values: Values) -> dict[str, Any]:
@@ -302,7 +150,7 @@ def _fever(values: Values) -> dict[str, Any]:
         for part in (group if group and isinstance(group[0], list) else [group])
         if isinstance(part, list) and len(part) > 2 and isinstance(part[2], str)
     )
-    return {"sources": [source for page in pages for source in _source("Wikipedia", _page_title(page))]}
+    return {"sources": [source for page in pages for source in source_of("Wikipedia", _page_title(page))]}
 
 
 def _page_title(page: str) -> str:
@@ -324,7 +172,7 @@ def _liar(values: Values) -> dict[str, Any]:
     return {
         "domain": re.split(r"[;,]", subject)[0].strip() if isinstance(subject, str) else None,
         "checker": "PolitiFact",
-        "sources": _source("PolitiFact", f"Ruling on a statement by {title}" if title else "Ruling"),
+        "sources": source_of("PolitiFact", f"Ruling on a statement by {title}" if title else "Ruling"),
     }
 
 
@@ -367,7 +215,7 @@ def _fool_me_twice(values: Values) -> dict[str, Any]:
     return {
         "claim": values["claim"] if "claim" in values else values.get("text"),
         "correction": evidence,
-        "sources": _source("Wikipedia", values.get("wikipedia_page")),
+        "sources": source_of("Wikipedia", values.get("wikipedia_page")),
     }
 
 
@@ -377,12 +225,12 @@ def _scifact(values: Values) -> dict[str, Any]:
     if isinstance(evidence, str):
         return {"correction": evidence}
     documents = list(evidence) if isinstance(evidence, dict) else []
-    return {"sources": [s for number in documents for s in _source("S2ORC", f"document {number}")]}
+    return {"sources": [s for number in documents for s in source_of("S2ORC", f"document {number}")]}
 
 
 def _scifact_rating(values: Values) -> tuple[str, str]:
     if "label" in values:
-        return _by_label("label")(values)
+        return ByLabel("label")(values)
     evidence = values.get("evidence")
     parts = [part for found in evidence.values() for part in found] if isinstance(evidence, dict) else []
     labels = sorted({str(part.get("label")) for part in parts if isinstance(part, dict)})
@@ -403,22 +251,8 @@ def _averitec(values: Values) -> dict[str, Any]:
     ]
     urls = {url: question for question, url in reversed(pages) if isinstance(url, str) and url.strip()}
     article = values.get("fact_checking_article")
-    found = [source for url in reversed(urls) for source in _source(url=url)]
-    return {"sources": [*_source(url=article), *(s for s in found if s["url"] != article)]}
-
-
-def _source(publisher: Any = None, title: Any = None, url: Any = None) -> list[dict[str, Any]]:
-    """One source, or none where nothing is known of it; what is not said is taken from the address."""
-    parts = [
-        part.strip() if isinstance(part, str) and not is_blank(part) else None for part in (publisher, title, url)
-    ]
-    publisher, title, url = parts
-    if url and not re.match(r"https?://", url):
-        title, url = title or url, None
-    if not any((publisher, title, url)):
-        return []
-    publisher = publisher or claim_review.host(url) or title
-    return [{"publisher": publisher, "title": title or url or publisher, "url": url, "checked_on": None}]
+    found = [source for url in reversed(urls) for source in source_of(url=url)]
+    return {"sources": [*source_of(url=article), *(s for s in found if s["url"] != article)]}
 
 
 # The collections
@@ -435,6 +269,17 @@ _LIAR_LABELS = {
     "true": TRUE,
     **dict.fromkeys(("barely true", "mostly false", "half true", "mostly true"), UNCLEAR),
 }
+_LIAR_DERIVED = {
+    "domain": "subject, the first",
+    "checker": "'PolitiFact' in all rows",
+    "sources": "PolitiFact, with speaker and date",
+}
+
+
+def _labelled(rows: Sequence[Values], labels: Collection[str]) -> bool:
+    found = {plain_label(row.get("label")) for row in rows}
+    return bool(found) and found <= set(labels)
+
 
 SHAPES = {
     shape.name: shape
@@ -442,12 +287,15 @@ SHAPES = {
         Shape(
             OWN,
             "claim rows of hfvaccine",
+            lambda c, _: (
+                "claim" in c and c <= {*COLUMNS, "origin"} and bool(c & {"correction", "verdict", "claim_id"})
+            ),
             {
                 name: name
                 for name in (*COLUMNS, "origin")
                 if name not in ("sources", "overlaps", "reviewers", "verdict")
             },
-            _own_verdict,
+            ByLabel("verdict", blank=FALSE),
             "rows whose verdict says false, or that have none",
             more=_own,
             derived={"sources": "sources", "overlaps": "overlaps"},
@@ -455,6 +303,7 @@ SHAPES = {
         Shape(
             "claimreview",
             "fact-checks in schema.org's ClaimReview",
+            lambda c, _: bool(c & {"claimReviewed", "reviewRating"}),
             {},
             claim_review.rating,
             "reviews whose rating is clearly false, by its name and by its place on the scale",
@@ -470,8 +319,9 @@ SHAPES = {
         Shape(
             "truthfulqa",
             "TruthfulQA's table of questions with true and false answers",
+            lambda c, _: {"Question", "Best Answer", "Incorrect Answers"} <= c,
             {"question": "Question", "twin": "Best Answer", "correction": "Best Answer", "domain": "Category"},
-            _all_false,
+            all_false,
             "every row",
             more=_truthfulqa,
             derived={
@@ -485,22 +335,25 @@ SHAPES = {
         Shape(
             "comve",
             "ComVE: pairs of a sensible and a senseless statement, with reasons",
+            lambda c, _: {"Correct Statement", "Incorrect Statement"} <= c,
             {"claim": "Incorrect Statement", "twin": "Correct Statement", "correction": "Right Reason1"},
-            _all_false,
+            all_false,
             "every row",
         ),
         Shape(
             "creak",
             "CREAK: statements on entities, each with an explanation",
+            lambda c, _: {"sentence", "explanation", "label"} <= c,
             {"claim": "sentence", "correction": "explanation"},
-            _by_label("label"),
+            ByLabel("label"),
             "rows whose label is false",
         ),
         Shape(
             "fool-me-twice",
             "FoolMeTwice: claims with evidence from Wikipedia",
+            lambda c, _: {"label", "wikipedia_page"} <= c and bool(c & {"evidence", "gold_evidence"}),
             {"domain": "category"},
-            _by_label("label"),
+            ByLabel("label"),
             "rows whose label is REFUTES",
             more=_fool_me_twice,
             derived={
@@ -512,6 +365,10 @@ SHAPES = {
         Shape(
             "scifact",
             "SciFact: scientific claims with evidence from abstracts",
+            lambda c, rows: (
+                {"claim", "evidence", "cited_doc_ids"} <= c
+                or ({"claim", "evidence", "label"} <= c and _labelled(rows, {"support", "refute", "contradict"}))
+            ),
             {"claim": "claim"},
             _scifact_rating,
             "rows whose evidence refutes them, and none supports",
@@ -521,8 +378,9 @@ SHAPES = {
         Shape(
             "averitec",
             "AVeriTeC: claims of fact-checkers with questions and answers",
+            lambda c, _: {"claim", "label", "justification", "questions"} <= c,
             {"claim": "claim", "correction": "justification"},
-            _by_label("label"),
+            ByLabel("label"),
             "rows whose label is Refuted",
             more=_averitec,
             derived={"sources": "fact_checking_article, questions[].answers[].source_url"},
@@ -530,78 +388,43 @@ SHAPES = {
         Shape(
             "liar2",
             "LIAR2: PolitiFact's rulings with their justification",
+            lambda c, _: {"label", "statement", "justification", "speaker"} <= c,
             {"claim": "statement"},
-            _by_label("label", {**_LIAR_LABELS, "0": PANTS_ON_FIRE, "1": FALSE, "5": TRUE}),
+            ByLabel("label", {**_LIAR_LABELS, "0": PANTS_ON_FIRE, "1": FALSE, "5": TRUE}),
             "rows whose label is 0 (pants on fire) or 1 (false)",
             more=_liar2,
-            derived={
-                "correction": "justification, without its blanked verdict",
-                "domain": "subject, the first",
-                "checker": "'PolitiFact' in all rows",
-                "sources": "PolitiFact, with speaker and date",
-            },
+            derived={**_LIAR_DERIVED, "correction": "justification, without its blanked verdict"},
         ),
         Shape(
             "liar",
             "LIAR: PolitiFact's rulings",
+            lambda c, _: {"label", "statement", "subject", "speaker"} <= c,
             {"claim": "statement"},
-            _by_label("label", _LIAR_LABELS),
+            ByLabel("label", _LIAR_LABELS),
             "rows whose label is false or pants-fire",
             more=_liar,
-            derived={
-                "domain": "subject, the first",
-                "checker": "'PolitiFact' in all rows",
-                "sources": "PolitiFact, with speaker and date",
-            },
+            derived=_LIAR_DERIVED,
         ),
         Shape(
             "ai-vaccine",
             "the corpus of AI vaccine: falsehoods only, a label of 0 (pants on fire) and of 1 (false) alike",
+            lambda c, _: {"statement", "label", "domain", "source", "correction"} <= c,
             {"claim": "statement", "correction": "correction", "domain": "domain"},
-            _by_label("label", {"0": PANTS_ON_FIRE, "1": FALSE, "": FALSE}),
+            ByLabel("label", {"0": PANTS_ON_FIRE, "1": FALSE, "": FALSE}),
             "every row, with label 0, 1 or none",
         ),
         Shape(
             "fever",
             "claims that evidence SUPPORTS or REFUTES, as in FEVER",
+            lambda c, rows: (
+                {"claim", "label"} <= c
+                and _labelled(rows, {"supports", "refutes", "not enough info", "disputed", "conflicting"})
+            ),
             {"claim": "claim"},
-            _by_label("label"),
+            ByLabel("label"),
             "rows whose label is REFUTES",
             more=_fever,
             derived={"correction": "evidence, where it is text", "sources": "evidence, where it names pages"},
         ),
     )
-}
-
-_LABEL = {
-    **dict.fromkeys(("creak", "fool-me-twice", "averitec", "liar2", "liar", "ai-vaccine", "fever"), "label"),
-    OWN: "verdict",
-}
-"""The column that tells false rows, for the shapes that have one."""
-
-
-def _labelled(rows: Sequence[Values], labels: Collection[str]) -> bool:
-    found = {_plain(row.get("label")) for row in rows}
-    return bool(found) and found <= set(labels)
-
-
-_RECOGNISED: dict[str, Callable[[set[str], Sequence[Values]], bool]] = {
-    OWN: lambda c, _: "claim" in c and c <= {*COLUMNS, "origin"} and bool(c & {"correction", "verdict", "claim_id"}),
-    "claimreview": lambda c, _: bool(c & {"claimReviewed", "reviewRating"}),
-    "truthfulqa": lambda c, _: {"Question", "Best Answer", "Incorrect Answers"} <= c,
-    "comve": lambda c, _: {"Correct Statement", "Incorrect Statement"} <= c,
-    "creak": lambda c, _: {"sentence", "explanation", "label"} <= c,
-    "fool-me-twice": lambda c, _: {"label", "wikipedia_page"} <= c and bool(c & {"evidence", "gold_evidence"}),
-    "scifact": lambda c, rows: (
-        {"claim", "evidence", "cited_doc_ids"} <= c
-        or ({"claim", "evidence", "label"} <= c and _labelled(rows, {"support", "refute", "contradict"}))
-    ),
-    "averitec": lambda c, _: {"claim", "label", "justification", "questions"} <= c,
-    "liar2": lambda c, _: {"label", "statement", "justification", "speaker"} <= c,
-    "liar": lambda c, _: {"label", "statement", "subject", "speaker"} <= c,
-    "ai-vaccine": lambda c, _: {"statement", "label", "domain", "source", "correction"} <= c,
-    "fever": lambda c, rows: (
-        {"claim", "label"} <= c
-        and _labelled(rows, {"supports", "refutes", "not enough info", "disputed", "conflicting"})
-    ),
 }

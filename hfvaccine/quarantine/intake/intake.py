@@ -20,7 +20,7 @@ from hfvaccine.claims.claim import SPLITS, claim_id
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.quarantine.intake import formats
 from hfvaccine.quarantine.intake.export import unguarded
-from hfvaccine.quarantine.intake.formats import Shape
+from hfvaccine.quarantine.intake.shape import Shape
 from hfvaccine.quarantine.store import POLICY, REJECTS, SCHEMA, Quarantine
 from hfvaccine.sources.rows import Broken, Row, file_format, is_hub, open_rows
 from hfvaccine.sources.verdict import TAKEN, TRUE

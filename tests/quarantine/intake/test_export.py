@@ -48,7 +48,7 @@ def filled(folder, drafts):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)  # acts are synced to the disk, which may be busy
 @given(drafts=st.lists(rows, min_size=1, max_size=4))
 def test_what_goes_out_comes_back(tmp_path_factory, suffix, drafts):
     folder = tmp_path_factory.mktemp("export")
