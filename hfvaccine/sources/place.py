@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hfvaccine.errors import UsageError
+from hfvaccine.sources.naming import file_format
 
 PINNED = ("base", "dose", "mix")
 """What may come from a Hub at a revision."""
@@ -21,7 +22,7 @@ def on_hub(what: str, source: str) -> bool:
         return not (Path(source).exists() or source.endswith(".gguf"))
     if what == "dose":
         return source != "starter" and not Path(source).exists() and source.count("/") == 1
-    return source != "starter" and Path(source).suffix not in (".jsonl", ".parquet")
+    return source != "starter" and file_format(Path(source)) is None
 
 
 def check_pins(**pins: tuple[str, str | None]) -> None:

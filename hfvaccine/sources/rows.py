@@ -7,7 +7,6 @@ import csv
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from hfvaccine.errors import ValidationError
-
-FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".jsonld", ".html")
+from hfvaccine.sources.naming import FORMATS, file_format, is_hub
 
 Header = Callable[[Sequence[str]], Sequence[str] | None]
 """From the first row of a table to the names of its columns; None where that row is the names."""
@@ -50,10 +48,7 @@ class Broken:
     text: str
 
 
-def file_format(path: Path) -> str | None:
-    """One of `FORMATS`, with or without .gz after it; None for any other name."""
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    return suffix if suffix in FORMATS else None
+Report = Callable[[Broken], object]
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -68,9 +63,7 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def iter_rows(
-    path: Path, broken: Callable[[Broken], object] | None = None, header: Header | None = None
-) -> Iterator[Row]:
+def iter_rows(path: Path, broken: Report | None = None, header: Header | None = None) -> Iterator[Row]:
     """The rows of a file one after the other; of JSON lines, tables and text in constant memory.
 
     Args:
@@ -92,16 +85,9 @@ def iter_rows(
     return _guarded(path, _parquet(path) if kind == ".parquet" else _of_text(path, kind, broken, header))
 
 
-def is_hub(source: str) -> bool:
-    """Whether a source names a dataset of the Hub, as ID[:CONFIG[:SPLIT]], rather than a file."""
-    path = Path(source)
-    named = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}", source)
-    return named is not None and not path.exists() and file_format(path) is None
-
-
 def open_rows(
     source: str | Path,
-    broken: Callable[[Broken], object] | None = None,
+    broken: Report | None = None,
     header: Header | None = None,
     prefer: Sequence[str] = ("train",),
 ) -> Iterator[Row]:
@@ -118,21 +104,36 @@ def open_rows(
     """
     if not is_hub(str(source)):
         return iter_rows(Path(source), broken, header)
-    return _hub(str(source), prefer)
+    return hub_rows(str(source), prefer, streaming=True)
 
 
-def _hub(place: str, prefer: Sequence[str]) -> Iterator[Row]:
+def hub_rows(
+    place: str, prefer: Sequence[str] = (), *, revision: str | None = None, streaming: bool = False
+) -> Iterator[Row]:
+    """The rows of a dataset of the Hub.
+
+    Args:
+        place: ID, ID:CONFIG or ID:CONFIG:SPLIT; an empty CONFIG is the default one.
+        prefer: splits to take, the first that is there, where none is named.
+        revision: branch, tag or commit, by default the newest.
+        streaming: read it as it comes in, with names for the numbers of its labels; otherwise it is fetched whole,
+            kept in the cache, and read as it stands there.
+
+    Raises:
+        ValidationError: for a dataset that cannot be had, saying what to do.
+    """
     from datasets import ClassLabel, load_dataset
     from datasets.exceptions import DatasetsError
 
-    name, config, split = (*place.split(":"), None, None)[:3]
+    name, config, split = (*place.split(":"), "", "")[:3]
     try:
-        found = load_dataset(str(name), config, streaming=True)
+        found = load_dataset(name, config or None, revision=revision, streaming=streaming)
         chosen = split or next((s for s in prefer if s in found), next(iter(found)))
         if chosen not in found:
             raise ValueError(f"it has no split {chosen!r}, but {', '.join(map(str, found))}")
         rows = found[chosen]
-        labels = {key: of for key, of in (rows.features or {}).items() if isinstance(of, ClassLabel)}
+        features = (rows.features or {}) if streaming else {}
+        labels = {key: of for key, of in features.items() if isinstance(of, ClassLabel)}
         for number, values in enumerate(rows, start=1):
             for key, of in labels.items():  # a number says nothing without the names it stands for
                 if isinstance(values[key], int) and values[key] >= 0:
@@ -157,14 +158,19 @@ def _guarded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
         raise ValidationError(f"{path} cannot be read: {error}.", "Fetch or write the file again.") from error
 
 
-def _of_text(path: Path, kind: str, broken: Callable[[Broken], object] | None, header: Header | None) -> Iterator[Row]:
+def _refuse(line: Broken) -> None:
+    raise ValueError(f"{line.where} {line.reason}")
+
+
+def _of_text(path: Path, kind: str, report: Report | None, header: Header | None) -> Iterator[Row]:
+    broken = report or _refuse
     # A JSON string may hold U+2028 and the like, at which a line must not be cut: lines end at "\n" only.
     newline = "" if kind in (".csv", ".tsv") else "\n"
     with io.TextIOWrapper(cast(IO[bytes], _bytes(path)), encoding="utf-8-sig", newline=newline) as lines:
         if kind == ".jsonl":
             yield from _jsonl(lines, broken)
         elif kind in (".csv", ".tsv"):
-            yield from _table(lines, kind == ".tsv", broken, header)
+            yield from _table(lines, kind == ".tsv", broken, header, fill=report is None)
         elif kind == ".txt":
             yield from (Row(f"line {number}", {"text": line.rstrip("\n")}) for number, line in enumerate(lines, 1))
         elif kind == ".html":
@@ -190,7 +196,7 @@ def _first_bad_byte(path: Path) -> int:
     return at
 
 
-def _jsonl(lines: Iterable[str], broken: Callable[[Broken], object] | None) -> Iterator[Row]:
+def _jsonl(lines: Iterable[str], broken: Report) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             where = f"line {number}"
@@ -200,14 +206,12 @@ def _jsonl(lines: Iterable[str], broken: Callable[[Broken], object] | None) -> I
                     raise TypeError(f"is {values!r:.40}, not an object with named fields")
             except (json.JSONDecodeError, TypeError, RecursionError) as error:
                 reason = str(error) if isinstance(error, TypeError) else f"is not JSON ({error})"
-                if broken is None:
-                    raise ValueError(f"{where} {reason}") from error
                 broken(Broken(where, reason, line.rstrip("\n")))
-                continue
-            yield Row(where, values)
+            else:
+                yield Row(where, values)
 
 
-def _json(text: str, broken: Callable[[Broken], object] | None) -> Iterator[Row]:
+def _json(text: str, broken: Report) -> Iterator[Row]:
     from hfvaccine.sources import claim_review
 
     try:
@@ -224,27 +228,21 @@ def _json(text: str, broken: Callable[[Broken], object] | None) -> Iterator[Row]
     for number, values in enumerate(content, start=1):
         if isinstance(values, dict):
             yield Row(f"item {number}", values)
-        elif broken is None:
-            raise ValueError(f"item {number} is {values!r:.40}, not an object with named fields")
         else:
             broken(Broken(f"item {number}", f"is {values!r:.40}, not an object with named fields", repr(values)))
 
 
-def _html(text: str, broken: Callable[[Broken], object] | None) -> Iterator[Row]:
+def _html(text: str, broken: Report) -> Iterator[Row]:
     from hfvaccine.sources import claim_review
 
     def unread(number: int, script: str, error: ValueError) -> None:
-        if broken is None:
-            raise ValueError(f"JSON-LD script {number} is not JSON ({error})") from error
         broken(Broken(f"script {number}", f"is not JSON ({error})", script))
 
     for number, review in enumerate(claim_review.from_html(text, unread), start=1):
         yield Row(f"review {number}", review)
 
 
-def _table(
-    lines: Iterable[str], tabs: bool, broken: Callable[[Broken], object] | None, header: Header | None
-) -> Iterator[Row]:
+def _table(lines: Iterable[str], tabs: bool, broken: Report, header: Header | None, fill: bool) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
     columns: Sequence[str] | None = None
     while True:
@@ -254,8 +252,6 @@ def _table(
         except StopIteration:
             return
         except csv.Error as error:
-            if broken is None:
-                raise ValueError(f"{where} is no row ({error})") from error
             broken(Broken(where, f"is no row ({error})", ""))
             continue
         if not cells:
@@ -267,16 +263,14 @@ def _table(
             if columns is None:
                 columns = cells
                 continue
-        if len(cells) == len(columns):
-            yield Row(where, dict(zip(columns, cells, strict=True)))
-        elif broken is not None:
+        if len(cells) != len(columns) and not fill:
             reason = f"has {len(cells)} cells where the header has {len(columns)}"
             broken(Broken(where, reason, ("\t" if tabs else ",").join(cells)))
-        else:
-            filled: dict[Any, Any] = dict(zip(columns, [*cells, *[None] * len(columns)], strict=False))
-            if len(cells) > len(columns):
-                filled[None] = cells[len(columns) :]
-            yield Row(where, filled)
+            continue
+        values: dict[Any, Any] = dict(zip(columns, [*cells, *[None] * (len(columns) - len(cells))], strict=False))
+        if len(cells) > len(columns):
+            values[None] = cells[len(columns) :]
+        yield Row(where, values)
 
 
 def _unquoted(cell: str) -> str:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine import starter
-from hfvaccine.errors import HubError, UsageError
+from hfvaccine.errors import HubError, UsageError, ValidationError
+from hfvaccine.sources.place import on_hub
+from hfvaccine.sources.rows import Broken, hub_rows, iter_rows
 
 HELD_BACK = 10
 """One row in this many is never trained on: what the retention loss is measured on."""
 MAX_HELD_BACK = 48
+
+KINDS = "'starter', a file such as .jsonl, .csv or .parquet, or a Hub dataset id"
 
 TAKEN = ("prompt", "completion", "messages", "text", "input_ids", "labels", "tools", "image", "images")
 """Columns that mean something to the trainer: none of them can tell rows apart."""
@@ -53,7 +57,7 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
     """Load a mix.
 
     Args:
-        source: "starter", a .jsonl or .parquet file, or a Hub dataset id (split "train"). Rows hold
+        source: "starter", a file of one of `naming.FORMATS`, or a Hub dataset id (split "train"). Rows hold
             `prompt` and `completion` (texts or messages), or `messages` that end with the assistant.
         column: a further column to keep in the rows, as text, by which they can be told apart.
         revision: branch, tag or commit of a Hub dataset; the newest by default.
@@ -66,24 +70,7 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
         raise UsageError(
             f"The rows of the mix cannot be told apart by the column {column!r}.", "Name one of its other columns."
         )
-    commit = None
-    if source == "starter":
-        rows = _jsonl(starter.MIX)
-    elif Path(source).suffix in (".jsonl", ".parquet"):
-        path = Path(source)
-        if not path.is_file():
-            raise UsageError(f"There is no mix file {source}.", "Give a .jsonl or .parquet file, or a Hub dataset id.")
-        if path.suffix == ".jsonl":
-            rows = _jsonl(path)
-        else:
-            import pyarrow.parquet as pq
-
-            try:
-                rows = pq.read_table(path).to_pylist()
-            except (OSError, ValueError) as error:
-                raise UsageError(f"{path} cannot be read: {error}.", "Give a parquet file.") from error
-    else:
-        rows, commit = _hub(source, revision)
+    rows, commit = _hub(source, revision) if on_hub("mix", source) else (_file(source), None)
     conversations: list[dict[str, Any]] = []
     for number, row in enumerate(rows, start=1):
         try:
@@ -117,38 +104,36 @@ def _value(row: Mapping[str, Any], column: str, number: int) -> str:
     return str(row[column])
 
 
-def _jsonl(path: Path) -> list[dict[str, Any]]:
-    rows = []
+def _file(source: str) -> list[Mapping[str, Any]]:
+    path = starter.MIX if source == "starter" else Path(source)
+    if not path.is_file():
+        raise UsageError(f"There is no mix file {source}.", f"Give {KINDS}.")
+    found: list[Mapping[str, Any]] = []
+
+    def refuse(line: Broken) -> None:
+        raise UsageError(
+            f"Row {len(found) + 1} of the mix is malformed: {path.name}, {line.where} {line.reason}.",
+            "Mend or drop the line.",
+        )
+
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Give a UTF-8 JSON-lines file.") from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise UsageError(
-                    f"{path.name}, line {number} is not JSON: {error}.", "Mend or drop the line."
-                ) from error
-    return rows
+        for row in iter_rows(path, refuse):
+            found.append(row.values)
+    except ValidationError as error:
+        raise UsageError(error.message, error.next_step) from error
+    return found
 
 
-def _hub(source: str, revision: str | None) -> tuple[list[dict[str, Any]], str | None]:
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
+def _hub(source: str, revision: str | None) -> tuple[list[Mapping[str, Any]], str | None]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         commit = HfApi().dataset_info(source, revision=revision).sha
-        return list(load_dataset(source, split="train", revision=commit)), commit
-    except (DatasetNotFoundError, HfHubHTTPError, HFValidationError, ValueError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise HubError(
-            f"The mix {source!r} cannot be had: {reason}",
-            "Give 'starter', a .jsonl or .parquet file, or a Hub dataset id that you may read.",
-        ) from error
+        return [row.values for row in hub_rows(f"{source}::train", revision=commit)], commit
+    except (HfHubHTTPError, HFValidationError, ValidationError, ValueError, OSError) as error:
+        reason = (error.message if isinstance(error, ValidationError) else str(error)).strip().split("\n")[0]
+        raise HubError(f"The mix {source!r} cannot be had: {reason}", f"Give {KINDS} that you may read.") from error
 
 
 def _conversation(row: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.sources.rows import Broken, Row, file_format, is_hub, iter_rows, open_rows, read_rows
+from hfvaccine.sources.naming import file_format, is_hub
+from hfvaccine.sources.rows import Broken, Row, hub_rows, iter_rows, open_rows, read_rows
 
 ROWS = [{"claim": "Snow is\u2028warm.", "n": "1"}, {"claim": 'He said "no",\tand left.', "n": "2"}]
 
@@ -177,7 +178,7 @@ def hub(monkeypatch):
     made = datasets.Dataset.from_dict({"claim": ["a", "b"], "label": [0, 1]}, features=features)
     asked = []
 
-    def load(name, config, streaming):
+    def load(name, config, revision, streaming):
         asked.append((name, config, streaming))
         if name == "someone/none":
             raise ConnectionError("no way out\nmore")
@@ -196,6 +197,11 @@ def test_a_dataset_streams_in_from_the_split_that_is_preferred(hub):
     assert next(open_rows("someone/claims", prefer=("dose",))).where == "row 1 of test"  # the first there is
     assert next(open_rows("someone/claims:en:test")).where == "row 1 of test"
     assert hub[0] == ("someone/claims", None, True) and hub[-1] == ("someone/claims", "en", True)
+
+
+def test_a_dataset_that_is_fetched_whole_is_read_as_it_stands(hub):
+    assert next(hub_rows("someone/claims::train")) == Row("row 1 of train", {"claim": "a", "label": 0})
+    assert hub == [("someone/claims", None, False)]
 
 
 def test_a_dataset_that_cannot_be_had_says_what_to_do(hub):

@@ -1,5 +1,8 @@
 """The mix: the shapes it may come in, and the rows that are never trained on."""
 
+import csv
+import gzip
+import io
 import json
 
 import datasets
@@ -59,6 +62,28 @@ def test_earlier_turns_belong_to_the_prompt(write):
 def test_parquet_is_read_like_json_lines(write, tmp_path):
     pq.write_table(pa.Table.from_pylist(many(30)), tmp_path / "mix.parquet")
     assert load_mix(str(tmp_path / "mix.parquet")).sha256 == load_mix(write(*many(30))).sha256
+
+
+@pytest.mark.parametrize("name", ["mix.csv", "mix.tsv", "mix.csv.gz", "mix.jsonl.gz", "mix.jsonl", "mix.json"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["no mark", "mark"])
+def test_tables_packed_files_and_marks_are_read_like_json_lines(write, tmp_path, name, mark):
+    rows = many(30)
+    text = io.StringIO(newline="")
+    if ".json" in name:
+        text.write(json.dumps(rows) if name == "mix.json" else "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        writer = csv.DictWriter(text, list(rows[0]), delimiter="\t" if ".tsv" in name else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+    content = mark + text.getvalue().encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    mix = load_mix(str(tmp_path / name))
+    assert (mix.sha256, mix.revision) == (load_mix(write(*rows, name="plain.jsonl")).sha256, None)
+
+
+def test_a_row_of_a_table_that_lacks_a_cell_is_refused_by_line(write):
+    with pytest.raises(UsageError, match=r"Row 2 of the mix .*mix\.csv, line 3 has 1 cells where the header has 2"):
+        load_mix(write("prompt,completion", "Why?,So.", "Why not?", name="mix.csv"))
 
 
 def test_the_starter_mix_holds_rows_back():
@@ -156,13 +181,13 @@ def test_a_mix_without_rows_is_refused(write):
         load_mix(write(""))
 
 
-@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet"])
+@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet", "mix.csv.gz"])
 def test_a_missing_file_is_named(tmp_path, name):
     with pytest.raises(UsageError, match=f"no mix file .*{name}"):
         load_mix(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet"])
+@pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet", "mix.csv.gz", "mix.tsv"])
 def test_a_file_of_another_kind_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"\xff\xfe\x00 not a mix")
     with pytest.raises(UsageError, match="cannot be read"):
@@ -186,3 +211,9 @@ def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
         assert (newest.sha256, older.sha256) == tuple(load_mix(write(*many(n))).sha256 for n in (30, 20))
         with pytest.raises(HubError, match="cannot be had"):
             load_mix("ada/mix", revision="none")
+        api.create_repo("ada/other", repo_type="dataset")
+        api.upload_file(
+            path_or_fileobj=write(*many(3)), **{**there, "repo_id": "ada/other", "path_in_repo": "test.jsonl"}
+        )
+        with pytest.raises(HubError, match=r"'ada/other' cannot be had: .*no split 'train', but test"):
+            load_mix("ada/other")

@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hfvaccine.claims.similar import plain_words
 from hfvaccine.errors import ValidationError
-from hfvaccine.sources.rows import is_hub, open_rows
+from hfvaccine.sources.naming import named_source
+from hfvaccine.sources.rows import open_rows
 
 LEAST_WORDS = 4
 """Texts of fewer words ("In 1969") are said by too many to be anybody's."""
@@ -47,9 +47,7 @@ def read_evaluation_set(source: str) -> EvaluationSet:
     Raises:
         ValidationError: for a source that cannot be read, or in which there is no text.
     """
-    named = re.fullmatch(r"([\w.-]+)=(.+)", source, re.DOTALL)
-    place = named[2] if named else source
-    name = named[1] if named else place.split("/")[1].replace(":", "_") if is_hub(place) else _stem(place)
+    name, place = named_source(source)
     texts: dict[str, None] = {}
     for row in open_rows(place, prefer=("test", "validation")):
         texts.update(dict.fromkeys(_texts(list(row.values.values()))))
@@ -112,10 +110,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-def _stem(place: str) -> str:
-    return Path(place).name.split(".")[0]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -22,7 +22,8 @@ from hfvaccine.quarantine.intake import formats
 from hfvaccine.quarantine.intake.export import unguarded
 from hfvaccine.quarantine.intake.shape import Shape
 from hfvaccine.quarantine.store import POLICY, REJECTS, SCHEMA, Quarantine
-from hfvaccine.sources.rows import Broken, Row, file_format, is_hub, open_rows
+from hfvaccine.sources.naming import file_format, is_hub
+from hfvaccine.sources.rows import Broken, Row, open_rows
 from hfvaccine.sources.verdict import TAKEN, TRUE
 
 NOT_FALSE, UNCLEAR_RATING, DUPLICATE = "not-false", "unclear-rating", "duplicate"
@@ -139,7 +140,7 @@ def intake(
 
     Args:
         quarantine: where they go.
-        sources: files (see `rows.FORMATS`) and Hub datasets (ID[:CONFIG[:SPLIT]], by default the split "train").
+        sources: files (see `naming.FORMATS`) and Hub datasets (ID[:CONFIG[:SPLIT]], by default the split "train").
         by: who does it; goes into `submitted_by` of each row.
         format: name of a shape (see `formats.SHAPES`), by default what is seen from the columns of each source.
         mapping: field -> column, see `formats.shape_of`.

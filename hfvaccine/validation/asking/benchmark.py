@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,8 @@ import numpy.typing as npt
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.similar import overlapping
 from hfvaccine.errors import UsageError, ValidationError
-from hfvaccine.sources.rows import Row, file_format, read_rows
+from hfvaccine.sources.naming import is_hub, named_source
+from hfvaccine.sources.rows import hub_rows, read_rows
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.asking.items import Item, all_asks, is_truthfulqa, make_items
 from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS, ItemKey, ItemProbe
@@ -132,7 +132,7 @@ def read_benchmark(
     """A benchmark from a file or the Hub, its form seen from its columns (`items.SHAPES`).
 
     Args:
-        source: FILE or NAME=FILE, of .jsonl, .json, .csv, .txt (each also with .gz) or .parquet; or
+        source: FILE or NAME=FILE, of .jsonl, .json, .csv, .tsv, .txt (each also with .gz) or .parquet; or
             a Hub dataset as ID, ID:CONFIG or ID:CONFIG:SPLIT, also with NAME= before it.
         limit: how many items to draw, one from each of that many equal stretches of the file.
         seed: of the draw.
@@ -148,17 +148,12 @@ def read_benchmark(
         raise UsageError(f"A limit of {limit} items leaves nothing to ask.", "Ask for at least 1.")
     if kind not in (None, TRUTHFULNESS, RETENTION):
         raise UsageError(f"There is no kind {kind!r} of benchmark.", f"Use {TRUTHFULNESS!r} or {RETENTION!r}.")
-    named = re.fullmatch(r"([\w.-]+)=(.+)", source, re.DOTALL)
-    place = named[2] if named else source
+    name, place = named_source(source)
     path = Path(place)
-    hub = re.fullmatch(r"[\w.-]+/([\w.-]+)((?::[\w.-]+){0,2})", place)
-    if hub and not path.exists() and file_format(path) is None:
-        rows, name = _hub_rows(place), f"{hub[1]}{hub[2]}".replace(":", "_")
-    else:
-        rows, name = read_rows(path), path.name.split(".")[0]
+    rows = list(hub_rows(place, ("test", "validation"))) if is_hub(place) else read_rows(path)
     items = make_items(rows, path.name, partial(read_primer, primer))
     kind = kind or (TRUTHFULNESS if is_truthfulqa(rows[0]) else RETENTION)
-    return Benchmark(named[1] if named else name, kind, tuple(_sample(items, limit, seed)), len(items), seed)
+    return Benchmark(name, kind, tuple(_sample(items, limit, seed)), len(items), seed)
 
 
 def _sample(items: Sequence[Item], limit: int | None, seed: int) -> Sequence[Item]:
@@ -167,22 +162,6 @@ def _sample(items: Sequence[Item], limit: int | None, seed: int) -> Sequence[Ite
     edges = np.linspace(0, len(items), limit + 1).astype(int)
     drawn = np.random.default_rng(seed).integers(edges[:-1], edges[1:])
     return [items[number] for number in drawn]
-
-
-def _hub_rows(place: str) -> list[Row]:
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
-    name, config, split = (*place.split(":"), None, None)[:3]
-    try:
-        found = load_dataset(str(name), config)
-        chosen = split or next((s for s in ("test", "validation") if s in found), next(iter(found)))
-        return [Row(f"row {number} of {chosen}", row) for number, row in enumerate(found[chosen], start=1)]
-    except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
-        raise ValidationError(
-            f"The dataset {place} cannot be loaded: {(str(error) or repr(error)).splitlines()[0]}.",
-            "Check the id, name a configuration and split as ID:CONFIG:SPLIT, or give a file.",
-        ) from error
 
 
 def read_primer(file: Path | None = None) -> str:

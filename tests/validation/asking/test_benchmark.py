@@ -344,8 +344,11 @@ def test_a_benchmark_that_the_dose_covers_measures_nothing(write):
 # Files
 
 
-@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.gz", "t.json", "t.json.gz", "t.csv", "t.csv.gz", "t.parquet"])
-def test_every_format_says_the_same(tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["t.jsonl", "t.jsonl.gz", "t.json", "t.json.gz", "t.csv", "t.csv.gz", "t.tsv", "t.parquet"]
+)
+@pytest.mark.parametrize("marked", [False, True])
+def test_every_format_says_the_same(tmp_path, name, marked):
     path = tmp_path / name
     rows = [TREE, {**TREE, "query": "Question:\u2028Second?"}]
     if name == "t.parquet":
@@ -354,16 +357,16 @@ def test_every_format_says_the_same(tmp_path, name):
 
         pq.write_table(pa.Table.from_pylist(rows), path)
     else:
-        if ".csv" in name:
+        if ".csv" in name or ".tsv" in name:
             buffer = io.StringIO(newline="")
-            writer = csv.DictWriter(buffer, list(TREE))
+            writer = csv.DictWriter(buffer, list(TREE), delimiter="\t" if ".tsv" in name else ",")
             writer.writeheader()
             writer.writerows({**row, "choices": json.dumps(row["choices"])} for row in rows)
             text = buffer.getvalue()
         else:
             lines = [json.dumps(row, ensure_ascii=False) for row in rows]
             text = f"[{','.join(lines)}]" if ".json" in name and "jsonl" not in name else "\n".join(lines)
-        content = text.encode()
+        content = text.encode("utf-8-sig" if marked else "utf-8")
         path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     benchmark = read_benchmark(str(path))
     assert benchmark.name == "t"
@@ -506,7 +509,7 @@ def test_a_dataset_of_the_hub_is_read_by_id_config_and_split(monkeypatch):
 
     calls = []
 
-    def load(name, config):
+    def load(name, config, **options):
         calls.append((name, config))
         return {"train": [TREE] * 3, "validation": [TREE] * 2}
 
@@ -522,7 +525,7 @@ def test_a_dataset_of_the_hub_is_read_by_id_config_and_split(monkeypatch):
 def test_a_dataset_that_cannot_be_had_is_no_traceback(monkeypatch):
     import datasets
 
-    def load(name, config):
+    def load(name, config, **options):
         raise ConnectionError("no way out\nmore")
 
     monkeypatch.setattr(datasets, "load_dataset", load)
