@@ -12,13 +12,13 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
+
 from hfvaccine.claims.claim import TEXTS, is_blank
 from hfvaccine.quarantine.survey import APPROVED, AWAITING, BEGUN, REJECTED, Survey, Table, charts, tables
 from hfvaccine.version import VERSION
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from hfvaccine.quarantine.checks.lint import LintFinding
 
 SHOWN = 500

@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hfvaccine.claims.claim import COLUMNS, TEXTS, Claim
 from hfvaccine.claims.journal import Entry
@@ -18,9 +21,6 @@ from hfvaccine.files import guard_formula
 from hfvaccine.quarantine.policy import Policy, person
 from hfvaccine.quarantine.store import POLICY, Quarantine, each
 from hfvaccine.sources.rows import read_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 APPROVE, REJECT = DECISIONS = ("approve", "reject")
 SHEET_FORMATS = (".csv", ".tsv", ".jsonl")
@@ -144,9 +144,6 @@ def state(table: pa.Table, history: Iterable[Entry], policy: Policy) -> State:
 
 def rows_of(table: pa.Table, claim_ids: Iterable[str]) -> Iterator[dict[str, Any]]:
     """The rows of these claims, one dict at a time, in the order of the table."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     wanted = pa.array(sorted(claim_ids), pa.string())
     return each(table.filter(pc.is_in(table["claim_id"], value_set=wanted)))
 

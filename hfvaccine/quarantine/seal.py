@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hfvaccine.claims import journal
 from hfvaccine.claims.claim import COLUMNS, Claim, arrow_schema, is_blank
@@ -36,9 +39,6 @@ from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import REJECT, Decision, approvals, decisions, rows_of, standing
 from hfvaccine.quarantine.store import Quarantine, each
 from hfvaccine.version import VERSION
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 CANARY_NAMESPACE = uuid.UUID("5f3f2a0e-6f0c-5d1b-9a57-0b1ad05e0001")
 FEWEST_PAIRS = 8
@@ -395,9 +395,6 @@ def _audit(claims: Sequence[Claim]) -> dict[str, Any] | None:
 
 
 def _parquet(claims: Sequence[Claim], canary: str) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = arrow_schema().with_metadata({"canary": canary})
     table = pa.Table.from_pylist([c.to_row() for c in claims], schema=schema).select(list(COLUMNS))
     buffer = io.BytesIO()

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from hfvaccine.claims.journal import Entry
 from hfvaccine.quarantine.review import APPROVE, decisions, rows_of, standing, state
 from hfvaccine.text import clean
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from hfvaccine.quarantine.policy import Policy
 
 NOT_SET = "not set"
@@ -136,8 +137,6 @@ def survey(
         policy: the rules, for the state of the review and the lint rules that are off.
         rejects: the rows that were not taken, as `Quarantine.rejects` gives them.
     """
-    import pyarrow.compute as pc
-
     tallies = {name: _sources(table) if name == "source" else _tally(table[name]) for name in TALLIED}
     clusters = table["cluster_id"].value_counts()
     sizes = {pair["values"]: pair["counts"] for pair in clusters.field("counts").value_counts().to_pylist()}
@@ -262,9 +261,6 @@ def _counts(column: Any) -> Counter[str]:
 
 def _sources(table: pa.Table) -> dict[str, int]:
     """Rows by publisher; one that names a publisher twice counts once, one without a source is not set."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     found: Counter[str] = Counter()
     for chunk in table["sources"].chunks:
         cited = pa.table({"row": pc.list_parent_indices(chunk), "publisher": pc.struct_field(chunk.flatten(), [0])})
@@ -274,8 +270,6 @@ def _sources(table: pa.Table) -> dict[str, int]:
 
 
 def _filled(column: pa.ChunkedArray) -> int:
-    import pyarrow.compute as pc
-
     return int(pc.sum(pc.not_equal(pc.utf8_trim_whitespace(column), "")).as_py() or 0)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hfvaccine.claims.claim import TEXTS, is_blank
 from hfvaccine.claims.cues import AUDITED, CueAudit, audit_many
@@ -16,9 +18,6 @@ from hfvaccine.claims.embed import COSINE, Encoder, close_pairs, near_any, requi
 from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_pairs, plain_words
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.evaluation_sets import GIVE_A_FILE, TRUTHFULQA, EvaluationSet, is_truthfulqa
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 TOLD = TEXTS[1:]
 """What is told of a claim besides itself: claims that share one are of one cluster."""
@@ -122,8 +121,6 @@ def screen(
         UsageError: for a threshold out of its range, or too many claims for an encoder.
     """
     if again:
-        import pyarrow.compute as pc
-
         own = pc.if_else(table["split"].is_valid(), table["cluster_id"], table["claim_id"])
         table = _replaced(table, cluster_id=own)
     found = find_links(table, threshold, embed)
@@ -161,8 +158,6 @@ def apply(table: pa.Table, screening: Screening) -> pa.Table:
     Raises:
         UsageError: for other rows than those that were screened.
     """
-    import pyarrow as pa
-
     if table.num_rows != screening.claims:
         raise UsageError(
             f"{screening.claims:,} rows were screened and {table.num_rows:,} are given.", "Screen the rows again."
@@ -192,8 +187,6 @@ def find_links(table: pa.Table, threshold: float = THRESHOLD, embed: Encoder | N
     Raises:
         UsageError: for a threshold out of its range, or too many claims for an encoder.
     """
-    import pyarrow.compute as pc
-
     if embed is not None:
         require_few(table.num_rows)
     order = pc.sort_indices(table["claim_id"]).to_numpy().astype(np.int64)
@@ -211,9 +204,6 @@ def name_clusters(table: pa.Table, pairs: Longs) -> pa.Array:
         table: rows of `store.SCHEMA`.
         pairs: (m, 2) places of rows that belong together.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     rows = table.num_rows
     own, before = (table[name].combine_chunks() for name in ("claim_id", "cluster_id"))
     pool = pa.chunked_array([own, before]).unique()
@@ -298,8 +288,6 @@ def _overlaps(table: pa.Table, against: Sequence[EvaluationSet], embed: Encoder 
 
 
 def _audit(table: pa.Table, say: Callable[[str], object]) -> tuple[CueAudit | None, tuple[str, ...], int]:
-    import pyarrow.compute as pc
-
     twinned = np.array([not is_blank(text) for text in _texts(table, "twin")], bool)
     rows = np.flatnonzero(twinned)
     twins = len(rows)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from hfvaccine.claims.embed import Encoder
 from hfvaccine.claims.similar import THRESHOLD, Longs, components
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine.checks.screen import find_links, group_pairs, name_clusters
 from hfvaccine.quarantine.store import rejection
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 HELDOUT = 0.2
 """Share of clusters that is held out unless another is asked for."""
@@ -68,9 +67,6 @@ def split(
         UsageError: for a share or field out of its range.
         DoseError: where rows with a side are alike on both sides, which no new claim is to blame for.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     _require(heldout, hold_out)
     if again:
         at = table.schema.get_field_index("split")
@@ -103,8 +99,6 @@ def summary(table: pa.Table, hold_out: Sequence[tuple[str, str]] = ()) -> dict[s
         table: rows that have been split.
         hold_out: as given to `split`.
     """
-    import pyarrow.compute as pc
-
     counts: dict[str, Any] = {}
     for name in ("dose", "heldout"):
         own = table.filter(pc.equal(table["split"], name))
@@ -130,15 +124,10 @@ def _require(heldout: float, hold_out: Sequence[tuple[str, str]]) -> None:
 
 
 def _sides(rows: pa.Table) -> npt.NDArray[np.int8]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return np.asarray(pc.index_in(rows["split"], pa.array([None, "dose", "heldout"])).to_numpy(), np.int8)
 
 
 def _any_of(rows: pa.Table, wanted: Sequence[tuple[str, str]]) -> Bools:
-    import pyarrow.compute as pc
-
     found = np.zeros(rows.num_rows, bool)
     for field, value in wanted:
         found |= pc.fill_null(pc.equal(rows[field], value), False).to_numpy()

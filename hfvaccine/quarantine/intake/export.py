@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+import pyarrow.parquet as pq
+
 from hfvaccine.errors import UsageError
 from hfvaccine.files import guard_formula, unguard_formula
 from hfvaccine.quarantine.store import SCHEMA, Quarantine, each
@@ -87,8 +89,6 @@ def _csv(quarantine: Quarantine, file: IO[str]) -> int:
 
 
 def _parquet(quarantine: Quarantine, path: Path) -> int:
-    import pyarrow.parquet as pq
-
     table = quarantine.table().select(COLUMNS)
     pq.write_table(table, path, compression="zstd")
     return int(table.num_rows)
