@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 from hfvaccine.claims import journal
 from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import ClaimError, DoseError
-from hfvaccine.files import CARD, FIGURES
+from hfvaccine.files import CARD, FIGURES, digest_of
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -109,9 +108,9 @@ class Dose:
     def digest(self) -> str:
         """SHA-256 of the manifest, or of the rows for a dose made in memory."""
         if self.path is not None:
-            return hashlib.sha256((self.path / MANIFEST).read_bytes()).hexdigest()
+            return digest_of(self.path / MANIFEST)
         rows = sorted(c.digest() for c in (*self.claims, *self.heldout))
-        return hashlib.sha256("".join(rows).encode()).hexdigest()
+        return digest_of("".join(rows).encode())
 
     def counts(self) -> dict[str, Any]:
         """How many claims there are, of which kinds, as they stand in the manifest."""
@@ -149,7 +148,7 @@ def verify(folder: Path | str) -> dict[str, Any]:
 def dump(manifest: Mapping[str, Any]) -> str:
     """A manifest with its own digest, as it stands in the file."""
     content = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
-    content["manifest_sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content["manifest_sha256"] = digest_of(json.dumps(content, sort_keys=True).encode())
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
@@ -193,7 +192,7 @@ def _prove_files(folder: Path, files: Mapping[str, str], journal_head: object) -
     if not entries or entries[-1].hash() != journal_head:
         raise DoseError(f"The journal of {folder} does not end where the manifest says.", AGAIN)
     for name, digest in files.items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+        if digest_of(folder / name) != digest:
             raise DoseError(f"{name} in {folder} is not the file that was sealed.", AGAIN)
 
 
@@ -203,12 +202,7 @@ def read_journal(folder: Path) -> list[journal.Entry]:
     Raises:
         DoseError: naming the first entry that was tampered with.
     """
-    content = (folder / JOURNAL).read_bytes()
-    try:
-        return journal.loads(content.decode())
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise DoseError(f"Journal entry {number} is malformed: {error}.", AGAIN) from error
+    return journal.loads((folder / JOURNAL).read_bytes())
 
 
 def _inside(folder: Path) -> list[str]:

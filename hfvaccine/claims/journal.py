@@ -71,14 +71,18 @@ def dumps(entries: Iterable[Entry]) -> str:
     return "".join(entry.line() + "\n" for entry in entries)
 
 
-def loads(text: str) -> list[Entry]:
+def loads(content: bytes) -> list[Entry]:
     """Entries from JSON lines, with the chain proved.
 
     Raises:
         DoseError: naming the first entry that is malformed, was changed, or does not follow from the one before.
     """
     entries: list[Entry] = []
-    lines = text.split("\n")
+    try:
+        lines = content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise DoseError(f"Journal entry {number} is malformed: {error}.", MEND) from error
     if lines.pop():
         raise DoseError(f"Journal entry {len(lines) + 1} is cut off.", MEND)
     for number, line in enumerate(lines, start=1):

@@ -500,7 +500,7 @@ def _recalls(record: Mapping[str, Any], evidence: Evidence) -> tuple[Link, ...]:
 
     def look() -> _State:
         given = set(record["dose"]["claim_ids"])
-        entries = journal.loads(text.decode())
+        entries = journal.loads(text)
         notices = [entry for entry in entries if entry.act == "recall"]
         for notice in notices:
             if notice.what["claim_id"] in given:

@@ -29,6 +29,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.claim import arrow_schema
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import DoseError
+from hfvaccine.files import digest_of
 
 JOURNAL = "journal.jsonl"
 REJECTS = "rejects.jsonl"
@@ -107,11 +108,7 @@ class Quarantine:
             return []
         with self._opened(JOURNAL) as file:
             content = file.read()
-        try:
-            return journal.loads(content[: content.rfind(b"\n") + 1].decode())  # what has no line end was never done
-        except UnicodeDecodeError as error:
-            number = content.count(b"\n", 0, error.start) + 1
-            raise DoseError(f"Journal entry {number} is malformed: {error}.", journal.MEND) from error
+        return journal.loads(content[: content.rfind(b"\n") + 1])  # what has no line end was never done
 
     def table(self) -> pa.Table:
         """All rows, in the order they came in, with the columns of `SCHEMA`.
@@ -125,7 +122,7 @@ class Quarantine:
         path = self._claims(digest)
         if not path.is_file():
             raise DoseError(f"{path.name} is missing from {self.folder}.", journal.MEND)
-        if _sha256(path) != digest:
+        if digest_of(path) != digest:
             raise DoseError(f"{path.name} in {self.folder} was changed outside hfvaccine.", journal.MEND)
         return pq.read_table(path, schema=SCHEMA)
 
@@ -211,7 +208,7 @@ class Quarantine:
     def _write_claims(self, table: pa.Table) -> str:
         staged = self.folder / ".claims.parquet"
         pq.write_table(table.select(SCHEMA.names).cast(SCHEMA), staged, compression="zstd")
-        digest = _sha256(staged)
+        digest = digest_of(staged)
         staged.rename(self._claims(digest))
         return digest
 
@@ -257,8 +254,3 @@ class Quarantine:
 
 def _last(history: list[Entry], key: str) -> str | None:
     return next((entry.what[key] for entry in reversed(history) if key in entry.what), None)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

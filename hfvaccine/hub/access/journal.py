@@ -87,9 +87,9 @@ def private(path: str, flags: int) -> int:
 def _proved(path: Path, content: bytes) -> list[journal.Entry]:
     try:
         # What has no line end was never written whole.
-        return journal.loads(content[: content.rfind(b"\n") + 1].decode())
-    except (DoseError, UnicodeDecodeError) as error:
-        why = error.message if isinstance(error, DoseError) else f"{error}."
+        return journal.loads(content[: content.rfind(b"\n") + 1])
+    except DoseError as error:
         raise DoseError(
-            f"{path} cannot be trusted. {why}", "Take it from a backup, or begin another journal with --journal."
+            f"{path} cannot be trusted. {error.message}",
+            "Take it from a backup, or begin another journal with --journal.",
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import tempfile
@@ -18,6 +17,7 @@ import pyarrow as pa
 from hfvaccine.claims import journal
 from hfvaccine.claims.claim import SPLITS, claim_id
 from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.files import digest_of
 from hfvaccine.quarantine.intake import formats
 from hfvaccine.quarantine.intake.export import unguarded
 from hfvaccine.quarantine.intake.shape import Shape
@@ -254,7 +254,7 @@ class _Reader:
 
     def read(self, source: str | Path, name: str, shape: Shape, limit: int | None) -> Taken:
         counts: Counter[str] = Counter()
-        digest = None if is_hub(str(source)) else _sha256(Path(source))
+        digest = None if is_hub(str(source)) else digest_of(Path(source))
         table = digest is not None and file_format(Path(source)) in (".csv", ".tsv")
 
         def broken(line: Broken) -> None:
@@ -439,8 +439,3 @@ def _write_policy(quarantine: Quarantine) -> None:
     path = quarantine.folder / POLICY
     if not path.exists():
         path.write_text(TEMPLATE, encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
