@@ -9,17 +9,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from hfvaccine.claims.claim import TEXTS, is_blank
-from hfvaccine.quarantine.survey import APPROVED, AWAITING, BEGUN, REJECTED, Survey, Table, charts, tables
+from hfvaccine.quarantine.checks.lint import LintFinding
+from hfvaccine.quarantine.review import APPROVED, AWAITING, BEGUN, REJECTED
+from hfvaccine.quarantine.survey import Survey, Table, charts, held, tables
 from hfvaccine.version import VERSION
-
-if TYPE_CHECKING:
-    from hfvaccine.quarantine.checks.lint import LintFinding
 
 SHOWN = 500
 """Claims on a page; more make it slow to open on a phone."""
@@ -82,16 +81,8 @@ def render(
 
 
 def _sums(survey: Survey) -> list[tuple[str, int, float | None]]:
-    parts: tuple[tuple[str, int], ...] = (
-        ("with a correction", survey.with_correction),
-        ("with a twin", survey.with_twin),
-        ("with a question", survey.with_question),
-        ("with a source", survey.sourced),
-    )
-    if survey.stale:
-        parts += (("edited after a decision", survey.stale),)
-    shares = [(label, count, count / survey.claims) for label, count in parts] if survey.claims else []
-    return [("claims", survey.claims, None), ("clusters", survey.clusters, None), *shares]
+    (claims, count, _), (clusters, joined, _), *parts = held(survey)
+    return [(claims, count, None), (clusters, joined, None), *(parts if survey.claims else [])]
 
 
 def _lint(found: Iterable[list[LintFinding]]) -> Table:

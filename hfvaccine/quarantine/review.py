@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,8 @@ from hfvaccine.quarantine.store import POLICY, Quarantine, each
 from hfvaccine.sources.rows import read_rows
 
 APPROVE, REJECT = DECISIONS = ("approve", "reject")
+AWAITING, BEGUN, APPROVED, REJECTED = STATES = ("awaiting", "approved by some", "approved", "rejected")
+"""How far the review of a row can be; `BEGUN` has approvals, but fewer than the policy asks for."""
 SHEET_FORMATS = (".csv", ".tsv", ".jsonl")
 LONGEST_NOTE = 500
 
@@ -47,25 +49,6 @@ class Decision:
     digest: str
     at: str
     note: str = ""
-
-
-@dataclass(frozen=True)
-class State:
-    """How far the review of a quarantine is; each row is approved, awaiting or rejected.
-
-    Args:
-        approved: rows with as many valid approvals as the policy asks for, and at least one.
-        awaiting: rows that are neither approved nor rejected.
-        rejected: rows that somebody rejected as they now are.
-        stale: rows of any state that somebody decided on before they were edited.
-        by_claim: the state of each claim that somebody decided on; all others are awaiting.
-    """
-
-    approved: int
-    awaiting: int
-    rejected: int
-    stale: int
-    by_claim: Mapping[str, str] = field(default_factory=dict)
 
 
 def decisions(history: Iterable[Entry]) -> dict[str, dict[str, Decision]]:
@@ -121,25 +104,28 @@ def standing(row: Mapping[str, Any], made: Mapping[str, Decision], policy: Polic
     }
 
 
-def state(table: pa.Table, history: Iterable[Entry], policy: Policy) -> State:
-    """How far the review is. Only rows that somebody decided on are looked at, so that a large table costs little."""
+def states(table: pa.Table, history: Iterable[Entry], policy: Policy) -> tuple[dict[str, str], int]:
+    """How far the review is. Only rows that somebody decided on are looked at, so that a large table costs little.
+
+    Returns:
+        The state of each claim that somebody decided on, by claim id, where all others are `AWAITING`; and how many
+        rows, of any state, somebody decided on before they were edited.
+    """
     made = decisions(history)
-    by_claim: dict[str, str] = {}
+    found: dict[str, str] = {}
     stale = 0
     for row in rows_of(table, made):
         claim_id = row["claim_id"]
         holding = standing(row, made[claim_id], policy)
         stale += len(holding) < len(made[claim_id])
-        verdicts = Counter(decision.decision for decision in holding.values())
-        if verdicts[REJECT]:
-            by_claim[claim_id] = "rejected"
-        elif verdicts[APPROVE] >= max(1, policy.reviewers_needed):
-            by_claim[claim_id] = "approved"
+        said = Counter(decision.decision for decision in holding.values())
+        if said[REJECT]:
+            found[claim_id] = REJECTED
+        elif said[APPROVE] >= max(1, policy.reviewers_needed):
+            found[claim_id] = APPROVED
         else:
-            by_claim[claim_id] = "awaiting"
-    count = Counter(by_claim.values())
-    awaiting = table.num_rows - count["approved"] - count["rejected"]
-    return State(count["approved"], awaiting, count["rejected"], stale, by_claim)
+            found[claim_id] = BEGUN if said[APPROVE] else AWAITING
+    return found, stale
 
 
 def rows_of(table: pa.Table, claim_ids: Iterable[str]) -> Iterator[dict[str, Any]]:

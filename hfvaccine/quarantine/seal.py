@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import uuid
@@ -32,11 +31,11 @@ from hfvaccine.claims.dose import (
     read_journal,
 )
 from hfvaccine.errors import ClaimError, DoseError
-from hfvaccine.files import CARD, whole_folder
+from hfvaccine.files import CARD, digest_of, whole_folder
 from hfvaccine.quarantine import store
 from hfvaccine.quarantine.acts import findings
 from hfvaccine.quarantine.policy import Policy
-from hfvaccine.quarantine.review import REJECT, Decision, approvals, decisions, rows_of, standing
+from hfvaccine.quarantine.review import REJECTED, Decision, approvals, decisions, standing, states
 from hfvaccine.quarantine.store import Quarantine, each
 from hfvaccine.version import VERSION
 
@@ -134,7 +133,7 @@ def seal_quarantine(quarantine: Quarantine, into: Path, by: str, ready_only: boo
         _check_steps(table, history)
 
         made = decisions(history)
-        rejected = _rejected(table, made, policy)
+        rejected = {claim_id for claim_id, state in states(table, history, policy)[0].items() if state == REJECTED}
         lint_errors, lint_off = _lint(quarantine, table, rejected, policy)
         ready, against = _judge(table, made, policy, rejected, lint_errors)
         if not ready_only:
@@ -174,7 +173,7 @@ def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Fou
     from hfvaccine.quarantine import card as dose_card
 
     claims = sorted((*dose.claims, *dose.heldout), key=lambda c: c.claim_id)
-    rows_sha256 = hashlib.sha256("".join(c.digest() for c in claims).encode()).hexdigest()
+    rows_sha256 = digest_of("".join(c.digest() for c in claims).encode())
     reviews = json.dumps([c.reviewers for c in claims], sort_keys=True)
     canary = f"hfvaccine:canary:{uuid.uuid5(CANARY_NAMESPACE, rows_sha256 + reviews)}"
     published = policy.published()
@@ -190,7 +189,7 @@ def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Fou
         "heldout": len(dose.heldout),
         "left_out": dict(found.left_out),
         "rows_sha256": rows_sha256,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
+        "files": {name: digest_of(content) for name, content in sorted(files.items())},
         "canary": canary,
     }
     entries = _with_seal(history, policy, what) if history else _without_history(claims, policy, what)
@@ -217,7 +216,7 @@ def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Fou
     }
     files[FIGURE] = dose_card.figure(manifest).encode()
     files[CARD] = dose_card.render(manifest, published).encode()
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    digests = {name: digest_of(content) for name, content in sorted(files.items())}
     files[MANIFEST] = dump({**manifest, "files": digests}).encode()
     return files
 
@@ -275,14 +274,6 @@ def _check_steps(table: pa.Table, history: Sequence[journal.Entry]) -> None:
         raise DoseError(
             f"{unsplit} claim(s) are on neither side of the split.", "Run `hfvaccine quarantine split` first."
         )
-
-
-def _rejected(table: pa.Table, made: Mapping[str, Mapping[str, Decision]], policy: Policy) -> set[str]:
-    return {
-        row["claim_id"]
-        for row in rows_of(table, made)
-        if any(d.decision == REJECT for d in standing(row, made[row["claim_id"]], policy).values())
-    }
 
 
 def _lint(

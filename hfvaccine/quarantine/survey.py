@@ -6,23 +6,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from hfvaccine.claims.journal import Entry
-from hfvaccine.quarantine.review import APPROVE, decisions, rows_of, standing, state
+from hfvaccine.quarantine.policy import Policy
+from hfvaccine.quarantine.review import AWAITING, STATES, states
 from hfvaccine.text import clean
-
-if TYPE_CHECKING:
-    from hfvaccine.quarantine.policy import Policy
 
 NOT_SET = "not set"
 """Stands for a value that a row lacks."""
-
-AWAITING, BEGUN, APPROVED, REJECTED = REVIEW = ("awaiting", "approved by some", "approved", "rejected")
-"""How far the review of a row can be; `BEGUN` has approvals, but fewer than the policy asks for."""
 
 TALLIED = ("domain", "tactic", "language", "source", "license", "harm", "verdict", "split")
 DIVERSE = ("domain", "tactic", "language", "source")
@@ -89,7 +84,7 @@ class Survey:
         diversity: for each of `DIVERSE`.
         cluster_sizes: clusters by how many claims they hold.
         submitters: rows by who brought them in or changed them; a row of two people counts for both.
-        review: rows by how far their review is, each of `REVIEW`.
+        review: rows by how far their review is, each of `review.STATES`.
         stale: rows, in any of these states, that were edited after somebody decided on them.
         lint_off: the lint rules that the policy does not apply.
         overlaps: rows by evaluation set that asks about them.
@@ -146,9 +141,9 @@ def survey(
     overlaps: Counter[str] = Counter()
     for chunk in table["overlaps"].chunks:
         overlaps.update(_counts(chunk.flatten()))
-    states, stale = _review(table, history, policy)
-    reached = Counter(states.values())
-    reached[AWAITING] += table.num_rows - len(states)
+    reviewed, stale = states(table, history, policy)
+    reached = Counter(reviewed.values())
+    reached[AWAITING] += table.num_rows - len(reviewed)
     return Survey(
         claims=table.num_rows,
         clusters=len(clusters),
@@ -160,19 +155,19 @@ def survey(
         diversity={name: Diversity.of(tallies[name]) for name in DIVERSE},
         cluster_sizes=dict(sorted(sizes.items())),
         submitters=_ordered(submitters),
-        review={name: reached[name] for name in REVIEW},
+        review={name: reached[name] for name in STATES},
         stale=stale,
         lint_off=tuple(policy.lint_off),
         overlaps=_ordered(overlaps),
         rejects=_ordered(Counter(str(reject.get("rule")) for reject in rejects)),
         timeline=tuple(history),
-        states=states,
+        states=reviewed,
     )
 
 
-def tables(survey: Survey) -> list[Table]:
-    """The survey as tables for a terminal or a page; what has nothing to show is left out."""
-    held = [
+def held(survey: Survey) -> list[Bar]:
+    """What the quarantine holds: claims, clusters, and how many claims have what a claim can have."""
+    counts = [
         ("claims", survey.claims),
         ("clusters", survey.clusters),
         ("with a correction", survey.with_correction),
@@ -181,6 +176,11 @@ def tables(survey: Survey) -> list[Table]:
         ("with a source", survey.sourced),
         *([("edited after a decision", survey.stale)] if survey.stale else []),
     ]
+    return [(name, count, _share(count, survey.claims)) for name, count in counts]
+
+
+def tables(survey: Survey) -> list[Table]:
+    """The survey as tables for a terminal or a page; what has nothing to show is left out."""
     variety: list[tuple[str, ...]] = [
         (name, f"{d.values:,}", _short(d.largest), _percent(d.share), f"{d.effective:.1f}")
         for name, d in survey.diversity.items()
@@ -188,7 +188,7 @@ def tables(survey: Survey) -> list[Table]:
     ]
     acts: list[tuple[str, ...]] = [(_when(e.at), _line(e.act), _line(e.by), _details(e.what)) for e in survey.timeline]
     found: list[Table] = [
-        ("What it holds", ("", "claims", "share"), _rows((name, n, _share(n, survey.claims)) for name, n in held)),
+        ("What it holds", ("", "claims", "share"), _rows(held(survey))),
         ("Variety", ("", "values", "largest", "its share", "effective"), variety),
         *((title, (name, counted, "share"), _rows(rows)) for title, name, counted, rows in charts(survey)),
         ("Lint rules that are off", ("rule",), [(_line(rule),) for rule in survey.lint_off]),
@@ -233,17 +233,6 @@ def binned(sizes: Mapping[int, int]) -> dict[str, int]:
             last = None if after is None else after - 1
             found[f"{low}" if last == low else f"{low} or more" if last is None else f"{low} to {last}"] = count
     return found
-
-
-def _review(table: pa.Table, history: Sequence[Entry], policy: Policy) -> tuple[dict[str, str], int]:
-    """How far the review of each claim is that somebody decided on, and how many were edited since."""
-    found = state(table, history, policy)
-    states, made = dict(found.by_claim), decisions(history)
-    for row in rows_of(table, (claim_id for claim_id, reached in states.items() if reached == AWAITING)):
-        holding = standing(row, made[row["claim_id"]], policy)
-        if any(decision.decision == APPROVE for decision in holding.values()):
-            states[row["claim_id"]] = BEGUN
-    return states, found.stale
 
 
 def _tally(column: pa.ChunkedArray) -> dict[str, int]:
