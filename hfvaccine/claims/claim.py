@@ -8,6 +8,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,14 @@ COLUMNS = (
 def is_blank(value: object) -> bool:
     """Whether a text is missing in one of the ways real files spell it ("nan", "none", "-")."""
     return not isinstance(value, str) or value.strip().lower() in {"", "nan", "none", "null", "n/a", "na", "-"}
+
+
+def is_day(value: object) -> bool:
+    """Whether a value is a day as YYYY-MM-DD."""
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
 
 
 def normalise(text: str) -> str:

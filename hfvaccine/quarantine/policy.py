@@ -10,8 +10,10 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.claims.claim import RATED_HARMS, Claim, is_blank
+from hfvaccine.claims.claim import RATED_HARMS, Claim, is_blank, is_day
 from hfvaccine.errors import DoseError
+from hfvaccine.quarantine.checks.rules import RULES
+from hfvaccine.text import is_hub_id
 
 GATINGS = ("manual", "auto")
 
@@ -107,9 +109,8 @@ class Policy:
         for key in ("name", "license"):
             _expect(not is_blank(getattr(self, key)), key, getattr(self, key), "a text that is not blank")
         _expect(self.gating in GATINGS, "gating", self.gating, "manual or auto: a dose is always gated")
-        _expect(
-            self.highest_harm in RATED_HARMS, "highest_harm", self.highest_harm, f"one of {', '.join(RATED_HARMS)}"
-        )
+        harms = f"one of {', '.join(RATED_HARMS)}"
+        _expect(self.highest_harm in RATED_HARMS, "highest_harm", self.highest_harm, harms)
         for key in ("reviewers_needed", "sources_needed"):
             value = getattr(self, key)
             _expect(type(value) is int and value >= 0, key, value, "a whole number from 0")
@@ -121,29 +122,14 @@ class Policy:
         _expect(rules, "access", self.access, "a list of rules, [] for none")
         for waived in self.waives:
             _expect(waived in WAIVABLE, "waives", waived, f"a list of {' and '.join(WAIVABLE)}")
-        _expect(
-            _is_share_range(self.share_limits),
-            "share_limits",
-            self.share_limits,
-            "[lowest, highest] with 0 <= lowest <= highest <= 1, and highest above 0",
-        )
+        shares = "[lowest, highest] with 0 <= lowest <= highest <= 1, and highest above 0"
+        _expect(_is_share_range(self.share_limits), "share_limits", self.share_limits, shares)
         for key, value in (("sealed_on", self.sealed_on), ("expires_on", self.expires_on)):
-            _expect(_is_date(value) or (key, value) == ("expires_on", None), key, value, "a date such as 2027-12-31")
-        self._check_repo_id()
-        self._check_lint_off()
-        self._check_review()
-
-    def _check_repo_id(self) -> None:
-        from hfvaccine.text import is_hub_id
-
+            _expect(is_day(value) or (key, value) == ("expires_on", None), key, value, "a date such as 2027-12-31")
         _expect(self.repo_id is None or is_hub_id(self.repo_id), "repo_id", self.repo_id, "NAMESPACE/NAME, or null")
-
-    def _check_lint_off(self) -> None:
-        if self.lint_off:
-            from hfvaccine.quarantine.checks.rules import RULES
-
-            for rule in self.lint_off:
-                _expect(rule in RULES, "lint_off", rule, f"a list of lint rules: {', '.join(RULES)}")
+        for rule in self.lint_off:
+            _expect(rule in RULES, "lint_off", rule, f"a list of lint rules: {', '.join(RULES)}")
+        self._check_review()
 
     def _check_review(self) -> None:
         if self.reviewers_needed < 2 and "two_person_rule" not in self.waives:
@@ -243,14 +229,5 @@ def _plain(value: Any) -> Any:
 def _is_share_range(limits: object) -> bool:
     if not isinstance(limits, tuple) or len(limits) != 2:
         return False
-    if any(isinstance(share, bool) or not isinstance(share, int | float) for share in limits):
-        return False
-    lowest, highest = limits
-    return bool(0 <= lowest <= highest <= 1 and highest > 0)
-
-
-def _is_date(value: object) -> bool:
-    try:
-        return isinstance(value, str) and len(value) == 10 and bool(date.fromisoformat(value))
-    except ValueError:
-        return False
+    numbers = all(isinstance(share, int | float) and not isinstance(share, bool) for share in limits)
+    return numbers and bool(0 <= limits[0] <= limits[1] <= 1 and limits[1] > 0)

@@ -7,10 +7,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
-from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, TEXTS, is_blank
+from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, TEXTS, is_blank, is_day
 from hfvaccine.claims.wording import contains, likeness, restates, words_and_signs
 from hfvaccine.quarantine.checks import language as languages
 from hfvaccine.quarantine.checks.characters import (
@@ -286,17 +285,10 @@ def _malformed_source(draft: Draft) -> Told:
         if url is not None and not _ADDRESS.fullmatch(url):
             yield "sources", f"{_shown(url)} is no http(s) address."
         if checked_on is not None:
-            if not _is_day(checked_on):
+            if not is_day(checked_on):
                 yield "sources", f"{_shown(checked_on)} is no day as YYYY-MM-DD."
             elif checked_on > draft.today:
                 yield "sources", f"{checked_on}, when a source was checked, is in the future."
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")

@@ -21,6 +21,7 @@ from hfvaccine.files import digest_of
 from hfvaccine.quarantine.intake import formats
 from hfvaccine.quarantine.intake.export import unguarded
 from hfvaccine.quarantine.intake.shape import Shape
+from hfvaccine.quarantine.policy import TEMPLATE
 from hfvaccine.quarantine.store import POLICY, REJECTS, SCHEMA, Quarantine
 from hfvaccine.sources.naming import file_format, is_hub
 from hfvaccine.sources.rows import Broken, Row, open_rows
@@ -434,8 +435,6 @@ def _people(*names: str | None) -> str:
 
 
 def _write_policy(quarantine: Quarantine) -> None:
-    from hfvaccine.quarantine.policy import TEMPLATE
-
     path = quarantine.folder / POLICY
     if not path.exists():
         path.write_text(TEMPLATE, encoding="utf-8")
