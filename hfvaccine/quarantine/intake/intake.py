@@ -15,7 +15,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from hfvaccine.claims import journal
-from hfvaccine.claims.claim import SPLITS, claim_id
+from hfvaccine.claims.claim import SPLITS, Source, claim_id
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import digest_of
 from hfvaccine.quarantine.intake import formats
@@ -40,7 +40,7 @@ CONTENT = tuple(
 
 _SAMPLE = 200
 _CHUNK = 10_000
-_SOURCE = ("publisher", "title", "url", "checked_on")
+_SOURCE = tuple(field.name for field in dataclasses.fields(Source))
 _LISTS = ("sources", "overlaps")
 
 Draft = dict[str, Any]
@@ -164,17 +164,14 @@ def intake(
     if limit is not None and limit < 1:
         raise UsageError(f"A limit of {limit} rows leaves nothing to take in.", "Use at least 1.")
     journal.follow([], "intake", by, "", {})  # a name that cannot stand there is refused before the work
-    names = [str(source) if is_hub(str(source)) else Path(source).name for source in sources]
     opened = []
-    for source, name in zip(sources, names, strict=True):  # all are looked into before any is read
-        shape, columns = _look(source, name, format, mapping, fixed, false_labels)
-        say(f"{name} is read as {shape.describe(columns)}")
-        if shape.warning:
-            say(f"Warning: {shape.warning}")
-        opened.append((source, name, shape))
+    for place in sources:  # all are looked into before any is read
+        opened.append(_opened(place, say, format, mapping, fixed, false_labels))
+        if opened[-1].shape.warning:
+            say(f"Warning: {opened[-1].shape.warning}")
     with quarantine.changing(), tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
         reader = _Reader(quarantine, by, update, rejects)
-        done = tuple(reader.read(source, name, shape, limit) for source, name, shape in opened)
+        done = tuple(reader.read(source, limit) for source in opened)
         table = reader.table()
         found = Intake(done, table.num_rows)
         told = [
@@ -207,32 +204,46 @@ def drafts(
         UsageError: for a shape that does not fit.
         ValidationError: for a source that cannot be read.
     """
-    name = str(source) if is_hub(str(source)) else Path(source).name
-    shape, columns = _look(source, name, format, None, None, ())
-    say(f"{name} is read as {shape.describe(columns)}")
+    opened = _opened(source, say, format)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
         reader = _Reader(Quarantine(folder), "", False, rejects)
-        for draft, row in reader.falsehoods(source, name, shape):
-            yield reader.complete(draft, f"{name}, {row.where}", draft.pop("given_id"))
+        for draft, row in reader.drafts(opened, opened.rows()):
+            yield reader.complete(draft, opened.origin(row), draft.pop("given_id"))
 
 
-def _look(
-    source: str | Path,
-    name: str,
+@dataclass(frozen=True)
+class _Source:
+    """One source, a file or a dataset of the Hub, and how many of its rows became what."""
+
+    file: Path | None
+    name: str
+    shape: Shape
+    counts: Counter[str]
+
+    def rows(self, broken: Callable[[Broken], object] = lambda line: None) -> Iterator[Row]:
+        return open_rows(self.file or self.name, broken, formats.header)
+
+    def origin(self, row: Row) -> str:
+        return f"{self.name}, {row.where}"
+
+
+def _opened(
+    place: str | Path,
+    say: Callable[[str], object],
     format: str | None,
-    mapping: Mapping[str, str] | None,
-    fixed: Mapping[str, str] | None,
-    false_labels: Collection[str],
-) -> tuple[Shape, list[str]]:
-    rows = [row.values for row in itertools.islice(_rows(source, lambda line: None), _SAMPLE)]
+    mapping: Mapping[str, str] | None = None,
+    fixed: Mapping[str, str] | None = None,
+    false_labels: Collection[str] = (),
+) -> _Source:
+    file = None if is_hub(str(place)) else Path(place)
+    name = file.name if file else str(place)
+    first = itertools.islice(open_rows(place, lambda line: None, formats.header), _SAMPLE)
+    rows = [row.values for row in first]
     if not rows:
         raise ValidationError(f"{name} holds no rows.", "Give a source that is not empty.")
     shape = formats.shape_of(rows, name, format, mapping, fixed, false_labels)
-    return shape, list(dict.fromkeys(column for row in rows for column in row))
-
-
-def _rows(source: str | Path, broken: Callable[[Broken], object]) -> Iterator[Row]:
-    return open_rows(source, broken, formats.header, prefer=("train",))
+    say(f"{name} is read as {shape.describe({column for row in rows for column in row})}")
+    return _Source(file, name, shape, Counter())
 
 
 class _Reader:
@@ -253,30 +264,23 @@ class _Reader:
             if record["rule"] == NOT_FALSE and record["claim_id"]
         }
 
-    def read(self, source: str | Path, name: str, shape: Shape, limit: int | None) -> Taken:
-        counts: Counter[str] = Counter()
-        digest = None if is_hub(str(source)) else digest_of(Path(source))
-        table = digest is not None and file_format(Path(source)) in (".csv", ".tsv")
+    def read(self, source: _Source, limit: int | None) -> Taken:
+        counts = source.counts
 
         def broken(line: Broken) -> None:
             counts["rows"] += 1
-            self._reject(counts, name, line.where, MALFORMED, f"The line {line.reason}.", None, {"text": line.text})
+            self._reject(source, Row(line.where, {"text": line.text}), MALFORMED, f"The line {line.reason}.")
 
-        rows = itertools.islice(_rows(source, broken), limit)
+        rows = itertools.islice(source.rows(broken), limit)
         while chunk := list(itertools.islice(rows, _CHUNK)):
             counts["rows"] += len(chunk)
-            drafts = self._drafts(chunk, name, shape, table, counts)
-            fresh = list(self._unknown(drafts, name, counts))
+            fresh = list(self._unknown(source, self.drafts(source, chunk)))
             counts["taken"] += len(fresh)
             self._new.append(pa.RecordBatch.from_pylist(fresh, schema=SCHEMA))
-        numbers = {key: counts.pop(key, 0) for key in ("rows", "taken", "updated", "unchanged")}
+        numbers = {key: counts[key] for key in ("rows", "taken", "updated", "unchanged")}
         rejected = {rule: counts[rule] for rule in REJECT_RULES if counts[rule]}
-        return Taken(name=name, format=shape.name, sha256=digest, **numbers, rejected=rejected)
-
-    def falsehoods(self, source: str | Path, name: str, shape: Shape) -> Iterator[tuple[Draft, Row]]:
-        """What of a source is rated false, known or not."""
-        table = not is_hub(str(source)) and file_format(Path(source)) in (".csv", ".tsv")
-        return self._drafts(_rows(source, lambda line: None), name, shape, table, Counter())
+        digest = digest_of(source.file) if source.file else None
+        return Taken(name=source.name, format=source.shape.name, sha256=digest, **numbers, rejected=rejected)
 
     def table(self) -> pa.Table:
         """All rows: those from before, replaced where they were, then the new ones."""
@@ -294,45 +298,44 @@ class _Reader:
             yield batch
             start += batch.num_rows
 
-    def _drafts(
-        self, chunk: Iterable[Row], name: str, shape: Shape, table: bool, counts: Counter[str]
-    ) -> Iterator[tuple[Draft, Row]]:
-        """The rows of a chunk that are falsehoods, with only the fields that they fill."""
-        own = shape.name == formats.OWN
-        for row in chunk:
+    def drafts(self, source: _Source, rows: Iterable[Row]) -> Iterator[tuple[Draft, Row]]:
+        """The rows that are rated false, known or not, with only the fields that they fill."""
+        # In a table of ours a text may stand after an apostrophe, see `export`.
+        guarded = source.shape.name == formats.OWN and source.file and file_format(source.file) in (".csv", ".tsv")
+        for row in rows:
             try:
-                reading = shape.read(unguarded(row.values) if own and table else row.values)
+                reading = source.shape.read(unguarded(row.values) if guarded else row.values)
                 draft = reading.fields
                 text = draft.get("claim")
                 if text is None:
-                    self._reject(counts, name, row.where, NO_CLAIM, "There is no claim in it.", None, row.values)
+                    self._reject(source, row, NO_CLAIM, "There is no claim in it.")
                     continue
                 _check(draft)
                 language = draft.get("language") or "en"
                 identity = claim_id(text, language)
             except (TypeError, ValueError) as error:  # among them UnicodeEncodeError, of half a character
                 reason = "it holds half of a character" if isinstance(error, UnicodeError) else str(error)
-                self._reject(counts, name, row.where, MALFORMED, f"The row is malformed: {reason}.", None, row.values)
+                self._reject(source, row, MALFORMED, f"The row is malformed: {reason}.")
                 continue
             if reading.verdict not in TAKEN:
                 rule = NOT_FALSE if reading.verdict == TRUE else UNCLEAR_RATING
                 if rule == NOT_FALSE:
-                    self._true.setdefault(identity, f"{name}, {row.where}")
+                    self._true.setdefault(identity, source.origin(row))
                 reason = f"It is {'rated true' if rule == NOT_FALSE else 'not clearly false'}: {reading.rating}"
                 if rule == NOT_FALSE and identity in self._places:
                     reason += f", and the same text false at {self._origin(self._places[identity])}"
-                self._reject(counts, name, row.where, rule, f"{reason}.", identity, row.values)
+                self._reject(source, row, rule, f"{reason}.", identity)
                 continue
             if identity in self._true:
                 reason = f"It is rated false, and the same text true at {self._true[identity]}."
-                self._reject(counts, name, row.where, CONTRADICTORY, reason, identity, row.values)
+                self._reject(source, row, CONTRADICTORY, reason, identity)
                 continue
             draft.update(language=language, verdict=reading.verdict)
             draft["given_id"] = draft.get("claim_id")
             draft["claim_id"] = identity
             yield draft, row
 
-    def _unknown(self, drafts: Iterable[tuple[Draft, Row]], name: str, counts: Counter[str]) -> Iterator[Draft]:
+    def _unknown(self, source: _Source, drafts: Iterable[tuple[Draft, Row]]) -> Iterator[Draft]:
         """The drafts that are new, complete; those that are there already update it or are rejected."""
         known: list[tuple[int, Draft]] = []
         for draft, row in drafts:
@@ -342,17 +345,16 @@ class _Reader:
             if isinstance(edited, int) and edited not in self._met:
                 place = self._places[identity] = self._places.pop(given)  # its text was edited, and the id with it
             if place is None:
-                self._places[identity] = f"{name}, {row.where}"
-                yield self.complete(draft, f"{name}, {row.where}", given)
+                self._places[identity] = source.origin(row)
+                yield self.complete(draft, source.origin(row), given)
             elif self._update and isinstance(place, int) and place not in self._met:
                 known.append((place, draft))
                 self._met.add(place)
             else:
-                first = self._origin(place)
-                reason = f"The same claim is there already, from {first}."
-                self._reject(counts, name, row.where, DUPLICATE, reason, identity, row.values)
+                reason = f"The same claim is there already, from {self._origin(place)}."
+                self._reject(source, row, DUPLICATE, reason, identity)
         if known:
-            self._replace(known, counts)
+            self._replace(known, source.counts)
 
     def _replace(self, known: Sequence[tuple[int, Draft]], counts: Counter[str]) -> None:
         rows = self.before.take(pa.array([place for place, _ in known])).to_pylist()
@@ -382,19 +384,10 @@ class _Reader:
             return place
         return str(self.before["origin"][place].as_py())
 
-    def _reject(
-        self,
-        counts: Counter[str],
-        name: str,
-        where: str,
-        rule: str,
-        reason: str,
-        identity: str | None,
-        row: Mapping[str, Any],
-    ) -> None:
-        counts[rule] += 1
-        record = {"source": name, "where": where, "rule": rule, "reason": reason, "claim_id": identity, "row": row}
-        line = json.dumps(record, ensure_ascii=False, default=str)
+    def _reject(self, source: _Source, row: Row, rule: str, reason: str, identity: str | None = None) -> None:
+        source.counts[rule] += 1
+        record = {"source": source.name, "where": row.where, "rule": rule, "reason": reason, "claim_id": identity}
+        line = json.dumps({**record, "row": row.values}, ensure_ascii=False, default=str)
         self._rejects.write(line.encode("utf-8", "replace").decode() + "\n")
 
 
