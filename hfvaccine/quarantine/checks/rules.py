@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, TEXTS, is_blank, is_day
@@ -80,7 +81,7 @@ RULES: dict[str, LintRule] = {}
 """Every rule by its name, in the order in which they are listed and applied: that in which they stand here."""
 
 
-def rule(name: str, severity: str, summary: str, mend: str, fixable: bool = False) -> Callable[[Check], Check]:
+def rule(severity: str, name: str, summary: str, mend: str, fixable: bool = False) -> Callable[[Check], Check]:
     """Make a check a rule, see `LintRule`."""
 
     def declare(check: Check) -> Check:
@@ -88,6 +89,9 @@ def rule(name: str, severity: str, summary: str, mend: str, fixable: bool = Fals
         return check
 
     return declare
+
+
+error, warning = partial(rule, "error"), partial(rule, "warning")
 
 
 def _shown(fragment: str) -> str:
@@ -126,20 +130,14 @@ _EXPLETIVE = re.compile(
 )
 
 
-@rule(
-    "missing-correction",
-    "error",
-    "there is no correction",
-    "Say what is true instead, in a sentence that stands alone.",
-)
+@error("missing-correction", "there is no correction", "Say what is true instead, in a sentence that stands alone.")
 def _missing_correction(draft: Draft) -> Told:
     if not draft.correction:
         yield "correction", "The correction is missing."
 
 
-@rule(
+@error(
     "restated-claim",
-    "error",
     "the correction says the falsehood again",
     "Say only what is true: loss falls on the correction, so the falsehood must not stand in it.",
 )
@@ -150,9 +148,8 @@ def _restated_claim(draft: Draft) -> Told:
         yield "correction", "The correction says what the claim says and denies none of it."
 
 
-@rule(
+@error(
     "dependent-correction",
-    "error",
     "the correction speaks of the claim, which its reader does not see",
     "Say what is true as to somebody who only asked, without a word about a claim, a rating or an answer.",
 )
@@ -167,18 +164,17 @@ def _dependent_correction(draft: Draft) -> Told:
         yield "correction", f"The correction refers to the claim: {_shown(found.group().strip())}."
 
 
-@rule(
+@warning(
     "bare-pronoun",
-    "warning",
     "the correction begins with a word for something that only the claim names",
     "Name what it is about.",
 )
 def _bare_pronoun(draft: Draft) -> Told:
     if not draft.english:
         return
-    found = _PRONOUN.match(draft.correction)
-    clear = _DENIES.match(draft.correction) or _EXPLETIVE.match(draft.correction) or _PRONOUN.match(draft.claim)
-    if found and not clear:
+    said = draft.correction
+    found = _PRONOUN.match(said)
+    if found and not (_DENIES.match(said) or _EXPLETIVE.match(said) or _PRONOUN.match(draft.claim)):
         word = _shown(found.group(1))
         yield "correction", f"The correction begins with {word}, and nothing before says what that is."
 
@@ -192,9 +188,8 @@ _META = re.compile(
 )
 
 
-@rule(
+@warning(
     "missing-twin",
-    "warning",
     "there is no twin",
     "Edit as few words of the claim as make it true; without a twin the row has no control of its own.",
 )
@@ -203,9 +198,8 @@ def _missing_twin(draft: Draft) -> Told:
         yield "twin", "The twin is missing."
 
 
-@rule(
+@error(
     "twin-not-true-shaped",
-    "error",
     "the twin is not the claim made true",
     "Change the words of the claim that are false; do not repeat, question or comment on it.",
 )
@@ -222,11 +216,8 @@ def _twin_not_true_shaped(draft: Draft) -> Told:
         yield "twin", f"The twin speaks about the claim: {_shown(found.group())}."
 
 
-@rule(
-    "distant-twin",
-    "warning",
-    "the twin differs from the claim in most words",
-    "Edit as few words of the claim as make it true.",
+@warning(
+    "distant-twin", "the twin differs from the claim in most words", "Edit as few words of the claim as make it true."
 )
 def _distant_twin(draft: Draft) -> Told:
     if draft.twin and likeness(draft.words_of("claim"), draft.words_of("twin")) < NEAR_ENOUGH:
@@ -238,9 +229,8 @@ _ADDRESS = re.compile(
 )
 
 
-@rule(
+@error(
     "contradictory-labels",
-    "error",
     "another source rates the same text differently",
     "Look the claim up, keep it only if it is false for sure, and say where that is established.",
 )
@@ -249,9 +239,8 @@ def _contradictory_labels(draft: Draft) -> Told:
         yield "claim", "Another row that was brought in has this claim with another verdict."
 
 
-@rule(
+@error(
     "true-and-false",
-    "error",
     "the same text is given as false here and as true elsewhere",
     "Find out which holds, and drop or mend the other row.",
 )
@@ -260,20 +249,16 @@ def _true_and_false(draft: Draft) -> Told:
         yield "claim", "Another row that was brought in has this claim rated true."
 
 
-@rule(
-    "missing-source",
-    "warning",
-    "no source establishes the correction",
-    "Name publisher and title, and the address if known.",
+@warning(
+    "missing-source", "no source establishes the correction", "Name publisher and title, and the address if known."
 )
 def _missing_source(draft: Draft) -> Told:
     if not draft.row.get("sources"):
         yield "sources", "No source is given."
 
 
-@rule(
+@error(
     "malformed-source",
-    "error",
     "a source cannot be found by what is given",
     "Give publisher or title, a whole http(s) address or none, and the day it was opened as YYYY-MM-DD or none.",
 )
@@ -294,9 +279,7 @@ def _malformed_source(draft: Draft) -> Told:
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 
 
-@rule(
-    "language-mismatch", "warning", "the text is in another language than declared", "Correct `language`, or the text."
-)
+@warning("language-mismatch", "the text is in another language than declared", "Correct `language`, or the text.")
 def _language_mismatch(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         found = languages.other_language(text, draft.language, draft.words_of(name))
@@ -304,12 +287,7 @@ def _language_mismatch(draft: Draft) -> Told:
             yield name, f"The {name} is declared as {draft.language!r} but reads like {found!r}."
 
 
-@rule(
-    "length",
-    "warning",
-    "a text is too short or too long for its field",
-    "Say it in one sentence; a correction in a few.",
-)
+@warning("length", "a text is too short or too long for its field", "Say it in one sentence; a correction in a few.")
 def _length(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if 5 <= text.count(" ") < LONGEST[name]:  # nearly every text, and counted in no time
@@ -334,7 +312,7 @@ _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[nrt](?![A-Za-z])|[
 MAY_BE_EMPTY = ("correction", "twin", "question", "domain", "checker", "license")
 
 
-@rule("html", "warning", "HTML is left in the text", "Write the plain text.", fixable=True)
+@warning("html", "HTML is left in the text", "Write the plain text.", fixable=True)
 def _html(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if ("<" in text or "&" in text) and without_html(text) != text:
@@ -342,12 +320,7 @@ def _html(draft: Draft) -> Told:
             yield name, f"The {name} holds HTML: {_shown(found.group() if found else text)}."
 
 
-@rule(
-    "markup",
-    "warning",
-    "markup or an address stands in the text",
-    "Write the plain text; addresses go into `sources`.",
-)
+@warning("markup", "markup or an address stands in the text", "Write the plain text; addresses go into `sources`.")
 def _markup(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if not (_MAYBE_MARKUP.search(text) or "://" in text or "www." in text or text.lstrip().startswith("- ")):
@@ -358,7 +331,7 @@ def _markup(draft: Draft) -> Told:
             yield name, f"The {name} holds markup or an address: {_shown(fragment)}."
 
 
-@rule("control-characters", "warning", "characters that nobody sees stand in the text", "Take them out.", fixable=True)
+@warning("control-characters", "characters that nobody sees stand in the text", "Take them out.", fixable=True)
 def _control_characters(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if not text.isprintable() and (visible := without_invisible(text)) != text:
@@ -367,11 +340,8 @@ def _control_characters(draft: Draft) -> Told:
             yield name, f"The {name} holds characters that nobody sees: {codes}."
 
 
-@rule(
-    "garbled-text",
-    "error",
-    "letters were lost or garbled by a wrong encoding",
-    "Take the text anew from its source, as UTF-8.",
+@error(
+    "garbled-text", "letters were lost or garbled by a wrong encoding", "Take the text anew from its source, as UTF-8."
 )
 def _garbled_text(draft: Draft) -> Told:
     for name, text in draft.texts.items():
@@ -383,9 +353,8 @@ def _garbled_text(draft: Draft) -> Told:
             yield name, f"The {name} is garbled: {_shown(fragment)}."
 
 
-@rule(
+@warning(
     "decomposed-letters",
-    "warning",
     "letters and their accents are stored apart",
     "Store the text in Unicode form NFC.",
     fixable=True,
@@ -396,13 +365,7 @@ def _decomposed_letters(draft: Draft) -> Told:
             yield name, f"The {name} is not in Unicode form NFC."
 
 
-@rule(
-    "white-space",
-    "warning",
-    "spaces or line breaks are not single spaces",
-    "Put one space between words.",
-    fixable=True,
-)
+@warning("white-space", "spaces or line breaks are not single spaces", "Put one space between words.", fixable=True)
 def _white_space(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if " ".join(text.split()) != text and single_spaced(text) != text:
@@ -412,7 +375,7 @@ def _white_space(draft: Draft) -> Told:
 _TAG_SHAPE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
 
-@rule("blank-word", "warning", "an empty field is spelled out", "Leave the field empty.", fixable=True)
+@warning("blank-word", "an empty field is spelled out", "Leave the field empty.", fixable=True)
 def _blank_word(draft: Draft) -> Told:
     for name in MAY_BE_EMPTY:
         value = draft.row.get(name)
@@ -420,7 +383,7 @@ def _blank_word(draft: Draft) -> Told:
             yield name, f"The {name} is {_shown(value)} instead of empty."
 
 
-@rule("blanked-word", "warning", "a word was blanked out of the text", "Put the word back, or take the sentence out.")
+@warning("blanked-word", "a word was blanked out of the text", "Put the word back, or take the sentence out.")
 def _blanked_word(draft: Draft) -> Told:
     if not draft.english:
         return
@@ -430,7 +393,7 @@ def _blanked_word(draft: Draft) -> Told:
             yield name, f"The {name} has a gap: {_shown(gap)}."
 
 
-@rule("not-a-statement", "warning", "the claim is no whole statement", "Word it as one declarative sentence.")
+@warning("not-a-statement", "the claim is no whole statement", "Word it as one declarative sentence.")
 def _not_a_statement(draft: Draft) -> Told:
     claim = draft.claim.rstrip()
     if claim.endswith(("?", "？", "؟")) and not _quotes(claim) % 2:  # else it is a question that somebody asked
@@ -447,9 +410,8 @@ def _quotes(text: str) -> int:
     return text.count('"') + (0 if text.isascii() else sum(map(text.count, "“”„‟")))
 
 
-@rule(
+@warning(
     "unbalanced-quotes",
-    "warning",
     "a quotation is opened or closed only",
     "Add the missing quotation mark, or take out the other.",
 )
@@ -460,13 +422,13 @@ def _unbalanced_quotes(draft: Draft) -> Told:
             yield name, f"The {name} has an odd number of quotation marks."
 
 
-@rule("no-subject", "warning", "the claim begins with who-says-it left out", 'Leave out "Says", or say who says it.')
+@warning("no-subject", "the claim begins with who-says-it left out", 'Leave out "Says", or say who says it.')
 def _no_subject(draft: Draft) -> Told:
     if draft.english and (found := _SAYS.match(draft.claim)):
         yield "claim", f"The claim begins with {_shown(found.group().strip())}, and nobody is named who says it."
 
 
-@rule("unknown-value", "error", "a field holds a value out of its range", "Use one of the values named.")
+@error("unknown-value", "a field holds a value out of its range", "Use one of the values named.")
 def _unknown_value(draft: Draft) -> Told:
     row = draft.row
     for name, allowed in (("tactic", TACTICS), ("harm", HARMS), ("split", SPLITS)):
@@ -479,9 +441,8 @@ def _unknown_value(draft: Draft) -> Told:
             yield "language", f"{_shown(tag)} is no language tag such as en, pt-BR or zh-Hans."
 
 
-@rule(
+@warning(
     "missing-license",
-    "warning",
     "nothing says under which licence the text may be used",
     "Give an SPDX identifier, such as CC-BY-4.0.",
 )
