@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -208,23 +208,17 @@ def read_jsonl(path: Path) -> list[Claim]:
     Raises:
         ClaimError: naming the line that is not a claim.
     """
-    return list(_numbered(path))
-
-
-def _numbered(path: Path) -> Iterator[Claim]:
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield Claim.from_row(json.loads(line))
-        except (json.JSONDecodeError, ClaimError) as error:
-            reason = error.message if isinstance(error, ClaimError) else f"not JSON ({error})"
-            step = error.next_step if isinstance(error, ClaimError) else "Each line must be one JSON object."
-            raise ClaimError(f"{path.name}, line {number}: {reason}", step) from error
-
-
-def _lines(path: Path) -> Iterable[str]:
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ClaimError(f"{path} cannot be read: {error}.", "Give a UTF-8 JSON-lines file.") from error
+    claims = []
+    for number, line in enumerate(lines, start=1):
+        where = f"{path.name}, line {number}"
+        try:
+            claims += [Claim.from_row(json.loads(line))] if line.strip() else []
+        except json.JSONDecodeError as error:
+            raise ClaimError(f"{where}: not JSON ({error})", "Each line must be one JSON object.") from error
+        except ClaimError as error:
+            raise ClaimError(f"{where}: {error.message}", error.next_step) from error
+    return claims

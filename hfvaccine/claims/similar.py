@@ -227,8 +227,7 @@ class _Group:
 
 
 def _by_size(sets: _Rows, ranks: Ints) -> dict[int, _Group]:
-    starts = np.cumsum(sets.sizes) - sets.sizes
-    groups = {}
+    starts, groups = sets.starts, {}
     for size in np.unique(sets.sizes[sets.sizes > 0]).tolist():
         places = np.flatnonzero(sets.sizes == size)
         own = np.sort(ranks[sets.flat[starts[places][:, None] + np.arange(size)]], axis=1)

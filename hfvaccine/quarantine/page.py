@@ -87,15 +87,12 @@ def _sums(survey: Survey) -> list[tuple[str, int, float | None]]:
 
 def _lint(found: Iterable[list[LintFinding]]) -> Table:
     """What lint finds in the claims on the page, by rule; what to do is said here once, not with every claim."""
-    claims: Counter[tuple[str, str]] = Counter()
-    mends: dict[tuple[str, str], str] = {}
+    claims: Counter[tuple[str, str, str]] = Counter()
     for findings in found:
-        claims.update({(finding.severity, finding.rule) for finding in findings})
-        for finding in findings:
-            mends.setdefault((finding.severity, finding.rule), finding.mend)
+        claims.update({(finding.severity, finding.rule, finding.mend) for finding in findings})
     rows: list[tuple[str, ...]] = [
-        (rule, severity, f"{count:,}", mends[severity, rule])
-        for (severity, rule), count in sorted(claims.items(), key=lambda pair: (pair[0][0], -pair[1], pair[0][1]))
+        (rule, severity, f"{count:,}", mend)
+        for (severity, rule, mend), count in sorted(claims.items(), key=lambda one: (one[0][0], -one[1], one[0][1]))
     ]
     return "What lint finds in these", ("rule", "severity", "claims", "what to do"), rows
 

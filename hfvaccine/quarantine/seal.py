@@ -57,10 +57,7 @@ OBJECTIONS = {
         "lack sources",
         "Add them with `checked_on`, or lower `sources_needed`, or list 'source_check' under `waives`.",
     ),
-    "approvals": (
-        "lack approvals",
-        "Review them, or lower `reviewers_needed` and say so under `waives`.",
-    ),
+    "approvals": ("lack approvals", "Review them, or lower `reviewers_needed` and say so under `waives`."),
 }
 """Why a claim is not ready to be sealed: kind -> what is wrong with such claims, and what to do."""
 

@@ -162,22 +162,20 @@ def _microdata(item: Any, above: tuple[Any, ...] = ()) -> dict[str, Any]:
     return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
 
 
-def _value(element: Any) -> str:
-    if element.get("content") is not None:
-        return str(element.get("content"))
-    for attribute in ("href", "src", "datetime", "data", "value"):
-        if element.get(attribute) is not None and element.tag in _BY_ATTRIBUTE[attribute]:
-            return str(element.get(attribute))
-    return " ".join(element.text_content().split())
-
-
-_BY_ATTRIBUTE = {
-    "href": ("a", "area", "link"),
-    "src": ("img", "audio", "embed", "iframe", "source", "track", "video"),
-    "datetime": ("time",),
-    "data": ("object",),
-    "value": ("data", "meter"),
+_ATTRIBUTES = {
+    **dict.fromkeys(("a", "area", "link"), "href"),
+    **dict.fromkeys(("img", "audio", "embed", "iframe", "source", "track", "video"), "src"),
+    "time": "datetime",
+    "object": "data",
+    **dict.fromkeys(("data", "meter"), "value"),
 }
+
+
+def _value(element: Any) -> str:
+    for name in ("content", _ATTRIBUTES.get(element.tag, "content")):
+        if element.get(name) is not None:
+            return str(element.get(name))
+    return " ".join(element.text_content().split())
 
 
 def _first(value: Any) -> Any:

@@ -122,7 +122,7 @@ def screen(
     """
     if again:
         own = pc.if_else(table["split"].is_valid(), table["cluster_id"], table["claim_id"])
-        table = _replaced(table, cluster_id=own)
+        table = replaced(table, cluster_id=own)
     found = find_links(table, threshold, embed)
     overlaps = _overlaps(table, against, embed)
     if not any(map(is_truthfulqa, (one.name for one in against))):
@@ -167,7 +167,7 @@ def apply(table: pa.Table, screening: Screening) -> pa.Table:
         for row in rows.tolist():
             overlaps[row] = sorted({*(overlaps[row] or ()), name})
     kind = table.schema.field("overlaps").type
-    return _replaced(table, cluster_id=screening.cluster_ids, overlaps=pa.array(overlaps, kind))
+    return replaced(table, cluster_id=screening.cluster_ids, overlaps=pa.array(overlaps, kind))
 
 
 def find_links(table: pa.Table, threshold: float = THRESHOLD, embed: Encoder | None = None) -> dict[str, Longs]:
@@ -303,7 +303,8 @@ def _audit(table: pa.Table, say: Callable[[str], object]) -> tuple[CueAudit | No
     return audit_many(pairs), tuple(chosen["claim_id"].to_pylist()), twins
 
 
-def _replaced(table: pa.Table, **columns: pa.Array) -> pa.Table:
+def replaced(table: pa.Table, **columns: pa.Array) -> pa.Table:
+    """The table with other values in some of its columns."""
     for name, values in columns.items():
         table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
     return table

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from hfvaccine.claims.embed import Encoder
 from hfvaccine.claims.similar import THRESHOLD, Longs, components
 from hfvaccine.errors import DoseError, UsageError
-from hfvaccine.quarantine.checks.screen import find_links, group_pairs, name_clusters
+from hfvaccine.quarantine.checks.screen import find_links, group_pairs, name_clusters, replaced
 from hfvaccine.quarantine.store import rejection
 
 HELDOUT = 0.2
@@ -69,8 +69,7 @@ def split(
     """
     _require(heldout, hold_out)
     if again:
-        at = table.schema.get_field_index("split")
-        table = table.set_column(at, table.schema.field(at), pa.nulls(table.num_rows, pa.string()))
+        table = replaced(table, split=pa.nulls(table.num_rows, pa.string()))
     order = pc.sort_indices(table["claim_id"]).to_numpy().astype(np.int64)  # so that no order of rows matters
     rows = table.take(order)
     side = _sides(rows)
@@ -86,8 +85,7 @@ def split(
     rows, side, wanted, links = rows.take(kept), side[kept], wanted[kept], np.searchsorted(kept, links)
     clusters = name_clusters(rows, links)
     sides = pa.array(np.where(_placed(clusters, side, wanted, links, heldout, seed), "heldout", "dose"), pa.string())
-    for name, values in {"cluster_id": clusters, "split": sides}.items():
-        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+    rows = replaced(rows, cluster_id=clusters, split=sides)
     return rows.take(np.argsort(order[kept])), rejects
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hfvaccine.errors import UsageError
@@ -36,8 +37,10 @@ def export(quarantine: Quarantine, target: Path | TextIO) -> int:
     Raises:
         UsageError: for another suffix, or a folder that is not there.
     """
+    table = quarantine.table().select(COLUMNS)
     if not isinstance(target, Path):
-        return _jsonl(quarantine, target)
+        _jsonl(table, target)
+        return int(table.num_rows)
     if target.suffix not in FORMATS:
         raise UsageError(f"Rows cannot be written as {target.name!r}.", f"Use a name with {', '.join(FORMATS)}.")
     if not target.parent.is_dir():
@@ -46,17 +49,16 @@ def export(quarantine: Quarantine, target: Path | TextIO) -> int:
         partial = Path(staged.name)
     try:
         if target.suffix == ".parquet":
-            count = _parquet(quarantine, partial)
+            pq.write_table(table, partial, compression="zstd")
         else:
-            csv_file = target.suffix == ".csv"
-            # A spreadsheet takes a table for UTF-8 only with the mark.
-            with partial.open("w", encoding="utf-8-sig" if csv_file else "utf-8", newline="") as file:
-                count = _csv(quarantine, file) if csv_file else _jsonl(quarantine, file)
+            write, encoding = (_csv, "utf-8-sig") if target.suffix == ".csv" else (_jsonl, "utf-8")
+            with partial.open("w", encoding=encoding, newline="") as file:
+                write(table, file)
         partial.chmod(0o644)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    return count
+    return int(table.num_rows)
 
 
 def unguarded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,31 +66,17 @@ def unguarded(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: unguard_formula(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
-def _rows(quarantine: Quarantine) -> Iterator[dict[str, Any]]:
-    return each(quarantine.table().select(COLUMNS))
-
-
-def _jsonl(quarantine: Quarantine, file: IO[str]) -> int:
-    count = 0
-    for row in _rows(quarantine):
+def _jsonl(table: pa.Table, file: IO[str]) -> None:
+    for row in each(table):
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        count += 1
-    return count
 
 
-def _csv(quarantine: Quarantine, file: IO[str]) -> int:
-    writer, count = csv.writer(file), 0
+def _csv(table: pa.Table, file: IO[str]) -> None:
+    """Rows of a table; whoever opens the file puts a mark before them, or a spreadsheet takes them for no UTF-8."""
+    writer = csv.writer(file)
     writer.writerow(COLUMNS)
-    for row in _rows(quarantine):
+    for row in each(table):
         writer.writerow(
             json.dumps(value, ensure_ascii=False) if isinstance(value, list) else guard_formula(value or "")
             for value in row.values()
         )
-        count += 1
-    return count
-
-
-def _parquet(quarantine: Quarantine, path: Path) -> int:
-    table = quarantine.table().select(COLUMNS)
-    pq.write_table(table, path, compression="zstd")
-    return int(table.num_rows)
