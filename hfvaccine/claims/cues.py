@@ -73,6 +73,7 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -82,28 +83,21 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     false = np.tile([1, 0], len(pairs))
     lengths = np.array([[len(text), len(text.split())] for text in texts], dtype=float)
 
-    def by_words() -> object:
-        return make_pipeline(
-            CountVectorizer(ngram_range=(1, 2), lowercase=True, token_pattern=r"[^\s]+"),
-            LogisticRegression(max_iter=2000),
-        )
-
-    def by_length() -> object:
-        return make_pipeline(StandardScaler(), LogisticRegression())
-
-    out_of_fold = {name: np.zeros(len(texts)) for name in ("words", "length")}
-    aurocs: dict[str, list[float]] = {"words": [], "length": []}
+    by_words = make_pipeline(
+        CountVectorizer(ngram_range=(1, 2), lowercase=True, token_pattern=r"[^\s]+"), LogisticRegression(max_iter=2000)
+    )
+    by_length = make_pipeline(StandardScaler(), LogisticRegression())
+    judges = {"words": (by_words, np.array(texts, dtype=object)), "length": (by_length, lengths)}
+    out_of_fold = {name: np.zeros(len(texts)) for name in judges}
+    aurocs: dict[str, list[float]] = {name: [] for name in judges}
     rng = np.random.default_rng(seed)
     for _ in range(repeats):
-        fold = np.repeat(rng.permutation(len(pairs)) % min(folds, len(pairs)), 2)
-        for name, make, data in (("words", by_words, np.array(texts, dtype=object)), ("length", by_length, lengths)):
-            predicted = np.zeros(len(texts))
-            for held in np.unique(fold):
-                model = make().fit(data[fold != held], false[fold != held])  # type: ignore[attr-defined]
-                predicted[fold == held] = model.decision_function(data[fold == held])
+        fold = PredefinedSplit(np.repeat(rng.permutation(len(pairs)) % min(folds, len(pairs)), 2))
+        for name, (judge, data) in judges.items():
+            predicted = cross_val_predict(judge, data, false, cv=fold, method="decision_function")
             aurocs[name].append(float(roc_auc_score(false, predicted)))
             out_of_fold[name] += predicted / repeats
-    fitted = by_words().fit(texts, false)  # type: ignore[attr-defined]
+    fitted = by_words.fit(texts, false)
     weights = fitted[-1].coef_[0]
     strongest = np.argsort(-weights)[:10]
     names = fitted[0].get_feature_names_out()
