@@ -34,7 +34,7 @@ from hfvaccine.files import (
 from hfvaccine.papers.binding import check_record
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import approvals
-from hfvaccine.quarantine.seal import objections
+from hfvaccine.quarantine.seal import objection
 from hfvaccine.regimen.ledger import Ledger, Name, read_ledger
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX
 from hfvaccine.sources.place import PINNED
@@ -282,10 +282,10 @@ def _reviewers(record: Mapping[str, Any], dose: Dose) -> _State:
     people = set().union(*approving)
     who = f"{len(people)} people approved {sum(map(bool, approving))} of" if people else "nobody approved any of"
     what = f"{who} {len(given)} claims; the policy asks for {policy.reviewers_needed} approvals of each"
-    against = [(claim.claim_id, found) for claim in given if (found := objections(claim, policy))]
+    against = [(claim.claim_id, found) for claim in given if (found := objection(claim, policy))]
     if against:
         claim_id, found = against[0]
-        return BROKEN, what, f"{len(against)} claims do not meet the policy, first {claim_id}: {found[0][1]}"
+        return BROKEN, what, f"{len(against)} claims do not meet the policy, first {claim_id}: {found[1]}"
     waived = f"it waives {' and '.join(policy.waives).replace('_', ' ')}" if policy.waives else ""
     return OK, what, waived
 

@@ -6,13 +6,14 @@ import io
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hfvaccine.claims import journal
@@ -65,19 +66,13 @@ _Objections = dict[str, list[tuple[str, str]]]
 """Kind of objection -> claims as a person knows them, each with what is wrong with it; no claim stands twice."""
 
 
-@dataclass
-class _Found:
-    """What a quarantine says about the claims that are sealed, for the manifest."""
-
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    lint_off: Mapping[str, int] | None = None
-
-
 def seal(
     claims: Sequence[Claim],
     policy: Policy | Mapping[str, Any],
     into: Path,
     history: Sequence[journal.Entry] = (),
+    left_out: Mapping[str, int] | None = None,
+    lint_off: Mapping[str, int] | None = None,
 ) -> Dose:
     """Write the dose folder: the same claims, policy and history give the same bytes.
 
@@ -90,6 +85,8 @@ def seal(
         policy: the rules, as a `Policy` or as the mapping that makes one.
         into: the folder to make; must not exist.
         history: every act before; where the last is this very seal, it is not written again.
+        left_out: how many other claims there are, by what is against them.
+        lint_off: in how many of the claims each rule that the policy turns off finds something, where that is known.
 
     Returns:
         The dose as `Dose.load` reads it back.
@@ -97,7 +94,19 @@ def seal(
     Raises:
         DoseError: where `into` exists, two claims are the same, or the policy refuses a claim.
     """
-    return _seal(claims, policy if isinstance(policy, Policy) else Policy.of(policy), into, list(history), _Found())
+    _check_free(into)
+    policy = policy if isinstance(policy, Policy) else Policy.of(policy)
+    if history:
+        policy = replace(policy, sealed_on=history[-1].at[:10])
+    claims = sorted(claims, key=lambda c: c.claim_id)
+    _check_claims(claims, policy)
+    files = _files(Dose.from_claims(claims), policy, list(history), dict(left_out or {}), lint_off)
+    with whole_folder(into) as staging:
+        for name, content in files.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).write_bytes(content)
+        staging.chmod(0o755)
+    return Dose.load(into)
 
 
 def seal_quarantine(quarantine: Quarantine, into: Path, by: str, ready_only: bool = False) -> Dose:
@@ -130,40 +139,29 @@ def seal_quarantine(quarantine: Quarantine, into: Path, by: str, ready_only: boo
         _check_steps(table, history)
 
         made = decisions(history)
-        rejected = {claim_id for claim_id, state in states(table, history, policy)[0].items() if state == REJECTED}
-        lint_errors, lint_off = _lint(quarantine, table, rejected, policy)
-        ready, against = _judge(table, made, policy, rejected, lint_errors)
+        rejected = [claim_id for claim_id, state in states(table, history, policy)[0].items() if state == REJECTED]
+        table = table.filter(pc.invert(pc.is_in(table["claim_id"], pa.array(rejected, pa.string()))))
+        lint_errors, lint_off = _lint(quarantine, table, policy)
+        ready, against = _judge(table, made, policy, lint_errors)
         if not ready_only:
             _refuse(against, " Or leave them out with --ready-only.")
-        left_out = {"rejected": len(rejected), **{kind: len(claims) for kind, claims in against.items()}}
+        left_out = {kind: len(claims) for kind, claims in {"rejected": rejected, **against}.items() if claims}
         sealed = {claim.claim_id for claim in ready}
-        found = _Found(
-            {kind: count for kind, count in left_out.items() if count},
-            {rule: len(ids & sealed) for rule, ids in lint_off.items()},
-        )
-        dose = _seal(ready, policy, into, history, found)
+        found_off = {rule: len(ids & sealed) for rule, ids in lint_off.items()}
+        dose = seal(ready, policy, into, history, left_out, found_off)
         entries = read_journal(into)
         if len(entries) > len(history):
             quarantine.commit("seal", by, entries[-1].what, at=entries[-1].at)
         return dose
 
 
-def _seal(claims: Sequence[Claim], policy: Policy, into: Path, history: list[journal.Entry], found: _Found) -> Dose:
-    _check_free(into)
-    if history:
-        policy = replace(policy, sealed_on=history[-1].at[:10])
-    claims = sorted(claims, key=lambda c: c.claim_id)
-    _check_claims(claims, policy)
-    files = _files(Dose.from_claims(claims), policy, history, found)
-    with whole_folder(into) as staging:
-        for name, content in files.items():
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            (staging / name).write_bytes(content)
-        staging.chmod(0o755)
-    return Dose.load(into)
-
-
-def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Found) -> dict[str, bytes]:
+def _files(
+    dose: Dose,
+    policy: Policy,
+    history: list[journal.Entry],
+    left_out: dict[str, int],
+    lint_off: Mapping[str, int] | None,
+) -> dict[str, bytes]:
     """Every file of the dose folder."""
     import yaml
 
@@ -184,7 +182,7 @@ def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Fou
         "name": policy.name,
         "claims": len(dose.claims),
         "heldout": len(dose.heldout),
-        "left_out": dict(found.left_out),
+        "left_out": left_out,
         "rows_sha256": rows_sha256,
         "files": {name: digest_of(content) for name, content in sorted(files.items())},
         "canary": canary,
@@ -197,8 +195,8 @@ def _files(dose: Dose, policy: Policy, history: list[journal.Entry], found: _Fou
         "canary": canary,
         "counts": dose.counts(),
         "cue_audit": _audit(claims),
-        "left_out": dict(found.left_out),
-        "lint_off": found.lint_off if found.lint_off is None else dict(found.lint_off),
+        "left_out": left_out,
+        "lint_off": lint_off,
         "waives": list(policy.waives),
         "screened": _screened(history),
         "sources": [
@@ -273,13 +271,11 @@ def _check_steps(table: pa.Table, history: Sequence[journal.Entry]) -> None:
         )
 
 
-def _lint(
-    quarantine: Quarantine, table: pa.Table, rejected: set[str], policy: Policy
-) -> tuple[dict[str, str], dict[str, set[str]]]:
+def _lint(quarantine: Quarantine, table: pa.Table, policy: Policy) -> tuple[dict[str, str], dict[str, set[str]]]:
     """The first lint error of each claim, and the claims that each rule turned off would have found."""
     errors: dict[str, str] = {}
     off: dict[str, set[str]] = {rule: set() for rule in policy.lint_off}
-    for finding in findings(quarantine, _rows(table, rejected), off=()):
+    for finding in findings(quarantine, each(table), off=()):
         if finding.rule in off:
             off[finding.rule].add(finding.claim_id)
         elif finding.severity == "error":
@@ -291,13 +287,12 @@ def _judge(
     table: pa.Table,
     made: Mapping[str, Mapping[str, Decision]],
     policy: Policy,
-    rejected: set[str],
     lint_errors: Mapping[str, str],
 ) -> tuple[list[Claim], _Objections]:
     """The claims that are ready, with their reviewers, and what there is against the others."""
     ready: list[Claim] = []
     against: _Objections = {kind: [] for kind in OBJECTIONS}
-    for row in _rows(table, rejected):
+    for row in each(table):
         shown = repr(row["claim"][:60])
         if row["claim_id"] in lint_errors:
             against["lint"].append((shown, lint_errors[row["claim_id"]]))
@@ -307,16 +302,12 @@ def _judge(
         except ClaimError as error:
             against["incomplete"].append((shown, error.message))
             continue
-        found = objections(claim, policy)
-        for kind, why in found[:1]:
-            against[kind].append((shown, why))
-        if not found:
+        found = objection(claim, policy)
+        if found:
+            against[found[0]].append((shown, found[1]))
+        else:
             ready.append(claim)
     return ready, against
-
-
-def _rows(table: pa.Table, left_out: set[str]) -> Iterator[dict[str, Any]]:
-    return (row for row in each(table) if row["claim_id"] not in left_out)
 
 
 def _reviewed(row: Mapping[str, Any], made: Mapping[str, Decision], policy: Policy) -> Claim:
@@ -336,18 +327,18 @@ def _check_claims(claims: Sequence[Claim], policy: Policy) -> None:
     _check_expiry(policy, policy.sealed_on)
     against: _Objections = {kind: [] for kind in OBJECTIONS}
     for claim in claims:
-        for kind, why in objections(claim, policy)[:1]:
-            against[kind].append((repr(claim.claim[:60]), why))
+        if found := objection(claim, policy):
+            against[found[0]].append((repr(claim.claim[:60]), found[1]))
     _refuse(against)
 
 
-def objections(claim: Claim, policy: Policy) -> list[tuple[str, str]]:
-    """What the policy holds against a claim, as (kind, words)."""
+def objection(claim: Claim, policy: Policy) -> tuple[str, str] | None:
+    """The first thing that the policy holds against a claim, as (kind, words)."""
     found = policy.objections(claim)
     valid = len(approvals(claim, policy))
     if valid < policy.reviewers_needed:
         found["approvals"] = f"it has {valid} valid approval(s) of the {policy.reviewers_needed} asked for"
-    return list(found.items())
+    return next(iter(found.items()), None)
 
 
 def _refuse(against: _Objections, or_else: str = "") -> None:

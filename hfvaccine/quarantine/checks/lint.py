@@ -67,8 +67,9 @@ def lint(
     refuse_unknown(off)
     checks = {name: rule.check for name, rule in RULES.items() if name not in off}
     # The day may have begun already where the row was written.
-    last = today or (datetime.now(UTC) + timedelta(hours=14)).date()
-    return _findings(rows, checks, "true-and-false" not in off, frozenset(truths), frozenset(contradicted), last)
+    last = (today or (datetime.now(UTC) + timedelta(hours=14)).date()).isoformat()
+    true, doubted = frozenset(truths), frozenset(contradicted)
+    return _findings((Draft(row, true, doubted, last) for row in rows), checks)
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
@@ -116,22 +117,13 @@ def fix(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return mended, [name for name in RULES if name in applied]
 
 
-def _findings(
-    rows: Iterable[Mapping[str, Any]],
-    checks: Mapping[str, Check],
-    compare: bool,
-    truths: frozenset[str],
-    contradicted: frozenset[str],
-    last: date,
-) -> Iterator[LintFinding]:
+def _findings(drafts: Iterable[Draft], checks: Mapping[str, Check]) -> Iterator[LintFinding]:
     told = _Truths()
-    today = last.isoformat()
-    for row in rows:
-        draft = Draft(row, truths, contradicted, today)
+    for draft in drafts:
         for rule, check in checks.items():
             for where, message in check(draft):
-                yield _finding(row["claim_id"], row["origin"], where, rule, message)
-        if compare:
+                yield _finding(draft.row["claim_id"], draft.row["origin"], where, rule, message)
+        if "true-and-false" in checks:
             told.add(draft)
     yield from told.findings()
 
