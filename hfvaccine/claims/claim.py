@@ -163,10 +163,7 @@ class Claim:
             ) from error
 
 
-COLUMNS = (
-    "claim_id",
-    *(f.name for f in dataclasses.fields(Claim) if f.name != "claim_id"),
-)
+COLUMNS = ("claim_id", *(f.name for f in dataclasses.fields(Claim) if f.name != "claim_id"))
 
 
 def is_blank(value: object) -> bool:

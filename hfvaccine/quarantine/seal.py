@@ -145,7 +145,8 @@ def seal_quarantine(quarantine: Quarantine, into: Path, by: str, ready_only: boo
         ready, against = _judge(table, made, policy, lint_errors)
         if not ready_only:
             _refuse(against, " Or leave them out with --ready-only.")
-        left_out = {kind: len(claims) for kind, claims in {"rejected": rejected, **against}.items() if claims}
+        counts = {"rejected": len(rejected), **{kind: len(claims) for kind, claims in against.items()}}
+        left_out = {kind: count for kind, count in counts.items() if count}
         sealed = {claim.claim_id for claim in ready}
         found_off = {rule: len(ids & sealed) for rule, ids in lint_off.items()}
         dose = seal(ready, policy, into, history, left_out, found_off)

@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -164,9 +165,10 @@ def intake(
     if limit is not None and limit < 1:
         raise UsageError(f"A limit of {limit} rows leaves nothing to take in.", "Use at least 1.")
     journal.follow([], "intake", by, "", {})  # a name that cannot stand there is refused before the work
+    choose = partial(formats.shape_of, format=format, mapping=mapping, fixed=fixed, false_labels=false_labels)
     opened = []
     for place in sources:  # all are looked into before any is read
-        opened.append(_opened(place, say, format, mapping, fixed, false_labels))
+        opened.append(_opened(place, choose, say))
         if opened[-1].shape.warning:
             say(f"Warning: {opened[-1].shape.warning}")
     with quarantine.changing(), tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
@@ -204,7 +206,7 @@ def drafts(
         UsageError: for a shape that does not fit.
         ValidationError: for a source that cannot be read.
     """
-    opened = _opened(source, say, format)
+    opened = _opened(source, partial(formats.shape_of, format=format), say)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
         reader = _Reader(Quarantine(folder), "", False, rejects)
         for draft, row in reader.drafts(opened, opened.rows()):
@@ -227,21 +229,14 @@ class _Source:
         return f"{self.name}, {row.where}"
 
 
-def _opened(
-    place: str | Path,
-    say: Callable[[str], object],
-    format: str | None,
-    mapping: Mapping[str, str] | None = None,
-    fixed: Mapping[str, str] | None = None,
-    false_labels: Collection[str] = (),
-) -> _Source:
+def _opened(place: str | Path, choose: Callable[..., Shape], say: Callable[[str], object]) -> _Source:
     file = None if is_hub(str(place)) else Path(place)
     name = file.name if file else str(place)
     first = itertools.islice(open_rows(place, lambda line: None, formats.header), _SAMPLE)
     rows = [row.values for row in first]
     if not rows:
         raise ValidationError(f"{name} holds no rows.", "Give a source that is not empty.")
-    shape = formats.shape_of(rows, name, format, mapping, fixed, false_labels)
+    shape = choose(rows, name)
     say(f"{name} is read as {shape.describe({column for row in rows for column in row})}")
     return _Source(file, name, shape, Counter())
 
