@@ -136,8 +136,8 @@ def figure(manifest: Mapping[str, Any]) -> str:
     counts = manifest["counts"]
     panels = (
         ("Use", {"may be given": counts["dose"], "held out, only probed": counts["heldout"]}),
-        ("Domain", _fewer(_most_first(counts["by_domain"]), MOST_BARS)),
-        ("Tactic", _fewer(_most_first(counts["by_tactic"]), MOST_BARS)),
+        ("Domain", _largest(counts["by_domain"])),
+        ("Tactic", _largest(counts["by_tactic"])),
     )
     drawn, y = [], 72
     for heading, tally in panels:
@@ -223,26 +223,20 @@ def _size(rows: int) -> str:
     return "n>1M"
 
 
-def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
-    return {
-        name.replace("_", " "): many for name, many in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    }
-
-
 def _bars(counts: Mapping[str, int]) -> list[tuple[str, int, str]]:
     """Rows of a table: label, count, and a bar of characters, for those whom the page shows no picture."""
-    tally = _fewer(_most_first(counts), MOST_BARS)
+    tally = _largest(counts)
     most = max(tally.values(), default=0) or 1
     return [(label, many, "█" * max(1, round(TEXT_BAR * many / most))) for label, many in tally.items()]
 
 
-def _fewer(tally: Mapping[str, int], most: int) -> dict[str, int]:
-    """The largest counts, and the rest as one."""
-    labels = list(tally)
-    if len(labels) <= most:
-        return dict(tally)
-    kept, rest = labels[: most - 1], labels[most - 1 :]
-    return {**{label: tally[label] for label in kept}, f"{len(rest)} others": sum(tally[label] for label in rest)}
+def _largest(counts: Mapping[str, int]) -> dict[str, int]:
+    """The largest counts, largest first, and where there are more than `MOST_BARS` the rest as one."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kept = len(ordered) if len(ordered) <= MOST_BARS else MOST_BARS - 1
+    found = {name.replace("_", " "): many for name, many in ordered[:kept]}
+    rest = [many for _, many in ordered[kept:]]
+    return {**found, f"{len(rest)} others": sum(rest)} if rest else found
 
 
 def _xml(text: object) -> str:

@@ -188,7 +188,7 @@ def _files(
         "files": {name: digest_of(content) for name, content in sorted(files.items())},
         "canary": canary,
     }
-    entries = _with_seal(history, policy, what) if history else _without_history(claims, policy, what)
+    entries = _entries(history, claims, policy, what)
     files[JOURNAL] = journal.dumps(entries).encode()
     manifest = {
         "schema_version": SCHEMA_VERSION,
@@ -217,18 +217,18 @@ def _files(
     return files
 
 
-def _with_seal(history: list[journal.Entry], policy: Policy, what: dict[str, Any]) -> list[journal.Entry]:
-    """The history and the seal after it, unless it ends in that very seal already."""
+def _entries(
+    history: list[journal.Entry], claims: Sequence[Claim], policy: Policy, what: dict[str, Any]
+) -> list[journal.Entry]:
+    """The history and the seal after it, unless it ends in that very seal; without one, an intake and the seal."""
+    if not history:
+        brought_in_by = ", ".join(sorted({c.submitted_by for c in claims} - {""}))
+        intake = journal.Entry("intake", brought_in_by, policy.sealed_on, {"claims": len(claims)})
+        return journal.chain([intake, journal.Entry("seal", policy.sealed_by, policy.sealed_on, what)])
     by, at = policy.sealed_by, history[-1].at
     if history[-1] == journal.follow(history[:-1], "seal", by, at, what):
         return history
     return [*history, journal.follow(history, "seal", by, at, what)]
-
-
-def _without_history(claims: Sequence[Claim], policy: Policy, what: dict[str, Any]) -> list[journal.Entry]:
-    brought_in_by = ", ".join(sorted({c.submitted_by for c in claims} - {""}))
-    intake = journal.Entry("intake", brought_in_by, policy.sealed_on, {"claims": len(claims)})
-    return journal.chain([intake, journal.Entry("seal", policy.sealed_by, policy.sealed_on, what)])
 
 
 def _check_free(into: Path) -> None:

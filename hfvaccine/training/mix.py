@@ -72,24 +72,22 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
         )
     rows, commit = _hub(source, revision) if on_hub("mix", source) else (_file(source), None)
     conversations: list[dict[str, Any]] = []
-    for number, row in enumerate(rows, start=1):
+    train: list[dict[str, Any]] = []
+    held_back: list[dict[str, Any]] = []
+    for number, whole in enumerate(rows, start=1):
         try:
-            conversations.append(_conversation(row, number))
+            row = _conversation(whole, number)
         except (AttributeError, KeyError, TypeError) as error:
             raise UsageError(
                 f"Row {number} of the mix is malformed: {type(error).__name__} {error}.",
                 "A message is an object with `role` and `content`.",
             ) from error
-    train: list[dict[str, Any]] = []
-    held_back: list[dict[str, Any]] = []
-    for number, (row, whole) in enumerate(zip(conversations, rows, strict=True), start=1):
+        conversations.append(row)
         key = hashlib.sha256(row["prompt"][-1]["content"].encode()).digest()
-        last = (
-            held_back
-            if key[0] % HELD_BACK == 0 and len(held_back) < MAX_HELD_BACK and len(row["prompt"]) == 1
-            else train
+        held = key[0] % HELD_BACK == 0 and len(held_back) < MAX_HELD_BACK and len(row["prompt"]) == 1
+        (held_back if held else train).append(
+            row if column is None else {**row, column: _value(whole, column, number)}
         )
-        last.append(row if column is None else {**row, column: _value(whole, column, number)})
     if not train:
         raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

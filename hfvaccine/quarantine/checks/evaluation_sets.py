@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,20 +93,13 @@ def truthfulqa() -> EvaluationSet | None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
-    with _quiet():
-        try:
-            HfApi().dataset_info(TRUTHFULQA_ID, timeout=10)  # loading would try again and again for half a minute
-            return read_evaluation_set(f"{TRUTHFULQA}={TRUTHFULQA_ID}:generation")
-        except (OSError, HTTPError, HfHubHTTPError, ValidationError):
-            return None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        yield
+        HfApi().dataset_info(TRUTHFULQA_ID, timeout=10)  # loading would try again and again for half a minute
+        return read_evaluation_set(f"{TRUTHFULQA}={TRUTHFULQA_ID}:generation")
+    except (OSError, HTTPError, HfHubHTTPError, ValidationError):
+        return None
     finally:
         logging.disable(before)
 
