@@ -10,6 +10,7 @@ from hfvaccine.localhub.data.database import Database, now
 from hfvaccine.localhub.refusal import Refusal
 
 Right = Literal["see", "read", "discuss", "write"]
+STATUSES = ("pending", "accepted", "rejected")
 LARGEST_FORM, LONGEST_REASON = 20_000, 200
 
 
@@ -23,10 +24,10 @@ class Access:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def sees(self, caller: Caller | None, repo: Repo) -> bool:
-        """Whether the caller may know of the repo."""
+    def allows(self, caller: Caller | None, repo: Repo, right: Right) -> bool:
+        """Whether the caller has a right, see `require`."""
         try:
-            self.require(caller, repo, "see")
+            self.require(caller, repo, right)
         except Refusal:
             return False
         return True
@@ -88,7 +89,7 @@ class Access:
         if caller.may_use(repo) is None:
             message = f"Access to {repo.kind} {repo.id} is restricted and your token is not for this repo."
             raise Refusal(403, message, "GatedRepo")
-        request = self._find(repo, caller.id)
+        request = self.request(repo, "user_id", caller.id)
         status = request["status"] if request else None
         if status == "accepted":
             return
@@ -98,11 +99,6 @@ class Access:
             "rejected": f"and your request for access has been rejected by the repo's owner{_why(request)}",
         }[status]
         raise Refusal(403, f"Access to {repo.kind} {repo.id} is restricted {reason}", "GatedRepo")
-
-    def status(self, repo: Repo, user_id: int) -> str | None:
-        """How a user's request stands: pending, accepted, rejected, or None when there is none."""
-        request = self._find(repo, user_id)
-        return request["status"] if request else None
 
     def ask(self, caller: Caller, repo: Repo, fields: dict[str, Any]) -> str:
         """Ask for access on one's own behalf; accepted at once where the gate is automatic.
@@ -125,7 +121,7 @@ class Access:
         with self._database.transaction():
             if self._add(repo, caller.id, first, fields):
                 self._database.audit(caller.name, f"access {first}", f"{repo.kind}:{repo.id}", caller.name)
-        request = self._request(repo, "user_id", caller.id)
+        request = self.require_request(repo, "user_id", caller.id)
         if request["status"] == "rejected":
             message = f"Your request for access to {repo.id} has been rejected by the repo's owner{_why(request)}"
             raise Refusal(403, message)
@@ -138,7 +134,7 @@ class Access:
             Refusal: 400 when the user already has access.
         """
         if not self._add(repo, user_id, "accepted", None):
-            self.set_status(repo, self._request(repo, "user_id", user_id), "accepted", None)
+            self.set_status(repo, self.require_request(repo, "user_id", user_id), "accepted", None)
 
     def set_status(self, repo: Repo, request: Any, status: str, reason: str | None) -> None:
         """Accept, reject, or set back a request.
@@ -154,13 +150,17 @@ class Access:
             "UPDATE access_requests SET status = ?, reason = ? WHERE id = ?", status, reason, request["id"]
         )
 
-    def request_of_user(self, repo: Repo, user_id: int | None) -> Any:
-        """A user's request. Raises Refusal 404 when there is none."""
-        return self._request(repo, "user_id", user_id)
+    def request(self, repo: Repo, column: Literal["id", "user_id"], value: int | str) -> Any:
+        """A request by its id or its user, or None when this repo has none."""
+        return self._database.row(
+            f"SELECT * FROM access_requests WHERE repo_id = ? AND {column} = ?", repo.number, value
+        )
 
-    def request_by_id(self, repo: Repo, request_id: str) -> Any:
-        """A request by its id. Raises Refusal 404 when this repo has none."""
-        return self._request(repo, "id", request_id)
+    def require_request(self, repo: Repo, column: Literal["id", "user_id"], value: int | str) -> Any:
+        """The same. Raises Refusal 404 when this repo has none."""
+        if (request := self.request(repo, column, value)) is None:
+            raise Refusal(404, f"No such request for access to {repo.id}.")
+        return request
 
     def requests(self, repo: Repo, status: str) -> list[dict[str, Any]]:
         """All requests of one status as the API lists them, oldest first."""
@@ -180,19 +180,6 @@ class Access:
             entry = {"requestId": row["id"], "status": status, "timestamp": row["created_at"], "user": user}
             listed.append({**entry, "fields": fields} if fields else entry)
         return listed
-
-    def _find(self, repo: Repo, user_id: int) -> Any:
-        return self._database.row(
-            "SELECT * FROM access_requests WHERE repo_id = ? AND user_id = ?", repo.number, user_id
-        )
-
-    def _request(self, repo: Repo, column: str, value: Any) -> Any:
-        row = self._database.row(
-            f"SELECT * FROM access_requests WHERE repo_id = ? AND {column} = ?", repo.number, value
-        )
-        if row is None:
-            raise Refusal(404, f"No such request for access to {repo.id}.")
-        return row
 
     def _add(self, repo: Repo, user_id: int, status: str, fields: dict[str, Any] | None) -> bool:
         added = self._database.change(

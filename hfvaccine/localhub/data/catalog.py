@@ -32,12 +32,12 @@ class Repo:
     @property
     def url_path(self) -> str:
         """The path of the repo's page: `/ns/name`, `/datasets/ns/name`."""
-        return url_prefix(self.kind) + "/" + self.id
+        return f"/{self.id}" if self.kind == "model" else f"/{self.kind}s/{self.id}"
 
-
-def url_prefix(kind: str) -> str:
-    """What stands before `/ns/name` in addresses of this kind of repo."""
-    return "" if kind == "model" else f"/{kind}s"
+    @property
+    def visibility(self) -> str:
+        """Who may see it, in one word: `private` or `public`."""
+        return "private" if self.private else "public"
 
 
 class Catalog:
@@ -48,30 +48,22 @@ class Catalog:
 
     def find(self, kind: str, namespace: str, name: str) -> Repo | None:
         """The repo of this name, or None."""
-        row = self._database.row(
-            "SELECT * FROM repos WHERE kind = ? AND namespace = ? AND name = ?", kind, namespace, name
-        )
-        return _repo(row) if row else None
+        return next(iter(self._repos("kind = ? AND namespace = ? AND name = ?", kind, namespace, name)), None)
 
     def find_moved(self, kind: str, namespace: str, name: str) -> Repo | None:
         """The repo that had this name before it moved, or None."""
         row = self._database.row(
-            "SELECT repos.* FROM repos JOIN moves ON moves.repo_id = repos.id"
-            " WHERE moves.kind = ? AND moves.namespace = ? AND moves.name = ?",
-            kind,
-            namespace,
-            name,
+            "SELECT repo_id FROM moves WHERE kind = ? AND namespace = ? AND name = ?", kind, namespace, name
         )
-        return _repo(row) if row else None
+        return self.by_number(row["repo_id"]) if row else None
 
     def by_number(self, number: int) -> Repo | None:
         """The repo of this number, or None."""
-        row = self._database.row("SELECT * FROM repos WHERE id = ?", number)
-        return _repo(row) if row else None
+        return next(iter(self._repos("id = ?", number)), None)
 
     def all(self, kind: str) -> list[Repo]:
         """Every repo of one kind, oldest first."""
-        return [_repo(row) for row in self._database.rows("SELECT * FROM repos WHERE kind = ? ORDER BY id", kind)]
+        return self._repos("kind = ?", kind)
 
     @staticmethod
     def new_folder() -> str:
@@ -85,14 +77,13 @@ class Catalog:
             Refusal: 409 when the name is taken.
         """
         try:
-            with self._database.transaction() as connection:
-                connection.execute(
+            with self._database.transaction():
+                change = self._database.change
+                change(
                     "INSERT INTO repos (kind, namespace, name, folder, private, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-                    (kind, namespace, name, folder, private, now()),
+                    *(kind, namespace, name, folder, private, now()),
                 )
-                connection.execute(
-                    "DELETE FROM moves WHERE kind = ? AND namespace = ? AND name = ?", (kind, namespace, name)
-                )
+                change("DELETE FROM moves WHERE kind = ? AND namespace = ? AND name = ?", kind, namespace, name)
         except sqlite3.IntegrityError as error:
             raise Refusal(409, f"You already created this {kind} repo: {namespace}/{name}") from error
         repo = self.find(kind, namespace, name)
@@ -110,18 +101,13 @@ class Catalog:
             Refusal: 409 when the name is taken.
         """
         try:
-            with self._database.transaction() as connection:
-                connection.execute(
-                    "UPDATE repos SET namespace = ?, name = ? WHERE id = ?", (namespace, name, repo.number)
-                )
-                connection.execute(
-                    "DELETE FROM moves WHERE kind = ? AND namespace = ? AND name = ?", (repo.kind, namespace, name)
-                )
+            with self._database.transaction():
+                change = self._database.change
+                change("UPDATE repos SET namespace = ?, name = ? WHERE id = ?", namespace, name, repo.number)
+                change("DELETE FROM moves WHERE kind = ? AND namespace = ? AND name = ?", repo.kind, namespace, name)
                 if repo.id.lower() != f"{namespace}/{name}".lower():
-                    connection.execute(
-                        "INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?)",
-                        (repo.kind, repo.namespace, repo.name, repo.number),
-                    )
+                    old = (repo.kind, repo.namespace, repo.name, repo.number)
+                    change("INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?)", *old)
         except sqlite3.IntegrityError as error:
             message = f"A {repo.kind} repository called {namespace}/{name} already exists"
             raise Refusal(409, message) from error
@@ -148,15 +134,9 @@ class Catalog:
         row = self._database.row("SELECT TOTAL(size) AS bytes FROM large_files WHERE repo_id = ?", repo.number)
         return int(row["bytes"]) if row else 0
 
-
-def _repo(row: Any) -> Repo:
-    return Repo(
-        row["id"],
-        row["kind"],
-        row["namespace"],
-        row["name"],
-        row["folder"],
-        bool(row["private"]),
-        row["gated"],
-        row["created_at"],
-    )
+    def _repos(self, condition: str, *values: Any) -> list[Repo]:
+        found = []
+        for row in self._database.rows(f"SELECT * FROM repos WHERE {condition} ORDER BY id", *values):
+            number, kind, namespace, name, folder, private, gated, created_at = row
+            found.append(Repo(number, kind, namespace, name, folder, bool(private), gated, created_at))
+        return found

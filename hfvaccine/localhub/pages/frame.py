@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from importlib import resources
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -12,20 +14,12 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from hfvaccine.localhub.data.access import Right
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.browser import (
-    form,
-    form_token,
-    recognise,
-    session_cookie,
-)
+from hfvaccine.localhub.routes.browser import cookie, form, form_token, recognise
 from hfvaccine.localhub.routes.call import Call
-from hfvaccine.localhub.store.repository import Repository, date_of, title_of
 from hfvaccine.text import templates
 
-REPOS, ENTRIES, COMMITS, CHANGES = 30, 500, 50, 500
 _STYLE = (resources.files("hfvaccine.localhub.pages") / "templates" / "style.css").read_text("utf-8")
 _POLICY = "; ".join(
     (
@@ -68,7 +62,7 @@ def icon(call: Call) -> Response:
 
 def signed_form(call: Call) -> dict[str, str]:
     """The fields of a form for which one has to be signed in. Raises Refusal 403 where one is not."""
-    fields = form(call, session_cookie(call))
+    fields = form(call, cookie(call, "session"))
     if "authorization" in call.request.headers:
         raise Refusal(403, "Sign in to use this form; with a token, use the API.")
     recognise(call)
@@ -77,49 +71,12 @@ def signed_form(call: Call) -> dict[str, str]:
     return fields
 
 
-def repo_of(call: Call, right: Right) -> Repo:
-    recognise(call)
-    return call.repo(right)
-
-
-def allowed(call: Call, repo: Repo, right: Right) -> bool:
-    try:
-        call.hub.access.require(call.caller, repo, right)
-    except Refusal:
-        return False
-    return True
-
-
-def about(call: Call, repo: Repo) -> dict[str, Any]:
-    owns = allowed(call, repo, "write")
-    waiting = len(call.hub.access.requests(repo, "pending")) if owns and repo.gated else 0
-    return {"repo": repo, "owns": owns, "waiting": waiting}
-
-
-def told(commit: Any) -> dict[str, str]:
-    message = commit.message.decode(errors="replace")
-    return {
-        "id": commit.id.decode(),
-        "title": title_of(commit),
-        "body": message.partition("\n")[2].strip(),
-        "author": commit.author.decode(errors="replace").partition(" <")[0],
-        "date": date_of(commit),
-    }
-
-
-def revision_of(git: Repository, revision: str) -> dict[str, Any]:
-    refs = git.refs()
-    return {"revision": revision, "refs": [one["name"] for group in refs for one in refs[group]]}
-
-
-def start_of(call: Call) -> int:
-    given = call.request.query_params.get("start", "")
-    return int(given) if given.isdecimal() and len(given) < 9 else 0
-
-
-def neighbours(call: Call, size: int, more: bool) -> dict[str, Any]:
-    start = start_of(call)
-    return {"newer": max(start - size, 0) if start else None, "older": start + size if more else None}
+def page_of(call: Call, items: Iterable[Any], size: int) -> tuple[list[Any], dict[str, int | None]]:
+    """The items of this page of a listing, and where the pages before and after it begin."""
+    start = call.number("start")
+    found = list(islice(items, start, start + size + 1))
+    newer, older = max(start - size, 0) if start else None, start + size if len(found) > size else None
+    return found[:size], {"newer": newer, "older": older}
 
 
 def see_other(path: str) -> Response:
@@ -127,12 +84,19 @@ def see_other(path: str) -> Response:
 
 
 def page(call: Call, name: str, status: int = 200, **context: Any) -> Response:
-    cookie = session_cookie(call)
+    session = cookie(call, "session")
     # Who comes with a token instead of a session can look at pages but has no use for their forms.
-    own = {"caller": call.caller, "csrf": form_token(call, cookie) if cookie and call.caller else None}
+    own = {"caller": call.caller, "csrf": form_token(call, session) if session and call.caller else None}
     query = call.request.url.query
     back = quote(call.path + (f"?{query}" if query else ""))
     return HTMLResponse(environment.get_template(name).render(**{**own, "back": back, **context}), status, _HEADERS)
+
+
+def repo_page(call: Call, repo: Repo, name: str, status: int = 200, **context: Any) -> Response:
+    """A page of one repo, with its head."""
+    owns = call.may(repo, "write")
+    waiting = len(call.hub.access.requests(repo, "pending")) if owns and repo.gated else 0
+    return page(call, name, status, repo=repo, owns=owns, waiting=waiting, **context)
 
 
 def quoted(text: str, safe: str = "") -> str:

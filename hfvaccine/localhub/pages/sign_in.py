@@ -6,21 +6,9 @@ import secrets
 
 from starlette.responses import Response
 
-from hfvaccine.localhub.pages.frame import (
-    page,
-    see_other,
-    signed_form,
-)
+from hfvaccine.localhub.pages.frame import page, see_other, signed_form
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.browser import (
-    form,
-    form_token,
-    local_path,
-    recognise,
-    session_cookie,
-    set_cookie,
-    visit_cookie,
-)
+from hfvaccine.localhub.routes.browser import cookie, form, form_token, local_path, recognise, set_cookie
 from hfvaccine.localhub.routes.call import Call
 
 
@@ -32,22 +20,22 @@ def sign_in(call: Call) -> Response:
 
 
 def _sign_in_page(call: Call, then: str, wrong: bool = False) -> Response:
-    cookie = visit_cookie(call) or secrets.token_urlsafe(32)
-    context = {"then": then, "wrong": wrong, "csrf": form_token(call, cookie)}
+    visit = cookie(call, "visit") or secrets.token_urlsafe(32)
+    context = {"then": then, "wrong": wrong, "csrf": form_token(call, visit)}
     response = page(call, "login.html", 401 if wrong else 200, **context)
-    set_cookie(call, response, "visit", cookie)
+    set_cookie(call, response, "visit", visit)
     return response
 
 
 def begin_session(call: Call) -> Response:
     """Take a token in exchange for a session."""
-    fields = form(call, visit_cookie(call))
+    fields = form(call, cookie(call, "visit"))
     then, token = local_path(fields.get("next", "/")), fields.get("token", "").strip()
     try:
         call.hub.accounts.caller(token)
     except Refusal:
         return _sign_in_page(call, then, wrong=True)
-    call.hub.sessions.end(session_cookie(call))
+    call.hub.sessions.end(cookie(call, "session"))
     response = see_other(then)
     set_cookie(call, response, "session", call.hub.sessions.begin(token))
     set_cookie(call, response, "visit", "")
@@ -57,7 +45,7 @@ def begin_session(call: Call) -> Response:
 def sign_out(call: Call) -> Response:
     """End the session."""
     signed_form(call)
-    call.hub.sessions.end(session_cookie(call))
+    call.hub.sessions.end(cookie(call, "session"))
     response = see_other("/")
     set_cookie(call, response, "session", "")
     return response

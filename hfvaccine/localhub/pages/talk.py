@@ -9,53 +9,43 @@ from starlette.responses import Response
 
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.data.discussions import Discussion, text_of
-from hfvaccine.localhub.pages.frame import (
-    CHANGES,
-    COMMITS,
-    about,
-    allowed,
-    neighbours,
-    page,
-    repo_of,
-    see_other,
-    signed_form,
-    start_of,
-)
+from hfvaccine.localhub.pages.frame import page_of, repo_page, see_other, signed_form
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes import discussions
+from hfvaccine.localhub.routes.browser import recognise
 from hfvaccine.localhub.routes.call import Call
+
+TOPICS = 50
 
 
 def talk(call: Call) -> Response:
     """The repo's pull requests and discussions, newest first."""
-    found = repo_of(call, "see")
-    start, listed = start_of(call), call.hub.discussions.all(found)
-    more = start + COMMITS < len(listed)
-    shown = listed[start : start + COMMITS]
-    return page(call, "talk.html", **about(call, found), **neighbours(call, COMMITS, more), shown=shown)
+    recognise(call)
+    found = call.repo("see")
+    shown, turn = page_of(call, call.hub.discussions.all(found), TOPICS)
+    return repo_page(call, found, "talk.html", shown=shown, **turn)
 
 
 def discussion(call: Call) -> Response:
     """One of them: what it changes, and for whoever may read the repo what was said."""
-    found = repo_of(call, "see")
+    recognise(call)
+    found = call.repo("see")
     one = call.hub.discussions.find(found, call.parameter("num"))
     return _discussion_page(call, found, one)
 
 
 def _discussion_page(call: Call, found: Repo, one: Discussion, refused: Refusal | None = None) -> Response:
-    reads, git = allowed(call, found, "read"), call.git(found)
+    reads, git = call.may(found, "read"), call.git(found)
     context: dict[str, Any] = {"changes": [], "clashes": []}
     if one.branch is not None:
         context = {"changes": discussions.changes_of(git, one), "clashes": discussions.clashes_of(git, one)}
-    context["left_out"] = len(context["changes"][CHANGES:])
-    context["changes"] = context["changes"][:CHANGES]
     events = call.hub.discussions.events(one) if reads else []
     for event in events:
         event["html"] = Markup(event["data"]["latest"]["html"]) if event["type"] == "comment" else ""
     own = call.caller is not None and call.caller.id == one.user_id
-    may = {"reads": reads, "speaks": allowed(call, found, "discuss"), "refused": refused, "own": own}
+    may = {"reads": reads, "speaks": call.may(found, "discuss"), "refused": refused, "own": own}
     status = refused.status if refused else 200
-    return page(call, "discussion.html", status, **about(call, found), **context, **may, one=one, events=events)
+    return repo_page(call, found, "discussion.html", status, **context, **may, one=one, events=events)
 
 
 def take_part(call: Call) -> Response:

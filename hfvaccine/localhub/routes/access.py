@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hfvaccine.localhub.data.access import Right
+from hfvaccine.localhub.data.access import STATUSES, Right
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes.call import Call, answer, route
@@ -20,25 +20,19 @@ def ask(call: Call) -> Response:
 
 def listing(call: Call) -> Response:
     """The requests of one status, for the owner."""
-    repo, status = call.repo("write"), call.parameter("status")
-    if status not in ("pending", "accepted", "rejected"):
-        raise Refusal(400, "status must be pending, accepted or rejected.")
-    _require_gated(repo)
+    repo, status = _gated(call), _status(call.parameter("status"))
     requests, headers = call.page(call.hub.access.requests(repo, status))
     return answer(requests, headers=headers)
 
 
 def handle(call: Call) -> Response:
     """Accept or reject a request, or set it back to pending."""
-    repo, body = call.repo("write"), call.json()
-    _require_gated(repo)
-    status, reason = body.get("status"), body.get("rejectionReason")
-    if status not in ("pending", "accepted", "rejected"):
-        raise Refusal(400, "status must be pending, accepted or rejected.")
+    repo, body = _gated(call), call.json()
+    status, reason = _status(body.get("status")), body.get("rejectionReason")
     if "requestId" in body:
-        request = call.hub.access.request_by_id(repo, str(body["requestId"]))
+        request = call.hub.access.require_request(repo, "id", str(body["requestId"]))
     else:
-        request = call.hub.access.request_of_user(repo, _user_id(call, body))
+        request = call.hub.access.require_request(repo, "user_id", _user_id(call, body))
     decide(call, repo, request, status, str(reason) if reason else None)
     return answer({"status": status})
 
@@ -51,9 +45,8 @@ def decide(call: Call, repo: Repo, request: Any, status: str, reason: str | None
 
 def grant(call: Call) -> Response:
     """Give access to somebody who need not have asked."""
-    repo, body = call.repo("write"), call.json()
-    _require_gated(repo)
-    user_id = _user_id(call, body)
+    repo = _gated(call)
+    user_id = _user_id(call, call.json())
     with _recording(call, repo, "granted", user_id):
         call.hub.access.grant(repo, user_id)
     return answer({"status": "accepted"})
@@ -69,9 +62,18 @@ def check(right: Right) -> Any:
     return run
 
 
-def _require_gated(repo: Repo) -> None:
+def _gated(call: Call) -> Repo:
+    """The repo of the path, for who decides over access to it."""
+    repo = call.repo("write")
     if not repo.gated:
         raise Refusal(400, f"{repo.id} is not gated.")
+    return repo
+
+
+def _status(given: Any) -> str:
+    if given not in STATUSES:
+        raise Refusal(400, "status must be pending, accepted or rejected.")
+    return str(given)
 
 
 def _user_id(call: Call, body: dict[str, Any]) -> int:

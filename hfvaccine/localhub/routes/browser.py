@@ -27,52 +27,45 @@ def recognise(call: Call) -> None:
     """
     if "authorization" in call.request.headers or is_foreign(call.request):
         return
-    cookie = session_cookie(call)
-    if token := call.hub.sessions.token(cookie):
+    session = cookie(call, "session")
+    if token := call.hub.sessions.token(session):
         try:
             call.caller = call.hub.accounts.caller(token)
         except Refusal:
-            call.hub.sessions.end(cookie)
+            call.hub.sessions.end(session)
 
 
-def form(call: Call, cookie: str) -> dict[str, str]:
+def form(call: Call, given_to: str) -> dict[str, str]:
     """The fields of a form of ours.
 
     Args:
         call: the request.
-        cookie: the cookie to which the form was given out.
+        given_to: the cookie to which the form was given out.
 
     Raises:
         Refusal: 403 unless one of our own pages gave out the form to this browser, 400 or 413 for a strange body.
     """
     if is_foreign(call.request) or call.request.headers.get("sec-fetch-mode", "navigate") != "navigate":
         raise Refusal(403, "This form was sent from another site.")
-    data = call.body.read(LARGEST_FORM + 1)
-    if len(data) > LARGEST_FORM:
-        raise Refusal(413, "That is too much for this form.")
+    data = call.read(LARGEST_FORM, "That is too much for this form.")
     try:
         fields = dict(parse_qsl(data.decode(), keep_blank_values=True, max_num_fields=200))
     except ValueError as error:
         raise Refusal(400, "The form cannot be read.") from error
     given = fields.pop("csrf", "").encode(errors="replace")
-    if not cookie or not hmac.compare_digest(given, form_token(call, cookie).encode()):
+    if not given_to or not hmac.compare_digest(given, form_token(call, given_to).encode()):
         raise Refusal(403, "This form is out of date. Load its page again; your browser must keep cookies.")
     return fields
 
 
-def form_token(call: Call, cookie: str) -> str:
+def form_token(call: Call, given_to: str) -> str:
     """What shows that a form was given out to the browser that holds this cookie."""
-    return hmac.new(call.hub.secret, b"form:" + cookie.encode(errors="replace"), hashlib.sha256).hexdigest()
+    return hmac.new(call.hub.secret, b"form:" + given_to.encode(errors="replace"), hashlib.sha256).hexdigest()
 
 
-def session_cookie(call: Call) -> str:
-    """The cookie of the session, "" when there is none."""
-    return call.request.cookies.get(_name(call.request, "session"), "")
-
-
-def visit_cookie(call: Call) -> str:
-    """The cookie to which the form for signing in was given out, "" when there is none."""
-    return call.request.cookies.get(_name(call.request, "visit"), "")
+def cookie(call: Call, what: str) -> str:
+    """The cookie of the "session", or of the "visit" that the form for signing in was given out to; "" for none."""
+    return call.request.cookies.get(_name(call.request, what), "")
 
 
 def set_cookie(call: Call, response: Response, what: str, value: str) -> None:

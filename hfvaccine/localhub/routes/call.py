@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlencode
 
+from dulwich.objects import Commit
 from starlette.concurrency import run_in_threadpool
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -79,9 +80,14 @@ class Call:
             raise Refusal(401, "Sign in with a token of this Hub to do that.")
         return self.caller
 
-    def parameter(self, name: str) -> str:
-        """A part of the path, decoded."""
-        return unquote(self.request.path_params[name])
+    def parameter(self, name: str, default: str = "") -> str:
+        """A part of the path, decoded; the default on routes whose path has no such part."""
+        return unquote(self.request.path_params.get(name, default))
+
+    def number(self, name: str) -> int:
+        """A query parameter as a number, 0 where it is none."""
+        given = self.request.query_params.get(name, "")
+        return int(given) if given.isdecimal() and len(given) < 12 else 0
 
     def flag(self, name: str) -> bool:
         """Whether a query parameter says true."""
@@ -109,25 +115,38 @@ class Call:
             raise Refusal(307, f"Moved to {moved.id}", headers={"Location": location + (f"?{query}" if query else "")})
         return self.hub.access.require(self.caller, repo, right)
 
+    def may(self, repo: Repo, right: Right) -> bool:
+        """Whether the caller has a right to a repo."""
+        return self.hub.access.allows(self.caller, repo, right)
+
+    def visible(self, *kinds: str) -> Iterator[Repo]:
+        """The repos of these kinds that the caller may know of, each kind's oldest first."""
+        return (repo for kind in kinds for repo in self.hub.catalog.all(kind) if self.may(repo, "see"))
+
     def git(self, repo: Repo) -> Repository:
         """The repo's git repository, open until the end of the request."""
         return self._closing.enter_context(self.hub.open(repo))
 
+    def content(self, right: Right) -> tuple[Repo, Repository, Commit]:
+        """The repo that the path names, its git repository, and the path's revision, else `main`; see `repo`."""
+        repo = self.repo(right)
+        git = self.git(repo)
+        return repo, git, git.resolve(self.parameter("rev", "main"))
+
     def json(self) -> dict[str, Any]:
         """The body as a JSON object, {} when there is none. Raises Refusal 400 or 413."""
-        return parse_json(self.text() or b"{}", "The body")
+        return parse_json(self.read() or b"{}", "The body")
 
-    def text(self) -> bytes:
+    def read(self, most: int = LARGEST_JSON, too_much: str = "The body is too large for this request.") -> bytes:
         """The whole body, for routes whose bodies are small. Raises Refusal 413."""
-        data = self.body.read(LARGEST_JSON + 1)
-        if len(data) > LARGEST_JSON:
-            raise Refusal(413, "The body is too large for this request.")
+        data = self.body.read(most + 1)
+        if len(data) > most:
+            raise Refusal(413, too_much)
         return data
 
     def page(self, items: list[Any], size: int = PAGE) -> tuple[list[Any], dict[str, str]]:
         """The part of a listing that the query's cursor asks for, and the header that leads to the next part."""
-        cursor = self.request.query_params.get("cursor", "0")
-        start = int(cursor) if cursor.isdecimal() and len(cursor) < 12 else 0
+        start = self.number("cursor")
         if start + size >= len(items):
             return items[start : start + size], {}
         pairs = [pair for pair in self.request.query_params.multi_items() if pair[0] != "cursor"]
@@ -166,21 +185,15 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-class _Kind(Convertor[str]):
+class _Kind(StringConvertor):
     regex = "models|datasets|spaces"
 
-    def convert(self, value: str) -> str:
-        return value
 
-    def to_string(self, value: str) -> str:
-        return value
-
-
-class _Prefix(_Kind):
+class _Prefix(StringConvertor):
     regex = "datasets|spaces"
 
 
-class _Owner(_Kind):
+class _Owner(StringConvertor):
     regex = "(?!(?:api|datasets|spaces)/)[^/]+"
 
 
@@ -192,13 +205,18 @@ register_url_convertor("owner", _Owner())
 Handler = Callable[[Call], Response]
 
 
-def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint out of a function that blocks: it runs in a worker thread, with the whole body at hand."""
+def endpoint(handler: Handler, full: int = 507) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint out of a function that blocks: it runs in a worker thread, with the whole body at hand.
+
+    Args:
+        handler: the function.
+        full: the status that says that the disk is full.
+    """
 
     async def run(request: Request) -> Response:
         hub: Hub = request.app.state.hub
         with (
-            storing(),
+            storing(full),
             tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(hub.large_files.incoming)) as body,
             Call(hub, request, cast(BinaryIO, body)) as call,
         ):
@@ -224,13 +242,13 @@ def _handled(handler: Handler, call: Call) -> Response:
 
 
 @contextmanager
-def storing() -> Iterator[None]:
-    """Turns a full disk into 507, the one such status that clients do not retry."""
+def storing(full: int = 507) -> Iterator[None]:
+    """Turns a full disk into a refusal, by 507, the one such status that clients do not retry."""
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(error):
-            raise Refusal(507, "The Hub's disk is full. Nothing of this request was kept.") from error
+            raise Refusal(full, "The Hub's disk is full. Nothing of this request was kept.") from error
         raise
 
 
@@ -239,9 +257,9 @@ def answer(content: Any, status: int = 200, headers: dict[str, str] | None = Non
     return JSONResponse(content, status, headers)
 
 
-def route(method: str, path: str, handler: Handler) -> Route:
+def route(method: str, path: str, handler: Handler, full: int = 507) -> Route:
     """A route. `{repo}` in the path stands for `{namespace}/{name}` and `{kinds}` for the three kinds of repo."""
-    return Route(written_out(path), endpoint(handler), methods=[method])
+    return Route(written_out(path), endpoint(handler, full), methods=[method])
 
 
 def written_out(path: str) -> str:

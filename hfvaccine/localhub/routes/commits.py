@@ -42,9 +42,8 @@ def validate_yaml(call: Call) -> Response:
 
 def preupload(call: Call) -> Response:
     """For each file whether it goes into the commit itself or to large-file storage, and what is there now."""
-    repo, body = call.repo("write"), call.json()
-    git = call.git(repo)
-    commit = git.resolve(call.parameter("rev"))
+    _, git, commit = call.content("write")
+    body = call.json()
     attributes = list(parse_git_attributes(BytesIO(git.read_file(commit, ".gitattributes") or b"")))
     patterns = [(Pattern(pattern), values) for pattern, values in attributes if b"filter" in values]
     ignore_text = body.get("gitIgnore")

@@ -11,8 +11,7 @@ from hfvaccine.localhub.data.discussions import LONGEST_TITLE, Discussion, text_
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes.call import Call, answer, route
 from hfvaccine.localhub.store.diff import diff_of
-from hfvaccine.localhub.store.repository import Change, Repository, date_of
-from hfvaccine.localhub.store.repository import title_of as commit_title
+from hfvaccine.localhub.store.repository import Change, Repository, told_of
 
 PAGE, COMMITS = 50, 500
 
@@ -30,8 +29,7 @@ def listing(call: Call) -> Response:
         and status in ("all", "open" if one.status == "open" else "closed")
         and query.get("author", one.author).lower() == one.author.lower()
     ]
-    page = query.get("p", "0")
-    start = PAGE * int(page) if page.isdecimal() and len(page) < 9 else 0
+    start = PAGE * call.number("p")
     shown = [_told(repo, one) for one in found[start : start + PAGE]]
     return answer({"discussions": shown, "count": len(found), "start": start})
 
@@ -135,9 +133,9 @@ def _commits(git: Repository, found: Discussion) -> list[dict[str, Any]]:
     for commit in islice(git.history(git.resolve(found.ref)), COMMITS):
         if commit.id.decode() == found.base:
             break
-        author = commit.author.decode(errors="replace").partition(" <")[0]
-        event = {"id": commit.id.decode(), "type": "commit", "createdAt": date_of(commit), "author": {"name": author}}
-        listed.append({**event, "data": {"subject": commit_title(commit), "oid": commit.id.decode()}})
+        one = told_of(commit)
+        event = {"id": one["id"], "type": "commit", "createdAt": one["date"], "author": {"name": one["author"]}}
+        listed.append({**event, "data": {"subject": one["title"], "oid": one["id"]}})
     return listed[::-1]
 
 

@@ -58,9 +58,7 @@ def raw(call: Call) -> Response:
 
 
 def _find(call: Call) -> tuple[Repository, Any, Entry]:
-    repo = call.repo("read")
-    git = call.git(repo)
-    commit = git.resolve(call.parameter("rev"))
+    _, git, commit = call.content("read")
     path = call.parameter("path")
     entry = git.entry(commit, path)
     if entry is None or entry.is_folder:

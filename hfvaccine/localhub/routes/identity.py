@@ -34,9 +34,8 @@ def _scoped(call: Call, caller: Caller) -> list[dict[str, Any]]:
     rights = {"read": ["repo.content.read"], "write": ["repo.content.read", "repo.write"]}
     return [
         {"entity": {"type": repo.kind, "name": repo.id}, "permissions": rights[right]}
-        for kind in KINDS
-        for repo in call.hub.catalog.all(kind)
-        if (right := (caller.repos or {}).get(repo.number)) and call.hub.access.sees(caller, repo)
+        for repo in call.visible(*KINDS)
+        if (right := (caller.repos or {}).get(repo.number))
     ]
 
 
@@ -56,17 +55,20 @@ def overview(call: Call) -> Response:
 def storage(call: Call) -> Response:
     """The repos of a namespace and how many bytes of large files each holds."""
     caller = call.signed_in()
-    namespace = call.parameter("org") if "org" in call.request.path_params else caller.name
+    namespace = call.parameter("org", caller.name)
     if caller.role_in(namespace) is None:
         raise Refusal(403, f"You are not a member of {namespace}.")
-    found: list[dict[str, Any]] = []
-    for repo in (one for kind in KINDS for one in call.hub.catalog.all(kind)):
-        if repo.namespace.lower() == namespace.lower() and call.hub.access.sees(caller, repo):
-            used = call.hub.catalog.used_storage(repo)
-            seen = "private" if repo.private else "public"
-            found.append(
-                {"type": repo.kind, "id": repo.id, "visibility": seen, "storage": used, "updatedAt": repo.created_at}
-            )
+    found: list[dict[str, Any]] = [
+        {
+            "type": repo.kind,
+            "id": repo.id,
+            "visibility": repo.visibility,
+            "storage": call.hub.catalog.used_storage(repo),
+            "updatedAt": repo.created_at,
+        }
+        for repo in call.visible(*KINDS)
+        if repo.namespace.lower() == namespace.lower()
+    ]
     total = sum(one["storage"] for one in found) or 1
     shown, headers = call.page(sorted(found, key=lambda one: -one["storage"]))
     return answer([{**one, "storagePercent": 100 * one["storage"] / total} for one in shown], headers=headers)

@@ -4,13 +4,14 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qs
 
+from dulwich.objects import Commit
 from starlette.responses import Response
 
 from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes.call import Call, answer, route
-from hfvaccine.localhub.store.repository import Entry, Repository, date_of, title_of
+from hfvaccine.localhub.store.repository import Entry, Repository, date_of, told_of
 
 FIELDS = {
     "author cardData createdAt disabled downloads downloadsAllTime gated lastModified likes private resourceGroup sha"
@@ -33,11 +34,9 @@ def listing(call: Call) -> Response:
     full, expand = call.flag("full"), _expand(call)
     siblings = full or "siblings" in expand
     found = []
-    for repo in call.hub.catalog.all(call.kind):
-        if not call.hub.access.sees(call.caller, repo):
-            continue
+    for repo in call.visible(call.kind):
         with call.hub.open(repo) as git:
-            info = _describe(call, repo, git, "main", siblings)
+            info = _describe(call, repo, git, git.resolve("main"), siblings)
         if _matches(info, call):
             found.append(info)
     found.sort(key=lambda info: (info[sort], info["createdAt"]), reverse=True)
@@ -63,9 +62,7 @@ def _matches(info: dict[str, Any], call: Call) -> bool:
 def info(call: Call) -> Response:
     """One repo at `main` or at a revision."""
     expand = _expand(call)
-    repo = call.repo("see")
-    revision = call.parameter("rev") if "rev" in call.request.path_params else "main"
-    return answer(_chosen(_describe(call, repo, call.git(repo), revision, blobs=call.flag("blobs")), expand, set()))
+    return answer(_chosen(_describe(call, *call.content("see"), blobs=call.flag("blobs")), expand, set()))
 
 
 def _expand(call: Call) -> set[str]:
@@ -82,9 +79,8 @@ def _chosen(info: dict[str, Any], expand: set[str], left_out: set[str]) -> dict[
 
 
 def _describe(
-    call: Call, repo: Repo, git: Repository, revision: str, siblings: bool = True, blobs: bool = False
+    call: Call, repo: Repo, git: Repository, commit: Commit, siblings: bool = True, blobs: bool = False
 ) -> dict[str, Any]:
-    commit = git.resolve(revision)
     metadata = cards.metadata_of(git.read_file(commit, "README.md") or b"")
     described: dict[str, Any] = {
         "_id": repo.folder,
@@ -122,29 +118,28 @@ def _describe(
 def _sibling(entry: Entry, blobs: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": entry.path}
-    sibling = {"rfilename": entry.path, "size": entry.size, "blobId": entry.oid}
-    if entry.large:
-        size = len(entry.large.text())
-        sibling["lfs"] = {"sha256": entry.large.oid, "size": entry.large.size, "pointerSize": size}
-    return sibling
+    return {"rfilename": entry.path, "size": entry.size, "blobId": entry.oid, **_lfs(entry, "sha256")}
+
+
+def _lfs(entry: Entry, oid: str) -> dict[str, Any]:
+    """What is told of a large file; `oid` is the name that its hash goes by there."""
+    if not entry.large:
+        return {}
+    return {"lfs": {oid: entry.large.oid, "size": entry.large.size, "pointerSize": len(entry.large.text())}}
 
 
 def tree(call: Call) -> Response:
     """What a folder holds."""
-    repo = call.repo("see")
-    git = call.git(repo)
-    commit = git.resolve(call.parameter("rev"))
-    folder = call.parameter("path").strip("/") if "path" in call.request.path_params else ""
+    _, git, commit = call.content("see")
+    folder = call.parameter("path").strip("/")
     entries, headers = call.page(list(git.entries(commit, folder, call.flag("recursive"))))
     return answer(_listed(git, commit, entries, call.flag("expand")), headers=headers)
 
 
 def paths_info(call: Call) -> Response:
     """The files and folders asked for; what is not there is left out."""
-    form = parse_qs(call.text().decode(errors="replace"), keep_blank_values=True)
-    repo = call.repo("see")
-    git = call.git(repo)
-    commit = git.resolve(call.parameter("rev"))
+    form = parse_qs(call.read().decode(errors="replace"), keep_blank_values=True)
+    _, git, commit = call.content("see")
     found = [git.entry(commit, path.strip("/")) for path in form.get("paths", []) if path.strip("/")]
     expand = form.get("expand", ["false"])[0].lower() == "true"
     return answer(_listed(git, commit, [entry for entry in found if entry], expand))
@@ -156,11 +151,9 @@ def _listed(git: Repository, commit: Any, entries: list[Entry], expand: bool) ->
     for entry in entries:
         kind = "directory" if entry.is_folder else "file"
         item: dict[str, Any] = {"type": kind, "oid": entry.oid, "size": entry.size, "path": entry.path}
-        if entry.large:
-            size = len(entry.large.text())
-            item["lfs"] = {"oid": entry.large.oid, "size": entry.large.size, "pointerSize": size}
+        item |= _lfs(entry, "oid")
         if changed := last.get(entry.path):
-            item["lastCommit"] = {"id": changed.id.decode(), "title": title_of(changed), "date": date_of(changed)}
+            item["lastCommit"] = {name: told_of(changed)[name] for name in ("id", "title", "date")}
             if not entry.is_folder:
                 item["securityFileStatus"] = SAFE
         listed.append(item)
@@ -169,17 +162,14 @@ def _listed(git: Repository, commit: Any, entries: list[Entry], expand: bool) ->
 
 def commits(call: Call) -> Response:
     """The history of a revision, newest first."""
-    repo = call.repo("see")
-    git = call.git(repo)
-    history, headers = call.page(list(git.history(git.resolve(call.parameter("rev")))), 50)
+    _, git, start = call.content("see")
+    history, headers = call.page(list(git.history(start)), 50)
     listed = []
     for commit in history:
-        title, _, message = commit.message.decode(errors="replace").partition("\n")
-        author = commit.author.decode(errors="replace").partition(" <")[0]
-        item = {"id": commit.id.decode(), "title": title, "message": message.strip(), "authors": [{"user": author}]}
-        item["date"] = date_of(commit)
+        item: dict[str, Any] = told_of(commit)
+        item["authors"] = [{"user": item.pop("author")}]
         if "formatted" in call.request.query_params.getlist("expand[]"):
-            item["formatted"] = {"title": escape(title), "message": escape(message.strip())}
+            item["formatted"] = {name: escape(item[name]) for name in ("title", "message")}
         listed.append(item)
     return answer(listed, headers=headers)
 

@@ -23,8 +23,7 @@ def create(call: Call) -> Response:
             namespace = call.hub.accounts.spelling(namespace)
             with call.hub.database.transaction():
                 repo = call.hub.catalog.add(kind, namespace, name, folder, private)
-                seen = "private" if private else "public"
-                call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", seen)
+                call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", repo.visibility)
         except BaseException as error:
             call.hub.storage.remove(folder)
             repo = call.hub.catalog.find(kind, namespace, name)

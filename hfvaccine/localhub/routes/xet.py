@@ -8,19 +8,17 @@ import shutil
 import time
 from collections.abc import Iterator
 
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.guard import changing
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.call import Call, Handler, answer, endpoint, route, storing, written_out
+from hfvaccine.localhub.routes.call import Call, answer, route, storing
 from hfvaccine.localhub.store.large_files import Pointer
 from hfvaccine.localhub.store.xet import Recipe, read_shard
 
-BASE = "/api/{kinds}/{repo}/xet/{place}"
+_BASE = "/api/{kinds}/{repo}/xet/{place}"
 TELL_EVERY = 64 << 20
 
 
@@ -110,26 +108,12 @@ def not_here(call: Call) -> Response:
     raise Refusal(404, "This Hub does not offer that.")
 
 
-def _cas_route(method: str, path: str, handler: Handler) -> Route:
-    plain = endpoint(handler)
-
-    async def run(request: Request) -> Response:
-        try:
-            return await plain(request)
-        except Refusal as refusal:
-            # Unlike other clients, this one retries 507, and sleeps for minutes in between.
-            if refusal.status == 507:
-                raise Refusal(413, refusal.message) from refusal
-            raise
-
-    return Route(written_out(BASE + path), run, methods=[method])
-
-
 ROUTES = [
     route("GET", "/api/{kinds}/{repo}/xet-write-token/{rev}", write_token),
-    _cas_route("POST", "/v1/xorbs/default/{hash}", put_xorb),
-    _cas_route("POST", "/v1/shards", put_shard),
-    _cas_route("POST", "/v2/shards", put_shard_telling),
-    _cas_route("GET", "/{path:path}", not_here),
-    _cas_route("POST", "/{path:path}", not_here),
+    # Unlike other clients, this one retries 507, and sleeps for minutes in between.
+    route("POST", f"{_BASE}/v1/xorbs/default/{{hash}}", put_xorb, full=413),
+    route("POST", f"{_BASE}/v1/shards", put_shard, full=413),
+    route("POST", f"{_BASE}/v2/shards", put_shard_telling, full=413),
+    route("GET", f"{_BASE}/{{path:path}}", not_here, full=413),
+    route("POST", f"{_BASE}/{{path:path}}", not_here, full=413),
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tag, Tree, parse_tree
 from dulwich.refs import Ref, check_ref_format
@@ -80,6 +80,17 @@ def title_of(commit: Commit) -> str:
     """The first line of a commit's message."""
     message: bytes = commit.message
     return message.decode(errors="replace").partition("\n")[0]
+
+
+def told_of(commit: Commit) -> dict[str, Any]:
+    """What a commit says of itself: its `id`, `title`, `message` (what follows the title), `author` and `date`."""
+    return {
+        "id": commit.id.decode(),
+        "title": title_of(commit),
+        "message": commit.message.decode(errors="replace").partition("\n")[2].strip(),
+        "author": commit.author.decode(errors="replace").partition(" <")[0],
+        "date": date_of(commit),
+    }
 
 
 class Repository:
