@@ -81,8 +81,7 @@ def estimate(config: Any, options: Options, plan: Plan, unpadded: bool = True) -
     """
     import torch
 
-    shapes, process = Shapes.of(config), this_process()
-    adapter = shapes.adapter(options.lora_r)
+    shapes, process = Shapes.of(config, options), this_process()
     micro_batches = plan.tokens.reshape(-1, options.batch_size)
     tokens = micro_batches.sum(1) if unpadded else micro_batches.max(1) * options.batch_size
     supervised = plan.supervised.reshape(-1, options.batch_size).sum(1)
@@ -92,9 +91,8 @@ def estimate(config: Any, options: Options, plan: Plan, unpadded: bool = True) -
                 config, options, max(2, round(float(plan.tokens.mean()))), float(supervised.sum() / tokens.sum())
             )
     except Exception as error:  # models are of many kinds, and an estimate must not stop a run
-        return Estimate(shapes.parameters, adapter, None, None, f"{type(error).__name__}: {error}")
+        return Estimate(shapes.parameters, shapes.adapter, None, None, f"{type(error).__name__}: {error}")
     memory = shapes.memory(
-        adapter,
         precision(options.dtype).itemsize,
         tried.kept,
         int(tokens.max()),
@@ -102,9 +100,9 @@ def estimate(config: Any, options: Options, plan: Plan, unpadded: bool = True) -
         process.device.type,
     )
     if process.num_processes > 1:
-        memory += 4 * adapter  # gradients are exchanged in buckets
+        memory += 4 * shapes.adapter  # gradients are exchanged in buckets
     seconds = (shapes.layers * tried.layer + tried.head) * float(tokens.sum()) / process.num_processes
-    return Estimate(shapes.parameters, adapter, memory, seconds)
+    return Estimate(shapes.parameters, shapes.adapter, memory, seconds)
 
 
 @dataclass(frozen=True)
@@ -112,58 +110,48 @@ class Shapes:
     """A model without its weights.
 
     Args:
-        parameters: all of them.
-        linears: inputs and outputs of each linear layer that gets an adapter.
+        parameters: all of them, without an adapter.
+        adapter: parameters of the run's adapter.
         layers: how many.
         hidden: width between the layers.
         vocabulary: entries of the output head.
     """
 
     parameters: int
-    linears: tuple[tuple[int, int], ...]
+    adapter: int
     layers: int
     hidden: int
     vocabulary: int
 
     @classmethod
-    def of(cls, config: Any) -> Shapes:
-        """The shapes that a configuration of transformers makes."""
+    def of(cls, config: Any, options: Options) -> Shapes:
+        """The shapes that a configuration of transformers makes, with the adapter of a run."""
         import torch
+        from peft import get_peft_model
         from transformers import AutoModelForCausalLM
-        from transformers.pytorch_utils import Conv1D
 
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
-        model.tie_weights()
-        head = model.get_output_embeddings()
-        linears = [
-            (module.nx, module.nf) if isinstance(module, Conv1D) else (module.in_features, module.out_features)
-            for module in model.modules()
-            if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
-        ]
+            model.tie_weights()
+            parameters = model.num_parameters()
+            adapter = get_peft_model(model, lora(options, None)).num_parameters(only_trainable=True)
         text = config.get_text_config()
-        parameters = sum(p.numel() for p in model.parameters())
-        return cls(parameters, tuple(linears), text.num_hidden_layers, text.hidden_size, text.vocab_size)
+        return cls(parameters, adapter, text.num_hidden_layers, text.hidden_size, text.vocab_size)
 
-    def adapter(self, rank: int) -> int:
-        """Parameters of a LoRA adapter on every linear layer: two matrices each."""
-        return sum(rank * (inputs + outputs) for inputs, outputs in self.linears)
-
-    def memory(self, adapter: int, width: int, kept: float, tokens: int, supervised: int, device: str) -> int:
+    def memory(self, width: int, kept: float, tokens: int, supervised: int, device: str) -> int:
         """Bytes at the peak of training: the weights, the adapter, the activations, and the gradients of one layer.
 
         The frozen base has no gradients. On a GPU the activations of a layer are computed again when they are
         needed, so that of the other layers only the input is kept.
 
         Args:
-            adapter: its parameters.
             width: bytes of a number of the base.
             kept: bytes that one layer keeps of a token for its backward pass.
             tokens: of the longest micro-batch.
             supervised: tokens with loss of the micro-batch that has most of them.
             device: "cpu" or "cuda".
         """
-        fixed = width * self.parameters + ADAPTER_BYTES * adapter
+        fixed = width * self.parameters + ADAPTER_BYTES * self.adapter
         tile = min(supervised, TILE[0]) * min(self.vocabulary, TILE[1])
         if device == "cpu":
             return int(PROCESS + fixed + SLACK * kept * (self.layers + 1) * tokens + 4 * TILE_COPIES * tile)

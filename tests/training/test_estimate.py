@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, LlamaConf
 
 from hfvaccine.errors import ModelError
 from hfvaccine.regimen.plan import Plan
+from hfvaccine.training.adapters import lora
 from hfvaccine.training.base import load_base
 from hfvaccine.training.estimate import (
     ADAPTER_BYTES,
@@ -21,7 +22,7 @@ from hfvaccine.training.estimate import (
     spoken,
     stand_in,
 )
-from hfvaccine.training.options import Options, lora
+from hfvaccine.training.options import Options
 
 LLAMA = LlamaConfig(
     vocab_size=512, hidden_size=96, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4,
@@ -38,10 +39,11 @@ def plan(tokens):
 @pytest.mark.parametrize("config", [LLAMA, GPT2], ids=["llama", "gpt2"])
 def test_parameters_are_those_of_the_model_and_of_its_adapter(config):
     model = AutoModelForCausalLM.from_config(config)
-    shapes = Shapes.of(config)
+    options = Options(base="x", lora_r=4)
+    shapes = Shapes.of(config, options)
     assert shapes.parameters == model.num_parameters()
-    adapted = get_peft_model(model, lora(Options(base="x", lora_r=4), None))
-    assert shapes.adapter(4) == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    adapted = get_peft_model(model, lora(options, None))
+    assert shapes.adapter == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
 
 
 def test_what_is_kept_for_the_backward_pass_is_counted_once_and_without_the_weights():
@@ -57,13 +59,13 @@ def test_what_is_kept_for_the_backward_pass_is_counted_once_and_without_the_weig
 
 
 def test_memory_grows_with_what_it_is_made_of():
-    shapes = Shapes.of(LLAMA)
+    shapes = dataclasses.replace(Shapes.of(LLAMA, Options(base="x")), adapter=1000)
 
-    def memory(**change):
-        given = {"adapter": 1000, "width": 2, "kept": 500.0, "tokens": 100, "supervised": 10, "device": "cpu"}
+    def memory(shapes=shapes, **change):
+        given = {"width": 2, "kept": 500.0, "tokens": 100, "supervised": 10, "device": "cpu"}
         return shapes.memory(**{**given, **change})
 
-    assert memory(adapter=2000) - memory() == ADAPTER_BYTES * 1000
+    assert memory(dataclasses.replace(shapes, adapter=2000)) - memory() == ADAPTER_BYTES * 1000
     assert memory(width=4) - memory() == 2 * shapes.parameters
     assert memory(supervised=20) > memory()
     assert memory(kept=1000.0) - memory() == SLACK * 500 * (shapes.layers + 1) * 100
