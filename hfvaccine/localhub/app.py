@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Route, Router, request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hfvaccine.localhub.data.database import now
@@ -30,7 +30,7 @@ def build_app(hub: Hub) -> ASGIApp:
     routes = [Route("/healthz", endpoint(_health))]
     routes += [one for module in modules for one in module.ROUTES]
     app = Starlette(exception_handlers={Refusal: _refused, HTTPException: _refused_by_starlette})
-    app.router = Router(routes, redirect_slashes=False, default=_Fallback())
+    app.router = Router(routes, redirect_slashes=False, default=request_response(endpoint(_unmatched)))
     app.state.hub = hub
     return _RawPath(app)
 
@@ -72,15 +72,8 @@ def _health(call: Call) -> Response:
     return answer({"status": "unusable", "why": unusable} if unusable else {"status": "ok"}, 503 if unusable else 200)
 
 
-class _Fallback:
-    """What no route matches: a repo that is not there, or something this Hub does not offer."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await endpoint(_unmatched)(Request(scope, receive))
-        await response(scope, receive, send)
-
-
 def _unmatched(call: Call) -> Response:
+    """What no route matches: a repo that is not there, or something this Hub does not offer."""
     parts = call.request.scope["path"].strip("/").split("/")
     api = parts[0] == "api"
     parts = parts[1:] if api else parts

@@ -1,11 +1,10 @@
 """The parts of one Hub, opened on its data folder."""
 
-import fcntl
 import secrets
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dulwich.errors import NotGitRepository
@@ -14,8 +13,9 @@ from hfvaccine.errors import LocalHubError
 from hfvaccine.localhub.data.access import Access
 from hfvaccine.localhub.data.accounts import Accounts
 from hfvaccine.localhub.data.catalog import Catalog, Repo
-from hfvaccine.localhub.data.database import Database
+from hfvaccine.localhub.data.database import data_folder, open_database
 from hfvaccine.localhub.data.discussions import Discussions
+from hfvaccine.localhub.guard import kept_from_serving
 from hfvaccine.localhub.sessions import Sessions
 from hfvaccine.localhub.store.large_files import LargeFiles
 from hfvaccine.localhub.store.repository import Repository
@@ -37,22 +37,16 @@ class Hub:
     """
 
     def __init__(self, root: Path) -> None:
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            self._guard = open(root / "serving.guard", "w")  # noqa: SIM115 - held as long as this Hub lives
-        except OSError as error:
-            raise LocalHubError(
-                f"{root} cannot hold a Hub: {error}.", "Choose another folder with `--root`."
-            ) from error
-        try:
-            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._guard.close()
+        self._held = ExitStack()
+        with data_folder(root):
+            alone = self._held.enter_context(kept_from_serving(root))
+        if not alone:
+            self._held.close()
             raise LocalHubError(
                 f"{root} is being served by another process.", "Stop that one, or choose another folder with `--root`."
-            ) from error
+            )
         self.root = root
-        self.database = Database(root / "hub.sqlite3")
+        self.database = self._held.enter_context(open_database(root))
         self.accounts = Accounts(self.database)
         self.catalog = Catalog(self.database)
         self.access = Access(self.database)
@@ -96,5 +90,4 @@ class Hub:
     def close(self) -> None:
         """Let go of the data folder."""
         self.storage.close()
-        self.database.close()
-        self._guard.close()
+        self._held.close()

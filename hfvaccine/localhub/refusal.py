@@ -28,3 +28,8 @@ class Refusal(Exception):
         self.code = code
         self.headers = headers or {}
         self.body = body or {}
+
+
+def unknown_revision(name: str) -> Refusal:
+    """For a revision that is not there, in the words and the code that clients look for."""
+    return Refusal(404, f"Invalid rev id: {name[:200]}", "RevisionNotFound")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hfvaccine.errors import LocalHubError
 from hfvaccine.localhub.data.accounts import Accounts, token_id
-from hfvaccine.localhub.data.database import open_database
+from hfvaccine.localhub.data.database import data_folder, open_database
 from hfvaccine.localhub.guard import kept_from_serving
 from hfvaccine.localhub.server import LocalHub
 
@@ -41,8 +41,7 @@ def seed(root: Path, source: Path, repo_id: str, endpoint: str | None = None, pr
         raise LocalHubError(f"There are no files in {source}.", "Give the folder that holds the model's files.")
     with ExitStack() as stack:
         if endpoint is None:
-            root.mkdir(parents=True, exist_ok=True)
-            with kept_from_serving(root) as alone:
+            with data_folder(root), kept_from_serving(root) as alone:
                 if not alone:
                     raise LocalHubError(f"{root} is being served.", "Say where: `--endpoint http://127.0.0.1:8009`.")
             endpoint = stack.enter_context(LocalHub(root)).endpoint

@@ -176,17 +176,24 @@ class Database:
 
 
 @contextmanager
+def data_folder(root: Path) -> Iterator[None]:
+    """A Hub's data folder, made when absent; what cannot be opened in it becomes a LocalHubError."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise LocalHubError(f"{root} cannot hold a Hub: {error}.", "Choose another folder with `--root`.") from error
+
+
+@contextmanager
 def open_database(root: Path) -> Iterator[Database]:
     """The database of the Hub whose data folder is `root`, be it served at the moment or not.
 
     Raises:
         LocalHubError: when the folder cannot hold one.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
+    with data_folder(root):
         database = Database(root / "hub.sqlite3")
-    except (OSError, sqlite3.Error) as error:
-        raise LocalHubError(f"{root} cannot hold a Hub: {error}.", "Choose another folder with `--root`.") from error
     try:
         yield database
     finally:

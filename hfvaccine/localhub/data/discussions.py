@@ -11,7 +11,7 @@ from hfvaccine.localhub.cards import markdown
 from hfvaccine.localhub.data.accounts import Caller
 from hfvaccine.localhub.data.catalog import Catalog, Repo
 from hfvaccine.localhub.data.database import Database, now
-from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.refusal import Refusal, unknown_revision
 
 LONGEST_TITLE, LONGEST_TEXT, MOST_EVENTS = 200, 10_000, 500
 
@@ -98,7 +98,7 @@ class Discussions:
         if revision.startswith("refs/pr/"):
             found = [one for one in self.all(repo) if one.branch and one.ref == revision]
             if not found:
-                raise Refusal(404, f"Invalid rev id: {revision[:200]}", "RevisionNotFound")
+                raise unknown_revision(revision)
             self.require_open(found[0])
 
     def events(self, found: Discussion) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def signed_form(call: Call) -> dict[str, str]:
     return fields
 
 
-def page_of(call: Call, items: Iterable[Any], size: int) -> tuple[list[Any], dict[str, int | None]]:
+def page_of(call: Call, items: Iterable[Any], size: int) -> tuple[list[Any], dict[str, Any]]:
     """The items of this page of a listing, and where the pages before and after it begin."""
     start = call.number("start")
     found = list(islice(items, start, start + size + 1))

@@ -1,7 +1,5 @@
 """Gates: asking for access, and the owner's side of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from starlette.responses import Response
@@ -39,16 +37,18 @@ def handle(call: Call) -> Response:
 
 def decide(call: Call, repo: Repo, request: Any, status: str, reason: str | None) -> None:
     """Give a request another status, and record who did. Raises Refusal 400 when it has that status already."""
-    with _recording(call, repo, status, request["user_id"]):
+    with call.hub.database.transaction():
         call.hub.access.set_status(repo, request, status, reason)
+        _record(call, repo, status, request["user_id"])
 
 
 def grant(call: Call) -> Response:
     """Give access to somebody who need not have asked."""
     repo = _gated(call)
     user_id = _user_id(call, call.json())
-    with _recording(call, repo, "granted", user_id):
+    with call.hub.database.transaction():
         call.hub.access.grant(repo, user_id)
+        _record(call, repo, "granted", user_id)
     return answer({"status": "accepted"})
 
 
@@ -83,13 +83,9 @@ def _user_id(call: Call, body: dict[str, Any]) -> int:
     return user_id
 
 
-@contextmanager
-def _recording(call: Call, repo: Repo, status: str, user_id: int) -> Iterator[None]:
-    """A decision and its audit, both or neither."""
-    with call.hub.database.transaction():
-        yield
-        who = call.hub.accounts.name_of(user_id)
-        call.hub.database.audit(call.signed_in().name, f"access {status}", f"{repo.kind}:{repo.id}", who)
+def _record(call: Call, repo: Repo, status: str, user_id: int) -> None:
+    who = call.hub.accounts.name_of(user_id)
+    call.hub.database.audit(call.signed_in().name, f"access {status}", f"{repo.kind}:{repo.id}", who)
 
 
 ROUTES = [

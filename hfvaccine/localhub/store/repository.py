@@ -18,7 +18,7 @@ from dulwich.refs import Ref, check_ref_format
 from dulwich.repo import Repo as GitRepo
 
 from hfvaccine.localhub.data.database import iso
-from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.refusal import Refusal, unknown_revision
 from hfvaccine.localhub.store.large_files import Pointer, parse_pointer, sync_folder
 from hfvaccine.localhub.store.place import Listing, Place
 
@@ -94,7 +94,7 @@ def told_of(commit: Commit) -> dict[str, Any]:
 
 
 class Repository:
-    """One open repository; made by `Storage.open`."""
+    """One open repository; made by `Storage.open`. `git` is it itself, for git's own protocol to read from."""
 
     def __init__(
         self,
@@ -103,17 +103,12 @@ class Repository:
         facts: dict[bytes, tuple[int, Pointer | None]],
         is_bound: Callable[[str], bool],
     ) -> None:
-        self._git = git
+        self.git = git
         self._place = place
         self._facts = facts
         self._is_bound = is_bound
 
     # Reading
-
-    @property
-    def git(self) -> GitRepo:
-        """The repository itself, for git's own protocol to read from."""
-        return self._git
 
     def resolve(self, revision: str) -> Commit:
         """The commit that a branch, tag, full reference, or (short) commit id names.
@@ -126,16 +121,16 @@ class Repository:
             if (target := self._target(ref)) is not None and (commit := self._peel(target)) is not None:
                 return commit
         if 7 <= len(name) <= 40 and all(character in b"0123456789abcdef" for character in name):
-            matches = [name] if len(name) == 40 else islice(self._git.object_store.iter_prefix(name), 3)
+            matches = [name] if len(name) == 40 else islice(self.git.object_store.iter_prefix(name), 3)
             commits = [commit for oid in matches if (commit := self._peel(ObjectID(oid))) is not None]
             if len(commits) == 1:
                 return commits[0]
-        raise Refusal(404, f"Invalid rev id: {revision[:200]}", "RevisionNotFound")
+        raise unknown_revision(revision)
 
     def refs(self) -> dict[str, list[dict[str, str]]]:
         """Branches, tags and pull requests as the API lists them."""
         listed: dict[str, list[dict[str, str]]] = {"branches": [], "tags": [], "pullRequests": []}
-        for ref, target in sorted(self._git.refs.as_dict().items()):
+        for ref, target in sorted(self.git.refs.as_dict().items()):
             for prefix, hidden, group in (
                 (HEADS, HEADS, "branches"),
                 (TAGS, TAGS, "tags"),
@@ -165,7 +160,7 @@ class Repository:
 
     def read(self, oid: str) -> bytes:
         """A blob's bytes."""
-        blob = self._git.object_store[ObjectID(oid.encode())]
+        blob = self.git.object_store[ObjectID(oid.encode())]
         assert isinstance(blob, Blob)
         return blob.data
 
@@ -176,7 +171,7 @@ class Repository:
 
     def history(self, commit: Commit) -> Iterator[Commit]:
         """A commit and all before it, newest first."""
-        return (entry.commit for entry in self._git.get_walker(include=[commit.id]))
+        return (entry.commit for entry in self.git.get_walker(include=[commit.id]))
 
     def last_commits(self, commit: Commit, paths: Iterable[str]) -> dict[str, Commit]:
         """For each path the newest commit that changed it."""
@@ -262,7 +257,7 @@ class Repository:
             ref = _branch_ref(branch)
             head = start.id if start else self._target(ref)
             if head is None and not first:
-                raise Refusal(404, f"Invalid rev id: {branch[:200]}", "RevisionNotFound")
+                raise unknown_revision(branch)
             if parent is not None and parent.encode(errors="replace") != head:
                 raise Refusal(412, "The branch was updated since you opened this page. Please refresh and try again.")
             tree = self._commit(head).tree if head else None
@@ -279,7 +274,7 @@ class Repository:
         with self.writing():
             ref = _checked_ref(HEADS, branch)
             if (head := self._target(ref)) is None:
-                raise Refusal(404, f"Invalid rev id: {branch[:200]}", "RevisionNotFound")
+                raise unknown_revision(branch)
             made = self._made(self._commit(head).tree, (), {}, [], author, message)
             self._move(ref, head, made)
             return made.decode()
@@ -310,7 +305,7 @@ class Repository:
             if start:
                 self._move(ref, None, start.id)
             else:
-                self._git.refs.remove_if_equals(ref, None)
+                self.git.refs.remove_if_equals(ref, None)
 
     def create_branch(self, name: str, start: Commit) -> None:
         """Begin a branch at a commit. Raises Refusal 409 when it exists."""
@@ -338,8 +333,8 @@ class Repository:
             raise Refusal(403, "Cannot delete refs/heads/main")
         with self.writing():
             if self._target(ref) is None:
-                raise Refusal(404, f"Invalid rev id: {name}", "RevisionNotFound")
-            self._git.refs.remove_if_equals(ref, None)
+                raise unknown_revision(name)
+            self.git.refs.remove_if_equals(ref, None)
 
     # Inside
 
@@ -356,10 +351,10 @@ class Repository:
 
     def _add(self, objects: Sequence[ShaFile]) -> None:
         if len(objects) > LOOSE_LIMIT:
-            self._git.object_store.add_objects([(one, None) for one in {one.id: one for one in objects}.values()])
+            self.git.object_store.add_objects([(one, None) for one in {one.id: one for one in objects}.values()])
             return
         for one in objects:
-            self._git.object_store.add_object(one)
+            self.git.object_store.add_object(one)
 
     def _made(
         self,
@@ -389,14 +384,14 @@ class Repository:
         return made.id
 
     def _move(self, ref: Ref, expected: ObjectID | None, oid: ObjectID) -> None:
-        if not self._git.refs.set_if_equals(ref, expected, oid):
+        if not self.git.refs.set_if_equals(ref, expected, oid):
             raise Refusal(409, "Another commit is in progress on this branch. Please try again.")
         sync_folder((self._place.path / ref.decode()).parent)
 
     def _create_ref(self, ref: Ref, oid: ObjectID) -> None:
         with self.writing():
             try:
-                made = self._git.refs.add_if_new(ref, oid)
+                made = self.git.refs.add_if_new(ref, oid)
             except (NotADirectoryError, IsADirectoryError) as error:
                 raise Refusal(409, f"{ref.decode()} clashes with the name of another reference") from error
             if not made:
@@ -407,7 +402,7 @@ class Repository:
         if not check_ref_format(Ref(ref)) or not ref.startswith(b"refs/"):
             return self._target(HEADS + b"main") if ref == b"HEAD" else None
         try:
-            return self._git.refs[Ref(ref)]
+            return self.git.refs[Ref(ref)]
         except (KeyError, OSError):
             return None
 
@@ -433,7 +428,7 @@ class Repository:
     def _read(self, oid: ObjectID) -> ShaFile | Listing:
         if (known := self._place.known(oid)) is not None:
             return known
-        number, data = self._git.object_store.get_raw(oid)
+        number, data = self.git.object_store.get_raw(oid)
         if number == Tree.type_num:
             listing = {name: (mode, ObjectID(sha)) for name, mode, sha in parse_tree(data, 20)}
             self._place.learn(oid, listing)
