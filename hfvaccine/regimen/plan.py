@@ -100,31 +100,18 @@ class Plan:
     @property
     def weights(self) -> Ints:
         """(rows,) what each row counts, in `unit`."""
-        return self.weights_in(self.unit)
-
-    def weights_in(self, unit: str) -> Ints:
-        """(rows,) what each row counts in either of `UNITS`."""
-        return self.tokens if unit == "tokens" else self.supervised
+        return self.tokens if self.unit == "tokens" else self.supervised
 
     @property
     def share_given(self) -> float:
         """Dose part of all tokens of the run, in `unit`."""
-        return self.share_of(self.unit)
-
-    def share_of(self, unit: str) -> float:
-        """Dose part of all tokens of the run, in either of `UNITS`."""
-        weights = self.weights_in(unit)
-        return float(weights[self.kind == DOSE].sum() / weights.sum())
+        return float(self.weights[self.kind == DOSE].sum() / self.weights.sum())
 
     def count(self, kind: int) -> int:
         return int((self.kind == kind).sum())
 
     def tokens_of(self, kind: int) -> int:
         return int(self.tokens[self.kind == kind].sum())
-
-    def tokens_by_step(self) -> Ints:
-        """(steps,) tokens given up to and including each step."""
-        return np.cumsum(self.tokens)[self.starts[1:] - 1]
 
     def settings(self) -> dict[str, object]:
         """What was asked for, and how many rows came of it."""
