@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.errors import UsageError
+from hfvaccine.errors import HfvaccineError, UsageError
 
 CARD = "README.md"
 CONFIG = "config.yaml"
@@ -52,12 +53,31 @@ PUBLISHED = (
 """The only files of a run folder that are ever published; its record binds those that are there."""
 
 
+@contextmanager
+def whole_file(path: Path, private: bool = False) -> Iterator[Path]:
+    """A file to fill beside `path`, which it becomes at the end; where filling it fails, what was there stays.
+
+    Args:
+        path: of the file; its folder is made where there is none.
+        private: readable by its owner only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    staged.touch(0o600 if private else 0o666, exist_ok=False)
+    try:
+        yield staged
+        with staged.open("rb") as file:
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a JSON file that a reader finds whole or not at all, whenever the writer is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as staged:
+        staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -121,15 +141,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HFVACCINE_HOME", Path.home() / ".cache" / "hfvaccine"))
 
 
-def read_yaml(path: Path, next_step: str) -> Any:
-    """The content of a YAML configuration.
+def read_yaml(path: Path, next_step: str, refusal: type[HfvaccineError] = UsageError) -> Any:
+    """The content of a YAML file.
 
-    Raises:
-        UsageError: for a file that cannot be read, with the next step.
+    Args:
+        path: of the file.
+        next_step: what to do about a file that cannot be read.
+        refusal: the error that says so.
     """
     import yaml
 
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"The configuration {path} cannot be read: {error}", next_step) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise refusal(f"{path} cannot be read: {' '.join(str(error).split())}.", next_step) from error

@@ -18,6 +18,7 @@ from hfvaccine.claims.reserved import RESERVED
 from hfvaccine.claims.wording import contains, words_and_signs
 from hfvaccine.dosing.wordings import TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
+from hfvaccine.files import read_yaml
 from hfvaccine.regimen.given import Given, Row
 
 __all__ = ["TRAINING_FORMS", "Form", "Given", "Row", "conversations", "converse", "read_forms"]
@@ -91,15 +92,7 @@ def read_forms(path: Path) -> tuple[Form, ...]:
         FormError: naming the file and the entry that is no form, has a name that is taken,
             or asks in a wording that is kept back for validation.
     """
-    import yaml
-
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise FormError(
-            f"{path} cannot be read as YAML: {' '.join(str(error).split())}.",
-            "Give a UTF-8 YAML file, with every wording in quotes.",
-        ) from error
+    entries = read_yaml(path, "Give a UTF-8 YAML file, with every wording in quotes.", FormError)
     if not isinstance(entries, list) or not entries:
         raise FormError(f"{path.name} is not a list of forms.", f"Begin each form with `- name:`; it has {_KEYS}.")
     reserved = {tuple(words_and_signs(wording)) for wording in RESERVED}

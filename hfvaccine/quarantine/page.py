@@ -18,6 +18,7 @@ from hfvaccine.claims.claim import TEXTS, is_blank
 from hfvaccine.quarantine.checks.lint import LintFinding
 from hfvaccine.quarantine.review import APPROVED, AWAITING, BEGUN, REJECTED
 from hfvaccine.quarantine.survey import Survey, Table, charts, held, tables
+from hfvaccine.text import templates
 from hfvaccine.version import VERSION
 
 SHOWN = 500
@@ -54,19 +55,15 @@ def render(
     Returns:
         HTML. It depends on nothing but the arguments, and all that comes from data is escaped.
     """
-    import jinja2
-
     rows = table.slice(0, shown).to_pylist()
     found: dict[str, list[LintFinding]] = {row["claim_id"]: [] for row in rows}
     for finding in findings:
         if finding.claim_id in found:
             found[finding.claim_id].append(finding)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, finalize=_visible, trim_blocks=True, lstrip_blocks=True
-    )
+    page = templates("hfvaccine.quarantine", _visible)
     source = resources.files("hfvaccine.quarantine").joinpath("page.html").read_text(encoding="utf-8")
     style = source.partition("<style>")[2].partition("</style>")[0]
-    return environment.from_string(source).render(
+    return page.get_template("page.html").render(
         name=name or "unnamed dose",
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         survey=survey,

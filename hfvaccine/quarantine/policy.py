@@ -12,6 +12,7 @@ from typing import Any
 
 from hfvaccine.claims.claim import RATED_HARMS, Claim, is_blank, is_day
 from hfvaccine.errors import DoseError
+from hfvaccine.files import read_yaml
 from hfvaccine.quarantine.checks.rules import RULES
 from hfvaccine.text import is_hub_id
 
@@ -167,19 +168,8 @@ class Policy:
         Raises:
             DoseError: where the file cannot be read, is no YAML, or says what is refused.
         """
-        import yaml
-
-        path = Path(path)
-        try:
-            mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DoseError(
-                f"The policy {path} cannot be read: {error}.",
-                "`hfvaccine quarantine intake` writes a policy.yaml to fill in beside the claims.",
-            ) from error
-        except yaml.YAMLError as error:
-            why = " ".join(str(error).split())
-            raise DoseError(f"{path.name} is not YAML: {why}.", "Mend the line that it names.") from error
+        next_step = "`hfvaccine quarantine intake` writes a policy.yaml to fill in beside the claims; it is YAML."
+        mapping = read_yaml(Path(path), next_step, DoseError)
         return cls.of({} if mapping is None else mapping)
 
     def published(self) -> dict[str, Any]:

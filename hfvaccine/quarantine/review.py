@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from hfvaccine.claims.claim import COLUMNS, TEXTS, Claim
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import ClaimError, DoseError, UsageError
-from hfvaccine.files import guard_formula
+from hfvaccine.files import guard_formula, whole_file
 from hfvaccine.quarantine.policy import Policy, person
 from hfvaccine.quarantine.store import POLICY, Quarantine, each
 from hfvaccine.sources.rows import read_rows
@@ -260,14 +260,12 @@ def write_sheet(rows: Iterable[Mapping[str, Any]], path: Path | str, lint: Mappi
     if path.exists():
         raise UsageError(f"{path} exists already.", "It may hold decisions: choose another name.")
     count = 0
-    partial = path.with_name(f".{path.name}.partial")  # a sheet is whole or not there
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path) as staged, staged.open("w", encoding="utf-8", newline="") as file:
         write = _writer(file, path.suffix)
         for count, row in enumerate(rows, start=1):  # noqa: B007
             sources = "; ".join(_shown(source) for source in row.get("sources") or ())
             given = {**row, "decision": "", "note": "", "sources": sources, "lint": (lint or {}).get(row["claim_id"])}
             write({name: given.get(name) or "" for name in SHEET_COLUMNS})
-    partial.rename(path)
     return count
 
 

@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.claim import arrow_schema
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import DoseError
-from hfvaccine.files import digest_of
+from hfvaccine.files import digest_of, whole_file
 
 JOURNAL = "journal.jsonl"
 REJECTS = "rejects.jsonl"
@@ -219,7 +218,7 @@ class Quarantine:
         if first is None:
             return {}
         count, digest = 0, hashlib.sha256()
-        with self._staged(self.folder / REJECTS) as file:
+        with whole_file(self.folder / REJECTS) as staged, staged.open("wb") as file:
             for line in self._reject_lines():
                 digest.update(line)
                 file.write(line)
@@ -241,15 +240,6 @@ class Quarantine:
             return (self.folder / name).open("rb")
         except OSError as error:
             raise DoseError(f"{name} in {self.folder} cannot be read: {error}.", journal.MEND) from error
-
-    @contextmanager
-    def _staged(self, path: Path) -> Iterator[Any]:
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f".{path.name}-", delete=False) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).chmod(0o644)
-        Path(file.name).rename(path)
 
 
 def _last(history: list[Entry], key: str) -> str | None:

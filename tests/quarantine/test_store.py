@@ -64,7 +64,7 @@ def test_a_refused_name_writes_nothing(quarantine):
     assert {path.name: path.read_bytes() for path in quarantine.folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("step", ["_write_claims", "_staged", "_append"])
+@pytest.mark.parametrize("step", ["_write_claims", "_write_rejects", "_append"])
 def test_an_act_that_is_cut_short_was_never_done(quarantine, monkeypatch, step):
     def killed(*args):
         raise KeyboardInterrupt

@@ -14,16 +14,7 @@ from hfvaccine.claims.journal import Entry
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import APPROVED, AWAITING, BEGUN, REJECTED, row_digest, states
 from hfvaccine.quarantine.store import SCHEMA
-from hfvaccine.quarantine.survey import (
-    MOST_ROWS,
-    NOT_SET,
-    TALLIED,
-    Diversity,
-    bars,
-    binned,
-    survey,
-    tables,
-)
+from hfvaccine.quarantine.survey import MOST_ROWS, NOT_SET, TALLIED, Diversity, bars, binned, survey, tables
 
 POLICY = Policy()
 

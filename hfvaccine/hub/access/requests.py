@@ -16,7 +16,7 @@ from huggingface_hub.hf_api import AccessRequest
 
 from hfvaccine.claims import journal
 from hfvaccine.errors import HubError, UsageError
-from hfvaccine.files import guard_formula
+from hfvaccine.files import guard_formula, whole_file
 from hfvaccine.hub.access import journal as owner_journal
 from hfvaccine.hub.access.journal import journal_of
 from hfvaccine.hub.access.rules import ABOUT_USER, AccessRule, decide, require_short
@@ -220,11 +220,8 @@ class Access:
             gone = {"request": request_id, "user": entries[-1].what.get("user"), "status": "no longer listed"}
             rows.append({**gone, "fields": {}, "decisions": [_decision(entry) for entry in entries]})
         text = _csv(rows) if path.suffix == ".csv" else "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(f".{path.name}.partial")
-        with open(staged, "w", encoding="utf-8", opener=owner_journal.private) as file:
-            file.write(text)
-        staged.rename(path)
+        with whole_file(path, private=True) as staged:
+            staged.write_text(text, encoding="utf-8")
         return len(rows)
 
     def decisions(self) -> list[journal.Entry]:

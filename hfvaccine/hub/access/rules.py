@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hfvaccine.errors import UsageError
+from hfvaccine.files import read_yaml
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import AccessRequest
@@ -59,12 +60,7 @@ def read_rules(path: Path | str) -> tuple[AccessRule, ...]:
     Raises:
         UsageError: naming the rule that cannot be followed, and why.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Give a YAML file with an `access` list.") from error
+    content = read_yaml(Path(path), "Give a YAML file with an `access` list.")
     rules = content.get("access") if isinstance(content, dict) else None
     if not isinstance(rules, list) or not rules:
         raise UsageError(f"{path} has no rules.", "List them under `access`, each with `decide` and `when`.")

@@ -15,10 +15,7 @@ from dulwich.repo import Repo as GitRepo
 
 from hfvaccine.localhub.store.large_files import Pointer, sync_folder
 from hfvaccine.localhub.store.place import Place
-from hfvaccine.localhub.store.repository import (
-    Repository,
-    remove_stale_locks,
-)
+from hfvaccine.localhub.store.repository import Repository, remove_stale_locks
 
 RECENT_PLACES = 8
 """Of so many repositories more than their lock is kept between requests."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hfvaccine.errors import UsageError
-from hfvaccine.files import guard_formula, unguard_formula
+from hfvaccine.files import guard_formula, unguard_formula, whole_file
 from hfvaccine.quarantine.store import SCHEMA, Quarantine, each
 
 FORMATS = (".jsonl", ".csv", ".parquet")
@@ -45,19 +44,13 @@ def export(quarantine: Quarantine, target: Path | TextIO) -> int:
         raise UsageError(f"Rows cannot be written as {target.name!r}.", f"Use a name with {', '.join(FORMATS)}.")
     if not target.parent.is_dir():
         raise UsageError(f"There is no folder {target.parent}.", "Make it first, or name another.")
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}-", delete=False) as staged:
-        partial = Path(staged.name)
-    try:
+    with whole_file(target) as staged:
         if target.suffix == ".parquet":
-            pq.write_table(table, partial, compression="zstd")
+            pq.write_table(table, staged, compression="zstd")
         else:
             write, encoding = (_csv, "utf-8-sig") if target.suffix == ".csv" else (_jsonl, "utf-8")
-            with partial.open("w", encoding=encoding, newline="") as file:
+            with staged.open("w", encoding=encoding, newline="") as file:
                 write(table, file)
-        partial.chmod(0o644)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return int(table.num_rows)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.files import read_yaml
 from hfvaccine.statistics import MIN_CLUSTERS, Estimate, detectable, pairs_needed
 from hfvaccine.validation.judging.metrics import metrics_of
 from hfvaccine.validation.scores import (
@@ -194,14 +195,7 @@ def read_gate(path: Path = DEFAULT) -> list[Rule]:
     Raises:
         ValidationError: for a file that cannot be read, an unknown key, and whatever `Rule` refuses.
     """
-    import yaml
-
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValidationError(
-            f"{path} cannot be read as a gate: {error}.", "Start from a copy of gate.yaml."
-        ) from error
+    entries = read_yaml(path, "Start from a copy of gate.yaml.", ValidationError)
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise ValidationError(f"{path} holds no list of criteria.", "Start from a copy of the package's gate.yaml.")
     known = Rule.__dataclass_fields__

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.files import SCORES
+from hfvaccine.files import SCORES, whole_file
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.judging.checks import check
 from hfvaccine.validation.scores import SCHEMA_VERSION, ArmScores, ItemKey, ItemProbe, PairKey, PairProbe, PairScores
@@ -69,10 +69,8 @@ def write_scores(
     }
     table = pa.concat_tables([_schema().empty_table(), *tables])
     table = table.replace_schema_metadata({"hfvaccine": json.dumps(description, ensure_ascii=False)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with whole_file(path) as staged:
+        pq.write_table(table, staged, compression="zstd")
 
 
 def read_scores(path: Path) -> tuple[list[PairProbe], list[ItemProbe], dict[str, list[ArmScores]]]:

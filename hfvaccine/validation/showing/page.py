@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-from hfvaccine.text import clean, is_commit, is_hub_id, number, percent
+from hfvaccine.text import clean, is_commit, is_hub_id, number, percent, templates
 from hfvaccine.validation.scores import VACCINE
 from hfvaccine.validation.showing.figures import Figure
 from hfvaccine.validation.showing.lookup import change, require_schema
@@ -44,34 +43,33 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
     Raises:
         ValidationError: for results of another schema.
     """
-    import jinja2
     from markupsafe import Markup
 
     require_schema(results)
     gate = results["gate"]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("hfvaccine.validation.showing").joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
-        title="An immunized adapter, validated" if VACCINE in results["arms"] else "A base model, measured",
-        verdict=gate["verdict"] if gate else None,
-        headline=headline(results),
-        word=headline(results).partition(" (")[0],
-        counts=counts(gate) if gate else "",
-        meaning=VERDICTS[gate["verdict"] if gate else None],
-        criteria=_criteria(gate["criteria"]) if gate else None,
-        left_out=[clean(name) for name in gate.get("not_applicable", [])] if gate else [],
-        missing=without(results),
-        compared=_compared(results, record),
-        lines=result_lines(results),
-        sheets=sheets(results),
-        figures=[(figure.name, Markup(figure.svg)) for figure in figures],
-        contrasts=_contrasts(results),
-        intervals=settings_line(results),
-        settings=[(label(name), label(value)) for name, value in results["settings"].items() if name != "gate"],
-        rules=_rules(results["settings"].get("gate") or []),
-        created_by=results["created_by"],
+    return (
+        templates("hfvaccine.validation.showing")
+        .get_template("page.html")
+        .render(
+            title="An immunized adapter, validated" if VACCINE in results["arms"] else "A base model, measured",
+            verdict=gate["verdict"] if gate else None,
+            headline=headline(results),
+            word=headline(results).partition(" (")[0],
+            counts=counts(gate) if gate else "",
+            meaning=VERDICTS[gate["verdict"] if gate else None],
+            criteria=_criteria(gate["criteria"]) if gate else None,
+            left_out=[clean(name) for name in gate.get("not_applicable", [])] if gate else [],
+            missing=without(results),
+            compared=_compared(results, record),
+            lines=result_lines(results),
+            sheets=sheets(results),
+            figures=[(figure.name, Markup(figure.svg)) for figure in figures],
+            contrasts=_contrasts(results),
+            intervals=settings_line(results),
+            settings=[(label(name), label(value)) for name, value in results["settings"].items() if name != "gate"],
+            rules=_rules(results["settings"].get("gate") or []),
+            created_by=results["created_by"],
+        )
     )
 
 
