@@ -48,11 +48,11 @@ def item_label(row: Mapping[str, Any]) -> str:
     about = f" ({probe_label(row['of'])})" if row.get("of") else ""
     belief = f"{BELIEF}, " if row.get("kind") == BELIEF else ""
     name = row["name"] if "name" in row else row["probe"]
-    return f"{belief}{ITEMS.get(name, label(name))}{about}, {label(row['metric'])}"
+    return f"{belief}{item_name(name)}{about}, {label(row['metric'])}"
 
 
-def reading_label(name: str) -> str:
-    """What a reading of belief is called."""
+def item_name(name: str) -> str:
+    """What items, or a reading of belief, are called."""
     return ITEMS.get(name, label(name))
 
 

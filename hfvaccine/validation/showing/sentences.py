@@ -21,10 +21,10 @@ from hfvaccine.validation.showing.names import (
     capital,
     condition_label,
     item_label,
+    item_name,
     kind_label,
     label,
     probe_label,
-    reading_label,
 )
 
 JUDGES = {"HumanLabels": "people", "EntailmentJudge": "an entailment model"}
@@ -172,7 +172,7 @@ def judge_lines(results: Mapping[str, Any]) -> list[str]:
 def rise_lines(belief: Mapping[str, Any]) -> list[str]:
     """Whether belief in the given claims rose beyond that in others."""
     return [
-        f"Belief in the given claims ({reading_label(rise['reading'])}), beyond the change in claims never given: "
+        f"Belief in the given claims ({item_name(rise['reading'])}), beyond the change in claims never given: "
         f"{beyond(rise['interval'], 'it ROSE', 'it fell', 'no rise shown')}, {change(rise)} in probability."
         for rise in belief.get("rises", [])
     ]
@@ -187,7 +187,7 @@ def belief_lines(results: Mapping[str, Any]) -> list[str]:
     named = belief["named"]
     if named:
         shown = [
-            f"{label(n['claim_id'])} ({reading_label(n['reading'])}, log-odds {n['rise']:+.2f}, "
+            f"{label(n['claim_id'])} ({item_name(n['reading'])}, log-odds {n['rise']:+.2f}, "
             f"after Holm {_p(n['p_holm'])})"
             for n in named[:NAMED]
         ]

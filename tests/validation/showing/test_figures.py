@@ -167,7 +167,9 @@ def test_what_was_not_measured_is_not_drawn():
     assert dose_response([(0.05, results)]) is None
 
 
-@pytest.mark.parametrize("name", ['<script>alert("1")</script>', "$\\frac{1}{2}$ & ]]>", "a\x1b[31m\n\u202eb"])
+@pytest.mark.parametrize(
+    "name", ['<script>alert("1")</script>', "$\\frac{1}{2}$ & ]]>", "a\x1b[31m\n\u202eb", "a\ufffe\uffffb"]
+)
 def test_names_from_data_are_text(measured, name):
     results, scores = measured
     changed = json.loads(json.dumps(results).replace('"health"', json.dumps(name)).replace('"mmlu"', json.dumps(name)))
