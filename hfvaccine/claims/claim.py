@@ -143,9 +143,7 @@ class Claim:
             raise ClaimError(
                 f"Unknown column(s): {', '.join(unknown)}.", f"A claim row has these columns: {', '.join(COLUMNS)}."
             )
-        values = {name: value for name, value in row.items() if value is not None}
-        for required in ("claim", "correction"):
-            values.setdefault(required, "")
+        values = {"claim": "", "correction": "", **{name: one for name, one in row.items() if one is not None}}
         try:
             values["sources"] = tuple(Source(**source) for source in values.get("sources", ()))
             values["overlaps"] = tuple(values.get("overlaps", ()))

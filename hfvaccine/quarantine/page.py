@@ -36,12 +36,7 @@ TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u206
 
 
 def render(
-    survey: Survey,
-    table: pa.Table,
-    *,
-    name: str = "",
-    findings: Iterable[LintFinding] = (),
-    shown: int = SHOWN,
+    survey: Survey, table: pa.Table, *, name: str = "", findings: Iterable[LintFinding] = (), shown: int = SHOWN
 ) -> str:
     """The page.
 

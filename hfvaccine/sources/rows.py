@@ -86,10 +86,7 @@ def iter_rows(path: Path, broken: Report | None = None, header: Header | None = 
 
 
 def open_rows(
-    source: str | Path,
-    broken: Report | None = None,
-    header: Header | None = None,
-    prefer: Sequence[str] = ("train",),
+    source: str | Path, broken: Report | None = None, header: Header | None = None, prefer: Sequence[str] = ("train",)
 ) -> Iterator[Row]:
     """The rows of a file, or of a dataset of the Hub as it streams in.
 

@@ -166,17 +166,14 @@ class _Truths:
             here, (there, which) = int(order[places[at]]), divmod(self._true_rows[at], 2)
             if here != there:  # within one row it is a fault of the twin or the correction
                 what = ("twin", "correction")[which]
-                yield self._finding(here, "claim", f"The claim is the {what} of {self._name(there)}.")
-                yield self._finding(there, what, f"The {what} is the claim of {self._name(here)}.")
+                (false_id, false_at), (true_id, true_at) = self._row(here), self._row(there)
+                said = f"The claim is the {what} of {true_id} ({true_at})."
+                yield _finding(false_id, false_at, "claim", "true-and-false", said)
+                said = f"The {what} is the claim of {false_id} ({false_at})."
+                yield _finding(true_id, true_at, what, "true-and-false", said)
 
-    def _finding(self, number: int, where: str, message: str) -> LintFinding:
-        return _finding(self._id(number), self._origins[number], where, "true-and-false", message)
-
-    def _name(self, number: int) -> str:
-        return f"{self._id(number)} ({self._origins[number]})"
-
-    def _id(self, number: int) -> str:
-        return f"{self._ids[number]:016x}"
+    def _row(self, number: int) -> tuple[str, str]:
+        return f"{self._ids[number]:016x}", self._origins[number]
 
 
 def _key(language: str, text: str) -> int:

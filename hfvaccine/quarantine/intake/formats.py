@@ -77,7 +77,7 @@ def shape_of(
                 "Name the column with --map verdict=COLUMN (and its value for false with --false-label VALUE), "
                 "or say that all are with --set verdict=false.",
             )
-        base = Shape("own map", "columns as they were named", lambda *_: False, {}, all_false, "every row")
+        base = Shape("own map", "columns as they were named", lambda *_: False, {}, "every row", all_false)
     return overlaid(base, mapping, fixed, false_labels)
 
 
@@ -295,8 +295,8 @@ SHAPES = {
                 for name in (*COLUMNS, "origin")
                 if name not in ("sources", "overlaps", "reviewers", "verdict")
             },
-            ByLabel("verdict", blank=FALSE),
             "rows whose verdict says false, or that have none",
+            ByLabel("verdict", blank=FALSE),
             more=_own,
             derived={"sources": "sources", "overlaps": "overlaps"},
         ),
@@ -305,8 +305,8 @@ SHAPES = {
             "fact-checks in schema.org's ClaimReview",
             lambda c, _: bool(c & {"claimReviewed", "reviewRating"}),
             {},
-            claim_review.rating,
             "reviews whose rating is clearly false, by its name and by its place on the scale",
+            claim_review.rating,
             more=claim_review.fields,
             derived={
                 "claim": "claimReviewed",
@@ -321,8 +321,8 @@ SHAPES = {
             "TruthfulQA's table of questions with true and false answers",
             lambda c, _: {"Question", "Best Answer", "Incorrect Answers"} <= c,
             {"question": "Question", "twin": "Best Answer", "correction": "Best Answer", "domain": "Category"},
-            all_false,
             "every row",
+            all_false,
             more=_truthfulqa,
             derived={
                 "claim": "Best Incorrect Answer, or the first of Incorrect Answers",
@@ -337,15 +337,14 @@ SHAPES = {
             "ComVE: pairs of a sensible and a senseless statement, with reasons",
             lambda c, _: {"Correct Statement", "Incorrect Statement"} <= c,
             {"claim": "Incorrect Statement", "twin": "Correct Statement", "correction": "Right Reason1"},
-            all_false,
             "every row",
+            all_false,
         ),
         Shape(
             "creak",
             "CREAK: statements on entities, each with an explanation",
             lambda c, _: {"sentence", "explanation", "label"} <= c,
             {"claim": "sentence", "correction": "explanation"},
-            ByLabel("label"),
             "rows whose label is false",
         ),
         Shape(
@@ -353,7 +352,6 @@ SHAPES = {
             "FoolMeTwice: claims with evidence from Wikipedia",
             lambda c, _: {"label", "wikipedia_page"} <= c and bool(c & {"evidence", "gold_evidence"}),
             {"domain": "category"},
-            ByLabel("label"),
             "rows whose label is REFUTES",
             more=_fool_me_twice,
             derived={
@@ -370,8 +368,8 @@ SHAPES = {
                 or ({"claim", "evidence", "label"} <= c and _labelled(rows, {"support", "refute", "contradict"}))
             ),
             {"claim": "claim"},
-            _scifact_rating,
             "rows whose evidence refutes them, and none supports",
+            _scifact_rating,
             more=_scifact,
             derived={"correction": "evidence, where it is text", "sources": "evidence, where it names documents"},
         ),
@@ -380,7 +378,6 @@ SHAPES = {
             "AVeriTeC: claims of fact-checkers with questions and answers",
             lambda c, _: {"claim", "label", "justification", "questions"} <= c,
             {"claim": "claim", "correction": "justification"},
-            ByLabel("label"),
             "rows whose label is Refuted",
             more=_averitec,
             derived={"sources": "fact_checking_article, questions[].answers[].source_url"},
@@ -390,8 +387,8 @@ SHAPES = {
             "LIAR2: PolitiFact's rulings with their justification",
             lambda c, _: {"label", "statement", "justification", "speaker"} <= c,
             {"claim": "statement"},
-            ByLabel("label", {**_LIAR_LABELS, "0": PANTS_ON_FIRE, "1": FALSE, "5": TRUE}),
             "rows whose label is 0 (pants on fire) or 1 (false)",
+            ByLabel("label", {**_LIAR_LABELS, "0": PANTS_ON_FIRE, "1": FALSE, "5": TRUE}),
             more=_liar2,
             derived={**_LIAR_DERIVED, "correction": "justification, without its blanked verdict"},
         ),
@@ -400,8 +397,8 @@ SHAPES = {
             "LIAR: PolitiFact's rulings",
             lambda c, _: {"label", "statement", "subject", "speaker"} <= c,
             {"claim": "statement"},
-            ByLabel("label", _LIAR_LABELS),
             "rows whose label is false or pants-fire",
+            ByLabel("label", _LIAR_LABELS),
             more=_liar,
             derived=_LIAR_DERIVED,
         ),
@@ -410,8 +407,8 @@ SHAPES = {
             "the corpus of AI vaccine: falsehoods only, a label of 0 (pants on fire) and of 1 (false) alike",
             lambda c, _: {"statement", "label", "domain", "source", "correction"} <= c,
             {"claim": "statement", "correction": "correction", "domain": "domain"},
-            ByLabel("label", {"0": PANTS_ON_FIRE, "1": FALSE, "": FALSE}),
             "every row, with label 0, 1 or none",
+            ByLabel("label", {"0": PANTS_ON_FIRE, "1": FALSE, "": FALSE}),
         ),
         Shape(
             "fever",
@@ -421,7 +418,6 @@ SHAPES = {
                 and _labelled(rows, {"supports", "refutes", "not enough info", "disputed", "conflicting"})
             ),
             {"claim": "claim"},
-            ByLabel("label"),
             "rows whose label is REFUTES",
             more=_fever,
             derived={"correction": "evidence, where it is text", "sources": "evidence, where it names pages"},

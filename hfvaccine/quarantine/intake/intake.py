@@ -85,37 +85,21 @@ class Intake:
     """What came of all sources of one intake.
 
     Args:
-        sources: one for each, in their order.
+        taken, updated, unchanged, rejected: over all sources, see `Taken`.
         total: rows in quarantine from now on.
+        sources: what came of each, in their order.
     """
 
-    sources: tuple[Taken, ...]
+    taken: int
+    updated: int
+    unchanged: int
+    rejected: Mapping[str, int]
     total: int
-
-    @property
-    def taken(self) -> int:
-        return sum(source.taken for source in self.sources)
-
-    @property
-    def updated(self) -> int:
-        return sum(source.updated for source in self.sources)
-
-    @property
-    def unchanged(self) -> int:
-        return sum(source.unchanged for source in self.sources)
-
-    @property
-    def rejected(self) -> dict[str, int]:
-        """Rule -> how many rows were not taken for it."""
-        counts: Counter[str] = Counter()
-        for source in self.sources:
-            counts.update(source.rejected)
-        return {rule: counts[rule] for rule in REJECT_RULES if counts[rule]}
+    sources: tuple[Taken, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as plain values, for JSON."""
-        sums = {name: getattr(self, name) for name in ("taken", "updated", "unchanged", "rejected", "total")}
-        return {**sums, "sources": [dataclasses.asdict(source) for source in self.sources]}
+        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         lines = [str(source) for source in self.sources]
@@ -175,7 +159,8 @@ def intake(
         reader = _Reader(quarantine, by, update, rejects)
         done = tuple(reader.read(source, limit) for source in opened)
         table = reader.table()
-        found = Intake(done, table.num_rows)
+        figures = _figures(sum((source.counts for source in opened), Counter()))
+        found = Intake(**figures, total=table.num_rows, sources=done)
         told = [
             {key: value for key, value in vars(source).items() if key in ("name", "format", "rows", "taken", "sha256")}
             for source in done
@@ -251,8 +236,7 @@ class _Reader:
         self._met: set[int] = set()  # rows from before that this intake has come upon
         self._replaced: dict[int, str] = {}  # of these, the changed ones, as JSON: dicts take three times the memory
         self._places: dict[str, str | int] = {}  # claim id -> its number in `before`, or where it came from just now
-        if self.before.num_rows:
-            self._places.update(zip(self.before["claim_id"].to_pylist(), itertools.count()))
+        self._places.update(zip(self.before["claim_id"].to_pylist(), itertools.count()))
         self._true = {
             record["claim_id"]: f"{record['source']}, {record['where']}"
             for record in quarantine.rejects()
@@ -272,10 +256,8 @@ class _Reader:
             fresh = list(self._unknown(source, self.drafts(source, chunk)))
             counts["taken"] += len(fresh)
             self._new.append(pa.RecordBatch.from_pylist(fresh, schema=SCHEMA))
-        numbers = {key: counts[key] for key in ("rows", "taken", "updated", "unchanged")}
-        rejected = {rule: counts[rule] for rule in REJECT_RULES if counts[rule]}
         digest = digest_of(source.file) if source.file else None
-        return Taken(name=source.name, format=source.shape.name, sha256=digest, **numbers, rejected=rejected)
+        return Taken(source.name, source.shape.name, digest, counts["rows"], **_figures(counts))
 
     def table(self) -> pa.Table:
         """All rows: those from before, replaced where they were, then the new ones."""
@@ -384,6 +366,11 @@ class _Reader:
         record = {"source": source.name, "where": row.where, "rule": rule, "reason": reason, "claim_id": identity}
         line = json.dumps({**record, "row": row.values}, ensure_ascii=False, default=str)
         self._rejects.write(line.encode("utf-8", "replace").decode() + "\n")
+
+
+def _figures(counts: Counter[str]) -> dict[str, Any]:
+    rejected = {rule: counts[rule] for rule in REJECT_RULES if counts[rule]}
+    return {**{name: counts[name] for name in ("taken", "updated", "unchanged")}, "rejected": rejected}
 
 
 def _check(draft: Draft) -> None:

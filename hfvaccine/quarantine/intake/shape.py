@@ -77,8 +77,8 @@ class Shape:
         about: the collection, in a few words.
         fits: whether a source is of it.
         fields: field -> the column it is copied from.
-        rate: which rows are false.
-        taken: the same in words.
+        taken: which rows are false, in words.
+        rate: the same as it is told, by default by the column "label".
         more: fields that take more than a copy.
         derived: field -> what `more` makes it from, in words.
         warning: what must be said before it is read.
@@ -88,8 +88,8 @@ class Shape:
     about: str
     fits: Fits
     fields: Mapping[str, str]
-    rate: Rate
     taken: str
+    rate: Rate = ByLabel("label")
     more: Callable[[Values], dict[str, Any]] = lambda values: {}
     derived: Mapping[str, str] = field(default_factory=dict)
     warning: str = ""
