@@ -54,13 +54,8 @@ def load_encoder(source: str, batch: int = 64) -> Encoder:
         order = np.argsort([-len(text) for text in texts], kind="stable")  # texts of a length together: less padding
         for at in range(0, len(order), batch):
             chosen = order[at : at + batch]
-            inputs = tokenizer(
-                [texts[number] for number in chosen],
-                padding=True,
-                truncation=True,
-                max_length=most,
-                return_tensors="pt",
-            )
+            given = [texts[number] for number in chosen]
+            inputs = tokenizer(given, padding=True, truncation=True, max_length=most, return_tensors="pt")
             with torch.inference_mode():
                 states = model(**inputs).last_hidden_state.float()
             mask = inputs["attention_mask"].unsqueeze(-1)

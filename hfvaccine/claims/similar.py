@@ -9,6 +9,7 @@ that a million claims follow ("X is the capital of Y") costs little, since its o
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from array import array
@@ -64,7 +65,7 @@ def near_pairs(texts: Iterable[str], threshold: float = THRESHOLD) -> tuple[Ints
     Raises:
         UsageError: for a threshold out of its range.
     """
-    vocabulary = _vocabulary()
+    vocabulary: dict[str, int] = defaultdict(itertools.count().__next__)
     sets = _read(texts, vocabulary).distinct()
     groups = _by_size(sets, _ranks([sets], len(vocabulary)))
     left, right, similarity = _join(groups, groups, threshold)
@@ -117,7 +118,7 @@ class Lookup:
     """
 
     def __init__(self, collections: Sequence[Sequence[str]]) -> None:
-        self._vocabulary = _vocabulary()
+        self._vocabulary: dict[str, int] = defaultdict(itertools.count().__next__)
         read = [_read(texts, self._vocabulary) for texts in collections]
         self._collections = [(passages.distinct(), _Grams(passages.grams().distinct())) for passages in read]
 
@@ -142,12 +143,6 @@ class Lookup:
             np.minimum.at(lowest, others, passage)
             np.copyto(first, lowest, where=lowest < len(sets.sizes))
         return found
-
-
-def _vocabulary() -> dict[str, int]:
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    return numbers
 
 
 @dataclass(frozen=True)

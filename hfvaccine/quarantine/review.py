@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ import pyarrow.compute as pc
 from hfvaccine.claims.claim import COLUMNS, TEXTS, Claim
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import ClaimError, DoseError, UsageError
-from hfvaccine.files import guard_formula, whole_file
+from hfvaccine.files import digest_of, guard_formula, whole_file
 from hfvaccine.quarantine.policy import Policy, person
 from hfvaccine.quarantine.store import POLICY, Quarantine, each
 from hfvaccine.sources.rows import read_rows
@@ -69,7 +68,7 @@ def row_digest(row: Mapping[str, Any]) -> str:
         return _claim(row).digest()
     except ClaimError:
         draft = {name: row.get(name) for name in COLUMNS if name != "reviewers"}
-        return hashlib.sha256(json.dumps(draft, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        return digest_of(json.dumps(draft, sort_keys=True, ensure_ascii=False).encode())
 
 
 def approvals(claim: Claim, policy: Policy) -> set[str]:

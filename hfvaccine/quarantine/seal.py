@@ -303,8 +303,7 @@ def _judge(
         except ClaimError as error:
             against["incomplete"].append((shown, error.message))
             continue
-        found = objection(claim, policy)
-        if found:
+        if found := objection(claim, policy):
             against[found[0]].append((shown, found[1]))
         else:
             ready.append(claim)

@@ -113,8 +113,7 @@ class Survey:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; of single claims nothing."""
-        fields = asdict(replace(self, states={}))
-        fields.pop("states")
+        fields = {name: value for name, value in asdict(replace(self, states={})).items() if name != "states"}
         fields["cluster_sizes"] = {str(size): count for size, count in self.cluster_sizes.items()}
         fields["timeline"] = [{"at": e.at, "act": e.act, "by": e.by, "what": _counted(e.what)} for e in self.timeline]
         fields["lint_off"] = list(self.lint_off)

@@ -116,6 +116,7 @@ _MENDS = {
 
 
 def mend_text(text: str) -> tuple[str, set[str]]:
+    """A text with all mended that changes no word, and the rules that it no longer breaks."""
     rules: set[str] = set()
     while True:
         before = text

@@ -47,9 +47,8 @@ def read_evaluation_set(source: str) -> EvaluationSet:
         ValidationError: for a source that cannot be read, or in which there is no text.
     """
     name, place = named_source(source)
-    texts: dict[str, None] = {}
-    for row in open_rows(place, prefer=("test", "validation")):
-        texts.update(dict.fromkeys(_texts(list(row.values.values()))))
+    rows = open_rows(place, prefer=("test", "validation"))
+    texts = dict.fromkeys(text for row in rows for text in _texts(list(row.values.values())))
     if not texts:
         raise ValidationError(
             f"{name} holds no text of {LEAST_WORDS} words or more to compare claims with.",

@@ -92,9 +92,7 @@ def other_language(text: str, declared: str, words: Sequence[str] | None = None)
 
 def _reads_like(words: Sequence[str], language: str) -> bool:
     """Whether every tenth word is an everyday word of the language: a cheap yes before the costly question."""
-    common = _COMMON.get(language)
-    if common is None:
-        return False
+    common = _COMMON.get(language, frozenset())
     return len(common.intersection(words)) * 10 >= min(len(words), 20) > 0
 
 

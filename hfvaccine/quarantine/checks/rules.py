@@ -41,7 +41,7 @@ class Draft:
         self.row = row
         self.truths, self.contradicted, self.today = truths, contradicted, today
         self.language = row["language"]
-        self.english = self.language == "en" or self.language[:3].lower() in ("en", "en-")
+        self.english = languages.primary(self.language) == "en"
         self.texts: dict[str, str] = {name: row[name] for name in TEXTS if not is_blank(row.get(name))}
         self.claim, self.correction, self.twin = (self.texts.get(name, "") for name in TEXTS[:3])
         self._words: dict[str, list[str]] = {}
@@ -269,11 +269,10 @@ def _malformed_source(draft: Draft) -> Told:
         url, checked_on = source.get("url"), source.get("checked_on")
         if url is not None and not _ADDRESS.fullmatch(url):
             yield "sources", f"{_shown(url)} is no http(s) address."
-        if checked_on is not None:
-            if not is_day(checked_on):
-                yield "sources", f"{_shown(checked_on)} is no day as YYYY-MM-DD."
-            elif checked_on > draft.today:
-                yield "sources", f"{checked_on}, when a source was checked, is in the future."
+        if checked_on is not None and not is_day(checked_on):
+            yield "sources", f"{_shown(checked_on)} is no day as YYYY-MM-DD."
+        elif checked_on is not None and checked_on > draft.today:
+            yield "sources", f"{checked_on}, when a source was checked, is in the future."
 
 
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
@@ -282,8 +281,7 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 @warning("language-mismatch", "the text is in another language than declared", "Correct `language`, or the text.")
 def _language_mismatch(draft: Draft) -> Told:
     for name, text in draft.texts.items():
-        found = languages.other_language(text, draft.language, draft.words_of(name))
-        if found is not None:
+        if found := languages.other_language(text, draft.language, draft.words_of(name)):
             yield name, f"The {name} is declared as {draft.language!r} but reads like {found!r}."
 
 
@@ -388,8 +386,7 @@ def _blanked_word(draft: Draft) -> Told:
     if not draft.english:
         return
     for name, text in draft.texts.items():
-        gap = blanked(text)
-        if gap:
+        if gap := blanked(text):
             yield name, f"The {name} has a gap: {_shown(gap)}."
 
 

@@ -67,7 +67,11 @@ def split(
         UsageError: for a share or field out of its range.
         DoseError: where rows with a side are alike on both sides, which no new claim is to blame for.
     """
-    _require(heldout, hold_out)
+    if not 0 < heldout < 1:
+        raise UsageError(f"A held-out share of {heldout} is out of range.", "Give one above 0 and below 1.")
+    for field, _ in hold_out:
+        if field not in FIELDS:
+            raise UsageError(f"Claims cannot be held out by {field!r}.", f"Hold out by one of: {', '.join(FIELDS)}.")
     if again:
         table = replaced(table, split=pa.nulls(table.num_rows, pa.string()))
     order = pc.sort_indices(table["claim_id"]).to_numpy().astype(np.int64)  # so that no order of rows matters
@@ -111,14 +115,6 @@ def summary(table: pa.Table, hold_out: Sequence[tuple[str, str]] = ()) -> dict[s
         for field, value in hold_out
     ]
     return counts
-
-
-def _require(heldout: float, hold_out: Sequence[tuple[str, str]]) -> None:
-    if not 0 < heldout < 1:
-        raise UsageError(f"A held-out share of {heldout} is out of range.", "Give one above 0 and below 1.")
-    for field, _ in hold_out:
-        if field not in FIELDS:
-            raise UsageError(f"Claims cannot be held out by {field!r}.", f"Hold out by one of: {', '.join(FIELDS)}.")
 
 
 def _sides(rows: pa.Table) -> npt.NDArray[np.int8]:

@@ -173,7 +173,8 @@ def intake(
             table=table if found.taken or found.updated or not reader.before.num_rows else None,
             rejects=(json.loads(line) for line in rejects),
         )
-        _write_policy(quarantine)
+        if not (quarantine.folder / POLICY).exists():
+            (quarantine.folder / POLICY).write_text(TEMPLATE, encoding="utf-8")
     return found
 
 
@@ -407,9 +408,3 @@ def _text(name: str, value: Any) -> str:
 
 def _people(*names: str | None) -> str:
     return ", ".join(sorted({one.strip() for name in names for one in (name or "").split(",") if one.strip()}))
-
-
-def _write_policy(quarantine: Quarantine) -> None:
-    path = quarantine.folder / POLICY
-    if not path.exists():
-        path.write_text(TEMPLATE, encoding="utf-8")
