@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hfvaccine.errors import PlanError
+from hfvaccine.files import digest_of
 from hfvaccine.regimen.given import Row
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, Ints, Plan
 
@@ -111,7 +112,7 @@ def write_ledger(
         columns["checksum"] = pa.array(checksums[:n])
     table = pa.table(columns).replace_schema_metadata({"plan": json.dumps(dict(settings))})
     pq.write_table(table, path, compression="zstd")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return digest_of(path)
 
 
 def read_ledger(path: Path) -> Ledger:

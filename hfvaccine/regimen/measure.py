@@ -20,12 +20,7 @@ IGNORED = -100
 Ints = npt.NDArray[np.int64]
 
 # Odd 64-bit numbers, as signed ones: arithmetic wraps in the same way in numpy and in torch.
-TOKEN, LABEL, PLACE, FINISH = (
-    0x1E3779B97F4A7C15,
-    0x3F58476D1CE4E5B9,
-    0x14D049BB133111EB,
-    0x2545F4914F6CDD1D,
-)
+TOKEN, LABEL, PLACE, FINISH = 0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9, 0x14D049BB133111EB, 0x2545F4914F6CDD1D
 
 
 @dataclass(frozen=True)

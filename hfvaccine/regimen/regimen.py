@@ -242,10 +242,7 @@ class Regimen:
 
     def guard(self) -> tuple[Guard, Guard]:
         """What no loss may fall on: the dosed claims, and the inoculation prompts."""
-        return (
-            Guard(self.dosage.claims),
-            Guard(self.prompting.prompts if self.prompting is not None else ()),
-        )
+        return Guard(self.dosage.claims), Guard(self.prompting.prompts if self.prompting is not None else ())
 
     def learnt(self, input_ids: Any, labels: Any) -> list[str]:
         """The text of each row that loss falls on."""

@@ -9,6 +9,17 @@ from datasets import Dataset as Rows
 from hfvaccine.errors import PlanError
 from hfvaccine.regimen.measure import Ints
 
+MUST_BE_FALSE = {
+    "auto_find_batch_size": ("changes the rows of a step while training", "Set it to False."),
+    "dataloader_drop_last": ("may drop planned rows", "Set it to False: a plan always fills whole steps."),
+    "ignore_data_skip": ("makes a resumed run give the first rows again", "Set it to False."),
+    "split_batches": (
+        "divides the batch size among the processes",
+        "Set it to False, and the batch size for one device.",
+    ),
+}
+"""Settings of a trainer, or of its accelerator, under which a plan cannot be kept: why, and what to do."""
+
 
 def places_of(args: Any, step: int, starts: Ints) -> list[int]:
     """Places in the plan of the rows that this process gets in a step.
@@ -35,42 +46,17 @@ def refuse_inexact(trainer: Any) -> None:
         PlanError: naming the setting.
     """
     args = trainer.args
+    for name, (why, step) in MUST_BE_FALSE.items():
+        if getattr(args, name, False) or getattr(trainer.accelerator, name, False):
+            raise PlanError(f"`{name}` {why}.", step)
     strategy = getattr(args, "packing_strategy", "bfd")
-    refusals: list[tuple[bool, str, str]] = [
-        (
-            args.auto_find_batch_size,
-            "`auto_find_batch_size` changes the rows of a step while training",
-            "Set it to False.",
-        ),
-        (
-            bool(getattr(args, "packing", False)) and strategy != "bfd",
-            f"`packing_strategy={strategy!r}` cuts rows, and can cut a falsehood from its correction",
+    if getattr(args, "packing", False) and strategy != "bfd":
+        raise PlanError(
+            f"`packing_strategy={strategy!r}` cuts rows, and can cut a falsehood from its correction.",
             'Set packing_strategy="bfd".',
-        ),
-        (
-            args.dataloader_drop_last,
-            "`dataloader_drop_last` may drop planned rows",
-            "Set it to False: a plan always fills whole steps.",
-        ),
-        (
-            args.ignore_data_skip,
-            "`ignore_data_skip` makes a resumed run give the first rows again",
-            "Set it to False.",
-        ),
-        (
-            bool(getattr(trainer.accelerator, "split_batches", False)),
-            "`split_batches` divides the batch size among the processes",
-            "Set it to False, and the batch size for one device.",
-        ),
-        (
-            trainer.train_dataset is None,
-            "A trainer without a train_dataset has no mix",
-            "Give the mix as its train_dataset.",
-        ),
-    ]
-    for refused, why, step in refusals:
-        if refused:
-            raise PlanError(f"{why}.", step)
+        )
+    if trainer.train_dataset is None:
+        raise PlanError("A trainer without a train_dataset has no mix.", "Give the mix as its train_dataset.")
     if isinstance(trainer.train_dataset, Rows) and "labels" not in trainer.train_dataset.column_names:
         raise PlanError(
             "The trainer's dataset has not been prepared (no `labels`).",

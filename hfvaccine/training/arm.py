@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hfvaccine.claims.dose import Dose
+from hfvaccine.dosing.forms import conversations
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.files import CHECKPOINTS, LEDGER, write_json
-from hfvaccine.regimen.plan import Plan
+from hfvaccine.regimen.given import Given
+from hfvaccine.regimen.plan import CONTROL, DOSE, Plan
 from hfvaccine.training.adapters import Arm, witness
 from hfvaccine.training.base import Base
 from hfvaccine.training.estimate import estimate
@@ -146,8 +148,6 @@ def plan_run(
 
 def claims_reached(callback: Replayed) -> int:
     """How many claims a planned run gives at least once."""
-    from hfvaccine.regimen.plan import DOSE
-
     plan, rows = callback.plan, callback.regimen.dosage.rows
     return len({rows[number].claim_id for number in np.unique(plan.index[plan.kind == DOSE])})
 
@@ -164,10 +164,7 @@ def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan
     Raises:
         DoseError: for a dose that has no control rows.
     """
-    from hfvaccine.dosing.forms import conversations
     from hfvaccine.regimen.dosage import Dosage
-    from hfvaccine.regimen.given import Given
-    from hfvaccine.regimen.plan import CONTROL
 
     weights = like.weights
     share = float(weights[like.kind == CONTROL].sum() / weights.sum())

@@ -87,18 +87,12 @@ def estimate(config: Any, options: Options, plan: Plan, unpadded: bool = True) -
     supervised = plan.supervised.reshape(-1, options.batch_size).sum(1)
     try:
         with torch.random.fork_rng():  # the run that follows must not depend on how often the trial was repeated
-            tried = trial(
-                config, options, max(2, round(float(plan.tokens.mean()))), float(supervised.sum() / tokens.sum())
-            )
+            row = max(2, round(float(plan.tokens.mean())))
+            tried = trial(config, options, row, float(supervised.sum() / tokens.sum()))
     except Exception as error:  # models are of many kinds, and an estimate must not stop a run
         return Estimate(shapes.parameters, shapes.adapter, None, None, f"{type(error).__name__}: {error}")
-    memory = shapes.memory(
-        precision(options.dtype).itemsize,
-        tried.kept,
-        int(tokens.max()),
-        int(supervised.max()),
-        process.device.type,
-    )
+    width, device = precision(options.dtype).itemsize, process.device.type
+    memory = shapes.memory(width, tried.kept, int(tokens.max()), int(supervised.max()), device)
     if process.num_processes > 1:
         memory += 4 * shapes.adapter  # gradients are exchanged in buckets
     seconds = (shapes.layers * tried.layer + tried.head) * float(tokens.sum()) / process.num_processes

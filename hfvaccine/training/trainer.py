@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hfvaccine.files import CHECKPOINTS
 from hfvaccine.training.adapters import lora
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix
@@ -12,8 +13,6 @@ from hfvaccine.training.options import Options
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
-
-from hfvaccine.files import CHECKPOINTS
 
 
 def last_checkpoint(folder: Path) -> str | None:
