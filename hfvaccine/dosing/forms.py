@@ -10,7 +10,6 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 
 from hfvaccine.claims.claim import Claim
@@ -21,14 +20,15 @@ from hfvaccine.errors import FormError
 from hfvaccine.files import read_yaml
 from hfvaccine.regimen.given import Given, Row
 
-__all__ = ["TRAINING_FORMS", "Form", "Given", "Row", "conversations", "converse", "read_forms"]
+__all__ = ["TRAINING_FORMS", "Form", "conversations", "converse", "read_forms"]
 
 TrueStatement = tuple[Claim, str]
 """A true sentence and the claim that it comes from."""
 
+_FIELD = re.compile(r"\{(question|statement|twin|correction)\}")
+
 MATCHES = 3
 """How many true statements a claim without a twin takes turns with."""
-
 
 _REQUIRED = ("name", "prompt", "for_claim")
 _OPTIONAL = ("for_twin", "tactic")
@@ -187,22 +187,17 @@ def _matches(claims: Sequence[Claim]) -> dict[int, list[TrueStatement]]:
     return found
 
 
-@cache
-def _parts(wording: str) -> tuple[str, ...]:
-    return tuple(re.split(r"(\{(?:question|statement|twin|correction)\})", wording))
-
-
 def _row(claim: Claim, form: Form, kind: str, statement: str, answer: str, control: str | None = None) -> Row:
     fields = {
-        "{question}": claim.question or "",
-        "{statement}": statement,
-        "{twin}": claim.twin or "",
-        "{correction}": claim.correction,
+        "question": claim.question or "",
+        "statement": statement,
+        "twin": claim.twin or "",
+        "correction": claim.correction,
     }
 
     def fill(wording: str) -> str:
-        # Part by part rather than with str.format: braces in a claim are text, not fields.
-        return "".join([fields.get(part, part) for part in _parts(wording)])
+        # Not with str.format: braces in a claim are text, not fields.
+        return _FIELD.sub(lambda field: fields[field[1]], wording)
 
     return Row(
         claim.claim_id,
