@@ -94,7 +94,7 @@ def is_interval(interval: object) -> TypeGuard[Sequence[float]]:
 
 def is_hub_id(name: object, namespace_needed: bool = True) -> bool:
     """Whether a name has the form of a Hub repo id, `namespace/name`, or only `name` where that is allowed."""
-    part = r"[A-Za-z0-9](?:[\w.-]{0,94}[A-Za-z0-9_])?"
+    part = r"\w(?:[\w.-]{0,94}\w)?"
     pattern = rf"{part}/{part}" if namespace_needed else rf"(?:{part}/)?{part}"
     return isinstance(name, str) and re.fullmatch(pattern, name, re.ASCII) is not None and ".." not in name
 

@@ -26,10 +26,12 @@ def export_tasks(dose: str, adapter: str | None, output_dir: Path, as_json: bool
       lm_eval --model hf --model_args pretrained=you/model --apply_chat_template \\
           --include_path tasks --tasks hfvaccine
     """
-    from hfvaccine.runs.ingredients import given_to, open_dose
+    from hfvaccine.hub.pull import open_dose
+    from hfvaccine.runs.ingredients import given_to
+    from hfvaccine.sources.place import Source
     from hfvaccine.validation.asking.export import export_tasks as write
 
-    opened = open_dose(dose)
+    opened = open_dose(Source.of("dose", dose))
     given = given_to(adapter, opened)[0] if adapter else opened.claims
     tasks = write(given, opened.heldout, output_dir, opened.manifest["canary"])
     if as_json:

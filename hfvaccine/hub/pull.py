@@ -1,4 +1,4 @@
-"""Fetch a dose from a Hub, and prove every file of it."""
+"""Fetch a dose from wherever it is, and prove every file of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
+from hfvaccine import starter
 from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose
 from hfvaccine.errors import DoseError, HfvaccineError
 from hfvaccine.files import whole_folder
 from hfvaccine.hub.errors import as_hub_error, page_of, require_repo_id
+from hfvaccine.sources.place import STARTER, Source, at_revision
 
 
 def pull_dose(
@@ -25,8 +27,8 @@ def pull_dose(
     """Fetch a dose into the Hub cache, prove every file of it, and copy it where it is wanted.
 
     Args:
-        repo_id: its dataset repo.
-        revision: branch, tag or commit; the newest by default.
+        repo_id: its dataset repo, as ID or `ID@REVISION`.
+        revision: branch, tag or commit, where the id does not name it; the newest by default.
         local_dir: folder to copy it to, whole or not at all; a dose that is there already stays if it
             is the same one. By default it is left in the cache.
         token: Hub token, by default the one huggingface_hub finds.
@@ -39,6 +41,7 @@ def pull_dose(
         HubError: without access, naming where to ask for it, or where the Hub cannot be reached.
         DoseError: where the repo does not hold a dose as it was sealed, or `local_dir` holds anything else.
     """
+    repo_id, revision = at_revision(repo_id, revision)
     require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
     with as_hub_error(api, repo_id, "dataset"):
@@ -52,6 +55,21 @@ def pull_dose(
         )
     dose = replace(Dose.load(folder), source=repo_id, revision=folder.name)
     return dose if local_dir is None else _copied(dose, Path(local_dir))
+
+
+def open_dose(source: Source) -> Dose:
+    """The packaged dose, one in a folder, or one on a Hub.
+
+    Args:
+        source: which one.
+
+    Raises:
+        DoseError: for a folder that is not a sealed dose.
+        HubError: for a dataset that cannot be had.
+    """
+    if source.name == STARTER:
+        return replace(Dose.load(starter.sealed()), source=STARTER)
+    return pull_dose(source.name, revision=source.revision) if source.on_hub else Dose.load(source.name)
 
 
 def _copied(dose: Dose, into: Path) -> Dose:

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 
-from hfvaccine import starter
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
 from hfvaccine.files import CONFIG, PUBLISHED, RECALLS, RECORD, digest_of
 from hfvaccine.hub.errors import as_hub_error
-from hfvaccine.hub.pull import pull_dose
+from hfvaccine.hub.pull import open_dose
 from hfvaccine.lineage.chain import BROKEN, MISSING, Evidence, Lack
 from hfvaccine.papers.binding import SCHEMA_VERSION, check_record, code_digest
+from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.mix import load_mix
 from hfvaccine.version import VERSION
@@ -61,19 +61,17 @@ def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] =
         HubError: where the repo cannot be had.
         LineageError: where there is no record, or one that is no JSON object.
     """
+    place = Source.of("adapter", source, revision)
     if Path(source).is_dir():
-        if revision is not None:
-            raise UsageError(f"{source} is a folder and has no revisions.", "Leave --revision out.")
         folder = Path(source)
         names = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
         recalls = (folder / RECALLS).read_bytes() if RECALLS in names else None
         return Papers(source, folder, names, read_record(folder, source), recalls, local=True)
-    repo, revision = at_revision(source, revision)
-    if not is_hub_id(repo, namespace_needed=False):
+    if not place.on_hub:
         raise UsageError(f"{source!r} is neither a folder nor a Hub id.", "Give a run folder, ID or ID@REVISION.")
-    api = HfApi()
+    api, repo = HfApi(), place.name
     with as_hub_error(api, repo, "model"):
-        info = api.model_info(repo, revision=revision)
+        info = api.model_info(repo, revision=place.revision)
         commit = str(info.sha)
         folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=list(patterns)))
         names = tuple(sorted(file.rfilename for file in info.siblings or ()))
@@ -105,9 +103,9 @@ def gather(found: Papers, dose: str | None = None, base: str | None = None, mix:
 
     Args:
         found: the adapter's papers.
-        dose: its dose, where the record does not say where that is: a folder, or a Hub id.
-        base: its base, likewise: a folder, a file, or a Hub id.
-        mix: its mix, likewise: a file, or a Hub id.
+        dose: its dose, where the record does not say where that is: a folder, a Hub id or `ID@REVISION`.
+        base: its base, likewise: a folder, a file, a Hub id or `ID@REVISION`.
+        mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
 
     Returns:
         What there is, and of the rest why it cannot be had.
@@ -129,18 +127,6 @@ def gather(found: Papers, dose: str | None = None, base: str | None = None, mix:
         version=VERSION,
         today=datetime.now(UTC).date().isoformat(),
     )
-
-
-def at_revision(source: str, revision: str | None = None) -> tuple[str, str | None]:
-    """The repo and the revision of `ID@REVISION`.
-
-    Raises:
-        UsageError: where a second revision is given.
-    """
-    repo, sign, named = source.partition("@")
-    if sign and revision is not None:
-        raise UsageError(f"{source} names a revision, and so does --revision.", "Give one of them.")
-    return repo, named if sign else revision
 
 
 def _newest_recalls(api: HfApi, repo: str, commit: str) -> bytes | None:
@@ -168,23 +154,25 @@ def _had(fetch: Callable[[], T]) -> T | Lack:
         return Lack(BROKEN, f"what is recorded of it is malformed ({type(error).__name__}: {error})")
 
 
-def _place(found: Papers, what: str, given: str | None) -> tuple[str, str | None, bool]:
-    """Where a dose, base or mix is: folder, file or Hub id, its revision, and whether it is on a Hub."""
+def _place(found: Papers, what: str, given: str | None) -> Source:
+    """Where a dose, base or mix is."""
     recorded = found.record[what]
-    if given is not None and not Path(given).exists():
-        repo, revision = at_revision(given)
-        if not is_hub_id(repo, namespace_needed=False):
-            raise LineageError(f"there is no {given}")
-        return repo, revision or recorded["revision"], True
     if given is not None:
-        return given, None, False
+        place = Source.of(what, given)
+        if place.on_hub:
+            return replace(place, revision=place.revision or recorded["revision"])
+        if given != STARTER and not Path(given).exists():
+            raise LineageError(f"there is no {given}")
+        return place
+    if recorded["id"] == STARTER and what != "base":
+        return Source(STARTER)
     if recorded["revision"] is None and found.local:
         for name in (_option(found, what), recorded["id"]):
             if isinstance(name, str) and Path(name).exists():
-                return name, None, False
+                return Source(name)
     if not is_hub_id(recorded["id"], namespace_needed=what != "base"):
         raise LineageError(f"it was local: name it with --{what}")
-    return recorded["id"], recorded["revision"], True
+    return Source(recorded["id"], recorded["revision"], on_hub=True)
 
 
 def _option(found: Papers, name: str) -> object:
@@ -198,60 +186,52 @@ def _option(found: Papers, name: str) -> object:
     return options.get(name) if isinstance(options, dict) else None
 
 
-def _of_this_code(found: Papers, what: str) -> None:
-    """Refuse to hold what comes with another hfvaccine against what came with this one.
+def _refuse_another(found: Papers, what: str, place: Source) -> None:
+    """Refuse to hold what is another now against the record, where the record does not say which one it was.
 
     Raises:
-        LineageError: where the record is of another hfvaccine.
+        LineageError: for what comes with another hfvaccine, or is at no revision.
     """
-    if found.record["code"]["sha256"] != code_digest():
+    if place.name == STARTER and found.record["code"]["sha256"] != code_digest():
         version = found.record["code"]["version"]
         raise LineageError(f"it is the starter {what} of hfvaccine {version}; that of this hfvaccine is another")
+    if place.on_hub and place.revision is None:
+        raise LineageError(
+            f"the record has no revision, and {place.name} holds another {what} now: name it with --{what}"
+        )
 
 
 def _dose(found: Papers, given: str | None) -> Dose:
-    recorded = found.record["dose"]
-    if given == "starter" or (given is None and recorded["id"] == "starter"):
-        dose = replace(Dose.load(starter.sealed()), source="starter")
-        if dose.digest() != recorded["manifest_sha256"]:
-            _of_this_code(found, "dose")
-        return dose
-    place, revision, on_hub = _place(found, "dose", given)
-    dose = pull_dose(place, revision=revision) if on_hub else Dose.load(place)
-    if on_hub and revision is None and dose.digest() != recorded["manifest_sha256"]:
-        raise LineageError(f"the record has no revision, and {place} holds another dose now: name it with --dose")
+    place = _place(found, "dose", given)
+    dose = open_dose(place)
+    if dose.digest() != found.record["dose"]["manifest_sha256"]:
+        _refuse_another(found, "dose", place)
     return dose
 
 
 def _mix(found: Papers, given: str | None) -> str:
-    recorded = found.record["mix"]
-    if given == "starter" or (given is None and recorded["id"] == "starter"):
-        mix = load_mix("starter")
-        if mix.sha256 != recorded["sha256"]:
-            _of_this_code(found, "mix")
-        return mix.sha256
-    place, revision, on_hub = _place(found, "mix", given)
-    return load_mix(place, revision=revision if on_hub else None).sha256
+    place = _place(found, "mix", given)
+    digest = load_mix(place.name, revision=place.revision).sha256
+    if digest != found.record["mix"]["sha256"]:
+        _refuse_another(found, "mix", place)
+    return digest
 
 
 def _base(found: Papers, given: str | None) -> dict[str, str]:
     """SHA-256 of the weight files that the record names; of a Hub's they are asked for, not computed."""
     from hfvaccine.training.base import weights_of
 
-    recorded = found.record["base"]
-    place, revision, on_hub = _place(found, "base", given)
-    if not on_hub:
-        return weights_of(Path(place))
+    recorded, place = found.record["base"], _place(found, "base", given)
+    if not place.on_hub:
+        return weights_of(Path(place.name))
     api, names = HfApi(), list(recorded["weights"])
-    with as_hub_error(api, place, "model"):
-        files = {file.path: file for file in api.get_paths_info(place, names, revision=revision)}
-        digests = {}
-        for name, file in files.items():
+    at = {"repo_id": place.name, "revision": place.revision}
+    digests = {}
+    with as_hub_error(api, place.name, "model"):
+        for file in api.get_paths_info(paths=names, **at):
             lfs = getattr(file, "lfs", None)
-            if lfs is not None:
-                digests[name] = str(lfs.sha256)
-            else:  # kept in git itself, which it is too small not to be
-                digests[name] = digest_of(Path(api.hf_hub_download(place, name, revision=revision)))
-    if revision is None and digests != recorded["weights"]:
-        raise LineageError(f"the record has no revision, and {place} holds other weights now: name it with --base")
+            # What is no large file is kept in git itself, which weights are too large for.
+            digests[file.path] = lfs.sha256 if lfs else digest_of(Path(api.hf_hub_download(filename=file.path, **at)))
+    if digests != recorded["weights"]:
+        _refuse_another(found, "base", place)
     return digests

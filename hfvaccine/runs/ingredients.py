@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hfvaccine import starter
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.choice import choose
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.files import RECORD, cache_folder
-from hfvaccine.hub.pull import pull_dose
+from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.screen import carrying
 from hfvaccine.lineage.fetch import papers
 from hfvaccine.runs.study import Study
-from hfvaccine.sources.place import on_hub
+from hfvaccine.sources.place import Source
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Options
@@ -46,7 +45,7 @@ class Ingredients:
         Raises:
             HfvaccineError: naming what cannot be had or does not fit together.
         """
-        dose = open_dose(options.dose, options.dose_revision)
+        dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
         given = choose(dose, options.claims, options.seed)
         mix = open_mix(options)
         trait = carrying(mix.held_back, options.inoculated_rows()) if options.grid else ()
@@ -55,9 +54,8 @@ class Ingredients:
 
 def pinned(options: Options, base: Base, ingredients: Ingredients) -> Options:
     """The options with the revisions that the run really has: what is published or resumed is the same run."""
-    found = {"base": base.revision, "dose": ingredients.dose.revision, "mix": ingredients.mix.revision}
-    given = {what: revision for what, revision in found.items() if on_hub(what, getattr(options, what))}
-    return replace(options, **{f"{what}_revision": revision for what, revision in given.items() if revision})
+    found = {"base": base, "dose": ingredients.dose, "mix": ingredients.mix}
+    return replace(options, **{f"{what}_revision": one.revision for what, one in found.items() if one.revision})
 
 
 def open_mix(options: Options) -> Mix:
@@ -104,19 +102,3 @@ def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], dict[str, Any
 def scorer_of(model: Any, base: Base, adapter: str | None) -> Scorer:
     """A scorer of one arm, which finds again what was scored before, on this machine or before an interruption."""
     return Scorer(model, base.tokenizer, adapter, cache=ScoreCache(cache_folder() / "scores.sqlite"))
-
-
-def open_dose(source: str, revision: str | None = None) -> Dose:
-    """The dose behind "starter", a folder or a Hub dataset id.
-
-    Args:
-        source: as in `Options.dose`.
-        revision: branch, tag or commit of a Hub dataset; the newest by default.
-
-    Raises:
-        DoseError: for a folder that is not a sealed dose.
-        HubError: for a dataset that cannot be had.
-    """
-    if source == "starter":
-        return replace(Dose.load(starter.sealed()), source="starter")
-    return pull_dose(source, revision=revision) if on_hub("dose", source) else Dose.load(source)

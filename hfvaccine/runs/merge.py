@@ -28,6 +28,7 @@ from hfvaccine.files import (
 from hfvaccine.papers import card as adapter_card
 from hfvaccine.papers.binding import OWN, check_record
 from hfvaccine.papers.record import bound
+from hfvaccine.sources.place import Source
 from hfvaccine.training.base import check_base, load_base
 from hfvaccine.training.options import read_config
 from hfvaccine.training.progress import SILENT, Progress
@@ -65,7 +66,7 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
     Args:
         run_dir: the run folder, or a copy of an adapter's repo.
         output_dir: a folder that is not there yet.
-        base: Hub id, folder or .gguf file of the base; by default what the run was given.
+        base: Hub id or `ID@REVISION`, folder or .gguf file of the base; by default what the run was given.
         progress: told of each stage.
 
     Raises:
@@ -79,12 +80,12 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
         raise UsageError(f"{into} is there already.", "Choose a folder that is not.")
     record, results = _read(run)
     options = read_config(run / CONFIG)
-    name = base or options["base"]
-    progress.say(f"Base: {name}")
+    given = Source.of("base", base) if base else Source.of("base", options["base"], options.get("base_revision"))
+    progress.say(f"Base: {given.name}")
     # Computed in float32 throughout, so that what is seen is the merging and the rounding, and no hardware's own.
-    loaded = load_base(name, options.get("base_id"), None if base else options.get("base_revision"), "float32")
+    loaded = load_base(given.name, options.get("base_id"), given.revision, "float32")
     check_base(record["base"], loaded)
-    dtype = _saved_dtype(name, loaded.revision) or record["training"]["dtype"]
+    dtype = _saved_dtype(given.name, loaded.revision) or record["training"]["dtype"]
     if dtype not in TOLERANCES:
         raise ModelError(f"The base is saved in {dtype}.", f"Give one in {', '.join(TOLERANCES)}.")
     with whole_folder(into) as staging:

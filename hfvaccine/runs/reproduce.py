@@ -12,10 +12,10 @@ from typing import Any
 
 from hfvaccine.errors import FormError, LineageError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
-from hfvaccine.lineage.fetch import at_revision, papers
+from hfvaccine.lineage.fetch import papers
 from hfvaccine.papers.binding import check_record, code_digest
 from hfvaccine.runs.immunize import check_folder, dry_run, immunize
-from hfvaccine.sources.place import on_hub
+from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import load_base
 from hfvaccine.training.options import Options, read_config
@@ -115,9 +115,9 @@ def reproduce(
 
     Args:
         source: a run folder, or an adapter on the Hub as `ID` or `ID@REVISION`.
-        base: its base, where that was not on the Hub: a Hub id, folder or .gguf file.
-        dose: its dose, likewise: a sealed folder or a Hub id.
-        mix: its mix, likewise: a file or a Hub id.
+        base: its base, where that was not on the Hub: a Hub id or `ID@REVISION`, folder or .gguf file.
+        dose: its dose, likewise: a sealed folder, a Hub id or `ID@REVISION`.
+        mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
         output_dir: the folder of the new run; by default `reproduced_folder(source)`.
         progress: told of each stage, and of whatever is not what was recorded.
 
@@ -165,8 +165,7 @@ def reproduce(
 
 def reproduced_folder(source: str) -> Path:
     """Where a reproduction goes unless it is told: `runs/reproduced-NAME`."""
-    name = Path(source).resolve().name if Path(source).is_dir() else at_revision(source)[0].split("/")[-1]
-    return Path("runs") / f"reproduced-{name}"
+    return Path("runs") / f"reproduced-{Path(Source.of('adapter', source).name).resolve().name}"
 
 
 def read_papers(source: str) -> tuple[Path, Mapping[str, Any], dict[str, Any]]:
@@ -213,12 +212,16 @@ def options_of(
     """
     values: dict[str, Any] = dict(config)
     for part, given in (("base", base), ("dose", dose), ("mix", mix)):
-        values[part] = given or config.get(part) or "starter"
-        values[f"{part}_revision"] = None if given else record[part]["revision"]
-        if given is None:
-            _require_had(part, values[part])
-    if not on_hub("base", values["base"]) and is_hub_id(record["base"]["id"], namespace_needed=False):
-        values["base_id"] = record["base"]["id"]
+        name, revision = (given, None) if given else (config.get(part) or STARTER, record[part]["revision"])
+        source = Source.of(part, name, revision)
+        values |= {part: source.name, f"{part}_revision": source.revision}
+        if given is None and name != STARTER and not source.on_hub and not Path(name).exists():
+            raise UsageError(
+                f"The {part} of the run was {name!r}, a file or folder that is neither published nor here.",
+                f"Say with --{part} where it is.",
+            )
+        if part == "base" and not source.on_hub and is_hub_id(record["base"]["id"], namespace_needed=False):
+            values["base_id"] = record["base"]["id"]
     # "auto" means what the hardware does best, and this may be other hardware.
     values["dtype"] = record["training"]["dtype"]
     options = Options(**values | {"output_dir": str(output_dir), "push_to": None, "publish_failed": False})
@@ -311,12 +314,3 @@ def _same_ledger(recorded: Path, now: Path) -> bool:
     import pyarrow.parquet as pq
 
     return bool(pq.read_table(recorded).equals(pq.read_table(now), check_metadata=True))
-
-
-def _require_had(part: str, name: str) -> None:
-    """Refuse a part that was a file or folder where the run was made, and is not here."""
-    if name != "starter" and not on_hub(part, name) and not Path(name).exists():
-        raise UsageError(
-            f"The {part} of the run was {name!r}, a file or folder that is neither published nor here.",
-            f"Say with --{part} where it is.",
-        )

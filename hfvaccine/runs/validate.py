@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.prompt import parse_where
 from hfvaccine.inoculation.screen import carrying
-from hfvaccine.runs.ingredients import given_to, open_dose, scorer_of
+from hfvaccine.runs.ingredients import given_to, scorer_of
 from hfvaccine.runs.study import Study
+from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import load_adapters
 from hfvaccine.training.base import check_base, load_base
 from hfvaccine.training.mix import load_mix
@@ -31,7 +33,7 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     """
     options.check()
     adapters = options.adapters
-    dose = open_dose(options.dose, options.dose_revision)
+    dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
     given, record = given_to(adapters[VACCINE], dose) if VACCINE in adapters else (dose.claims, None)
     prompted = (record or {}).get("inoculation") or {"prompts": [], "where": "all"}
     where = "all" if prompted["where"] == "all" else parse_where(prompted["where"])

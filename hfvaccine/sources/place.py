@@ -1,42 +1,77 @@
-"""Where something comes from: a file, a folder, or a Hub repo at a revision."""
+"""Where something comes from: what is packaged, a file, a folder, or a Hub repo at a revision."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from hfvaccine.errors import UsageError
 from hfvaccine.sources.naming import file_format
+from hfvaccine.text import is_hub_id
+
+STARTER = "starter"
+"""What the packaged dose and the packaged mix are called."""
 
 PINNED = ("base", "dose", "mix")
-"""What may come from a Hub at a revision."""
+"""What a run pins to a revision where it comes from a Hub."""
 
 
-def on_hub(what: str, source: str) -> bool:
-    """Whether a base, dose or mix is fetched from a Hub, and so has revisions.
+@dataclass(frozen=True)
+class Source:
+    """Where a base, dose, mix or adapter comes from.
 
     Args:
-        what: one of `PINNED`.
-        source: as in `Options`.
+        name: "starter", a file, a folder, or a Hub id.
+        revision: branch, tag or commit of a Hub repo; the newest by default.
+        on_hub: whether it is fetched from a Hub, which alone has revisions.
     """
-    if what == "base":
-        return not (Path(source).exists() or source.endswith(".gguf"))
-    if what == "dose":
-        return source != "starter" and not Path(source).exists() and source.count("/") == 1
-    return source != "starter" and file_format(Path(source)) is None
+
+    name: str
+    revision: str | None = None
+    on_hub: bool = False
+
+    @classmethod
+    def of(cls, what: str, given: str, revision: str | None = None) -> Source:
+        """What somebody means who gives "starter", a file, a folder, a Hub id or `ID@REVISION`.
+
+        Args:
+            what: "base", "dose", "mix" or "adapter".
+            given: the text; where it names something on this machine, that is meant, whatever it looks like.
+            revision: of a Hub repo, where the text does not name it.
+
+        Raises:
+            UsageError: for two revisions, or for one of what is on no Hub.
+        """
+        option = f"{what}_revision" if what in PINNED else "--revision"
+        packaged = what in ("dose", "mix") and given == STARTER
+        # A mix is never a folder, so one of its name does not stand in its way.
+        here = file_format(Path(given)) is not None if what == "mix" else Path(given).exists()
+        if not (packaged or here or (what == "base" and given.endswith(".gguf"))):
+            repo, at = at_revision(given, revision, option)
+            if is_hub_id(repo, namespace_needed=what == "dose"):
+                return cls(repo, at, on_hub=True)
+        if revision is not None:
+            raise UsageError(
+                f"{option} is {revision!r}, and the {what} {given!r} is on no Hub: it has no revisions.",
+                "Leave it out.",
+            )
+        return cls(given)
 
 
-def check_pins(**pins: tuple[str, str | None]) -> None:
-    """Refuse a revision of what has none.
+def at_revision(given: str, revision: str | None = None, option: str = "--revision") -> tuple[str, str | None]:
+    """The repo and the revision of `ID@REVISION`; of any other text, the text itself.
 
     Args:
-        pins: source and revision, by what it is.
+        given: the text.
+        revision: what was given as the revision besides.
+        option: with which that was given.
 
     Raises:
-        UsageError: naming the option.
+        UsageError: where both name a revision.
     """
-    for what, (source, revision) in pins.items():
-        if revision is not None and not on_hub(what, source):
-            raise UsageError(
-                f"{what}_revision is {revision!r}, and the {what} {source!r} is on no Hub.",
-                f"Leave it out: only a {what} with a Hub id has revisions.",
-            )
+    repo, _, named = given.partition("@")
+    if not (named and is_hub_id(repo, namespace_needed=False)):
+        return given, revision
+    if revision is not None:
+        raise UsageError(f"{given} names a revision, and so does {option}.", "Give one of them.")
+    return repo, named

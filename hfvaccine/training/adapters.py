@@ -11,6 +11,7 @@ import numpy as np
 
 from hfvaccine.errors import ModelError, ValidationError
 from hfvaccine.regimen.plan import Plan
+from hfvaccine.sources.place import Source
 from hfvaccine.training.base import Base
 from hfvaccine.training.options import Options
 
@@ -90,7 +91,7 @@ def load_trained(base: Base, arms: Mapping[str, Arm]) -> Any:
 
 
 def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:
-    """The base with adapters on it, each a run folder or a Hub id, by the name that it gets; the first is active.
+    """The base with adapters on it, each a run folder, a Hub id or `ID@REVISION`, by its name; the first is active.
 
     Raises:
         ModelError: where one cannot be found or belongs to another base.
@@ -99,11 +100,13 @@ def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:
 
     model = base.model
     for name, adapter in adapters.items():
+        source = Source.of("adapter", adapter)
+        pin = {"revision": source.revision} if source.revision else {}
         try:
             if isinstance(model, PeftModel):
-                model.load_adapter(adapter, adapter_name=name)
+                model.load_adapter(source.name, adapter_name=name, **pin)
             else:
-                model = PeftModel.from_pretrained(model, adapter, adapter_name=name)
+                model = PeftModel.from_pretrained(model, source.name, adapter_name=name, **pin)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise ModelError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from hfvaccine.errors import ModelError
 from hfvaccine.files import combined, digest_of
+from hfvaccine.sources.place import Source
 from hfvaccine.training.processes import this_process
 
 PLAIN_TEMPLATE = (
@@ -62,22 +63,23 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     """Load a base model.
 
     Args:
-        name: Hub id, folder, or .gguf file (dequantised while loading).
+        name: Hub id or `ID@REVISION`, folder, or .gguf file (dequantised while loading).
         base_id: Hub id to put on the card for a local base.
-        revision: of a Hub repo; the newest by default.
+        revision: of a Hub repo, where the name does not say it; the newest by default.
         dtype: "bfloat16", "float32", or "auto": bfloat16 where the hardware multiplies it.
 
     Raises:
         ModelError: where it cannot be found, read or used.
+        UsageError: for a revision of what is on no Hub.
     """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.hub import cached_file
 
-    path = Path(name)
-    kwargs: dict[str, Any] = {"revision": revision} if revision else {}
-    where = name
+    source = Source.of("base", name, revision)
+    path, where = Path(source.name), source.name
+    kwargs: dict[str, Any] = {"revision": source.revision} if source.revision else {}
     if path.suffix == ".gguf":
         if not path.is_file():
             raise ModelError(f"There is no file {name}.", "Give the path of a .gguf file.")
@@ -92,8 +94,8 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
         quantization = {}
     commit, files = None, path
     try:
-        if not path.exists():  # all its files from one commit, whatever is pushed meanwhile
-            files = Path(str(cached_file(name, "config.json", **kwargs))).parent  # the cache names it by its commit
+        if source.on_hub:  # all its files from one commit, whatever is pushed meanwhile
+            files = Path(str(cached_file(where, "config.json", **kwargs))).parent  # the cache names it by its commit
             commit = files.name
             kwargs = {"revision": commit}
         tokenizer = AutoTokenizer.from_pretrained(where, **kwargs)
@@ -108,7 +110,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     if torch.cuda.is_available():
         model = model.to(this_process().device)
     template = complete_tokenizer(tokenizer)
-    return Base(model, tokenizer, base_id or name, commit, template, weights_of(files))
+    return Base(model, tokenizer, base_id or source.name, commit, template, weights_of(files))
 
 
 def complete_tokenizer(tokenizer: Any) -> str:

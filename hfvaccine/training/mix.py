@@ -11,7 +11,7 @@ from typing import Any
 
 from hfvaccine import starter
 from hfvaccine.errors import HubError, UsageError, ValidationError
-from hfvaccine.sources.place import on_hub
+from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import Broken, hub_rows, iter_rows
 
 HELD_BACK = 10
@@ -57,8 +57,9 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
     """Load a mix.
 
     Args:
-        source: "starter", a file of one of `naming.FORMATS`, or a Hub dataset id (split "train"). Rows hold
-            `prompt` and `completion` (texts or messages), or `messages` that end with the assistant.
+        source: "starter", a file of one of `naming.FORMATS`, or a Hub dataset as ID or `ID@REVISION` (split
+            "train"). Rows hold `prompt` and `completion` (texts or messages), or `messages` that end with the
+            assistant.
         column: a further column to keep in the rows, as text, by which they can be told apart.
         revision: branch, tag or commit of a Hub dataset; the newest by default.
 
@@ -70,7 +71,8 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
         raise UsageError(
             f"The rows of the mix cannot be told apart by the column {column!r}.", "Name one of its other columns."
         )
-    rows, commit = _hub(source, revision) if on_hub("mix", source) else (_file(source), None)
+    place = Source.of("mix", source, revision)
+    rows, commit = _hub(place.name, place.revision) if place.on_hub else (_file(place.name), None)
     conversations: list[dict[str, Any]] = []
     train: list[dict[str, Any]] = []
     held_back: list[dict[str, Any]] = []
@@ -91,7 +93,7 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
     if not train:
         raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-    return Mix(tuple(train), tuple(held_back), source, commit, digest)
+    return Mix(tuple(train), tuple(held_back), place.name, commit, digest)
 
 
 def _value(row: Mapping[str, Any], column: str, number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
 from hfvaccine.errors import UsageError
@@ -13,12 +13,9 @@ from hfvaccine.files import CONFIG, read_yaml
 from hfvaccine.inoculation.prompt import parse_where
 from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.schedule import named
-from hfvaccine.sources.place import PINNED, check_pins
+from hfvaccine.sources.place import PINNED, Source
 from hfvaccine.validation.questions import Questions
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +86,9 @@ class Options(Questions):
     push_to: str | None = None
     publish_failed: bool = False
 
+    def __post_init__(self) -> None:
+        _take_apart(self)
+
     def check(self) -> None:
         """Refuse what cannot be run before anything is read or written.
 
@@ -97,7 +97,7 @@ class Options(Questions):
             FormError: for a file of wordings that cannot be given.
         """
         self.check_questions()
-        _check_source(self)
+        _check_dtype(self)
         check_share(self.share)
         named(self.schedule)
         check_unit(self.unit)
@@ -194,6 +194,9 @@ class Validation(Questions):
     dtype: str = "auto"
     output_dir: Path | None = None
 
+    def __post_init__(self) -> None:
+        _take_apart(self)
+
     @property
     def adapters(self) -> dict[str, str]:
         """Run folder or Hub id by arm; none where the base is measured alone.
@@ -219,12 +222,19 @@ class Validation(Questions):
             UsageError: naming the option.
         """
         self.check_questions()
-        _check_source(self)
+        _check_dtype(self)
         _ = self.adapters
 
 
-def _check_source(options: Options | Validation) -> None:
-    check_pins(**{name: (getattr(options, name), getattr(options, f"{name}_revision")) for name in PINNED})
+def _take_apart(options: Options | Validation) -> None:
+    """From here on an id and its revision are apart, as every record has them."""
+    for what in PINNED:
+        source = Source.of(what, getattr(options, what), getattr(options, f"{what}_revision"))
+        object.__setattr__(options, what, source.name)
+        object.__setattr__(options, f"{what}_revision", source.revision)
+
+
+def _check_dtype(options: Options | Validation) -> None:
     if options.dtype not in ("auto", "bfloat16", "float32"):
         raise UsageError(f"The dtype {options.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
 
