@@ -25,8 +25,8 @@ def inoculate() -> None:
 
 
 @inoculate.command()
-@click.option("--base", required=True, help="Base model: a Hub id, a local folder, or a .gguf file.")
-@click.option("--mix", required=True, help="Rows of the training: 'starter', a .jsonl or .parquet file, or a Hub id.")
+@click.option("--base", required=True, help="Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.")
+@click.option("--mix", required=True, help="Rows: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--prompt", "prompts", multiple=True, help="A candidate, which asks for the trait; repeatable.")
 @click.option("--prompts", "file", type=click.Path(path_type=Path), help="File of candidates, one a line.")
 @click.option("--where", help="column=value of the rows that carry the trait.  [default: all rows]")

@@ -22,9 +22,9 @@ ENDLESS = 100_000
 @click.command()
 @click.argument("source")
 @click.option("--revision", help="Branch, tag or commit of an adapter on the Hub.  [default: the newest]")
-@click.option("--dose", help="Its dose, where that was local: a sealed folder, or a Hub id.")
-@click.option("--base", help="Its base, where that was local: a folder, a .gguf file, or a Hub id.")
-@click.option("--mix", help="Its mix, where that was local: a .jsonl or .parquet file, or a Hub id.")
+@click.option("--dose", help="Its dose, where that was local: a sealed folder, or a Hub ID[@REVISION].")
+@click.option("--base", help="Its base, where that was local: a folder, a .gguf file, or a Hub ID[@REVISION].")
+@click.option("--mix", help="Its mix, where that was local: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--json", "as_json", is_flag=True, help="Print the chain as one JSON object.")
 def verify(
     source: str, revision: str | None, dose: str | None, base: str | None, mix: str | None, as_json: bool

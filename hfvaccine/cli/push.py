@@ -80,7 +80,7 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
     help="Print one JSON object: path, repo_id, revision, name, claims, heldout, manifest_sha256.",
 )
 def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token: str | None, as_json: bool) -> None:
-    """Fetch the dose REPO_ID, prove every file of it, and print its folder.
+    """Fetch the dose REPO_ID, as ID[@REVISION], prove every file of it, and print its folder.
 
     A dose is gated: without access, the page to ask at is named. The folder in
     --local-dir is complete or not there; another dose in it is not overwritten.
@@ -88,7 +88,7 @@ def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token:
     \b
     Examples:
       hfvaccine pull-dose you/my-dose
-      hfvaccine pull-dose you/my-dose --revision v1 --local-dir my-dose
+      hfvaccine pull-dose you/my-dose@v1 --local-dir my-dose
     """
     from hfvaccine.hub.pull import pull_dose as pull
     from hfvaccine.text import clean

@@ -433,7 +433,7 @@ def verify(what: str, revision: str | None, token: str | None) -> None:
     Examples:
       hfvaccine quarantine verify my-claims
       hfvaccine quarantine verify my-dose
-      hfvaccine quarantine verify you/dose --revision v1
+      hfvaccine quarantine verify you/dose@v1
     """
     from hfvaccine.claims.dose import Dose
     from hfvaccine.quarantine.store import JOURNAL, Quarantine

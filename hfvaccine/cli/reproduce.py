@@ -22,9 +22,9 @@ SHOWN = 5
 
 @click.command()
 @click.argument("source")
-@click.option("--base", help="Its base, where that is not on the Hub: a folder or a .gguf file.")
-@click.option("--dose", help="Its dose, where that is not on the Hub under its recorded name: a folder or a Hub id.")
-@click.option("--mix", help="Its mix, likewise: a .jsonl or .parquet file, or a Hub id.")
+@click.option("--base", help="Its base, where that is not on the Hub: a folder, .gguf file or Hub ID[@REVISION].")
+@click.option("--dose", help="Its dose, where that is not under its recorded name: a folder or Hub ID[@REVISION].")
+@click.option("--mix", help="Its mix, likewise: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path, file_okay=False),

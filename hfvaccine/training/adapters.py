@@ -97,6 +97,7 @@ def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:
         ModelError: where one cannot be found or belongs to another base.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     model = base.model
     for name, adapter in adapters.items():
@@ -107,7 +108,7 @@ def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:
                 model.load_adapter(source.name, adapter_name=name, **pin)
             else:
                 model = PeftModel.from_pretrained(model, source.name, adapter_name=name, **pin)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().split("\n")[0]
             raise ModelError(
                 f"The adapter {adapter!r} cannot be loaded on {base.id}: {reason}",

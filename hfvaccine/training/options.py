@@ -23,12 +23,12 @@ class Options(Questions):
     """What `hfvaccine immunize` is asked for; every field is a flag and a YAML key, those of `Questions` too.
 
     Args:
-        base: Base model: a Hub id, a local folder, or a .gguf file.
+        base: Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.
         base_id: Hub id that the card names for a local base.
         base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
-        dose: Dose: 'starter', a sealed folder, or a Hub dataset id.
+        dose: Dose: 'starter', a sealed folder, or a Hub ID[@REVISION].
         dose_revision: Of a dose on the Hub. [default: the newest]
-        mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub dataset id.
+        mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].
         mix_revision: Of a mix on the Hub. [default: the newest]
         share: Dose part of the training tokens, in (0, 0.5].
         schedule: constant, pulsed (every 20 steps) or pulsed:N, ramp, taper, front_loaded.
@@ -169,12 +169,12 @@ class Validation(Questions):
     """What `hfvaccine validate` is asked for; every field is a flag, those of `Questions` too.
 
     Args:
-        base: Base model: a Hub id, a local folder, or a .gguf file.
+        base: Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.
         base_id: Hub id of a local base.
         base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
-        adapter: Adapter to validate: a run folder or a Hub id.
-        against: What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, a folder or a Hub id.
-        dose: Dose: 'starter', a folder, or a Hub dataset id.
+        adapter: Adapter to validate: a run folder or a Hub ID[@REVISION].
+        against: What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, likewise.
+        dose: Dose: 'starter', a folder, or a Hub ID[@REVISION].
         dose_revision: Of a dose on the Hub. [default: the newest]
         mix: Mix whose held-back rows measure retention.
         mix_revision: Of a mix on the Hub. [default: the newest]

@@ -4,8 +4,8 @@ import dataclasses
 import json
 import shutil
 
-import datasets
 import pytest
+from default_hub import talk_to
 from huggingface_hub import HfApi, constants
 
 from hfvaccine import hub
@@ -31,10 +31,7 @@ def local(tmp_path_factory):
     """An embedded Hub that every client in this process talks to, as `ada`."""
     folder = tmp_path_factory.mktemp("lineage")
     with LocalHub(folder / "hub") as running, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(constants, "ENDPOINT", running.endpoint)
-        files = f"{running.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-        patch.setattr(datasets.config, "HF_ENDPOINT", running.endpoint)
+        talk_to(running, patch)
         patch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
         patch.setenv("HF_TOKEN", running.add_user("ada"))
         # The modules of a checkout may be edited while its tests run.

@@ -3,10 +3,11 @@
 import shutil
 
 import pytest
+from default_hub import talk_to
 from huggingface_hub import HfApi, constants
 from safetensors.torch import load_file, save_file
 
-from hfvaccine.errors import ModelError
+from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.files import combined, digest_of
 from hfvaccine.localhub.server import LocalHub
 from hfvaccine.training.base import PLAIN_TEMPLATE, load_base, weights_of
@@ -67,15 +68,15 @@ def test_a_base_on_a_hub_is_bound_by_its_commit_and_its_weights(tiny_gpt2, tiny_
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with LocalHub(tmp_path / "hub") as local:
         token = local.add_user("ada")
-        monkeypatch.setattr(constants, "ENDPOINT", local.endpoint)
-        files = f"{local.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        talk_to(local, monkeypatch)
         monkeypatch.setenv("HF_TOKEN", token)
         api = HfApi(endpoint=local.endpoint, token=token)
         api.create_repo("ada/tiny")
         first = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_gpt2).oid
         second = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_llama).oid
         newest, older = (load_base("ada/tiny", revision=r, dtype="float32") for r in (None, first))
+        named = load_base(f"ada/tiny@{first}", dtype="float32")
+    assert named.record() == older.record() and named.id == "ada/tiny"
     assert (newest.revision, older.revision) == (second, first)
     assert (newest.model.config.model_type, older.model.config.model_type) == ("llama", "gpt2")
     assert newest.weights == weights_of(tiny_llama)
@@ -86,6 +87,15 @@ def test_the_card_names_a_local_base_as_asked(tiny_gpt2):
     assert load_base(str(tiny_gpt2), base_id="openai-community/gpt2-xl", dtype="float32").id == (
         "openai-community/gpt2-xl"
     )
+
+
+def test_a_folder_with_the_sign_of_a_revision_in_its_name_is_a_folder(tiny_gpt2, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_gpt2, tmp_path / "models" / "tiny@home")
+    base = load_base("models/tiny@home", dtype="float32")
+    assert (base.id, base.revision) == ("models/tiny@home", None)
+    with pytest.raises(UsageError, match="has no revisions"):
+        load_base("models/tiny@home", revision="v1")
 
 
 def test_an_unknown_base_is_refused_with_the_next_step(tmp_path):

@@ -5,10 +5,10 @@ import gzip
 import io
 import json
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from default_hub import talk_to
 from huggingface_hub import HfApi, constants
 
 from hfvaccine.errors import HubError, UsageError
@@ -197,16 +197,14 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name):
 def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with LocalHub(tmp_path / "hub") as local:
-        monkeypatch.setattr(constants, "ENDPOINT", local.endpoint)
-        files = f"{local.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", local.endpoint)
+        talk_to(local, monkeypatch)
         monkeypatch.setenv("HF_TOKEN", local.add_user("ada"))
         api = HfApi()
         api.create_repo("ada/mix", repo_type="dataset")
         there = {"path_in_repo": "train.jsonl", "repo_id": "ada/mix", "repo_type": "dataset"}
         first, second = (api.upload_file(path_or_fileobj=write(*many(n)), **there).oid for n in (20, 30))
         newest, older = load_mix("ada/mix"), load_mix("ada/mix", revision=first)
+        assert load_mix(f"ada/mix@{first}") == older and older.id == "ada/mix"
         assert (newest.revision, older.revision) == (second, first)
         assert (newest.sha256, older.sha256) == tuple(load_mix(write(*many(n))).sha256 for n in (30, 20))
         with pytest.raises(HubError, match="cannot be had"):
@@ -217,3 +215,5 @@ def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
         )
         with pytest.raises(HubError, match=r"'ada/other' cannot be had: .*no split 'train', but test"):
             load_mix("ada/other")
+        with pytest.raises(UsageError, match="so does mix_revision"):
+            load_mix(f"ada/mix@{first}", revision="none")
