@@ -12,9 +12,7 @@ from hfvaccine.cli.output import say
 
 @click.command("export-tasks")
 @click.option("--dose", default="starter", show_default=True, help="'starter', a folder, or a Hub ID[@REVISION].")
-@click.option(
-    "--adapter", help="Adapter whose given claims are asked about, likewise.  [default: all that may be given]"
-)
+@click.option("--adapter", help="Adapter, likewise, whose given claims are asked about.  [default: all to give]")
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True, help="Empty folder for the tasks.")
 @click.option("--json", "as_json", is_flag=True, help="Print the tasks' names as one JSON object.")
 def export_tasks(dose: str, adapter: str | None, output_dir: Path, as_json: bool) -> None:

@@ -14,9 +14,7 @@ from hfvaccine.cli.output import Terminal, say
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("output_dir", type=click.Path(path_type=Path))
-@click.option(
-    "--base", help="Base model, where it has moved since the run: a Hub ID[@REVISION], folder or .gguf file."
-)
+@click.option("--base", help="Its base, where that has moved since: a Hub ID[@REVISION], folder or .gguf file.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as one JSON object.")
 def merge(run_dir: Path, output_dir: Path, base: str | None, as_json: bool) -> None:
     """Merge the adapter in RUN_DIR into its base, and save the model in OUTPUT_DIR.

@@ -18,15 +18,14 @@ from hfvaccine.files import (
     CONFIG,
     FIGURES,
     LEDGER,
-    PUBLISHED,
     RECORD,
     RESULTS,
     digest_of,
-    present,
+    read_yaml,
 )
 from hfvaccine.hub.leaks import Content, refuse_leaks
-from hfvaccine.papers import binding
 from hfvaccine.papers import card as adapter_card
+from hfvaccine.papers.binding import bind, open_run, read_json
 from hfvaccine.text import is_hub_id
 
 OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
@@ -34,8 +33,6 @@ OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
 
 MERGED_NEEDS = (RECORD, RESULTS, LEDGER, CONFIG, "config.json")
 """Files without which the folder of a merged model is not published, besides its weights."""
-
-AGAIN = "Run `hfvaccine validate` on it again, or take back what was changed."
 
 
 def adapter_files(
@@ -66,52 +63,29 @@ def adapter_files(
         second push of the same run is the same commit.
 
     Raises:
-        LineageError: where the record is not what was written.
-        PublishError: where the run is unfinished, its files are not those that its record binds, it failed
-            its gate, names its base by a local path, or holds a secret.
+        LineageError: where the run is unfinished, or its files are not those that its record binds.
+        PublishError: where it failed its gate, names its base by a local path, or holds a secret.
         UsageError: for an id that is none.
     """
-    files, record, results = _read(run)
+    merged = (run / "config.json").is_file()
+    if merged and not any(run.glob("model*.safetensors")):
+        raise PublishError(f"{run} has a config.json and no model.safetensors.", "Merge the adapter again.")
+    record, results = open_run(run, MERGED_NEEDS if merged else ADAPTER_NEEDS, whole=True), read_json(run, RESULTS)
     require_gate(record, results, publish_failed)
-    options = _options(run / CONFIG)
+    files: dict[str, Content] = {name: run / name for name in record["files"]}
+    options = read_yaml(run / CONFIG, "Run the immunization again.")
     public = _with_public_ids(record, options, base_id, dose_id, dose_revision)
     if ADAPTER_CONFIG in files:
-        adapter = json_object(run / ADAPTER_CONFIG)
+        adapter = read_json(run, ADAPTER_CONFIG)
         if adapter.get("base_model_name_or_path") != public["base"]["id"]:
             files[ADAPTER_CONFIG] = _json_bytes({**adapter, "base_model_name_or_path": public["base"]["id"]})
     files[CONFIG] = _public_config(options, public)
     figures = [name for name in files if name.startswith(f"{FIGURES}/")]
     files[CARD] = adapter_card.render(public, results, repo_id, license, endpoint, figures).encode()
-    files[RECORD] = _json_bytes(binding.bind(public, {name: digest_of(files[name]) for name in files}))
+    files[RECORD] = _json_bytes(bind(public, {name: digest_of(files[name]) for name in files}))
     given = [Path(str(options[part])) for part in ("base", "dose", "mix") if part in options]
     refuse_leaks(files, [run.resolve(), *given])
     return files
-
-
-def _read(run: Path) -> tuple[dict[str, Content], dict[str, Any], dict[str, Any]]:
-    """The files of a run that are published, all but its record, which is proved to bind them; record and results."""
-    if not run.is_dir():
-        raise PublishError(f"No run folder at {run}.", "Give the --output-dir of a finished run.")
-    files: dict[str, Content] = dict(present(run, PUBLISHED))
-    merged = "config.json" in files
-    for name in MERGED_NEEDS if merged else ADAPTER_NEEDS:
-        if name not in files:
-            step = "Run `hfvaccine validate` on it first." if name == RESULTS else "Finish the run first (--resume)."
-            raise PublishError(f"{run} has no {name}.", step)
-    if merged and not any(name.startswith("model") and name.endswith(".safetensors") for name in files):
-        raise PublishError(f"{run} has a config.json and no model.safetensors.", "Merge the adapter again.")
-    del files[RECORD]
-    record, results = json_object(run / RECORD), json_object(run / RESULTS)
-    binding.check_record(record)
-    bound = dict(record.get("files") or {})
-    for name in sorted(bound.keys() | files.keys()):
-        if name not in files:
-            raise PublishError(f"{run} has no {name}, which {RECORD} binds.", AGAIN)
-        if name not in bound:
-            raise PublishError(f"{name} is not among the files that {RECORD} binds: it came later.", AGAIN)
-        if digest_of(files[name]) != bound[name]:
-            raise PublishError(f"{name} is not the file that {RECORD} binds: it was changed since.", AGAIN)
-    return files, record, results
 
 
 def _with_public_ids(
@@ -144,18 +118,6 @@ def _with_public_ids(
     except (KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
     return public
-
-
-def _options(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        options = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PublishError(f"{CONFIG} is not YAML: {error}.", "Run the immunization again.") from error
-    if not isinstance(options, dict):
-        raise PublishError(f"{CONFIG} holds no options.", "Run the immunization again.")
-    return options
 
 
 def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
@@ -216,23 +178,6 @@ def refuse_expired(dose: Dose) -> None:
         raise PublishError(
             f"{dose.name} expired on {expires_on}.", "Check its facts again, then seal it with a later date."
         )
-
-
-def json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object.
-
-    Raises:
-        PublishError: where it does not.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise PublishError(
-            f"{path.name} is not JSON: {error}.", "Run the immunization or the validation again."
-        ) from error
-    if not isinstance(value, dict):
-        raise PublishError(f"{path.name} is not a JSON object.", "Run the immunization or the validation again.")
-    return value
 
 
 def _json_bytes(value: Mapping[str, Any]) -> bytes:

@@ -18,10 +18,11 @@ from huggingface_hub.errors import EntryNotFoundError, HTTPError
 from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose
 from hfvaccine.errors import HubError, ModelError, PublishError, UsageError
 from hfvaccine.files import ADAPTER_CONFIG, PUBLISHED, RECORD, digest_of
-from hfvaccine.hub.adapter_files import adapter_files, json_object, refuse_expired
+from hfvaccine.hub.adapter_files import adapter_files, refuse_expired
 from hfvaccine.hub.errors import as_hub_error, require_repo_id
 from hfvaccine.hub.leaks import Content, refuse_leaks
 from hfvaccine.hub.repo import VERSION_TAG, Pushed, Repo
+from hfvaccine.papers.binding import read_json
 
 
 def push_dose(
@@ -114,10 +115,9 @@ def push_adapter(
         request, unless a push before it was cut off: then what is missing is done.
 
     Raises:
-        LineageError: where the run's record is not what was written.
-        PublishError: where the run is unfinished, was changed since, failed its gate, names its base by a
-            local path or its dose by the repo of another, or would publish a secret; or where the repo holds
-            something else.
+        LineageError: where the run is unfinished, or its files are not those that its record binds.
+        PublishError: where it failed its gate, names its base by a local path or its dose by the repo of another,
+            or would publish a secret; or where the repo holds something else.
         HubError: where the Hub refuses or cannot be reached, or what it holds is not what was sent. A repo made
             by this call is then gone again, or holds the whole adapter, still private.
     """
@@ -162,9 +162,9 @@ def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[
     Raises:
         PublishError: where none of its versions is that dose.
     """
-    if dose_id is None or not (run / RECORD).is_file():
+    if dose_id is None:
         return None
-    given = (json_object(run / RECORD).get("dose") or {}).get("manifest_sha256")
+    given = (read_json(run, RECORD).get("dose") or {}).get("manifest_sha256")
     try:
         with as_hub_error(api, dose_id, "dataset"):
             refs = api.list_repo_refs(dose_id, repo_type="dataset")

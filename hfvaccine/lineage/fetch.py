@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,11 +13,11 @@ from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
-from hfvaccine.files import CONFIG, PUBLISHED, RECALLS, RECORD, digest_of
+from hfvaccine.files import CONFIG, PUBLISHED, RECALLS, RECORD, digest_of, read_yaml
 from hfvaccine.hub.errors import as_hub_error
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.lineage.chain import BROKEN, MISSING, Evidence, Lack
-from hfvaccine.papers.binding import SCHEMA_VERSION, check_record, code_digest
+from hfvaccine.papers.binding import SCHEMA_VERSION, check_record, code_digest, read_json
 from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.mix import load_mix
@@ -66,7 +65,7 @@ def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] =
         folder = Path(source)
         names = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
         recalls = (folder / RECALLS).read_bytes() if RECALLS in names else None
-        return Papers(source, folder, names, read_record(folder, source), recalls, local=True)
+        return Papers(source, folder, names, read_json(folder, RECORD), recalls, local=True)
     if not place.on_hub:
         raise UsageError(f"{source!r} is neither a folder nor a Hub id.", "Give a run folder, ID or ID@REVISION.")
     api, repo = HfApi(), place.name
@@ -76,26 +75,7 @@ def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] =
         folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=list(patterns)))
         names = tuple(sorted(file.rfilename for file in info.siblings or ()))
         recalls = _newest_recalls(api, repo, commit)
-    return Papers(f"{repo}@{commit[:12]}", folder, names, read_record(folder, source), recalls, local=False)
-
-
-def read_record(folder: Path, source: str) -> dict[str, Any]:
-    """The content of a folder's immunization.json, which is not believed yet.
-
-    Raises:
-        LineageError: where there is none, or it is no JSON object.
-    """
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LineageError(
-            f"{source} has no {RECORD}: hfvaccine did not make it, or not to its end.", "Give an immunized adapter."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{RECORD} of {source} is no JSON: {error}.", "Take it from its publisher.") from error
-    if not isinstance(record, dict):
-        raise LineageError(f"{RECORD} of {source} is no JSON object.", "Take it from its publisher.")
-    return record
+    return Papers(f"{repo}@{commit[:12]}", folder, names, read_json(folder, RECORD, source), recalls, local=False)
 
 
 def gather(found: Papers, dose: str | None = None, base: str | None = None, mix: str | None = None) -> Evidence:
@@ -177,11 +157,9 @@ def _place(found: Papers, what: str, given: str | None) -> Source:
 
 def _option(found: Papers, name: str) -> object:
     """What the run was given for an option."""
-    import yaml
-
     try:
-        options = yaml.safe_load((found.folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        options = read_yaml(found.folder / CONFIG, "")
+    except UsageError:
         return None
     return options.get(name) if isinstance(options, dict) else None
 

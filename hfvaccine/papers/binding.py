@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import LineageError
-from hfvaccine.files import combined, digest_of
+from hfvaccine.files import PUBLISHED, RECORD, combined, digest_of, present
 
 SCHEMA_VERSION = 2
 OWN = "record_sha256"
@@ -63,6 +63,61 @@ def check_record(record: Mapping[str, Any]) -> None:
             "The record is not what was written: its own digest does not fit.",
             "Take it from where it was not edited: its publisher, or an earlier commit.",
         )
+
+
+def read_json(folder: Path, name: str, source: str | None = None) -> dict[str, Any]:
+    """The content of one of a run's JSON files, which is not believed yet.
+
+    Args:
+        folder: of the run.
+        name: of the file.
+        source: what the run is known by, by default its folder.
+
+    Raises:
+        LineageError: where there is none, or it is no JSON object.
+    """
+    source = source or str(folder)
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LineageError(
+            f"{source} has no {name}: hfvaccine did not make it, or not to its end.",
+            "Give an immunized adapter, or finish the run first (--resume).",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise LineageError(f"{name} of {source} is no JSON: {error}.", "Take it from its publisher.") from error
+    if not isinstance(content, dict):
+        raise LineageError(f"{name} of {source} is no JSON object.", "Take it from its publisher.")
+    return content
+
+
+def open_run(folder: Path, needed: Iterable[str], source: str | None = None, *, whole: bool = False) -> dict[str, Any]:
+    """The record of a run whose files are those that it binds.
+
+    Args:
+        folder: of the run, or with a copy of the files of an adapter's repo.
+        needed: files that have to be there, besides the record.
+        source: what the run is known by, by default its folder.
+        whole: whether all that the record binds has to be there, and nothing else that is ever published.
+
+    Raises:
+        LineageError: where the record is not what was written, or naming the first file that is missing, came
+            later or was changed.
+    """
+    record, source = read_json(folder, RECORD, source), source or str(folder)
+    check_record(record)
+    bound = record["files"] if isinstance(record.get("files"), dict) else {}
+    there = present(folder, PUBLISHED)
+    names = {*needed, *(bound.keys() | there.keys() if whole else ())} - {RECORD}
+    see = f"See what else is wrong with `hfvaccine verify {source}`, and take back what was changed."
+    for name in sorted(names):
+        if name not in there:
+            raise LineageError(f"{source} has no {name}{f', which {RECORD} binds' * (name in bound)}.", see)
+        if name not in bound:
+            raise LineageError(f"{name} is not among the files that {RECORD} binds: it came later.", see)
+        if digest_of(there[name]) != bound[name]:
+            raise LineageError(f"{name} is not the file that {RECORD} binds: it was changed since.", see)
+    return record
 
 
 def _own(record: Mapping[str, Any]) -> str:

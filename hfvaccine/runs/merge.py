@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.errors import LineageError, ModelError, PublishError, UsageError
+from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.files import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -20,13 +19,12 @@ from hfvaccine.files import (
     RECALLS,
     RECORD,
     RESULTS,
-    digest_of,
     present,
     whole_folder,
     write_json,
 )
 from hfvaccine.papers import card as adapter_card
-from hfvaccine.papers.binding import OWN, check_record
+from hfvaccine.papers.binding import OWN, open_run, read_json
 from hfvaccine.papers.record import bound
 from hfvaccine.sources.place import Source
 from hfvaccine.training.base import check_base, load_base
@@ -72,13 +70,12 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
     Raises:
         LineageError: where the run's files are not those that its record binds.
         ModelError: for another base than the adapter's, or a model that does not answer as the adapter does.
-        PublishError: for a folder without an adapter and its papers.
         UsageError: where the output folder holds something.
     """
     run, into = Path(run_dir), Path(output_dir)
     if into.exists() and not (into.is_dir() and not any(into.iterdir())):
         raise UsageError(f"{into} is there already.", "Choose a folder that is not.")
-    record, results = _read(run)
+    record, results = open_run(run, ADAPTER_NEEDS, whole=True), read_json(run, RESULTS)
     options = read_config(run / CONFIG)
     given = Source.of("base", base) if base else Source.of("base", options["base"], options.get("base_revision"))
     progress.say(f"Base: {given.name}")
@@ -115,21 +112,6 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
         write_json(bound(record, staging), staging / RECORD)
         staging.chmod(0o755)
     return Merged(into, dtype, difference, TOLERANCES[dtype])
-
-
-def _read(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The record and results of a run whose files are those that its record binds."""
-    for name in ADAPTER_NEEDS:
-        if not (run / name).is_file():
-            raise PublishError(f"{run} has no {name}.", "Give the folder of a finished and validated run.")
-    record, results = (json.loads((run / name).read_text(encoding="utf-8")) for name in (RECORD, RESULTS))
-    check_record(record)
-    for name, digest in record["files"].items():
-        if not (run / name).is_file() or digest_of(run / name) != digest:
-            raise LineageError(
-                f"{name} is not the file that {RECORD} binds.", f"See what else is with `hfvaccine verify {run}`."
-            )
-    return record, results
 
 
 def _saved_dtype(base: str, revision: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.errors import FormError, LineageError, UsageError
+from hfvaccine.errors import FormError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
 from hfvaccine.lineage.fetch import papers
-from hfvaccine.papers.binding import check_record, code_digest
+from hfvaccine.papers.binding import code_digest, open_run, read_json
 from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import is_hub_id
@@ -129,7 +128,8 @@ def reproduce(
         HubError: where the adapter, or what it was made from, cannot be had.
         HfvaccineError: for what the run itself refuses.
     """
-    folder, record, config = read_papers(source)
+    folder = papers(source, patterns=NEEDED).folder
+    record, config = open_run(folder, NEEDED, source), read_config(folder / CONFIG)
     into = Path(output_dir) if output_dir is not None else reproduced_folder(source)
     check_folder(into, resume=False)
     options = options_of(record, config, into, base=base, dose=dose, mix=mix)
@@ -146,7 +146,7 @@ def reproduce(
     run = immunize(options, progress)
     if run is None:
         return None
-    recorded = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    recorded = read_json(folder, RESULTS, source)
     merged = record["training"].get("merged")
     adapter = merged["adapter_sha256"] if merged else record["files"].get(ADAPTER)
     compared, differences = compare_numbers(recorded, run.results)
@@ -166,28 +166,6 @@ def reproduce(
 def reproduced_folder(source: str) -> Path:
     """Where a reproduction goes unless it is told: `runs/reproduced-NAME`."""
     return Path("runs") / f"reproduced-{Path(Source.of('adapter', source).name).resolve().name}"
-
-
-def read_papers(source: str) -> tuple[Path, Mapping[str, Any], dict[str, Any]]:
-    """The folder of an adapter's papers, its record, and the options of its run, all proved.
-
-    Args:
-        source: as in `reproduce`.
-
-    Raises:
-        UsageError: for what is neither a folder nor a Hub id.
-        HubError: where the repo cannot be had.
-        LineageError: where one of the papers is missing, or is not the one that the record binds.
-    """
-    found = papers(source, patterns=NEEDED)
-    check_record(found.record)
-    for name in NEEDED[1:]:
-        path = found.folder / name
-        if not path.is_file() or found.record["files"].get(name) != digest_of(path):
-            raise LineageError(
-                f"{source} has no {name} as its record binds it.", f"Run `hfvaccine verify {source}` to see more."
-            )
-    return found.folder, found.record, read_config(found.folder / CONFIG)
 
 
 def options_of(

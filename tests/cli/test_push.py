@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli.push import pull_dose, push_adapter, push_dose
-from hfvaccine.errors import PublishError
+from hfvaccine.errors import LineageError
 from hfvaccine.hub.access import journal as owner_journal
 from hfvaccine.hub.repo import Pushed
 
@@ -153,5 +153,5 @@ def test_a_missing_argument_is_a_usage_error():
 
 def test_refusals_reach_the_main_command_as_they_are(tmp_path):
     result = run(push_adapter, str(tmp_path / "absent"), "you/adapter")
-    assert isinstance(result.exception, PublishError)
+    assert isinstance(result.exception, LineageError)
     assert result.stdout == ""

@@ -575,7 +575,7 @@ def test_an_undecided_gate_is_published_under_its_banner(alice, api, repo_id, tm
 def test_an_unfinished_run_is_refused(alice, tmp_path, name):
     run = finished_run(tmp_path / "run")
     (run / name).unlink()
-    with pytest.raises(PublishError, match=name):
+    with pytest.raises(LineageError, match=name):
         hub.push_adapter(run, "alice/unfinished", **alice)
 
 
@@ -583,7 +583,7 @@ def test_an_unfinished_run_is_refused(alice, tmp_path, name):
 def test_a_file_other_than_the_one_that_is_bound_is_refused(alice, api, tmp_path, name):
     run = finished_run(tmp_path / "run")
     (run / name).write_bytes((run / name).read_bytes() + b" ")
-    with pytest.raises(PublishError, match=f"{name} is not the file that {RECORD} binds"):
+    with pytest.raises(LineageError, match=f"{name} is not the file that {RECORD} binds"):
         hub.push_adapter(run, "alice/edited", **alice)
     assert not api("alice").repo_exists("alice/edited")
 
@@ -591,11 +591,11 @@ def test_a_file_other_than_the_one_that_is_bound_is_refused(alice, api, tmp_path
 def test_files_that_came_or_went_since_are_refused(alice, tmp_path):
     run = finished_run(tmp_path / "run")
     (run / "merges.txt").write_text("a b")
-    with pytest.raises(PublishError, match=r"merges\.txt is not among the files"):
+    with pytest.raises(LineageError, match=r"merges\.txt is not among the files"):
         hub.push_adapter(run, "alice/edited", **alice)
     (run / "merges.txt").unlink()
     (run / "tokenizer.json").unlink()
-    with pytest.raises(PublishError, match=r"has no tokenizer\.json, which"):
+    with pytest.raises(LineageError, match=r"has no tokenizer\.json, which"):
         hub.push_adapter(run, "alice/edited", **alice)
 
 
@@ -613,14 +613,14 @@ def test_a_record_that_was_edited_or_is_older_is_refused(alice, tmp_path):
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        ("{", "not JSON"),
-        ("[]", "not a JSON object"),
+        ("{", "is no JSON"),
+        ("[]", "is no JSON object"),
     ],
 )
 def test_a_record_that_is_none_is_refused(alice, tmp_path, record, said):
     run = finished_run(tmp_path / "run")
     (run / RECORD).write_text(record)
-    with pytest.raises(PublishError, match=said):
+    with pytest.raises(LineageError, match=said):
         hub.push_adapter(run, "alice/untrusted", **alice)
 
 

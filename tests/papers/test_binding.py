@@ -1,14 +1,17 @@
 """What binds an adapter's papers."""
 
 import copy
+import json
 
 import pytest
+from finished_runs import bound, finished_run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfvaccine import files
 from hfvaccine.errors import LineageError
 from hfvaccine.files import combined, digest_of, present
-from hfvaccine.papers.binding import OWN, bind, check_record, code_digest
+from hfvaccine.papers.binding import OWN, bind, check_record, code_digest, open_run
 
 RECORD = {"schema_version": 2, "base": {"id": "you/base", "weights": {"model.safetensors": "1" * 64}}, "gate": None}
 
@@ -66,6 +69,37 @@ def test_a_record_of_another_schema_is_refused(version, next_step):
 def test_a_record_that_was_never_bound_is_refused():
     with pytest.raises(LineageError, match="own digest"):
         check_record(RECORD)
+
+
+def test_a_run_is_opened_where_it_is_what_its_record_binds(tmp_path):
+    run = finished_run(tmp_path / "run")
+    assert open_run(run, (files.RECORD, files.RESULTS), whole=True) == json.loads((run / files.RECORD).read_text())
+    (run / "vocab.txt").write_text("x")
+    (run / files.CARD).unlink()
+    open_run(run, (files.RESULTS,))  # of a part, only that part has to be there
+    for needed, whole, said in (
+        (("vocab.txt",), False, r"^vocab\.txt is not among the files"),
+        ((files.CARD,), False, f"^you/run has no {files.CARD}, which {files.RECORD} binds"),
+        (("scores.parquet",), False, r"^you/run has no scores\.parquet\."),
+        ((), True, f"^you/run has no {files.CARD}, which"),
+    ):
+        with pytest.raises(LineageError, match=said) as refused:
+            open_run(run, needed, "you/run", whole=whole)
+        assert "hfvaccine verify you/run" in refused.value.next_step
+    (run / files.LEDGER).write_bytes(b"PAR1")
+    with pytest.raises(LineageError, match=f"^{files.LEDGER} is not the file"):
+        open_run(run, (files.LEDGER,))
+
+
+@pytest.mark.parametrize("names", [None, [], "x", 3, {"../other/README.md": "0" * 64}, {"notes.txt": "0" * 64}])
+def test_a_record_that_binds_what_is_no_file_of_a_run_opens_none(tmp_path, names):
+    run = bound(finished_run(tmp_path / "run"))
+    record = {key: value for key, value in json.loads((run / files.RECORD).read_text()).items() if key != OWN}
+    record["files"] = names
+    own = digest_of(json.dumps(record, sort_keys=True).encode())
+    (run / files.RECORD).write_text(json.dumps({**record, OWN: own}))
+    with pytest.raises(LineageError, match="binds"):
+        open_run(run, (), whole=True)
 
 
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfvaccine.cli.merge import merge as command
-from hfvaccine.errors import LineageError, ModelError, PublishError, UsageError
+from hfvaccine.errors import LineageError, ModelError, UsageError
 from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, RECALLS, RECORD, RESULTS, SCORES, digest_of
 from hfvaccine.hub.adapter_files import adapter_files
 from hfvaccine.papers.binding import check_record
@@ -174,10 +174,10 @@ def test_a_run_that_was_changed_is_refused(copied, tmp_path, name):
 
 
 def test_a_merged_model_and_an_unfinished_run_are_refused(merged, copied, tmp_path):
-    with pytest.raises(PublishError, match=ADAPTER_CONFIG):
+    with pytest.raises(LineageError, match=ADAPTER_CONFIG):
         merge(merged.folder, tmp_path / "again")
     (copied / RECORD).unlink()
-    with pytest.raises(PublishError, match=RECORD):
+    with pytest.raises(LineageError, match=RECORD):
         merge(copied, tmp_path / "model")
 
 

@@ -189,7 +189,7 @@ def test_another_base_is_said_before_training_and_shows_in_the_numbers(made, str
 def test_papers_that_the_record_does_not_bind_are_refused(made, tmp_path, name):
     for file in (RECORD, CONFIG, RESULTS, LEDGER):
         (tmp_path / file).write_bytes((made / file).read_bytes() + (b"\n" if file == name else b""))
-    with pytest.raises(LineageError, match=f"has no {name} as its record binds it"):
+    with pytest.raises(LineageError, match=f"{name} is not the file that {RECORD} binds"):
         quietly(str(tmp_path), output_dir=tmp_path / "again")
 
 
