@@ -39,6 +39,8 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
       hfvaccine push-dose my-dose you/my-dose --private
       HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine push-dose my-dose you/my-dose
     """
+    from huggingface_hub import HfApi
+
     from hfvaccine.claims.dose import MANIFEST
     from hfvaccine.files import digest_of
     from hfvaccine.hub.access import journal as owner_journal
@@ -60,7 +62,7 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
         if pushed.revision not in noted:
             what = {"repo": pushed.repo_id, "url": pushed.url, "revision": pushed.revision, "tag": pushed.tag}
             what["manifest_sha256"] = digest_of(dose_dir / MANIFEST)
-            write("publish", account(token=token), what)
+            write("publish", account(HfApi(token=token)), what)
             say(f"Noted in {path}")
 
 

@@ -13,17 +13,15 @@ from hfvaccine.errors import HubError
 from hfvaccine.hub.errors import LOG_IN, as_hub_error, page_of, require_repo_id
 
 
-def account(*, token: str | None = None, endpoint: str | None = None) -> str:
+def account(api: HfApi) -> str:
     """The name of the account behind a token.
 
     Args:
-        token: Hub token, by default the one huggingface_hub finds.
-        endpoint: the Hub, by default the one huggingface_hub talks to.
+        api: of the Hub, with the token.
 
     Raises:
         HubError: without a token, or where the Hub cannot be reached.
     """
-    api = HfApi(endpoint=endpoint, token=token)
     with as_hub_error(api, "", "dataset"):
         return str(api.whoami()["name"])
 

@@ -117,8 +117,8 @@ def listing(namespace: str | None = None, *, token: str | None = None, endpoint:
     from hfvaccine.hub.account import account
     from hfvaccine.hub.errors import as_hub_error
 
-    whose = namespace or account(token=token, endpoint=endpoint)
     api = HfApi(endpoint=endpoint, token=token)
+    whose = namespace or account(api)
     wanted = ["cardData", "gated", "lastModified", "private", "sha", "tags"]
     with as_hub_error(api, whose, "model"):
         doses = list(api.list_datasets(filter=DOSE_TAG, author=whose, expand=wanted))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from default_hub import talk_to
 from huggingface_hub import HfApi, constants
 
 from hfvaccine import hub
@@ -11,7 +12,6 @@ from hfvaccine.claims.claim import Claim
 from hfvaccine.cli.access import access
 from hfvaccine.cli.push import pull_dose
 from hfvaccine.errors import HubError, UsageError
-from hfvaccine.hub import account, pull, push
 from hfvaccine.hub.access import requests as access_module
 from hfvaccine.hub.access.requests import Access
 from hfvaccine.quarantine.seal import seal
@@ -44,8 +44,7 @@ def repo_id(local, tokens, dose, monkeypatch, tmp_path):
     """A published dose for one test, on the Hub that the commands talk to."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    for module in (account, pull, push, access_module):  # HF_ENDPOINT is read once, before any test
-        monkeypatch.setattr(module, "HfApi", lambda endpoint, token: HfApi(local.endpoint, token))
+    talk_to(local, monkeypatch)
     monkeypatch.setattr(access_module, "journal_of", lambda repo_id: tmp_path / "default.jsonl")
     name = f"alice/dose-{next(numbers)}"
     hub.push_dose(dose, name, token=tokens["alice"])

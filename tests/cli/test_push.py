@@ -23,7 +23,7 @@ def calls(monkeypatch, tmp_path):
     (tmp_path / "folder" / "manifest.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(owner_journal, "journal_of", lambda repo_id: tmp_path / "journal.jsonl")
-    monkeypatch.setattr("hfvaccine.hub.account.account", lambda token: "you")
+    monkeypatch.setattr("hfvaccine.hub.account.account", lambda api: "you")
 
     def record(folder, repo_id, *, progress, **options):
         progress("Committing")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from default_hub import talk_to
 from finished_runs import finished_run
 from huggingface_hub import HfApi, constants
 
@@ -139,7 +140,7 @@ def test_a_card_that_anybody_wrote_cannot_break_the_list():
 
 @pytest.fixture
 def run(local, tokens, monkeypatch):
-    monkeypatch.setattr(constants, "ENDPOINT", local.endpoint)
+    talk_to(local, monkeypatch)
     monkeypatch.delenv("HF_TOKEN", raising=False)
     return lambda *arguments: CliRunner().invoke(list_, arguments, catch_exceptions=False)
 

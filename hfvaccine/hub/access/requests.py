@@ -20,6 +20,7 @@ from hfvaccine.files import guard_formula, whole_file
 from hfvaccine.hub.access import journal as owner_journal
 from hfvaccine.hub.access.journal import journal_of
 from hfvaccine.hub.access.rules import ABOUT_USER, AccessRule, decide, require_short
+from hfvaccine.hub.account import account
 from hfvaccine.hub.errors import as_hub_error, page_of, require_repo_id
 
 STATUSES = ("pending", "accepted", "rejected")
@@ -284,8 +285,7 @@ class Access:
         if not needed:
             yield None
             return
-        with as_hub_error(self._api, self.repo_id, "dataset"):
-            by = str(self._api.whoami()["name"])
+        by = account(self._api)
         with owner_journal.writing(self.journal) as write:
 
             def record(step: _Step) -> None:
