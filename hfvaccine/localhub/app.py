@@ -106,9 +106,5 @@ def _refused_by_starlette(request: Request, error: Any) -> Response:
 
 
 def _header(text: str) -> str:
-    line = " ".join(text.split())
-    return (
-        "".join(one if one.isprintable() else "?" for one in line)
-        .encode("latin-1", errors="replace")
-        .decode("latin-1")
-    )
+    line = "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))
+    return line.encode("latin-1", errors="replace").decode("latin-1")

@@ -3,8 +3,7 @@
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
 from dulwich.errors import NotGitRepository
@@ -59,12 +58,9 @@ class Hub:
         self.sessions = Sessions()
         self.secret = bytes.fromhex(self.database.setting("signing secret", secrets.token_hex(32)))
 
-    @contextmanager
-    def open(self, repo: Repo) -> Iterator[Repository]:
+    def open(self, repo: Repo) -> AbstractContextManager[Repository]:
         """A repo's git repository, which honours pointers only to large files bound to this repo."""
-        bound = self.catalog.large_file_size
-        with self.storage.open(repo.folder, lambda oid: bound(repo, oid) is not None) as repository:
-            yield repository
+        return self.storage.open(repo.folder, lambda oid: self.catalog.large_file_size(repo, oid) is not None)
 
     def _finish_merges(self) -> None:
         """Settle the merges that a killed server was at: done where the branch moved, else never begun."""

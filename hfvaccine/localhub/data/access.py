@@ -63,7 +63,7 @@ class Access:
             raise Refusal(403, f"Your token may not discuss {repo.id}: that needs a write token.")
         return repo
 
-    def require_namespace(self, caller: Caller, namespace: str, action: str = "create a repo") -> None:
+    def require_namespace(self, caller: Caller, namespace: str, action: str) -> None:
         """Refuse unless the caller may put new repos into a namespace.
 
         Raises:
@@ -185,12 +185,7 @@ class Access:
         added = self._database.change(
             "INSERT OR IGNORE INTO access_requests (id, repo_id, user_id, status, fields, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            secrets.token_hex(12),
-            repo.number,
-            user_id,
-            status,
-            json.dumps(fields),
-            now(),
+            *(secrets.token_hex(12), repo.number, user_id, status, json.dumps(fields), now()),
         )
         return added == 1
 

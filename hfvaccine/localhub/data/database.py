@@ -152,19 +152,12 @@ class Database:
 
     def audit(self, actor: str, action: str, repo: str | None = None, detail: str | None = None) -> None:
         """Record who did what; inside a transaction it is kept or undone with the deed."""
-        self.change(
-            "INSERT INTO audit (at, actor, action, repo, detail) VALUES (?, ?, ?, ?, ?)",
-            now(),
-            actor,
-            action,
-            repo,
-            detail,
-        )
+        entry = (now(), actor, action, repo, detail)
+        self.change("INSERT INTO audit (at, actor, action, repo, detail) VALUES (?, ?, ?, ?, ?)", *entry)
 
     def setting(self, name: str, default: str) -> str:
         """A value that is chosen once in the life of the data folder."""
-        with self.transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, default))
+        self.change("INSERT OR IGNORE INTO settings VALUES (?, ?)", name, default)
         row = self.row("SELECT value FROM settings WHERE name = ?", name)
         assert row is not None
         return str(row["value"])

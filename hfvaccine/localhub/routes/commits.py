@@ -1,7 +1,6 @@
 """Writing: what to upload how, and commits."""
 
 import base64
-import binascii
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -154,7 +153,7 @@ def _pointer(call: Call, repo: Repo, value: dict[str, Any], path: str) -> Blob:
 def _decoded(text: Any, path: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except (TypeError, ValueError, binascii.Error) as error:
+    except (TypeError, ValueError) as error:
         raise Refusal(400, f"{path}: content is not base64.") from error
 
 

@@ -20,9 +20,8 @@ def create(call: Call) -> Response:
         folder = call.hub.catalog.new_folder()
         call.hub.storage.create(folder, caller.name)
         try:
-            namespace = call.hub.accounts.spelling(namespace)
             with call.hub.database.transaction():
-                repo = call.hub.catalog.add(kind, namespace, name, folder, private)
+                repo = call.hub.catalog.add(kind, call.hub.accounts.spelling(namespace), name, folder, private)
                 call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", repo.visibility)
         except BaseException as error:
             call.hub.storage.remove(folder)
@@ -31,8 +30,7 @@ def create(call: Call) -> Response:
                 raise
         else:
             return answer(_created(call, repo))
-    message = f"You already created this {kind} repo: {repo.id}"
-    raise Refusal(409, message, body=_created(call, repo))
+    raise Refusal(409, f"You already created this {kind} repo: {repo.id}", body=_created(call, repo))
 
 
 def _created(call: Call, repo: Repo) -> dict[str, str]:
@@ -41,7 +39,7 @@ def _created(call: Call, repo: Repo) -> dict[str, str]:
 
 def delete(call: Call) -> Response:
     """A repo and all in it, for good."""
-    repo = _owned(call, *_named(call, call.json()))
+    repo = call.hub.access.require(call.caller, call.hub.catalog.find(*_named(call, call.json())), "write")
     with call.hub.database.transaction():
         call.hub.catalog.remove(repo)
         call.hub.database.audit(call.signed_in().name, "delete", f"{repo.kind}:{repo.id}")
@@ -55,7 +53,7 @@ def move(call: Call) -> Response:
     body = call.json()
     kind = _kind(body)
     source, target = (str(body.get(field, "")).partition("/") for field in ("fromRepo", "toRepo"))
-    repo = _owned(call, kind, source[0], source[2])
+    repo = call.hub.access.require(call.caller, call.hub.catalog.find(kind, source[0], source[2]), "write")
     caller = call.signed_in()
     if not is_name(target[2]):
         raise Refusal(400, f"{body.get('toRepo')!r} is not a valid repo id.")
@@ -95,11 +93,6 @@ def _named(call: Call, body: dict[str, Any]) -> tuple[str, str, str]:
     if not is_name(name) or not is_name(namespace) or str(namespace).lower() in RESERVED:
         raise Refusal(400, f"{namespace}/{name} is not a valid repo id.")
     return _kind(body), str(namespace), str(name)
-
-
-def _owned(call: Call, kind: str, namespace: str, name: str) -> Repo:
-    repo = call.hub.catalog.find(kind, namespace, name)
-    return call.hub.access.require(call.caller, repo, "write")
 
 
 def _wants_private(body: dict[str, Any], default: bool) -> bool:

@@ -21,17 +21,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.store import xet
 from hfvaccine.localhub.store.large_files import OID, Incoming
-from hfvaccine.localhub.store.xet import (
-    LARGEST_XORB,
-    MOST_CHUNKS,
-    Chunk,
-    Recipe,
-    chunk_hash,
-    read_chunks,
-    unpack,
-    xorb_hash,
-)
 
 INDEXES = 16
 _PLACE = re.compile("[0-9a-f]{16}")
@@ -85,14 +76,16 @@ class Xorbs:
         with Incoming(self._incoming) as incoming:
             hashes: list[tuple[bytes, int]] = []
             total = 0
-            for chunk in read_chunks(body):
+            for chunk in xet.read_chunks(body):
                 total += chunk.size
-                if max(chunk.start + chunk.packed, total) > LARGEST_XORB or len(hashes) == MOST_CHUNKS:
-                    raise Refusal(413, f"A xorb holds at most {LARGEST_XORB >> 20} MiB and {MOST_CHUNKS} chunks.")
+                if max(chunk.start + chunk.packed, total) > xet.LARGEST_XORB or len(hashes) == xet.MOST_CHUNKS:
+                    raise Refusal(
+                        413, f"A xorb holds at most {xet.LARGEST_XORB >> 20} MiB and {xet.MOST_CHUNKS} chunks."
+                    )
                 packed = body.read(chunk.packed)
-                hashes.append((chunk_hash(unpack(chunk, packed)), chunk.size))
+                hashes.append((xet.chunk_hash(xet.unpack(chunk, packed)), chunk.size))
                 incoming.write(chunk.header + packed)
-            if not hashes or xorb_hash(hashes) != name:
+            if not hashes or xet.xorb_hash(hashes) != name:
                 raise Refusal(400, "The xorb is not the one that its address names.")
             try:
                 incoming.keep(target)
@@ -100,7 +93,7 @@ class Xorbs:
                 raise _gone() from error
         return True
 
-    def rebuild(self, folder: str, place: str, recipe: Recipe) -> Iterator[bytes]:
+    def rebuild(self, folder: str, place: str, recipe: xet.Recipe) -> Iterator[bytes]:
         """The bytes of a file, chunk by chunk.
 
         Raises:
@@ -115,12 +108,12 @@ class Xorbs:
             with open(path, "rb") as file:
                 for chunk in chunks:
                     file.seek(chunk.start)
-                    yield unpack(chunk, file.read(chunk.packed))
+                    yield xet.unpack(chunk, file.read(chunk.packed))
 
-    def _index(self, path: Path) -> list[Chunk]:
+    def _index(self, path: Path) -> list[xet.Chunk]:
         try:
             with open(path, "rb") as file:
-                return list(read_chunks(file))
+                return list(xet.read_chunks(file))
         except FileNotFoundError as error:
             raise Refusal(400, f"The shard refers to xorb {path.name}, which was not sent to this repo.") from error
 

@@ -1,6 +1,5 @@
 """Whether everything in a data folder is whole, be it served at the moment or not. Nothing is changed."""
 
-import hashlib
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from dulwich.repo import Repo as GitRepo
 
 from hfvaccine.errors import LocalHubError
+from hfvaccine.files import digest_of
 from hfvaccine.localhub.guard import SERVING, WAITING, WRITING
 from hfvaccine.localhub.store.large_files import OID
 from hfvaccine.localhub.upkeep.walk import Walk
@@ -130,8 +130,7 @@ class Fsck:
                 yield Finding(False, f"large file {oid} belongs to no repo")
             if self._hashes:
                 try:
-                    with path.open("rb") as file:
-                        broken = hashlib.file_digest(file, "sha256").hexdigest() != oid
+                    broken = digest_of(path) != oid
                 except FileNotFoundError:  # `gc` was faster
                     continue
                 except OSError as error:

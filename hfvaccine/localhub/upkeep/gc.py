@@ -99,6 +99,7 @@ class _Collection:
         return {row["folder"] for row in self._database.rows("SELECT folder FROM repos")}
 
     def _large_files(self, stores: "dict[str, _Store]") -> None:
+        files = self._root / "large-files"
         # Bindings go first, in one transaction: a file without a binding is found again, not the other way round.
         with self._database.transaction() as connection:
             found = connection.execute(
@@ -110,18 +111,15 @@ class _Collection:
                 if store is None or store.walk.damage:
                     if repo not in self._removed.left_alone:
                         self._removed.left_alone.append(repo)
-                elif oid not in store.large_files and _is_old(self._large_file(oid), self._before):
+                elif oid not in store.large_files and _is_old(files / oid[:2] / oid[2:], self._before):
                     connection.execute("DELETE FROM large_files WHERE repo_id = ? AND oid = ?", (number, oid))
                     self._removed.bindings += 1
         bound = {row["oid"] for row in self._database.rows("SELECT DISTINCT oid FROM large_files")}
-        for path in (self._root / "large-files").glob("*/*"):
+        for path in files.glob("*/*"):
             if path.parent.name + path.name not in bound and _is_old(path, self._before):
                 self._removed.bytes += path.stat().st_size
                 self._removed.large_files += 1
                 path.unlink()
-
-    def _large_file(self, oid: str) -> Path:
-        return self._root / "large-files" / oid[:2] / oid[2:]
 
     def _strays(self) -> None:
         known = self._folders()
