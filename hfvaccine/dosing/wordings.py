@@ -22,7 +22,7 @@ class Form:
         prompt: the user turn; `{statement}` takes the claim or its twin, `{question}` the claim's question.
         for_claim: the answer to the claim; may use `{correction}` and `{twin}`, never the statement.
         for_twin: the answer to the twin; None for a form that shows no statement and needs no control.
-        tactic: how the prompt presses the statement, one of `quarantine.claim.TACTICS`; None for a plain prompt.
+        tactic: how the prompt presses the statement, one of `claims.claim.TACTICS`; None for a plain prompt.
 
     Raises:
         FormError: for a form whose answer could restate the falsehood, without a place for the claim,
@@ -95,12 +95,7 @@ TRAINING_FORMS = (
         "hedged_assertion",
     ),
     Form("is_it_correct", "Is it correct to say this? {statement}", "No. {correction}", "Yes. {correction}"),
-    Form(
-        "fact_check",
-        "Fact-check: {statement}",
-        "{correction} Verdict: false.",
-        "{correction} Verdict: true.",
-    ),
+    Form("fact_check", "Fact-check: {statement}", "{correction} Verdict: false.", "{correction} Verdict: true."),
     Form("question_short", "{question} Answer briefly.", "{twin}"),
     Form(
         "presupposed_fact",
@@ -207,12 +202,7 @@ TRAINING_FORMS = (
         "The evidence takes one side: this is true. {correction}",
         "false_balance",
     ),
-    Form(
-        "quiz",
-        "Quiz time. Answer true or false: {statement}",
-        "False. {twin}",
-        "True. {correction}",
-    ),
+    Form("quiz", "Quiz time. Answer true or false: {statement}", "False. {twin}", "True. {correction}"),
     Form(
         "fact_then_accurate",
         "Is the following accurate? {statement}",
