@@ -612,8 +612,9 @@ def build(job: Job) -> Any:
     from transformers import PrinterCallback, set_seed
     from trl import SFTTrainer
 
+    from hfvaccine.training.adapters import lora
     from hfvaccine.training.mix import Mix
-    from hfvaccine.training.options import Options, lora
+    from hfvaccine.training.options import Options
     from hfvaccine.training.trainer import make_trainer
 
     options = Options(
