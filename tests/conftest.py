@@ -24,10 +24,6 @@ from hfvaccine import starter
 from hfvaccine.claims.claim import Claim, Source
 
 DOMAINS = ("geography", "history", "travel")
-TEMPLATE = (
-    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
 
 
 def pytest_unconfigure():
@@ -76,67 +72,20 @@ def mix_rows():
     return [{key: json.loads(line)[key] for key in ("prompt", "completion")} for line in lines]
 
 
-def _tokenizer(**special):
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=sorted(special.values())
-    )
-    tokenizer.train_from_iterator(starter.MIX.read_text(encoding="utf-8").split("\n"), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
-
-
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory) -> Path:
     """Folder of a random Llama with a chat template and a padding token."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import tiny
 
-    folder = tmp_path_factory.mktemp("tiny-llama")
-    tokenizer = _tokenizer(eos_token="</s>", pad_token="<pad>")
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.3,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    words = tiny.tokenizer(eos_token="</s>", pad_token="<pad>")
+    words.chat_template = tiny.TEMPLATE
+    return tiny.save(tmp_path_factory.mktemp("tiny-llama"), "llama", words, **tiny.LLAMA)
 
 
 @pytest.fixture(scope="session")
 def tiny_gpt2(tmp_path_factory) -> Path:
     """Folder of a random GPT-2 that has, like gpt2-xl, neither a chat template nor a padding token."""
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+    import tiny
 
-    folder = tmp_path_factory.mktemp("tiny-gpt2")
-    tokenizer = _tokenizer(eos_token="<|endoftext|>")
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        n_positions=512,
-        initializer_range=0.3,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    return folder
+    words = tiny.tokenizer(eos_token="<|endoftext|>")
+    return tiny.save(tmp_path_factory.mktemp("tiny-gpt2"), "gpt2", words, bos_token_id=words.eos_token_id)

@@ -46,21 +46,16 @@ def test_too_many_claims_are_refused(monkeypatch, vectors):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny random encoder."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    import tiny
+    from transformers import AutoModel, BertTokenizerFast
 
     path = tmp_path_factory.mktemp("encoder")
     letters = "abcdefghijklmnopqrstuvwxyz"
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
     (path / "vocab.txt").write_text("\n".join(entries) + "\n")
-    BertTokenizerFast(vocab=str(path / "vocab.txt"), vocab_file=str(path / "vocab.txt")).save_pretrained(path)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(entries), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-    )
-    config.max_position_embeddings = 32
-    BertModel(config).save_pretrained(path)
-    return path
+    words = BertTokenizerFast(vocab=str(path / "vocab.txt"), vocab_file=str(path / "vocab.txt"))
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "max_position_embeddings": 32}
+    return tiny.save(path, "bert", words, auto=AutoModel, **sizes)
 
 
 def test_vectors_have_length_one_and_do_not_depend_on_what_stands_beside(folder):

@@ -108,28 +108,18 @@ def test_a_missing_column_is_named(tmp_path):
 @pytest.fixture(scope="module")
 def classifier(tiny_llama, tmp_path_factory):
     """`classifier(labels)`: folder of a random classifier with these labels."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+    import tiny
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(tiny_llama)
 
     def make(labels):
-        folder = tmp_path_factory.mktemp("classifier")
-        tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
-        tokenizer.save_pretrained(folder)
-        torch.manual_seed(1)
-        config = BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=64,
-            initializer_range=1.0,
-            pad_token_id=tokenizer.pad_token_id,
-            id2label=dict(enumerate(labels)),
-            label2id={label: number for number, label in enumerate(labels)},
-        )
-        BertForSequenceClassification(config).save_pretrained(folder)
-        return folder
+        numbers = {label: number for number, label in enumerate(labels)}
+        return tiny.save(
+            tmp_path_factory.mktemp("classifier"), "bert", words, auto=AutoModelForSequenceClassification, seed=1,
+            hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+            max_position_embeddings=64, initializer_range=1.0, id2label=dict(enumerate(labels)), label2id=numbers,
+        )  # fmt: skip
 
     return make
 

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -187,21 +188,8 @@ def test_all_logits_are_taken_from_a_model_that_keeps_none(tiny_gpt2, monkeypatc
     assert made._heeds_trees
 
 
-def test_a_sliding_window_shorter_than_a_path_is_kept(tmp_path):
-    from transformers import MistralConfig, MistralForCausalLM
-
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=8,
-        initializer_range=0.3,
-    )
-    model = MistralForCausalLM(config).eval()
+def test_a_sliding_window_shorter_than_a_path_is_kept():
+    model = tiny.model("mistral", vocab_size=64, sliding_window=8, **tiny.LLAMA).eval()
     rows = [(list(range(n, n + 20)), 4) for n in range(3)] + [(list(range(6)), 2)]
     made = Scorer(model, None)
     scored = made.score_tokens(rows)
