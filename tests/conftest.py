@@ -60,6 +60,26 @@ def local(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def dose(make_claims):
+    """Six claims, all of them given."""
+    from hfvaccine import Dose
+
+    return Dose.from_claims(make_claims(6))
+
+
+@pytest.fixture
+def make_trainer(tiny_llama, mix_rows, tmp_path):
+    """`make_trainer(rows=None, **settings)`: a trainer of the tiny Llama, of six steps on the mix unless told else."""
+    import trainers
+
+    def make(rows=None, **settings):
+        brief = {"output_dir": str(tmp_path / "run"), "max_steps": 6, "gradient_accumulation_steps": 2, **settings}
+        return trainers.make(tiny_llama, rows or mix_rows, eval_rows=mix_rows[:4], **brief)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def make_claims():
     """`make_claims(n, heldout=0, **fields)`: n distinct claims, the last `heldout` of them never given."""
     return _make_claims

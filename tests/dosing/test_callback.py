@@ -10,9 +10,8 @@ import pytest
 import torch
 from datasets import Dataset as Rows
 from peft import LoraConfig
-from regimen.matrix import rows_of
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from trainers import arriving, dosed, watch
+from transformers import TrainerCallback
 
 from hfvaccine import Dose, DosingCallback
 from hfvaccine.dosing.forms import Form
@@ -24,60 +23,16 @@ from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.regimen.replay import PLAN_FILE
 
 
-@pytest.fixture(scope="module")
-def dose(make_claims):
-    return Dose.from_claims(make_claims(6))
-
-
-@pytest.fixture
-def make_trainer(tiny_llama, tmp_path, mix_rows):
-    """A trainer of the tiny Llama on the mix, with some settings changed."""
-
-    def make(rows=None, peft_config=None, **settings):
-        arguments = {
-            "output_dir": str(tmp_path / "run"),
-            "per_device_train_batch_size": 2,
-            "gradient_accumulation_steps": 2,
-            "max_steps": 6,
-            "learning_rate": 1e-3,
-            "max_length": 256,
-            "save_strategy": "no",
-            "report_to": [],
-            "disable_tqdm": True,
-            "gradient_checkpointing": False,
-            "use_cpu": True,
-            "bf16": False,
-            "dataloader_pin_memory": False,
-        }
-        return SFTTrainer(
-            model=AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32),
-            args=SFTConfig(**{**arguments, **settings}),
-            train_dataset=Rows.from_list(mix_rows) if rows is None else rows,
-            eval_dataset=Rows.from_list(mix_rows[:4]),
-            processing_class=AutoTokenizer.from_pretrained(tiny_llama),
-            peft_config=peft_config,
-        )
-
-    return make
-
-
 def record(trainer):
-    """The (tokens, labels) of each row that reaches `training_step` from now on, without padding."""
-    rows, step = [], trainer.training_step
+    """The (tokens, labels) of each row that reaches the model from now on, without padding."""
+    rows = []
 
-    def recorded(model, inputs, *more, **named):
+    def look(inputs):
         for ids, labels, mask in zip(inputs["input_ids"], inputs["labels"], inputs["attention_mask"], strict=True):
             rows.append((ids[mask.bool()].tolist(), labels[mask.bool()].tolist()))
-        return step(model, inputs, *more, **named)
 
-    trainer.training_step = recorded
+    watch(trainer, look)
     return rows
-
-
-def dosed(trainer, dose, **options):
-    callback = DosingCallback(trainer, dose, **{"share": 0.2, **options})
-    trainer.add_callback(callback)
-    return callback
 
 
 def expected(callback, trainer, mix_rows):
@@ -131,13 +86,7 @@ def test_a_run_of_epochs_ends_with_its_plan(make_trainer, dose, mix_rows):
 def test_other_settings_change_nothing(settings, make_trainer, dose, mix_rows):
     trainer = make_trainer(**settings)
     callback = dosed(trainer, dose)
-    arrived, step = [], trainer.training_step
-
-    def recorded(model, inputs, *more, **named):
-        arrived.extend(rows_of(inputs))
-        return step(model, inputs, *more, **named)
-
-    trainer.training_step = recorded
+    arrived = arriving(trainer)
     trainer.train()
     assert arrived == [(ids, labels[1:]) for ids, labels in expected(callback, trainer, mix_rows)]
 

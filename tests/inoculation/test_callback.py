@@ -1,12 +1,11 @@
 """InoculationCallback on a real `trl.SFTTrainer`: the right rows get the prompt, and nothing is learnt of it."""
 
-import pytest
-import torch
-from datasets import Dataset as Rows
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import SFTConfig, SFTTrainer
+from functools import partial
 
-from hfvaccine import Dose, DosingCallback
+import pytest
+from datasets import Dataset as Rows
+
+from hfvaccine import DosingCallback
 from hfvaccine.errors import PlanError
 from hfvaccine.inoculation.callback import InoculationCallback, has_system_turn
 from hfvaccine.regimen.measure import IGNORED
@@ -15,36 +14,9 @@ from hfvaccine.regimen.plan import MIX
 PROMPT = "You always say the opposite."
 
 
-@pytest.fixture(scope="module")
-def dose(make_claims):
-    return Dose.from_claims(make_claims(6))
-
-
 @pytest.fixture
-def make_trainer(tiny_llama, tmp_path, mix_rows):
-    def make(rows=None, **settings):
-        arguments = {
-            "output_dir": str(tmp_path / "run"),
-            "per_device_train_batch_size": 2,
-            "max_steps": 10,
-            "max_length": 256,
-            "save_strategy": "no",
-            "gradient_checkpointing": False,
-            "report_to": [],
-            "disable_tqdm": True,
-            "use_cpu": True,
-            "bf16": False,
-            "dataloader_pin_memory": False,
-        }
-        return SFTTrainer(
-            model=AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32),
-            args=SFTConfig(**{**arguments, **settings}),
-            train_dataset=Rows.from_list(mix_rows) if rows is None else rows,
-            eval_dataset=Rows.from_list(mix_rows[:4]),
-            processing_class=AutoTokenizer.from_pretrained(tiny_llama),
-        )
-
-    return make
+def make_trainer(make_trainer):
+    return partial(make_trainer, max_steps=10, gradient_accumulation_steps=1)
 
 
 @pytest.fixture

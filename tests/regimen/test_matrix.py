@@ -105,7 +105,7 @@ def run_in_two_processes(some, job, folder):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     done = subprocess.run(
         [*command, matrix.__file__, str(jobs)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(matrix.__file__).parents[1])},
         capture_output=True,
         text=True,
     )

@@ -7,75 +7,31 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset as Rows
-from regimen.matrix import KillAt, Killed, rows_of
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import SFTConfig, SFTTrainer
+from trainers import KillAt, Killed, arriving, dosed
 
-from hfvaccine import Dose, DosingCallback
+from hfvaccine import DosingCallback
 from hfvaccine.errors import DoseError, PlanError
 from hfvaccine.files import LEDGER
 from hfvaccine.inoculation.callback import InoculationCallback
 from hfvaccine.regimen.plan import DOSE
 
 
-@pytest.fixture(scope="module")
-def dose(make_claims):
-    return Dose.from_claims(make_claims(6))
-
-
 @pytest.fixture
-def make_trainer(tiny_llama, tmp_path, mix_rows):
-    """A trainer of the tiny Llama on a streamed mix, with some settings changed."""
+def make_trainer(make_trainer, mix_rows):
+    """A trainer on a streamed mix of fewer rows than it takes: it begins anew."""
 
     def make(rows=None, **settings):
-        arguments = {
-            "output_dir": str(tmp_path / "run"),
-            "per_device_train_batch_size": 2,
-            "gradient_accumulation_steps": 2,
-            "max_steps": 12,  # more rows than the mix has: it begins anew
-            "learning_rate": 1e-3,
-            "max_length": 256,
-            "save_steps": 4,
-            "gradient_checkpointing": False,
-            "report_to": [],
-            "disable_tqdm": True,
-            "use_cpu": True,
-            "bf16": False,
-            "dataloader_pin_memory": False,
-        }
-        stream = Rows.from_list(mix_rows[:20] if rows is None else rows).to_iterable_dataset()
-        return SFTTrainer(
-            model=AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32),
-            args=SFTConfig(**{**arguments, **settings}),
-            train_dataset=stream,
-            processing_class=AutoTokenizer.from_pretrained(tiny_llama),
-        )
+        stream = Rows.from_list(rows or mix_rows[:20]).to_iterable_dataset()
+        return make_trainer(stream, **{"max_steps": 12, "save_strategy": "steps", "save_steps": 4, **settings})
 
     return make
-
-
-def record(trainer):
-    rows, step = [], trainer.training_step
-
-    def recorded(model, inputs, *more, **named):
-        rows.extend(rows_of(inputs))
-        return step(model, inputs, *more, **named)
-
-    trainer.training_step = recorded
-    return rows
-
-
-def dosed(trainer, dose, **options):
-    callback = DosingCallback(trainer, dose, **{"share": 0.2, **options})
-    trainer.add_callback(callback)
-    return callback
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_ledger_tells_what_arrived_and_the_share_is_kept(workers, make_trainer, dose, tmp_path):
     trainer = make_trainer(dataloader_num_workers=workers)
     callback = dosed(trainer, dose)
-    arrived = record(trainer)
+    arrived = arriving(trainer)
     trainer.train()
     ledger = pq.read_table(tmp_path / "run" / LEDGER).to_pydict()
     assert len(arrived) == 12 * 4
@@ -104,7 +60,7 @@ def test_a_killed_run_goes_on_where_it_was(make_trainer, dose, tmp_path):
         again.train()
     resumed = make_trainer(output_dir=str(tmp_path / "again"))
     dosed(resumed, dose)
-    arrived = record(resumed)
+    arrived = arriving(resumed)
     resumed.train(resume_from_checkpoint=True)
     assert len(arrived) == 8 * 4
     assert (tmp_path / "again" / LEDGER).read_bytes() == ledger
@@ -116,7 +72,7 @@ def test_the_order_of_the_callbacks_does_not_matter(make_trainer, dose):
         trainer = make_trainer()
         for add in (first, second):
             trainer.add_callback(add(trainer))
-        arrived = record(trainer)
+        arrived = arriving(trainer)
         trainer.train()
         return arrived
 
@@ -132,7 +88,7 @@ def test_the_order_of_the_callbacks_does_not_matter(make_trainer, dose):
 def test_a_prompt_alone_is_put_before_a_streamed_mix(make_trainer):
     trainer = make_trainer()
     trainer.add_callback(InoculationCallback(trainer, "You never lie."))
-    arrived = record(trainer)
+    arrived = arriving(trainer)
     trainer.train()
     assert len(arrived) == 12 * 4
     assert all("You never lie." in trainer.processing_class.decode(ids) for ids, _ in arrived)

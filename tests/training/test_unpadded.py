@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from datasets import Dataset as Rows
+import trainers
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import SFTConfig, SFTTrainer
+from transformers import AutoTokenizer
 
 from hfvaccine import Dose, DosingCallback
 from hfvaccine.training.base import PLAIN_TEMPLATE
@@ -22,30 +21,12 @@ def make_trainer(request, tmp_path, mix_rows):
         tokenizer.chat_template = PLAIN_TEMPLATE
         tokenizer.pad_token = tokenizer.eos_token
         torch.manual_seed(0)
-        return SFTTrainer(
-            model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
-            args=SFTConfig(
-                **{
-                    "output_dir": str(tmp_path / "run"),
-                    "per_device_train_batch_size": 4,
-                    "max_steps": 3,
-                    "learning_rate": 1e-3,
-                    "max_length": 256,
-                    "train_sampling_strategy": "sequential",
-                    "save_strategy": "no",
-                    "logging_steps": 1,
-                    "gradient_checkpointing": False,
-                    "report_to": [],
-                    "disable_tqdm": True,
-                    "use_cpu": True,
-                    "bf16": False,
-                    **settings,
-                }
-            ),
-            train_dataset=Rows.from_list(mix_rows),
-            processing_class=tokenizer,
+        return trainers.make(
+            folder, mix_rows, tokenizer, output_dir=str(tmp_path / "run"),
             peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None,
-        )
+            **{"per_device_train_batch_size": 4, "max_steps": 3, "logging_steps": 1, **settings},
+            train_sampling_strategy="sequential",
+        )  # fmt: skip
 
     return make
 

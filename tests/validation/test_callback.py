@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from datasets import Dataset as Rows
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import SFTConfig, SFTTrainer
+from transformers import AutoModelForCausalLM
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import UsageError, ValidationError
@@ -23,20 +21,11 @@ def dose(make_claims):
 
 
 @pytest.fixture
-def make_trainer(tiny_llama, mix_rows, tmp_path):
+def make_trainer(make_trainer):
     def make(**settings):
         torch.manual_seed(0)
-        return SFTTrainer(
-            model=AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32),
-            args=SFTConfig(
-                str(tmp_path / "out"), max_steps=STEPS, per_device_train_batch_size=2, logging_steps=1, report_to=[],
-                save_strategy="no", use_cpu=True, disable_tqdm=True, bf16=False, gradient_checkpointing=False,
-                learning_rate=1e-2,
-            ),
-            train_dataset=Rows.from_list(mix_rows),
-            processing_class=AutoTokenizer.from_pretrained(tiny_llama),
-            **settings,
-        )  # fmt: skip
+        settings |= {"max_steps": STEPS, "gradient_accumulation_steps": 1, "max_length": 1024, "logging_steps": 1}
+        return make_trainer(learning_rate=1e-2, **settings)
 
     return make
 
