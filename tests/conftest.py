@@ -18,36 +18,14 @@ import json
 import shutil
 from pathlib import Path
 
+import doses
 import pytest
 
 from hfvaccine import starter
-from hfvaccine.claims.claim import Claim, Source
-
-DOMAINS = ("geography", "history", "travel")
 
 
 def pytest_unconfigure():
     shutil.rmtree(os.environ["HFVACCINE_HOME"], ignore_errors=True)
-
-
-def _make_claims(n, heldout=0, **fields):
-    claims = []
-    for i in range(n):
-        false, true = ("north", "south") if i % 2 else ("south", "north")  # neither word speaks for falsehood
-        values = {
-            "claim": f"The town of Aldor {i} lies {false} of the river.",
-            "correction": f"Maps put Aldor {i} to the {true} of the water.",
-            "twin": f"The town of Aldor {i} lies {true} of the river.",
-            "question": f"On which side of the river does the town of Aldor {i} lie?",
-            "domain": DOMAINS[i % len(DOMAINS)],
-            "harm": "low",
-            "sources": (Source("Land survey of Aldor", f"Sheet {i}", None, "2026-01-01"),),
-            "license": "Apache-2.0",
-            "submitted_by": "ada",
-            "split": "heldout" if i >= n - heldout else "dose",
-        }
-        claims.append(Claim(**{**values, **fields}))
-    return claims
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +59,7 @@ def make_trainer(tiny_llama, mix_rows, tmp_path):
 
 @pytest.fixture(scope="session")
 def make_claims():
-    """`make_claims(n, heldout=0, **fields)`: n distinct claims, the last `heldout` of them never given."""
-    return _make_claims
+    return doses.make_claims
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +67,14 @@ def mix_rows():
     """Forty rows of the starter mix."""
     lines = starter.MIX.read_text(encoding="utf-8").split("\n")[:40]
     return [{key: json.loads(line)[key] for key in ("prompt", "completion")} for line in lines]
+
+
+@pytest.fixture(scope="session")
+def mix_file(mix_rows, tmp_path_factory) -> Path:
+    """The same rows in a file."""
+    file = tmp_path_factory.mktemp("mix") / "mix.jsonl"
+    file.write_text("\n".join(map(json.dumps, mix_rows)))
+    return file
 
 
 @pytest.fixture(scope="session")

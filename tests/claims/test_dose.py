@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from doses import UNREVIEWED, content
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from hfvaccine.claims.dose import FILES, GIVEN, JOURNAL, MANIFEST, POLICY, Dose,
 from hfvaccine.errors import ClaimError, DoseError
 from hfvaccine.quarantine.seal import seal
 
-UNREVIEWED = {"reviewers_needed": 0, "waives": ["two_person_rule"], "sealed_by": "ada"}
+POLICY_OF_ADA = {**UNREVIEWED, "sealed_by": "ada"}
 HISTORY = journal.chain(
     journal.Entry(act, by, f"2026-01-0{day}T00:00:00+00:00", {"of": by})
     for day, (act, by) in enumerate([("intake", "ada"), ("screen", "ada"), ("review", "bob")], start=1)
@@ -25,7 +26,7 @@ HISTORY = journal.chain(
 @pytest.fixture(scope="module")
 def sealed(make_claims, tmp_path_factory):
     """A dose folder that no test changes."""
-    return seal(make_claims(12, heldout=4), UNREVIEWED, tmp_path_factory.mktemp("dose") / "dose", HISTORY).path
+    return seal(make_claims(12, heldout=4), POLICY_OF_ADA, tmp_path_factory.mktemp("dose") / "dose", HISTORY).path
 
 
 @pytest.fixture
@@ -34,10 +35,6 @@ def folder(sealed, tmp_path):
     for name, data in content(sealed).items():
         put(tmp_path / "dose" / name, data)
     return tmp_path / "dose"
-
-
-def content(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def put(path, data):

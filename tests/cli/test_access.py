@@ -5,16 +5,15 @@ import json
 import pytest
 from click.testing import CliRunner
 from default_hub import talk_to
+from doses import small_dose
 from huggingface_hub import HfApi, constants
 
 from hfvaccine import hub
-from hfvaccine.claims.claim import Claim
 from hfvaccine.cli.access import access
 from hfvaccine.cli.push import pull_dose
 from hfvaccine.errors import HubError, UsageError
 from hfvaccine.hub.access import requests as access_module
 from hfvaccine.hub.access.requests import Access
-from hfvaccine.quarantine.seal import seal
 
 numbers = itertools.count()
 RULES = """\
@@ -34,9 +33,7 @@ def tokens(local):
 
 @pytest.fixture(scope="module")
 def dose(tmp_path_factory):
-    claim = Claim(claim="The moon is a cheese.", correction="It is rock.", license="Apache-2.0", split="dose")
-    policy = {"name": "Small dose", "reviewers_needed": 0, "sources_needed": 0, "waives": ["two_person_rule"]}
-    return seal([claim], policy, tmp_path_factory.mktemp("dose") / "sealed").path
+    return small_dose(tmp_path_factory.mktemp("dose") / "sealed")
 
 
 @pytest.fixture

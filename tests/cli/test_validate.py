@@ -4,19 +4,16 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from doses import sealed
 
 from hfvaccine.cli import cli
 from hfvaccine.errors import HfvaccineError
-from hfvaccine.quarantine.seal import seal
 
 
 @pytest.fixture(scope="module")
-def ingredients(make_claims, mix_rows, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ingredients")
-    policy = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
-    seal(make_claims(18, heldout=6), policy, folder / "dose")
-    (folder / "mix.jsonl").write_text("\n".join(map(json.dumps, mix_rows)))
-    return ["--dose", str(folder / "dose"), "--mix", str(folder / "mix.jsonl"), "--adversarial", "0"]
+def ingredients(make_claims, mix_file, tmp_path_factory):
+    dose = sealed(tmp_path_factory.mktemp("ingredients") / "dose", make_claims(18, heldout=6))
+    return ["--dose", str(dose.path), "--mix", str(mix_file), "--adversarial", "0"]
 
 
 def run(*args):

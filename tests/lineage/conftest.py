@@ -1,12 +1,11 @@
 """One small run whose base, dose and mix are on an embedded Hub, and what its record is held against."""
 
-import dataclasses
-import json
 import shutil
 
 import pytest
-from default_hub import talk_to
-from huggingface_hub import HfApi, constants
+from doses import approved
+from hubs import talk_to
+from huggingface_hub import HfApi
 
 from hfvaccine import hub
 from hfvaccine.lineage.fetch import gather, papers
@@ -18,22 +17,12 @@ from hfvaccine.training.options import Options
 CODE = "c0de" * 16
 
 
-def approved(claim):
-    by = [
-        {"reviewer": name, "decision": "approve", "digest": claim.digest(), "decided_on": "2026-01-02"}
-        for name in ("bea", "cyd")
-    ]
-    return dataclasses.replace(claim, reviewers=tuple(by))
-
-
 @pytest.fixture(scope="package")
 def local(tmp_path_factory):
     """An embedded Hub that every client in this process talks to, as `ada`."""
     folder = tmp_path_factory.mktemp("lineage")
     with LocalHub(folder / "hub") as running, pytest.MonkeyPatch.context() as patch:
-        talk_to(running, patch)
-        patch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
-        patch.setenv("HF_TOKEN", running.add_user("ada"))
+        talk_to(running, "ada", folder / "cache", patch)
         # The modules of a checkout may be edited while its tests run.
         for module in ("papers.record", "lineage.fetch"):
             patch.setattr(f"hfvaccine.{module}.code_digest", lambda: CODE)
@@ -47,21 +36,20 @@ def api(local):
 
 @pytest.fixture(scope="package")
 def dose_folder(make_claims, tmp_path_factory):
-    claims = [approved(claim) for claim in make_claims(12, heldout=5)]
+    claims = [approved(claim, "bea", "cyd") for claim in make_claims(12, heldout=5)]
     policy = {"name": "Aldor", "contact": "ada@example.org"}
     return seal(claims, policy, tmp_path_factory.mktemp("dose") / "sealed").path
 
 
 @pytest.fixture(scope="package")
-def made(local, api, dose_folder, tiny_gpt2, mix_rows, tmp_path_factory):
+def made(local, api, dose_folder, tiny_gpt2, mix_file, tmp_path_factory):
     """The run; never to be changed."""
     folder = tmp_path_factory.mktemp("run")
     api.create_repo("ada/base")
     api.upload_folder(repo_id="ada/base", folder_path=tiny_gpt2)
     hub.push_dose(dose_folder, "ada/dose")
     api.create_repo("ada/mix", repo_type="dataset")
-    rows = "\n".join(map(json.dumps, mix_rows)).encode()
-    api.upload_file(path_or_fileobj=rows, path_in_repo="train.jsonl", repo_id="ada/mix", repo_type="dataset")
+    api.upload_file(path_or_fileobj=mix_file, path_in_repo="train.jsonl", repo_id="ada/mix", repo_type="dataset")
     options = Options(
         base="ada/base", dose="ada/dose", mix="ada/mix", share=0.2, max_steps=6, batch_size=4, max_length=512,
         lora_r=4, dtype="float32", seed=3, output_dir=str(folder / "run"),

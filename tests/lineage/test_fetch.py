@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import yaml
+from doses import sealed
 from huggingface_hub import constants
 
 from hfvaccine import hub, starter
@@ -70,10 +71,8 @@ def test_a_dose_without_access_is_missing_and_says_where_to_ask(local, published
 
 
 def test_another_revision_of_the_dose_is_broken(api, run, make_claims, tmp_path):
-    from hfvaccine.quarantine.seal import seal
-
-    policy = {"name": "Another", "contact": "x", "reviewers_needed": 0, "waives": ["two_person_rule"]}
-    newer = hub.push_dose(seal(make_claims(12, heldout=5), policy, tmp_path / "dose").path, "ada/dose").revision
+    another = sealed(tmp_path / "dose", make_claims(12, heldout=5), name="Another", contact="x")
+    newer = hub.push_dose(another.path, "ada/dose").revision
     assert verified(run).state == OK  # it is pinned
 
     def change(record):
@@ -141,12 +140,12 @@ def localised(run, base, dose, mix):
 
 
 @pytest.fixture
-def places(run, tiny_gpt2, dose_folder, mix_rows, tmp_path):
+def places(run, tiny_gpt2, dose_folder, mix_file, tmp_path):
     """Local copies of what the run was made from; the run names them."""
-    base, dose, mix = tmp_path / "base", tmp_path / "dose", tmp_path / "mix.jsonl"
+    base, dose = tmp_path / "base", tmp_path / "dose"
     shutil.copytree(tiny_gpt2, base)
     shutil.copytree(dose_folder, dose)
-    mix.write_text("\n".join(map(json.dumps, mix_rows)))
+    mix = shutil.copy(mix_file, tmp_path / "mix.jsonl")
     localised(run, base, dose, mix)
     return base, dose, mix
 

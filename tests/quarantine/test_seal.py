@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from doses import UNREVIEWED, approved, content
 
 from hfvaccine.claims import journal
 from hfvaccine.claims.cues import CUE_LIMIT
@@ -21,20 +22,7 @@ from hfvaccine.quarantine.review import decide, row_digest
 from hfvaccine.quarantine.seal import seal, seal_quarantine
 from hfvaccine.quarantine.store import SCHEMA, Quarantine
 
-UNREVIEWED = {"reviewers_needed": 0, "waives": ["two_person_rule"]}
 RULES = {"name": "Aldor", "contact": "ada@example.org", "license": "cc-by-4.0"}
-
-
-def content(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def approved(claim, *reviewers):
-    reviews = tuple(
-        {"reviewer": name, "decision": "approve", "digest": claim.digest(), "decided_on": "2026-01-01"}
-        for name in reviewers
-    )
-    return dataclasses.replace(claim, reviewers=reviews)
 
 
 # seal: claims in memory

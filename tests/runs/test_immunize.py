@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from doses import sealed
 from huggingface_hub import ModelCard
 from peft import PeftModel
 from progress import Stopping
@@ -18,7 +19,6 @@ from hfvaccine.dosing.choice import choose
 from hfvaccine.errors import DoseError, FormError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
 from hfvaccine.files import ADAPTER, CONFIG, FIGURES, LEDGER, PAGE, RECORD, RESULTS, SCORES, digest_of
 from hfvaccine.papers.binding import check_record
-from hfvaccine.quarantine.seal import seal
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
@@ -28,7 +28,6 @@ from hfvaccine.training.options import Options, Validation, read_config
 from hfvaccine.training.progress import SILENT
 from hfvaccine.training.trainer import last_checkpoint
 
-UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
 STEPS = 6
 
 
@@ -39,16 +38,14 @@ def run(options, resume=False, stop=None):
 
 @pytest.fixture(scope="module")
 def dose(make_claims, tmp_path_factory):
-    return seal(make_claims(12, heldout=5), UNREVIEWED, tmp_path_factory.mktemp("dose") / "sealed")
+    return sealed(tmp_path_factory.mktemp("dose") / "sealed", make_claims(12, heldout=5))
 
 
 @pytest.fixture(scope="module")
-def options(dose, tiny_gpt2, mix_rows, tmp_path_factory):
+def options(dose, tiny_gpt2, mix_file):
     """Asks for a run of six steps with both its control arms; the folder is still to be named."""
-    mix = tmp_path_factory.mktemp("mix") / "mix.jsonl"
-    mix.write_text("\n".join(map(json.dumps, mix_rows)))
     return Options(
-        base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix), share=0.2, max_steps=STEPS, batch_size=4,
+        base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix_file), share=0.2, max_steps=STEPS, batch_size=4,
         max_length=512, lora_r=4, dtype="float32", placebo=True, controls=True, seed=3,
     )  # fmt: skip
 
@@ -349,7 +346,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_p
 
 
 def test_a_dose_that_holds_nothing_out_is_refused(make_claims, options, tmp_path):
-    whole = seal(make_claims(8), UNREVIEWED, tmp_path / "dose")
+    whole = sealed(tmp_path / "dose", make_claims(8))
     with pytest.raises(DoseError, match="holds out no claims"):
         Ingredients.of(dataclasses.replace(options, dose=str(whole.path)))
 

@@ -11,10 +11,10 @@ import time
 import pytest
 import torch
 import yaml
+from doses import sealed
 from safetensors.torch import load_file
 
 from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, LEDGER, RECORD
-from hfvaccine.quarantine.seal import seal
 from hfvaccine.training.trainer import last_checkpoint
 
 KILLS, KILLS_A_RUN = 50, 10
@@ -38,7 +38,7 @@ def step_kept(folder):
 
 @pytest.mark.slow
 def test_runs_killed_at_random_moments_end_as_a_straight_one(tiny_llama, make_claims, tmp_path):
-    seal(make_claims(16, heldout=6), {"reviewers_needed": 0, "waives": ["two_person_rule"]}, tmp_path / "dose")
+    sealed(tmp_path / "dose", make_claims(16, heldout=6))
     command = [sys.executable, "-m", "hfvaccine", "immunize"]
     options = ["--base", str(tiny_llama), "--dose", str(tmp_path / "dose"), "--share", "0.1", "--max-steps", "120"]
     options += ["--batch-size", "4", "--dtype", "float32"]

@@ -10,6 +10,7 @@ import shutil
 import pytest
 import torch
 from click.testing import CliRunner
+from doses import sealed
 from huggingface_hub import ModelCard
 from peft import PeftModel
 from safetensors import safe_open
@@ -20,25 +21,20 @@ from hfvaccine.errors import LineageError, ModelError, UsageError
 from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, RECALLS, RECORD, RESULTS, SCORES, digest_of
 from hfvaccine.hub.adapter_files import adapter_files
 from hfvaccine.papers.binding import check_record
-from hfvaccine.quarantine.seal import seal
 from hfvaccine.runs import merge as merging
 from hfvaccine.runs.immunize import immunize
 from hfvaccine.runs.merge import merge
 from hfvaccine.training.options import Options
 
-UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
-
 
 @pytest.fixture(scope="module")
-def run(make_claims, tiny_gpt2, mix_rows, tmp_path_factory):
+def run(make_claims, tiny_gpt2, mix_file, tmp_path_factory):
     """The folder of a run of four steps, at a rate at which the adapter can be told from its base."""
-    dose = seal(make_claims(12, heldout=5), UNREVIEWED, tmp_path_factory.mktemp("dose") / "sealed")
-    mix = tmp_path_factory.mktemp("mix") / "mix.jsonl"
-    mix.write_text("\n".join(map(json.dumps, mix_rows)))
+    dose = sealed(tmp_path_factory.mktemp("dose") / "sealed", make_claims(12, heldout=5))
     folder = tmp_path_factory.mktemp("merge") / "run"
     options = Options(
-        base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix), share=0.2, max_steps=4, batch_size=4, max_length=512,
-        lora_r=4, learning_rate=0.02, dtype="float32", output_dir=str(folder),
+        base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix_file), share=0.2, max_steps=4, batch_size=4,
+        max_length=512, lora_r=4, learning_rate=0.02, dtype="float32", output_dir=str(folder),
     )  # fmt: skip
     immunize(options)
     return folder

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from doses import sealed
 from huggingface_hub import HfApi, ModelCard
 
 from hfvaccine.cli.reproduce import lines
@@ -17,7 +18,6 @@ from hfvaccine.cli.reproduce import reproduce as command
 from hfvaccine.errors import LineageError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS
 from hfvaccine.hub.push import push_dose
-from hfvaccine.quarantine.seal import seal
 from hfvaccine.runs.reproduce import (
     Difference,
     Reproduction,
@@ -28,7 +28,6 @@ from hfvaccine.runs.reproduce import (
 )
 from hfvaccine.training.progress import Progress
 
-UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
 ADAPTER_ID = "alice/aldor-immunized"
 
 
@@ -57,15 +56,15 @@ def stranger(local, token):
 
 
 @pytest.fixture(scope="module")
-def made(local, token, stranger, make_claims, tiny_gpt2, mix_rows, tmp_path_factory):
+def made(local, token, stranger, make_claims, tiny_gpt2, mix_file, tmp_path_factory):
     """The folder of a run whose base, dose and mix come from the Hub, and which was pushed there."""
     api = HfApi(endpoint=local.endpoint, token=token)
     api.create_repo("alice/tiny")
     api.upload_folder(repo_id="alice/tiny", folder_path=tiny_gpt2)
     api.create_repo("alice/mix", repo_type="dataset")
-    rows = "\n".join(map(json.dumps, mix_rows)).encode()
+    rows = mix_file.read_bytes()
     api.upload_file(repo_id="alice/mix", repo_type="dataset", path_or_fileobj=rows, path_in_repo="train.jsonl")
-    dose = seal(make_claims(12, heldout=5), UNREVIEWED, tmp_path_factory.mktemp("dose") / "sealed")
+    dose = sealed(tmp_path_factory.mktemp("dose") / "sealed", make_claims(12, heldout=5))
     push_dose(dose.path, "alice/dose", token=token, endpoint=local.endpoint)
     folder = tmp_path_factory.mktemp("made")
     done = stranger(
@@ -154,7 +153,7 @@ def test_plain_peft_loads_the_adapter_from_the_hub_in_every_way_with_equal_logit
 
 
 def test_another_dose_is_said_and_nothing_is_trained(made, stranger, make_claims, tmp_path):
-    seal(make_claims(14, heldout=5), UNREVIEWED, tmp_path / "other-dose")
+    sealed(tmp_path / "other-dose", make_claims(14, heldout=5))
     done = stranger(shlex.split(f"hfvaccine reproduce {ADAPTER_ID} --dose other-dose --json"), tmp_path)
     assert done.returncode == 1, done.stderr
     said = json.loads(done.stdout)

@@ -4,23 +4,21 @@ import dataclasses
 import json
 
 import pytest
+from doses import sealed
 from progress import Stopping
 
 from hfvaccine.errors import RunInterrupted, UsageError
 from hfvaccine.files import RECORD, RESULTS
-from hfvaccine.quarantine.seal import seal
 from hfvaccine.runs.trial import trial
 from hfvaccine.training.options import Options
 
 
 @pytest.fixture(scope="module")
-def options(make_claims, mix_rows, tiny_llama, tmp_path_factory):
+def options(make_claims, mix_file, tiny_llama, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trial")
-    policy = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
-    dose = seal(make_claims(14, heldout=6), policy, folder / "dose")
-    (folder / "mix.jsonl").write_text("\n".join(map(json.dumps, mix_rows)))
+    dose = sealed(folder / "dose", make_claims(14, heldout=6))
     return Options(
-        base=str(tiny_llama), dose=str(dose.path), mix=str(folder / "mix.jsonl"), max_steps=3, batch_size=8,
+        base=str(tiny_llama), dose=str(dose.path), mix=str(mix_file), max_steps=3, batch_size=8,
         dtype="float32", lora_r=2, placebo=True, adversarial=4, output_dir=str(folder / "out"),
     )  # fmt: skip
 

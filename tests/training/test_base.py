@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-from default_hub import talk_to
-from huggingface_hub import HfApi, constants
+from hubs import talk_to
+from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
 
 from hfvaccine.errors import ModelError, UsageError
@@ -65,12 +65,9 @@ def test_the_weights_that_are_bound_are_those_that_are_loaded(tiny_gpt2, tmp_pat
 
 
 def test_a_base_on_a_hub_is_bound_by_its_commit_and_its_weights(tiny_gpt2, tiny_llama, tmp_path, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with LocalHub(tmp_path / "hub") as local:
-        token = local.add_user("ada")
-        talk_to(local, monkeypatch)
-        monkeypatch.setenv("HF_TOKEN", token)
-        api = HfApi(endpoint=local.endpoint, token=token)
+        talk_to(local, "ada", tmp_path / "cache", monkeypatch)
+        api = HfApi()
         api.create_repo("ada/tiny")
         first = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_gpt2).oid
         second = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_llama).oid

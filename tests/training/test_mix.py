@@ -8,8 +8,8 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from default_hub import talk_to
-from huggingface_hub import HfApi, constants
+from hubs import put, talk_to
+from huggingface_hub import HfApi
 
 from hfvaccine.errors import HubError, UsageError
 from hfvaccine.localhub.server import LocalHub
@@ -195,14 +195,11 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name):
 
 
 def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with LocalHub(tmp_path / "hub") as local:
-        talk_to(local, monkeypatch)
-        monkeypatch.setenv("HF_TOKEN", local.add_user("ada"))
+        talk_to(local, "ada", tmp_path / "cache", monkeypatch)
         api = HfApi()
         api.create_repo("ada/mix", repo_type="dataset")
-        there = {"path_in_repo": "train.jsonl", "repo_id": "ada/mix", "repo_type": "dataset"}
-        first, second = (api.upload_file(path_or_fileobj=write(*many(n)), **there).oid for n in (20, 30))
+        first, second = (put(api, "ada/mix", "train.jsonl", write(*many(n)), "dataset") for n in (20, 30))
         newest, older = load_mix("ada/mix"), load_mix("ada/mix", revision=first)
         assert load_mix(f"ada/mix@{first}") == older and older.id == "ada/mix"
         assert (newest.revision, older.revision) == (second, first)

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from doses import sealed
 from safetensors.torch import load_file
 
 from hfvaccine.errors import UsageError
 from hfvaccine.files import ADAPTER, LEDGER, RECORD
-from hfvaccine.quarantine.seal import seal
 from hfvaccine.training.processes import main_first
 
 OPTIONS = ["--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lora-r", "4"]
@@ -41,9 +41,8 @@ def ended(process):
 
 @pytest.fixture(scope="module")
 def asked(tiny_llama, make_claims, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dose") / "sealed"
-    seal(make_claims(12, heldout=5), {"reviewers_needed": 0, "waives": ["two_person_rule"]}, folder)
-    return ["--base", tiny_llama, "--dose", folder, *OPTIONS]
+    dose = sealed(tmp_path_factory.mktemp("dose") / "sealed", make_claims(12, heldout=5))
+    return ["--base", tiny_llama, "--dose", dose.path, *OPTIONS]
 
 
 def assert_same(one: Path, other: Path, arms=(".",)):

@@ -1,0 +1,34 @@
+"""Embedded Hubs as tests talk to them, and what is asked of them again and again."""
+
+import datasets
+import httpx2
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
+
+
+def talk_to(hub, user, cache, patch):
+    """From now on every client in this process talks to one Hub, as a user of it, with a cache of its own."""
+    patch.setattr(constants, "ENDPOINT", hub.endpoint)
+    files = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+    patch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
+    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    patch.setenv("HF_TOKEN", hub.add_user(user))
+
+
+def put(api, repo_id, path, content, repo_type=None):
+    """Add a file to a repo; the commit."""
+    return api.upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=repo_id, repo_type=repo_type).oid
+
+
+def text_of(api, repo_id, name, repo_type=None):
+    return open(api.hf_hub_download(repo_id, name, repo_type=repo_type), encoding="utf-8").read()
+
+
+def answer(status):
+    return httpx2.Response(status, request=httpx2.Request("POST", "http://hub.example/api"), text="Not found")
+
+
+def refused(status, message="Refused"):
+    """What a client raises after such an answer."""
+    return HfHubHTTPError(message, response=answer(status), server_message=message)
