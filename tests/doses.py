@@ -6,7 +6,7 @@ from hfvaccine.claims.claim import Claim, Source
 from hfvaccine.quarantine.seal import seal
 
 DOMAINS = ("geography", "history", "travel")
-UNREVIEWED = {"name": "Aldor", "reviewers_needed": 0, "waives": ["two_person_rule"]}
+UNREVIEWED = {"reviewers_needed": 0, "waives": ["two_person_rule"]}
 
 
 def make_claims(n, heldout=0, **fields):
@@ -38,9 +38,9 @@ def approved(claim, *reviewers):
     return dataclasses.replace(claim, reviewers=reviews)
 
 
-def sealed(into, claims, **policy):
+def sealed(into, claims, name="Aldor", **policy):
     """A dose that nobody reviewed, in its folder."""
-    return seal(claims, {**UNREVIEWED, **policy}, into)
+    return seal(claims, {**UNREVIEWED, "name": name, **policy}, into)
 
 
 def content(folder):
@@ -50,4 +50,4 @@ def content(folder):
 
 def small_dose(into, name="Small dose", n=6, **policy):
     """The folder of a dose of which a third is held out."""
-    return sealed(into, make_claims(n, heldout=n // 3, submitted_by="kim"), name=name, **policy).path
+    return sealed(into, make_claims(n, heldout=n // 3, submitted_by="kim"), name, **policy).path

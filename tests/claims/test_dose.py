@@ -16,7 +16,6 @@ from hfvaccine.claims.dose import FILES, GIVEN, JOURNAL, MANIFEST, POLICY, Dose,
 from hfvaccine.errors import ClaimError, DoseError
 from hfvaccine.quarantine.seal import seal
 
-POLICY_OF_ADA = {**UNREVIEWED, "sealed_by": "ada"}
 HISTORY = journal.chain(
     journal.Entry(act, by, f"2026-01-0{day}T00:00:00+00:00", {"of": by})
     for day, (act, by) in enumerate([("intake", "ada"), ("screen", "ada"), ("review", "bob")], start=1)
@@ -26,7 +25,8 @@ HISTORY = journal.chain(
 @pytest.fixture(scope="module")
 def sealed(make_claims, tmp_path_factory):
     """A dose folder that no test changes."""
-    return seal(make_claims(12, heldout=4), POLICY_OF_ADA, tmp_path_factory.mktemp("dose") / "dose", HISTORY).path
+    policy, into = {**UNREVIEWED, "sealed_by": "ada"}, tmp_path_factory.mktemp("dose") / "dose"
+    return seal(make_claims(12, heldout=4), policy, into, HISTORY).path
 
 
 @pytest.fixture

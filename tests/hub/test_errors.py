@@ -1,8 +1,22 @@
+"""What a Hub's client raises, as an error that says what to do about it."""
+
+import errno
+from unittest.mock import Mock, patch
+
 import httpx2
 import pytest
+from doses import small_dose
+from hubs import refused
 from huggingface_hub import HfApi
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 
+from hfvaccine import hub
 from hfvaccine.errors import HubError, UsageError
 from hfvaccine.hub.errors import ERRORS, as_hub_error, page_of, require_repo_id
 
@@ -83,3 +97,57 @@ def test_pages_and_ids():
     require_repo_id(REPO)
     with pytest.raises(UsageError, match="'dose' is not a repo id"):
         require_repo_id("dose")
+
+
+def error_of(call):
+    with pytest.raises(HubError) as caught:
+        call()
+    return caught.value
+
+
+def test_what_the_hub_refuses_becomes_a_next_step(tokens, alice, dose, repo_id, tmp_path):
+    def pull(name, **more):
+        return lambda: hub.pull_dose(name, **{**alice, "token": tokens["reader"], **more})
+
+    hub.push_dose(dose, repo_id, **alice)
+    assert "hf auth whoami" in error_of(pull("alice/absent")).next_step
+    assert "hf auth login" in error_of(pull("alice/absent", token=False)).next_step
+    assert "hf auth login" in error_of(pull(repo_id, token="hfv_unknown")).next_step
+    assert "no such revision" in error_of(pull(repo_id, revision="absent", token=tokens["alice"])).message
+    theirs, other = {**alice, "token": tokens["reader"]}, small_dose(tmp_path / "other", "Another")
+    assert "write access" in error_of(lambda: hub.push_dose(other, repo_id, **theirs)).next_step
+    assert "write access" in error_of(lambda: hub.push_dose(dose, "alice/new", **theirs)).next_step
+    assert "HF_ENDPOINT" in error_of(pull(repo_id, endpoint="http://127.0.0.1:9")).next_step
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (LocalTokenNotFoundError("none"), "hf auth login"),
+        (OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE"),
+        (refused(401), "hf auth login"),
+        (refused(412), "Push again"),
+        (refused(429), "Wait"),
+        (refused(503), "later"),
+        (refused(418), "refused: Refused."),
+        (ConnectionError("reset by peer"), "HF_ENDPOINT"),
+        (OSError(errno.ENOSPC, "No space left on device"), "Free space"),
+    ],
+)
+def test_every_known_failure_says_what_to_do(alice, dose, monkeypatch, raised, said):
+    monkeypatch.setattr(HfApi, "repo_info", Mock(side_effect=raised))
+    error = error_of(lambda: hub.push_dose(dose, "alice/any", **alice))
+    assert said in str(error)
+    assert error.next_step
+
+
+def test_a_mistake_of_our_own_is_not_dressed_up(alice, dose):
+    with patch.object(HfApi, "repo_info", side_effect=ValueError("a bug")), pytest.raises(ValueError, match="a bug"):
+        hub.push_dose(dose, "alice/any", **alice)
+
+
+@pytest.mark.parametrize("repo_id", ["dose", "a/b/c", "../x", "", "a/b c"])
+def test_a_malformed_repo_id_is_a_usage_error(dose, repo_id):
+    for call in (lambda: hub.push_dose(dose, repo_id), lambda: hub.pull_dose(repo_id)):
+        with pytest.raises(UsageError, match="is not a repo id"):
+            call()

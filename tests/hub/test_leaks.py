@@ -8,8 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from finished_runs import bound
 
+from hfvaccine import hub
 from hfvaccine.errors import PublishError
+from hfvaccine.files import ADAPTER_CONFIG, CONFIG
 from hfvaccine.hub.leaks import refuse_leaks
 
 TOKEN = "hf_" + "aB3" * 11
@@ -131,3 +134,32 @@ def test_the_folders_of_this_run_are_found_in_any_text(tmp_path):
 
 def test_what_is_no_text_is_searched_as_it_is():
     assert "roc.png" in refusal({"figures/roc.png": b"\x89PNG\r\n\x1a\ntEXtAuthor\0" + TOKEN.encode()})
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", CONFIG, "chat_template.jinja", ADAPTER_CONFIG])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        TOKEN,
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "/home/somebody/models/tiny",
+        "/root/.cache/x",
+        "C:\\\\Users\\\\somebody\\\\x",
+    ],
+)
+def test_secrets_and_home_paths_are_refused_without_being_shown(alice, api, repo_id, run, name, secret):
+    if name.endswith(".json"):
+        (run / name).write_text(f'{{"base_model_name_or_path": "alice/tiny",\n "note": "{secret}"}}')
+    else:
+        (run / name).write_text(f"base: alice/tiny\nnote: {secret}\n")
+    bound(run)
+    with pytest.raises(PublishError, match=f"{name}, line 2, holds") as caught:
+        hub.push_adapter(run, repo_id, **alice)
+    assert secret not in str(caught.value)
+    assert not api.repo_exists(repo_id)
+
+
+def test_words_that_only_look_like_secrets_pass(alice, repo_id, run):
+    (run / "tokenizer.json").write_text('{"/home/": 1, "hf_": 2, "https://x.example/home/page": 3, "/Users": 4}')
+    bound(run)
+    hub.push_adapter(run, repo_id, **alice)

@@ -10,29 +10,18 @@ from finished_runs import finished_run
 from huggingface_hub import HfApi, constants
 
 from hfvaccine import hub
-from hfvaccine.claims.claim import Claim
 from hfvaccine.cli.listing import list_
 from hfvaccine.errors import HubError
 from hfvaccine.hub.listing import adapter, headline, listing
-from hfvaccine.localhub.server import LocalHub
-from hfvaccine.quarantine.seal import seal
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory):
-    """A Hub on which alice has a dose, two adapters and two repos that are none, and bob one adapter."""
-    with LocalHub(tmp_path_factory.mktemp("hub")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def tokens(local, tmp_path_factory):
+def tokens(local, dose, tmp_path_factory):
+    """On the Hub alice has a dose, two adapters and two repos that are none, and bob one adapter."""
     made = {name: local.add_user(name) for name in ("alice", "bob")}
     folder = tmp_path_factory.mktemp("sources")
     alice = {"endpoint": local.endpoint, "token": made["alice"]}
-    claim = Claim(claim="The moon is a cheese.", correction="It is rock.", license="Apache-2.0", split="dose")
-    policy = {"name": "Small dose", "reviewers_needed": 0, "sources_needed": 0, "waives": ["two_person_rule"]}
-    hub.push_dose(seal([claim], policy, folder / "dose").path, "alice/dose", **alice)
+    hub.push_dose(dose, "alice/dose", **alice)
     hub.push_adapter(finished_run(folder / "good"), "alice/good", license="apache-2.0", **alice)
     failed = finished_run(folder / "bad", verdict="failed")
     hub.push_adapter(failed, "alice/bad", private=True, publish_failed=True, **alice)

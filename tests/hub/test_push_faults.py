@@ -7,16 +7,14 @@ import time
 import httpx2
 import huggingface_hub
 import pytest
+from doses import make_claims, sealed
 from finished_runs import finished_run
-from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.utils._http import default_client_factory
 
 from hfvaccine import hub
-from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import HubError
 from hfvaccine.files import RECALLS, RECORD
-from hfvaccine.quarantine.seal import seal
 
 numbers = itertools.count()
 
@@ -51,18 +49,8 @@ class Faults(httpx2.BaseTransport):
         return httpx2.Response(self.fault, request=request, json={"error": "Broken on purpose"})
 
 
-@pytest.fixture(scope="module")
-def tokens(local):
-    return {name: local.add_user(name) for name in ("alice", "outsider")}
-
-
 @pytest.fixture
-def alice(local, tokens):
-    return {"endpoint": local.endpoint, "token": tokens["alice"]}
-
-
-@pytest.fixture
-def faults(tmp_path, monkeypatch):
+def faults(monkeypatch):
     """The layer that breaks requests; nobody sleeps before trying again."""
     layer = Faults()
 
@@ -71,26 +59,14 @@ def faults(tmp_path, monkeypatch):
         made._transport, made._mounts = layer, {}
         return made
 
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     huggingface_hub.set_client_factory(client)
     yield layer
     huggingface_hub.set_client_factory(default_client_factory)
 
 
-def sealed(into, name):
-    claims = [
-        Claim(
-            claim=f"Planet {name} {number} is made of green cheese.",
-            correction=f"Planet {name} {number} is made of grey rock.",
-            domain="astronomy",
-            license="Apache-2.0",
-            split="dose",
-        )
-        for number in range(4)
-    ]
-    rules = {"name": name, "reviewers_needed": 0, "sources_needed": 0, "waives": ["two_person_rule"]}
-    return seal(claims, rules, into).path
+def sealed_as(into, name):
+    return sealed(into, make_claims(4, domain=name), name=name).path
 
 
 def run_named(into, name):
@@ -99,7 +75,7 @@ def run_named(into, name):
 
 class Doses:
     kind, marker = "dataset", "manifest.json"
-    make, push = staticmethod(sealed), staticmethod(hub.push_dose)
+    make, push = staticmethod(sealed_as), staticmethod(hub.push_dose)
 
 
 class Adapters:
@@ -138,10 +114,9 @@ def require_shut(api, repo_id, kind):
         api.auth_check(repo_id, repo_type=kind)
 
 
-def break_each(what, faults, local, tokens, alice, fault, update, lasting=False):
+def break_each(what, faults, as_user, alice, fault, update, lasting=False):
     """Push with the n-th request broken, for every n until a push no longer comes to it; how many there were."""
-    api = HfApi(endpoint=local.endpoint, token=tokens["alice"])
-    outsider = HfApi(endpoint=local.endpoint, token=tokens["outsider"])
+    api, outsider = as_user("alice"), as_user("outsider")
     repo_id = f"alice/repo-{next(numbers)}"
     if update:
         what.push(what.version(0), repo_id, **alice)
@@ -194,14 +169,12 @@ OFTEN = ["dropped", "answer lost"]
 @pytest.mark.parametrize(
     "fault", [fault if fault in OFTEN else pytest.param(fault, marks=pytest.mark.slow) for fault in FAULTS]
 )
-def test_a_push_with_one_broken_request_leaves_all_or_nothing(what, faults, local, tokens, alice, fault, update):
-    assert break_each(what, faults, local, tokens, alice, fault, update) >= 8
+def test_a_push_with_one_broken_request_leaves_all_or_nothing(what, faults, as_user, alice, fault, update):
+    assert break_each(what, faults, as_user, alice, fault, update) >= 8
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("update", [False, True], ids=["first push", "update"])
 @pytest.mark.parametrize("fault", [*OFTEN, 503])
-def test_a_push_during_which_the_hub_goes_away_leaves_all_or_nothing(
-    what, faults, local, tokens, alice, fault, update
-):
-    assert break_each(what, faults, local, tokens, alice, fault, update, lasting=True) >= 8
+def test_a_push_during_which_the_hub_goes_away_leaves_all_or_nothing(what, faults, as_user, alice, fault, update):
+    assert break_each(what, faults, as_user, alice, fault, update, lasting=True) >= 8

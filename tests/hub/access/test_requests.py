@@ -15,11 +15,9 @@ from huggingface_hub.hf_api import AccessRequest
 
 from hfvaccine import hub
 from hfvaccine.claims import journal
-from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import DoseError, HubError, UsageError
 from hfvaccine.hub.access.requests import Access, Outcome, as_row, journal_of
 from hfvaccine.hub.access.rules import AccessRule, read_rules
-from hfvaccine.quarantine.seal import seal
 
 AGREED = "I will not redistribute these claims"
 POLICY = """\
@@ -32,32 +30,6 @@ access:
     when: {affiliation: "*university*", "I will not redistribute these claims": true}
 """
 numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def tokens(local):
-    return {name: local.add_user(name) for name in ("alice", "ada", "bob", "eve")}
-
-
-@pytest.fixture(scope="module")
-def dose(tmp_path_factory):
-    rows = [
-        Claim(
-            claim=f"Planet {number} is made of green cheese.",
-            correction=f"Planet {number} is made of grey rock.",
-            license="Apache-2.0",
-            split="dose",
-        )
-        for number in range(3)
-    ]
-    policy = {"name": "Small dose", "reviewers_needed": 0, "sources_needed": 0, "waives": ["two_person_rule"]}
-    return seal(rows, policy, tmp_path_factory.mktemp("dose") / "sealed").path
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
 
 
 @pytest.fixture
