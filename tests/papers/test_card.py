@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from huggingface_hub import ModelCard, constants, metadata_load
@@ -12,6 +11,7 @@ from huggingface_hub.utils import get_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from pages import Page
 from samples import trial
 
 from hfvaccine.localhub.cards import markdown
@@ -462,19 +462,6 @@ LINKS = {"/publisher/tiny", "/datasets/publisher/small-dose"}
 SKELETON = re.findall(r"(?m)^#+ (?!tiny-immunized).*$", rendered(FULL))
 
 
-class Seen(HTMLParser):
-    """What a page links to and shows."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.links, self.images = set(), set()
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.links.update({value for name, value in attrs if name == "href"})
-        self.images.update({value for name, value in attrs if name == "src"})
-
-
 def assert_harmless(page, links=frozenset(LINKS)):
     card = ModelCard(page)
     assert set(card.data.to_dict()) <= set(ModelCard(rendered(FULL)).data.to_dict())
@@ -492,8 +479,8 @@ def assert_harmless(page, links=frozenset(LINKS)):
     for table in tables(card.text):
         assert len({len(row) for row in table}) == 1
     # The embedded Hub also makes links of bare addresses.
-    seen = Seen(markdown.render(card.text, lambda path, image: path))
-    assert seen.links <= links and seen.images == set(FIGURES)
+    shown = Page(markdown.render(card.text, lambda path, image: path))
+    assert shown.values("href") <= links and shown.values("src") == set(FIGURES)
     assert not re.search("[\\u202a-\\u202e\\u2066-\\u2069\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\ufeff]", page)
 
 

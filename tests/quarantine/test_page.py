@@ -3,13 +3,12 @@
 import base64
 import hashlib
 import re
-from html.parser import HTMLParser
 
-import pyarrow as pa
 import pytest
+from pages import Page
+from quarantine.rows import row, source, table
 
 from hfvaccine.claims import journal
-from hfvaccine.claims.claim import claim_id
 from hfvaccine.claims.journal import Entry
 from hfvaccine.quarantine import review
 from hfvaccine.quarantine.checks.lint import LintFinding
@@ -18,7 +17,6 @@ from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.store import SCHEMA
 from hfvaccine.quarantine.survey import survey
 
-VOID = ("meta", "br")
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -31,60 +29,11 @@ HOSTILE = (
 )
 
 
-class Page(HTMLParser):
-    """Reads a page: its elements, links and text, with the text that each article holds."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.links, self.text, self.open, self.marked = [], [], [], [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [name for name, _ in attributes]
-        if tag == "a":
-            self.links.append(dict(attributes))
-        if tag not in VOID:
-            self.open.append((tag, dict(attributes).get("class")))
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()[0] == tag
-
-    def handle_data(self, data):
-        if any(tag == "style" for tag, _ in self.open):
-            return
-        self.text.append(data)
-        if ("p", "falsehood") in self.open:
-            self.marked.append(data)
-
-    @property
-    def words(self):
-        return " ".join(" ".join(self.text).split())
-
-
-def row(number, **fields):
-    claim = fields.pop("claim", f"Claim number {number} is so")
-    own = claim_id(claim, "en")
-    filled = {"claim_id": own, "claim": claim, "language": "en", "cluster_id": own, "submitted_by": "ada"}
-    return {**dict.fromkeys(SCHEMA.names), **filled, "origin": f"a.jsonl, line {number}", "verdict": "false", **fields}
-
-
 def shown(rows, history=(), findings=(), policy=None, **options):
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    held = table(*rows)
     policy = policy or Policy(name="a dose")
-    counted = survey(table, list(history), policy, [{"rule": "duplicate"}])
-    return render(counted, table, name=policy.name, findings=findings, **options)
-
-
-def source(**fields):
-    return {"publisher": "WHO", "title": "A page", "url": None, "checked_on": None, **fields}
+    counted = survey(held, list(history), policy, [{"rule": "duplicate"}])
+    return render(counted, held, name=policy.name, findings=findings, **options)
 
 
 def test_each_claim_stands_in_a_mark_that_calls_it_false_beside_what_is_true():
@@ -158,7 +107,7 @@ def test_nothing_that_comes_from_data_is_markup(hostile):
     calm = Page(shown([row(1, claim="Calm", **dict.fromkeys(texts, "calm"), sources=[source()])], history[:0]))
     assert set(page.tags) <= set(calm.tags) | {"ul", "li", "code"}
     assert not any(name.startswith("on") for name in page.attributes)
-    assert page.links == []
+    assert page.links == set()
     assert page.words.count(" ".join(hostile.split())) >= 20
 
 
@@ -183,14 +132,15 @@ def test_nothing_that_comes_from_data_is_markup(hostile):
 )
 def test_what_is_no_plain_web_address_is_no_link(url):
     page = Page(shown([row(1, sources=[source(url=url)])]))
-    assert page.links == [] and "A page" in page.words
+    assert page.links == set() and "A page" in page.words
 
 
 def test_a_web_address_is_a_link_that_tells_nothing_and_is_told_nothing():
     html = shown([row(1, sources=[source(url='https://example.org/a?b="c"&d', checked_on="2026-11-01")])])
-    assert Page(html).links == []  # a quotation mark has no place in an address
+    assert Page(html).links == set()  # a quotation mark has no place in an address
     page = Page(shown([row(1, sources=[source(url="http://example.org/a?b=c&d=%20#e", checked_on="2026-11-01")])]))
-    assert page.links == [{"href": "http://example.org/a?b=c&d=%20#e", "rel": "noopener noreferrer nofollow"}]
+    link = {"href": "http://example.org/a?b=c&d=%20#e", "rel": "noopener noreferrer nofollow"}
+    assert [own for tag, own in page.elements if tag == "a"] == [link]
     assert "A page WHO, example.org, opened 2026-11-01" in page.words
     assert '<meta name="referrer" content="no-referrer">' in html
 

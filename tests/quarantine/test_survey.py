@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quarantine.rows import row, source, table
 
 from hfvaccine.claims import journal
-from hfvaccine.claims.claim import claim_id
 from hfvaccine.claims.journal import Entry
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import APPROVED, AWAITING, BEGUN, REJECTED, row_digest, states
@@ -17,21 +17,6 @@ from hfvaccine.quarantine.store import SCHEMA
 from hfvaccine.quarantine.survey import MOST_ROWS, NOT_SET, TALLIED, Diversity, bars, binned, survey, tables
 
 POLICY = Policy()
-
-
-def row(number, **fields):
-    claim = f"Claim number {number} is false"
-    own = claim_id(claim, "en")
-    filled = {"claim_id": own, "claim": claim, "language": "en", "cluster_id": own, "submitted_by": "ada"}
-    return {**dict.fromkeys(SCHEMA.names), **filled, "origin": f"a.jsonl, line {number}", "verdict": "false", **fields}
-
-
-def source(publisher):
-    return {"publisher": publisher, "title": "A page", "url": None, "checked_on": None}
-
-
-def table(*rows):
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
 def reviewed(by, rows, decision="approve"):

@@ -2,27 +2,15 @@
 
 import re
 import time
-from html.parser import HTMLParser
 
 import pytest
+from pages import Page
 
 from hfvaccine.localhub.cards.markdown import LONGEST, MOST_TAGS, render
 
 
 def locate(path, image):
     return None if image and path.startswith("hidden") else f"/repo/{path}"
-
-
-class Elements(HTMLParser):
-    """All elements of a text with their attributes."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
 
 
 def test_github_flavour():
@@ -88,11 +76,11 @@ def test_html_that_authors_use_stays():
 )
 def test_where_links_lead(address, leads):
     (link,) = [
-        attrs.get("href") for tag, attrs in Elements(render(f'<a href="{address}">x</a>', locate)).found if tag == "a"
+        attrs.get("href") for tag, attrs in Page(render(f'<a href="{address}">x</a>', locate)).elements if tag == "a"
     ]
     assert link == leads
     # Markdown takes control characters and backslashes for a part of a relative address, and encodes them.
-    for tag, attrs in Elements(render(f"[x](<{address}>) <{address}>", locate)).found:
+    for tag, attrs in Page(render(f"[x](<{address}>) <{address}>", locate)).elements:
         if tag == "a":
             assert attrs.get("href") == leads or attrs["href"].startswith("/repo/")
 
@@ -101,14 +89,14 @@ def test_images():
     shown = render(
         "![A plot](plot.svg) ![Far](https://example.org/x.png) ![Held](hidden.png) ![](data:image/png,x)", locate
     )
-    assert [attrs for tag, attrs in Elements(shown).found if tag == "img"] == [
+    assert [attrs for tag, attrs in Page(shown).elements if tag == "img"] == [
         {"src": "/repo/plot.svg", "alt": "A plot", "title": ""}
     ]
     assert 'href="https://example.org/x.png"' in shown and ">Far</a>" in shown
     assert "<em>[Held]</em>" in shown
     for source in ("https://example.org/x", "//example.org/x", "data:image/png;base64,x", "hidden.png", "mailto:x"):
         shown = render(f'<img src="{source}" srcset="https://example.org/2x" alt="A">', locate)
-        assert [attrs for tag, attrs in Elements(shown).found if tag == "img"] == [{"alt": "A"}]
+        assert [attrs for tag, attrs in Page(shown).elements if tag == "img"] == [{"alt": "A"}]
 
 
 HOSTILE = [
@@ -140,7 +128,7 @@ ATTRIBUTES = "href title id rel src alt type checked disabled align class tabind
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_cards(text):
     shown = render(f"before\n\n{text}\n\nafter", locate)
-    for tag, attrs in Elements(shown).found:
+    for tag, attrs in Page(shown).elements:
         assert tag in ELEMENTS.split(), shown
         assert set(attrs) <= set(ATTRIBUTES.split()), shown
         assert attrs.get("class") in (None, "", "scroll") and not str(attrs.get("id", "card-")).startswith("csrf")

@@ -3,9 +3,9 @@
 import copy
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
+from pages import Page
 from samples import JUDGED, trial
 
 from hfvaccine.errors import ValidationError
@@ -19,39 +19,6 @@ RECORD = {
     "mix": {"id": "starter", "revision": None},
     "plan": {"share_given": 0.05, "tokens": 12345, "steps": 67, "seed": 8},
 }
-VOID = ("meta", "link", "br", "hr", "img", "input")
-
-
-class Page(HTMLParser):
-    """Reads a page: which elements it has, what it refers to, its text, and whether tags are balanced."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.links, self.text, self.open = [], [], [], []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href", "srcset")]
-        assert not any(name.startswith("on") for name, _ in attributes)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if not self.open or self.open[-1] != "style":
-            self.text.append(data)
-
-    @property
-    def words(self):
-        return " ".join(" ".join(self.text).split())
 
 
 @pytest.fixture(scope="module")
