@@ -5,6 +5,18 @@ import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
+AGREED = "I will not redistribute these claims"
+ACCESS = """\
+name: A whole policy
+access:
+  - decide: reject
+    reason: "Say what you will do with them."
+    when: {Purpose: ""}
+  - decide: accept
+    when: {affiliation: "*university*", "I will not redistribute these claims": true}
+"""
+"""A policy with rules of access."""
+
 
 def talk_to(hub, user, cache, patch):
     """From now on every client in this process talks to one Hub, as a user of it, with a cache of its own."""

@@ -97,7 +97,7 @@ def test_a_record_that_was_edited_or_is_older_is_refused(alice, run):
 @pytest.mark.parametrize(("record", "said"), [("{", "is no JSON"), ("[]", "is no JSON object")])
 def test_a_record_that_is_none_is_refused(alice, run, record, said):
     (run / RECORD).write_text(record)
-    with pytest.raises(PublishError, match=said):
+    with pytest.raises(LineageError, match=said):
         hub.push_adapter(run, "alice/untrusted", **alice)
 
 

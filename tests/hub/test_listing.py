@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
@@ -75,9 +76,7 @@ def test_without_a_namespace_it_is_ones_own(local, tokens):
 
 
 def test_nothing_is_downloaded(local, tokens, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError("a file was fetched")
-
+    refuse = Mock(side_effect=AssertionError("a file was fetched"))
     monkeypatch.setattr(HfApi, "hf_hub_download", refuse)
     monkeypatch.setattr(HfApi, "snapshot_download", refuse)
     assert listing("alice", endpoint=local.endpoint, token=tokens["alice"]).adapters

@@ -51,6 +51,15 @@ def test_users_need_a_running_hub(tmp_path):
         LocalHub(tmp_path).add_user("alice")
 
 
+@pytest.fixture
+def token(tmp_path):
+    """Alice's, in the folder of a Hub that does not run yet."""
+    with open_database(tmp_path) as database:
+        accounts = Accounts(database)
+        accounts.add_user("alice")
+        return accounts.add_token("alice")
+
+
 @contextmanager
 def serving(root, **options):
     """A Hub in the foreground of another process, with the address it prints."""
@@ -83,11 +92,7 @@ def test_foreground_serving_stops_on_signals(tmp_path, sent):
     assert (entry["method"], entry["path"], entry["status"]) == ("GET", "/api/models/a/b", 401)
 
 
-def test_the_log_says_who_did_what_and_no_secrets(tmp_path):
-    with open_database(tmp_path) as database:
-        accounts = Accounts(database)
-        accounts.add_user("alice")
-        token = accounts.add_token("alice")
+def test_the_log_says_who_did_what_and_no_secrets(tmp_path, token):
     with serving(tmp_path) as (process, endpoint):
         api = HfApi(endpoint=endpoint, token=token)
         api.create_repo("alice/m")
@@ -114,11 +119,7 @@ def test_the_log_says_who_did_what_and_no_secrets(tmp_path):
     assert any(one["path"] == "/alice/m%0A%22/x" for one in entries)
 
 
-def test_what_is_under_way_is_finished(tmp_path):
-    with open_database(tmp_path) as database:
-        accounts = Accounts(database)
-        accounts.add_user("alice")
-        token = accounts.add_token("alice")
+def test_what_is_under_way_is_finished(tmp_path, token):
     with serving(tmp_path) as (process, endpoint):
         body = json.dumps({"name": "m"}).encode()
         with begun(endpoint, token, body) as connection:
@@ -131,11 +132,7 @@ def test_what_is_under_way_is_finished(tmp_path):
         assert HfApi(endpoint=hub.endpoint).model_info("alice/m").id == "alice/m"
 
 
-def test_what_takes_too_long_is_cut_off_and_leaves_nothing(tmp_path):
-    with open_database(tmp_path) as database:
-        accounts = Accounts(database)
-        accounts.add_user("alice")
-        token = accounts.add_token("alice")
+def test_what_takes_too_long_is_cut_off_and_leaves_nothing(tmp_path, token):
     with serving(tmp_path, grace=1) as (process, endpoint), begun(endpoint, token, b'{"name": "m"}'):
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -193,11 +190,7 @@ def certificate(tmp_path_factory):
     return cert, key
 
 
-def test_tls(tmp_path, certificate):
-    with open_database(tmp_path) as database:
-        accounts = Accounts(database)
-        accounts.add_user("alice")
-        token = accounts.add_token("alice")
+def test_tls(tmp_path, token, certificate):
     cert, key = certificate
     script = (
         "import io, huggingface_hub as h; print(h.create_repo('alice/m'));"

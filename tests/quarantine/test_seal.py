@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -467,14 +468,9 @@ def test_lint_knows_what_was_not_taken_and_skips_what_was_rejected(quarantine, t
     assert (truths, contradicted) == ({"not"}, {"con"})
 
 
-def test_a_seal_cut_short_before_its_entry_can_be_done_again(quarantine, tmp_path, monkeypatch):
-    def killed(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Quarantine, "commit", killed)
-        with pytest.raises(KeyboardInterrupt):
-            seal_quarantine(quarantine, tmp_path / "cut", "kim")
+def test_a_seal_cut_short_before_its_entry_can_be_done_again(quarantine, tmp_path):
+    with patch.object(Quarantine, "commit", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        seal_quarantine(quarantine, tmp_path / "cut", "kim")
     seal_quarantine(quarantine, tmp_path / "dose", "kim")
     assert content(tmp_path / "dose") == content(tmp_path / "cut")
     assert [e.act for e in quarantine.history()].count("seal") == 1

@@ -1,6 +1,7 @@
 """The quarantine folder: every act whole or not at all, and every later edit found."""
 
 import multiprocessing
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -65,14 +66,10 @@ def test_a_refused_name_writes_nothing(quarantine):
 
 
 @pytest.mark.parametrize("step", ["_write_claims", "_write_rejects", "_append"])
-def test_an_act_that_is_cut_short_was_never_done(quarantine, monkeypatch, step):
-    def killed(*args):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Quarantine, step, killed)
-        with quarantine.changing(), pytest.raises(KeyboardInterrupt):
-            quarantine.commit("fix", "ada", {}, table=rows("Bees are fish."), rejects=rejected(1))
+def test_an_act_that_is_cut_short_was_never_done(quarantine, step):
+    killed = patch.object(Quarantine, step, side_effect=KeyboardInterrupt)
+    with killed, quarantine.changing(), pytest.raises(KeyboardInterrupt):
+        quarantine.commit("fix", "ada", {}, table=rows("Bees are fish."), rejects=rejected(1))
     assert quarantine.table()["claim"].to_pylist() == ["Bees are birds."]
     assert len(list(quarantine.rejects())) == 2
     quarantine.verify()

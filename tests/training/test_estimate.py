@@ -1,6 +1,7 @@
 """The estimate: parameters and memory counted from shapes, time from a trial, and nothing left behind."""
 
 import dataclasses
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -93,9 +94,7 @@ def test_the_trial_gives_a_time_and_leaves_random_numbers_and_configuration_alon
 
 
 def test_a_trial_that_fails_is_named_and_stops_nothing(monkeypatch):
-    def broken(*given):
-        raise RuntimeError("no such kernel")
-
+    broken = Mock(side_effect=RuntimeError("no such kernel"))
     monkeypatch.setattr("hfvaccine.training.estimate.trial", broken)
     expected = estimate(LLAMA, Options(base="x", batch_size=2), plan([2, 2]))
     assert (expected.memory, expected.seconds, expected.why_not) == (None, None, "RuntimeError: no such kernel")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from doses import sealed
@@ -55,11 +56,8 @@ def assert_same(one: Path, other: Path, arms=(".",)):
 def test_alone_the_work_is_done_and_a_refusal_passes_through():
     assert main_first(lambda: 3) == 3
 
-    def refuse():
-        raise UsageError("no")
-
     with pytest.raises(UsageError):
-        main_first(refuse)
+        main_first(Mock(side_effect=UsageError("no")))
 
 
 @pytest.mark.slow

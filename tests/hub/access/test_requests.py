@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hubs import ACCESS, AGREED
 from huggingface_hub import HfApi, constants
 from huggingface_hub.hf_api import AccessRequest
 
@@ -19,16 +20,6 @@ from hfvaccine.errors import DoseError, HubError, UsageError
 from hfvaccine.hub.access.requests import Access, Outcome, as_row, journal_of
 from hfvaccine.hub.access.rules import AccessRule, read_rules
 
-AGREED = "I will not redistribute these claims"
-POLICY = """\
-name: A whole policy
-access:
-  - decide: reject
-    reason: "Say what you will do with them."
-    when: {Purpose: ""}
-  - decide: accept
-    when: {affiliation: "*university*", "I will not redistribute these claims": true}
-"""
 numbers = itertools.count()
 
 
@@ -158,7 +149,7 @@ def test_one_wrong_name_stops_all(owner, ask):
 @pytest.fixture
 def rules(tmp_path):
     path = tmp_path / "policy.yaml"
-    path.write_text(POLICY)
+    path.write_text(ACCESS)
     return read_rules(path)
 
 

@@ -4,23 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hubs import ACCESS, AGREED
 from huggingface_hub.hf_api import AccessRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hfvaccine.errors import UsageError
 from hfvaccine.hub.access.rules import AccessRule, Verdict, decide, read_rules
-
-AGREED = "I will not redistribute these claims"
-POLICY = """\
-name: A whole policy
-access:
-  - decide: reject
-    reason: "Say what you will do with them."
-    when: {Purpose: ""}
-  - decide: accept
-    when: {affiliation: "*university*", "I will not redistribute these claims": true}
-"""
 
 
 def asked(**changes):
@@ -120,7 +110,7 @@ def test_later_rules_never_change_a_verdict_and_each_verdict_is_its_rules_own(ru
 
 def test_rules_are_read_from_a_policy(tmp_path):
     path = tmp_path / "policy.yaml"
-    path.write_text(POLICY)
+    path.write_text(ACCESS)
     assert read_rules(path) == (
         AccessRule("reject", {"Purpose": ""}, "Say what you will do with them."),
         AccessRule("accept", {"affiliation": "*university*", AGREED: True}),

@@ -1,6 +1,7 @@
 import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 from dulwich.object_store import DiskObjectStore
@@ -147,9 +148,7 @@ def test_cards_are_checked(live, api, repo_id):
 def test_a_full_disk_is_told_and_keeps_nothing(live, api, repo_id, monkeypatch):
     head = api.model_info(repo_id).sha
 
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     with monkeypatch.context() as patched:
         patched.setattr(DiskObjectStore, "add_object", full)
         with pytest.raises(HfHubHTTPError, match="disk is full") as refused:

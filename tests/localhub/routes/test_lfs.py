@@ -2,6 +2,7 @@ import errno
 import hashlib
 import io
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx2
 import pytest
@@ -238,9 +239,7 @@ def test_requests_that_make_no_sense(live, repo_id, body):
 
 
 def test_a_full_disk_is_told_and_keeps_nothing(live, api, repo_id, data, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     with monkeypatch.context() as patched:
         patched.setattr("hfvaccine.localhub.store.large_files.Upload.write", full)
         with pytest.raises(RuntimeError) as refused:

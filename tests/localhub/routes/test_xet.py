@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +29,7 @@ MB = 1_000_000
 PRELUDE = """
 import hashlib, os, sys, time
 from pathlib import Path
+from unittest.mock import Mock
 from huggingface_hub import HfApi, constants
 assert not constants.HF_HUB_DISABLE_XET
 home, arguments = Path(os.environ["HF_HOME"]), sys.argv[1:]
@@ -199,12 +201,8 @@ except Exception as error:
 
 
 def test_clients_that_are_refused_stop_at_once(live, client, repo_id, monkeypatch, caplog):
-    def refuse(*_):
-        raise Refusal(400, "These words reach the user.")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+    refuse = Mock(side_effect=Refusal(400, "These words reach the user."))
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     for method, fails, route, words in (
         ("rebuild", refuse, "/v2/shards", "These words reach the user."),
         ("rebuild", full, "/v2/shards", "disk is full"),

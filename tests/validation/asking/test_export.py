@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_without_a_canary_nothing_is_written(claims, tmp_path):
 
 
 def test_an_export_that_fails_leaves_nothing(claims, tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(Path, "rename", Mock(side_effect=OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         export_tasks(*claims, tmp_path / "tasks", CANARY)
     assert not list(tmp_path.iterdir())
