@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from arms import ITEMS, PROBES, arm, ids
+from validation.judging.arms import ITEMS, PROBES, arm, ids
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.validation.judging.checks import check

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from arms import CONDITIONS, DOMAINS, ITEMS, PAIRS, PROBES, arm, ids
 from scipy.stats import binomtest
+from validation.judging.arms import CONDITIONS, DOMAINS, ITEMS, PAIRS, PROBES, arm, ids
 
 from hfvaccine.claims.cues import CueAudit
 from hfvaccine.errors import ValidationError

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from arms import ITEMS, PAIRS, PROBES, arm
+from validation.judging.arms import ITEMS, PAIRS, PROBES, arm
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.files import SCORES
