@@ -2,7 +2,7 @@
 
 import datasets
 import httpx2
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_api
 from huggingface_hub.errors import HfHubHTTPError
 
 AGREED = "I will not redistribute these claims"
@@ -18,14 +18,24 @@ access:
 """A policy with rules of access."""
 
 
-def talk_to(hub, user, cache, patch):
-    """From now on every client in this process talks to one Hub, as a user of it, with a cache of its own."""
-    patch.setattr(constants, "ENDPOINT", hub.endpoint)
+def talk_to(hub, patch, user=None, cache=None):
+    """From now on every client in this process talks to one Hub, unless it is told otherwise.
+
+    Args:
+        hub: a running `LocalHub`.
+        patch: undoes it.
+        user: whose token is found where none is given.
+        cache: folder of a cache of its own.
+    """
     files = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    patch.setattr(constants, "ENDPOINT", hub.endpoint)
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+    patch.setattr(hf_api.api, "endpoint", hub.endpoint)
     patch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
-    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    patch.setenv("HF_TOKEN", hub.add_user(user))
+    if cache:
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    if user:
+        patch.setenv("HF_TOKEN", hub.add_user(user))
 
 
 def put(api, repo_id, path, content, repo_type=None):

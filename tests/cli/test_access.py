@@ -4,8 +4,8 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from default_hub import talk_to
 from doses import small_dose
+from hubs import talk_to
 from huggingface_hub import HfApi, constants
 
 from hfvaccine import hub

@@ -6,8 +6,8 @@ from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
-from default_hub import talk_to
 from finished_runs import finished_run
+from hubs import talk_to
 from huggingface_hub import HfApi, constants
 
 from hfvaccine import hub

@@ -22,7 +22,7 @@ def local(tmp_path_factory):
     """An embedded Hub that every client in this process talks to, as `ada`."""
     folder = tmp_path_factory.mktemp("lineage")
     with LocalHub(folder / "hub") as running, pytest.MonkeyPatch.context() as patch:
-        talk_to(running, "ada", folder / "cache", patch)
+        talk_to(running, patch, "ada", folder / "cache")
         # The modules of a checkout may be edited while its tests run.
         for module in ("papers.record", "lineage.fetch"):
             patch.setattr(f"hfvaccine.{module}.code_digest", lambda: CODE)

@@ -66,7 +66,7 @@ def test_the_weights_that_are_bound_are_those_that_are_loaded(tiny_gpt2, tmp_pat
 
 def test_a_base_on_a_hub_is_bound_by_its_commit_and_its_weights(tiny_gpt2, tiny_llama, tmp_path, monkeypatch):
     with LocalHub(tmp_path / "hub") as local:
-        talk_to(local, "ada", tmp_path / "cache", monkeypatch)
+        talk_to(local, monkeypatch, "ada", tmp_path / "cache")
         api = HfApi()
         api.create_repo("ada/tiny")
         first = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_gpt2).oid

@@ -196,7 +196,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name):
 
 def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
     with LocalHub(tmp_path / "hub") as local:
-        talk_to(local, "ada", tmp_path / "cache", monkeypatch)
+        talk_to(local, monkeypatch, "ada", tmp_path / "cache")
         api = HfApi()
         api.create_repo("ada/mix", repo_type="dataset")
         first, second = (put(api, "ada/mix", "train.jsonl", write(*many(n)), "dataset") for n in (20, 30))
@@ -207,9 +207,7 @@ def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
         with pytest.raises(HubError, match="cannot be had"):
             load_mix("ada/mix", revision="none")
         api.create_repo("ada/other", repo_type="dataset")
-        api.upload_file(
-            path_or_fileobj=write(*many(3)), **{**there, "repo_id": "ada/other", "path_in_repo": "test.jsonl"}
-        )
+        put(api, "ada/other", "test.jsonl", write(*many(3)), "dataset")
         with pytest.raises(HubError, match=r"'ada/other' cannot be had: .*no split 'train', but test"):
             load_mix("ada/other")
         with pytest.raises(UsageError, match="so does mix_revision"):
