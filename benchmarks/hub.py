@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
 import os
 import random
 import shutil
@@ -30,15 +29,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from dosing import listed, machine, target
-
-from hfvaccine.files import write_json
+from children import Child, answer, ask, entry
+from measuring import OUTPUT, begin, end, target
 
 REPO = "alice/benchmark"
 SMALL_BYTES = 1000
@@ -56,25 +55,12 @@ GIT_SETTINGS = {"core.compression": "0", "core.bigFileThreshold": "1m"}
 @click.option("--readers", default=64, show_default=True, help="Readers of the crowd.")
 @click.option("--writers", default=8, show_default=True, help="Writers of the crowd.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where to work.  [default: /tmp]")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file of everything.")
-@click.option("--child", hidden=True)
+@OUTPUT
 def main(
-    megabytes: int,
-    files: int,
-    seconds: int,
-    readers: int,
-    writers: int,
-    folder: Path | None,
-    output: Path | None,
-    child: str | None,
+    megabytes: int, files: int, seconds: int, readers: int, writers: int, folder: Path | None, output: Path | None
 ) -> None:
-    if child:
-        return CHILDREN[child](**json.loads(sys.stdin.readline()))
-    from importlib.metadata import version
-
-    about = machine(1) | {package: version(package) for package in ("huggingface_hub", "hf_xet", "dulwich", "uvicorn")}
-    about |= {"git": subprocess.check_output(["git", "--version"], text=True).split()[-1]}
-    click.echo(" | ".join(f"{name} {value}" for name, value in about.items()))
+    git = subprocess.check_output(["git", "--version"], text=True).split()[-1]
+    about = begin(1, "huggingface_hub", "hf_xet", "dulwich", "uvicorn", git=git)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=folder) as work:
         large, small = Path(work) / "large", Path(work) / "small"
@@ -90,22 +76,17 @@ def main(
         results["large"] = transfer("large files", large, Path(work), ways=("xet", "lfs"))
         results["small"] = transfer("small files", small, Path(work), ways=("lfs",))
         results["crowd"] = crowd(Path(work), seconds, readers, writers)
-    targets = []
-    for way, found in results["large"]["ways"].items():
-        for direction in ("up", "down"):
-            ratio = found[direction] / results["large"]["git"][direction]
-            name = f"large files, {way}, {direction}: times what git takes"
-            targets.append(target(name, ratio, at_most=LARGE_TARGETS[way]))
-    memory = [way["peak_mb"] for part in ("large", "small") for way in results[part]["ways"].values()]
-    targets.append(
-        target("peak memory of the server, MB", max(*memory, results["crowd"]["peak_mb"]), at_most=MEMORY_TARGET)
-    )
+    git_took, sides = results["large"]["git"], [*results["large"]["ways"].values(), *results["small"]["ways"].values()]
+    targets = [
+        target(f"large files, {way}, {to}: times what git takes", found[to] / git_took[to], at_most=LARGE_TARGETS[way])
+        for way, found in results["large"]["ways"].items()
+        for to in ("up", "down")
+    ]
+    peak = max(side["peak_mb"] for side in (*sides, results["crowd"]))
+    targets.append(target("peak memory of the server, MB", peak, at_most=MEMORY_TARGET))
     for what in ("errors", "commits missing", "findings of fsck"):
         targets.append(target(f"crowd: {what}", results["crowd"][what], at_most=0))
-    targets = listed(targets)
-    if output is not None:
-        write_json({"machine": about, "results": results, "targets": targets}, output)
-    sys.exit(int(any(not one["met"] for one in targets)))
+    end({"machine": about, "results": results}, targets, output)
 
 
 # --- transfers
@@ -116,12 +97,10 @@ def transfer(name: str, files: Path, work: Path, ways: tuple[str, ...]) -> dict[
     size = sum(one.stat().st_size for one in files.rglob("*") if one.is_file())
     found: dict[str, Any] = {"bytes": size, "ways": {}, "copy": copied(files, work), "git": by_git(files, work)}
     for way in ways:
-        with server(work) as (_, endpoint, token, process):
-            job = {"endpoint": endpoint, "token": token, "folder": str(files)}
-            times = ask(
-                "client", job, {"HF_HUB_DISABLE_XET": "" if way == "xet" else "1", "HF_HOME": str(work / "home")}
-            )
-            found["ways"][way] = times | {"peak_mb": peak_mb(process)}
+        with server(work) as (_, process, alice):
+            job = {**alice, "folder": str(files)}
+            times = ask(__file__, "transfer", job, environment=client(work, xet=way == "xet"))
+            found["ways"][way] = times | {"peak_mb": process.peak_mb}
         shutil.rmtree(work / "home", ignore_errors=True)
     click.echo(f"\n{name}, {size / 1e6:,.1f} MB")
     click.echo(f"  {'':10} {'up':>9} {'down':>9}   times copying      times git    server's peak")
@@ -245,19 +224,17 @@ def crowd(work: Path, seconds: int, readers: int, writers: int) -> dict[str, Any
     """Many clients at once; what was acknowledged must be there, and everything whole."""
     from hfvaccine.localhub.upkeep.fsck import Fsck
 
-    with server(work) as (root, endpoint, token, process):
-        job = {"endpoint": endpoint, "token": token, "seconds": seconds, "readers": readers, "writers": writers}
-        child = start("crowd", job, {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(work / "home")})
+    with server(work) as (root, process, alice):
+        job = {**alice, "seconds": seconds, "readers": readers, "writers": writers}
         done, collections = threading.Event(), []
-        collecting = threading.Thread(target=collect_until, args=(root, done, collections))
+        collecting = threading.Thread(target=collect_until, args=(root, done, collections), daemon=True)
         collecting.start()
-        found = answer(child)
-        child.communicate()
+        found = ask(__file__, "crowd", job, environment=client(work))
         done.set()
         collecting.join()
         found["gc"] = collections
         found["findings of fsck"] = len(list(Fsck(root).run()))
-        found["peak_mb"] = peak_mb(process)
+        found["peak_mb"] = process.peak_mb
     shutil.rmtree(work / "home", ignore_errors=True)
     click.echo(f"\n{readers} readers and {writers} writers for {seconds} s")
     click.echo(f"  {found['reads']:,} files read, {found['commits']:,} commits, {found['errors']} errors")
@@ -276,7 +253,7 @@ def collect_until(root: Path, done: threading.Event, seconds: list[float]) -> No
         seconds.append(time.perf_counter() - begun)
 
 
-def crowd_child(endpoint: str, token: str, seconds: int, readers: int, writers: int) -> None:
+def crowd_child(endpoint: str, token: str, seconds: int, readers: int, writers: int) -> dict[str, Any]:
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(endpoint=endpoint, token=token)
@@ -287,7 +264,6 @@ def crowd_child(endpoint: str, token: str, seconds: int, readers: int, writers: 
         api.create_commit(f"{REPO}-{number}", adds, commit_message="first")
     until = time.monotonic() + seconds
     acknowledged: dict[str, set[str]] = {f"{REPO}-{number}": set() for number in range(writers)}
-    errors: list[str] = []
     reads = [0] * readers
 
     def read(number: int) -> None:
@@ -312,37 +288,21 @@ def crowd_child(endpoint: str, token: str, seconds: int, readers: int, writers: 
                 adds.append(CommitOperationAdd(f"more/{count}.bin", os.urandom(100_000)))
             acknowledged[repo].add(api.create_commit(repo, adds, commit_message=f"{count}").oid)
 
-    def guarded(job: Callable[[int], None], number: int) -> None:
-        try:
-            job(number)
-        except Exception as error:
-            errors.append(f"{type(error).__name__}: {error}"[:500])
-
-    threads = [threading.Thread(target=guarded, args=(read, number)) for number in range(readers)]
-    threads += [threading.Thread(target=guarded, args=(write, number)) for number in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    missing = 0
+    with ThreadPoolExecutor(readers + writers) as pool:
+        people = [pool.submit(read, number) for number in range(readers)]
+        people += [pool.submit(write, number) for number in range(writers)]
+    errors = [f"{type(error).__name__}: {error}"[:500] for one in people if (error := one.exception())]
+    commits, missing = sum(map(len, acknowledged.values())), 0
     for repo, made in acknowledged.items():
         missing += len(made - {commit.commit_id for commit in api.list_repo_commits(repo)})
-    commits = sum(map(len, acknowledged.values()))
-    tell(
-        {
-            "reads": sum(reads),
-            "commits": commits,
-            "errors": len(errors),
-            "said": errors[:5],
-            "commits missing": missing,
-        }
-    )
+    found = {"reads": sum(reads), "commits": commits, "errors": len(errors), "said": errors[:5]}
+    return {**found, "commits missing": missing}
 
 
 # --- processes
 
 
-def client_child(endpoint: str, token: str, folder: str) -> None:
+def transfer_child(endpoint: str, token: str, folder: str) -> dict[str, float]:
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint, token=token)
@@ -354,73 +314,31 @@ def client_child(endpoint: str, token: str, folder: str) -> None:
     times = {"up": sent - begun, "down": time.perf_counter() - sent}
     for path in Path(folder).rglob("*"):
         assert not path.is_file() or path.stat().st_size == (Path(got) / path.relative_to(folder)).stat().st_size
-    tell(times)
+    return times
 
 
 def server_child(root: str) -> None:
     from hfvaccine.localhub.server import LocalHub
 
     with LocalHub(Path(root)) as hub:
-        tell({"endpoint": hub.endpoint, "token": hub.add_user("alice")})
+        answer({"endpoint": hub.endpoint, "token": hub.add_user("alice")})
         sys.stdin.read()
 
 
-CHILDREN: dict[str, Callable[..., None]] = {"client": client_child, "crowd": crowd_child, "server": server_child}
-
-
-def tell(content: dict[str, Any]) -> None:
-    """The answer of a child, marked: libraries print as well."""
-    print(f"\nANSWER {json.dumps(content)}", flush=True)
-
-
-def start(name: str, job: dict[str, Any], environment: dict[str, str]) -> subprocess.Popen[str]:
-    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    process = subprocess.Popen(
-        [sys.executable, __file__, "--child", name],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **quiet, **environment},
-        text=True,
-    )
-    assert process.stdin
-    process.stdin.write(json.dumps(job) + "\n")
-    process.stdin.flush()
-    return process
-
-
-def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout
-    for line in process.stdout:
-        if line.startswith("ANSWER "):
-            said: dict[str, Any] = json.loads(line.removeprefix("ANSWER "))
-            return said
-    raise click.ClickException(f"A process failed with {process.wait()}; see above.")
-
-
-def ask(name: str, job: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    process = start(name, job, environment)
-    said = answer(process)
-    process.communicate()
-    return said
-
-
 @contextmanager
-def server(work: Path) -> Iterator[tuple[Path, str, str, subprocess.Popen[str]]]:
-    """A fresh Hub in a process of its own."""
+def server(work: Path) -> Iterator[tuple[Path, Child, dict[str, str]]]:
+    """A fresh Hub in a process of its own: its folder, the process, and how alice reaches it."""
     root = Path(tempfile.mkdtemp(dir=work))
-    process = start("server", {"root": str(root)}, {})
-    try:
-        said = answer(process)
-        yield root, said["endpoint"], said["token"], process
-    finally:
-        process.communicate()
-        shutil.rmtree(root)
+    with Child(__file__, "server", {"root": str(root)}) as process:
+        yield root, process, process.hear()
+    shutil.rmtree(root)
 
 
-def peak_mb(process: subprocess.Popen[str]) -> float:
-    lines = Path(f"/proc/{process.pid}/status").read_text().split("\n")
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+def client(work: Path, xet: bool = False) -> dict[str, str]:
+    """The environment of a client that knows nothing yet."""
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return {**quiet, "HF_HUB_DISABLE_XET": "" if xet else "1", "HF_HOME": str(work / "home")}
 
 
 if __name__ == "__main__":
-    main()
+    entry(main, {"transfer": transfer_child, "crowd": crowd_child, "server": server_child})

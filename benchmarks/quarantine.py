@@ -22,10 +22,7 @@ each of the others. Exits with 1 where a target is missed.
 from __future__ import annotations
 
 import json
-import os
 import string
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -35,9 +32,8 @@ from typing import Any
 import click
 import numpy as np
 import numpy.typing as npt
-from dosing import listed, machine, memory_mb, target
-
-from hfvaccine.files import write_json
+from children import ask, entry, memory_mb
+from measuring import OUTPUT, begin, end, target
 
 Longs = npt.NDArray[np.int64]
 
@@ -67,25 +63,9 @@ MEMORY_TARGET, SPEED_TARGET = 4096.0, 1.0
 @click.option("--threads", default=2, show_default=True, help="Threads of each process.")
 @click.option("--peers", type=click.Path(exists=True, dir_okay=False), help="Python that has the peers.")
 @click.option("--part", default="all", show_default=True, type=click.Choice(["stages", "near-duplicates", "all"]))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file of everything.")
-@click.option("--child", hidden=True)
-@click.option("--folder", hidden=True, type=click.Path(file_okay=False, path_type=Path))
-def main(
-    rows: int,
-    seed: int,
-    threads: int,
-    peers: str | None,
-    part: str,
-    output: Path | None,
-    child: str | None,
-    folder: Path | None,
-) -> None:
-    if child:
-        assert folder is not None
-        return print(json.dumps(CHILDREN[child](folder)))
-    os.environ |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
-    results: dict[str, Any] = {"machine": machine(threads), "asked": {"rows": rows, "seed": seed}}
-    click.echo(" | ".join(f"{name} {value}" for name, value in results["machine"].items()))
+@OUTPUT
+def main(rows: int, seed: int, threads: int, peers: str | None, part: str, output: Path | None) -> None:
+    results: dict[str, Any] = {"machine": begin(threads), "asked": {"rows": rows, "seed": seed}}
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         made = make(place, rows, seed)
@@ -98,10 +78,7 @@ def main(
         if part != "stages":
             results["near_duplicates"], own = near_duplicates(place, made, peers)
             targets += own
-    results["targets"] = listed(targets)
-    if output is not None:
-        write_json(results, output)
-    sys.exit(int(any(not one["met"] for one in targets)))
+    end(results, targets, output)
 
 
 # --- the claims
@@ -124,7 +101,7 @@ def make(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     place_of = np.argsort(shuffled)
     pairs = np.sort(np.stack([place_of[origins], place_of[rows - copies :]], axis=1), axis=1)
     sets = [plain_words(text) for text in texts]
-    near = np.array([jaccard(sets[a], sets[b]) >= THRESHOLD for a, b in pairs.tolist()], dtype=bool)
+    near = [shared(*(frozenset(sets[one]) for one in pair)) >= THRESHOLD for pair in pairs.tolist()]
     with (folder / "claims.jsonl").open("w", encoding="utf-8") as file, (folder / "words.jsonl").open("w") as bare:
         for number, (text, own) in enumerate(zip(texts, sets, strict=True)):
             bare.write(json.dumps({"text": " ".join(own)}) + "\n")
@@ -132,9 +109,9 @@ def make(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     (folder / "asked.json").write_text(json.dumps(texts[:ASKED]))
     return {
         "pairs": pairs,
-        "near": near,
+        "near": np.array(near, dtype=bool),
         "kinds": kinds,
-        "about": {"copies": copies, "near": int(near.sum()), "words": float(np.mean([len(own) for own in sets]))},
+        "about": {"copies": copies, "near": sum(near), "words": float(np.mean([len(own) for own in sets]))},
     }
 
 
@@ -214,11 +191,6 @@ def edited(text: str, edit: str, other: str, rng: np.random.Generator) -> str:
         own = " ".join(own).upper().split(" ") if at % 2 else [word.capitalize() for word in own]
         own[at] += ","
     return " ".join(own) + ("!" if edit == "case and punctuation" else ".")
-
-
-def jaccard(one: Sequence[str], other: Sequence[str]) -> float:
-    both = len(set(one) & set(other))
-    return both / (len(set(one)) + len(set(other)) - both)
 
 
 # --- the stages
@@ -399,24 +371,21 @@ def unfound(sets: Sequence[frozenset[str]], pairs: npt.NDArray[np.integer], thre
 # --- the processes
 
 
+def task(task: str, folder: str) -> dict[str, Any]:
+    return {"intake": intake, "lint": lint, "screen": screen, "near": near}[task](Path(folder))
+
+
 def ours(task: str, folder: Path) -> dict[str, Any]:
-    return answer([sys.executable, __file__, "--child", task, "--folder", str(folder)], task)
+    click.echo(f"{task} ...", err=True)
+    return ask(__file__, "task", {"task": task, "folder": str(folder)})
 
 
 def their(peer: str, python: str, folder: Path, threshold: float) -> dict[str, Any]:
-    script = Path(__file__).with_name("quarantine_peers.py")
+    click.echo(f"{peer} ...", err=True)
+    job = {"peer": peer, "folder": str(folder), "threshold": threshold, "permutations": PERMUTATIONS}
     caches = {"HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    return answer([python, str(script), peer, str(folder), str(threshold), str(PERMUTATIONS)], peer, caches)
-
-
-def answer(command: Sequence[str], name: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """What a process says in its last line."""
-    click.echo(f"{name} ...", err=True)
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}))
-    if done.returncode:
-        raise click.ClickException(f"{name} failed:\n{done.stderr[-3000:]}")
-    said: dict[str, Any] = json.loads(done.stdout.strip().split("\n")[-1])
-    return said
+    script = Path(__file__).with_name("quarantine_peers.py")
+    return ask(script, "peer", job, environment=caches, python=python)
 
 
 def finished(begun: float, also: dict[str, Any]) -> dict[str, Any]:
@@ -433,7 +402,5 @@ def told(found: dict[str, Any]) -> str:
     )
 
 
-CHILDREN = {"intake": intake, "lint": lint, "screen": screen, "near": near}
-
 if __name__ == "__main__":
-    main()
+    entry(main, {"task": task})

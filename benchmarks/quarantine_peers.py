@@ -1,20 +1,16 @@
 """The peers of quarantine.py, each in its own process and in their own environment, which has none of ours.
 
-    python quarantine_peers.py datasketch|text-dedup FOLDER THRESHOLD PERMUTATIONS
-
-FOLDER holds words.jsonl: the words of each text, one space between them, under "text". What a peer finds goes there
-as pairs in <side>.npz, and what it took is printed as one line of JSON; one peer may be asked in two ways, which are
-two sides.
+A folder holds words.jsonl: the words of each text, one space between them, under "text". What a peer finds goes there
+as pairs in <side>.npz, and what it took is its answer; one peer may be asked in two ways, which are two sides.
 """
 
 import json
 import logging
-import resource
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from children import entry, memory_mb
 
 
 def datasketch(folder, threshold, permutations):
@@ -31,7 +27,7 @@ def datasketch(folder, threshold, permutations):
         pairs.extend((other, number) for other in index.query(sketch))
         index.insert(number, sketch, check_duplication=False)
     seconds = time.perf_counter() - begun
-    peak = peak_mb()
+    peak = memory_mb("VmHWM")
     words = [frozenset(text.split(" ")) for text in texts]
     kept = [(a, b) for a, b in pairs if shared(words[a], words[b]) >= threshold]
     filtered = time.perf_counter() - begun
@@ -40,7 +36,7 @@ def datasketch(folder, threshold, permutations):
     about = {"pairs": len(pairs), "bands": index.b, "rows_of_a_band": index.r}
     return {
         "datasketch": {"seconds": seconds, "peak_mb": peak, **about},
-        "datasketch, filtered": {"seconds": filtered, "peak_mb": peak_mb(), **about, "pairs": len(kept)},
+        "datasketch, filtered": {"seconds": filtered, "peak_mb": memory_mb("VmHWM"), **about, "pairs": len(kept)},
     }
 
 
@@ -79,28 +75,20 @@ def text_dedup(folder, threshold, permutations):
         "num_perm": permutations,
         "num_proc": 2,
     }
-    main(
-        [*(part for name, value in options.items() for part in (f"--{name}", str(value))), "--debug"],
-        standalone_mode=False,
-    )
+    words = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    main([*words, "--debug"], standalone_mode=False)
     joined = pickle.loads((output / "uf.pkl").read_bytes())
     members = np.array(sorted(joined.parent), dtype=np.int64)
     firsts = np.array([joined.find(int(member)) for member in members], dtype=np.int64)
     np.savez(folder / "text-dedup.npz", pairs=np.stack([firsts, members], axis=1))
     # What loading and saving takes is not held against it.
-    seconds = took["MinHashing"] + took["Clustering"]
-    return {"text-dedup": {"seconds": seconds, "peak_mb": peak_mb(), "whole_seconds": took["Total"], "parts": took}}
+    about = {"seconds": took["MinHashing"] + took["Clustering"], "peak_mb": memory_mb("VmHWM")}
+    return {"text-dedup": {**about, "whole_seconds": took["Total"], "parts": took}}
 
 
-def peak_mb():
-    """Of this process; unlike rusage's, no parent hands it down."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return next(int(line.split()[1]) for line in status.read_text().split("\n") if line.startswith("VmHWM")) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peer(peer, folder, threshold, permutations):
+    return {"datasketch": datasketch, "text-dedup": text_dedup}[peer](Path(folder), threshold, permutations)
 
 
 if __name__ == "__main__":
-    peer, place, threshold, permutations = sys.argv[1:]
-    run = {"datasketch": datasketch, "text-dedup": text_dedup}[peer]
-    print(json.dumps(run(Path(place), float(threshold), int(permutations))))
+    entry(None, {"peer": peer})

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,9 +23,10 @@ from typing import Any
 
 import click
 import numpy as np
-from dosing import listed, machine, quickstart_base, target
+from children import Child, answer, entry, memory_mb, told
+from measuring import BASE, OUTPUT, begin, end, quickstart_base, target
+from public import read_jsonl
 
-from hfvaccine.files import write_json
 from hfvaccine.validation.asking.benchmark import read_primer
 
 OURS, PEER = "hfvaccine", "lm-eval"
@@ -42,31 +40,18 @@ COMPUTED_TARGET, MEMORY_TARGET, DIFFERENCE_TARGET = 1.3, 1.2, 1e-4
 
 
 @click.command(help=__doc__.split("\n")[0])
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of the data.")
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Its folder."
+)
 @click.option("--items", default=60, show_default=True, help="Questions of either set, spread over its file.")
 @click.option("--threads", default=2, show_default=True, help="Threads of torch.")
-@click.option("--base", help="Hub id, folder or .gguf file.  [default: the quickstart's SmolLM2]")
+@BASE
 @click.option("--batch-tokens", type=int, help="Tokens of one of our forward passes.  [default: the scorer's own]")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file of everything.")
-@click.option("--child", is_flag=True, hidden=True)
+@OUTPUT
 def main(
-    data: Path | None,
-    items: int,
-    threads: int,
-    base: str | None,
-    batch_tokens: int | None,
-    output: Path | None,
-    child: bool,
+    data: Path, items: int, threads: int, base: str | None, batch_tokens: int | None, output: Path | None
 ) -> None:
-    if child:
-        return serve()
-    if data is None:
-        raise click.UsageError("Give --data, the folder with the questions.")
-    from importlib.metadata import version
-
-    os.environ |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": ""}
-    about = machine(threads) | {"lm_eval": version("lm_eval")}
-    click.echo(" | ".join(f"{name} {value}" for name, value in about.items()))
+    about = begin(threads, "lm_eval")
     sets = {TRUTHFULQA: truthfulqa(data, items), ARC: arc(data, items)}
     job = {"base": base or quickstart_base(), "batch_tokens": batch_tokens}
     with tempfile.TemporaryDirectory() as folder:
@@ -85,10 +70,7 @@ def main(
         targets.append(target(f"{name}: greedy flags that differ", found["greedy_differs"], at_most=0))
         for measure, (ours, theirs) in found["measures"].items():
             targets.append(target(f"{name}: difference of {measure}", abs(ours - theirs), at_most=5e-5))
-    targets = listed(targets)
-    if output is not None:
-        write_json({"machine": about, "items": items, "compared": compared, "targets": targets}, output)
-    sys.exit(int(any(not one["met"] for one in targets)))
+    end({"machine": about, "items": items, "compared": compared}, targets, output)
 
 
 # --- what is asked
@@ -108,8 +90,7 @@ def truthfulqa(data: Path, items: int) -> list[dict[str, Any]]:
 
 
 def arc(data: Path, items: int) -> list[dict[str, Any]]:
-    with gzip.open(data / "retention-mc" / "arc_easy.jsonl.gz", "rt", encoding="utf-8") as stream:
-        rows = spread_out([json.loads(line) for line in stream.read().split("\n") if line], items)
+    rows = spread_out(read_jsonl(data / "retention-mc" / "arc_easy.jsonl.gz"), items)
     return [
         {"asks": [(f"{row['query']}\nAnswer:", f" {choice}") for choice in row["choices"]], "gold": row["gold"]}
         for row in rows
@@ -142,14 +123,14 @@ def measures(items: Sequence[dict[str, Any]], likelihoods: Sequence[float]) -> d
 def compare(name: str, items: Sequence[dict[str, Any]], job: dict[str, Any]) -> dict[str, Any]:
     """One set, scored by both."""
     with Side(PEER, job) as side:  # its peak memory is not held against it
-        tried = {size: side.ask({"set": name, "batch_size": size, "first": TRIED})["seconds"] for size in BATCH_SIZES}
+        tried = {size: side.ask(of=name, batch_size=size, first=TRIED)["seconds"] for size in BATCH_SIZES}
     batch_size = min(tried, key=lambda size: tried[size])
     with Side(OURS, job) as ours, Side(PEER, job) as peer:
         for side in (ours, peer):
-            side.ask({"set": name, "batch_size": 1, "first": 1})  # the first forward pass is a slow one
-        before = ours.ask({"set": name})
-        theirs = peer.ask({"set": name, "batch_size": batch_size})
-        after = ours.ask({"set": name})
+            side.ask(of=name, batch_size=1, first=1)  # the first forward pass is a slow one
+        before = ours.ask(of=name)
+        theirs = peer.ask(of=name, batch_size=batch_size)
+        after = ours.ask(of=name)
     seconds = (before["seconds"] + after["seconds"]) / 2
     work = before["work"]
     found = {
@@ -181,7 +162,7 @@ def compare(name: str, items: Sequence[dict[str, Any]], job: dict[str, Any]) -> 
     return found
 
 
-class Side:
+class Side(Child):
     """A process that has loaded the model and scores what it is told.
 
     Args:
@@ -190,61 +171,27 @@ class Side:
     """
 
     def __init__(self, name: str, job: dict[str, Any]) -> None:
-        self.name = name
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self._tell({"side": name, **job})
+        super().__init__(__file__, "score", {"side": name, **job})
 
-    def __enter__(self) -> Side:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-
-    def ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        self._tell(order)
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            self._process.wait()
-            self._log.seek(0)
-            raise click.ClickException(f"{self.name} failed:\n{self._log.read()[-3000:]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def _tell(self, content: dict[str, Any]) -> None:
-        if self._process.stdin:
-            self._process.stdin.write(json.dumps(content) + "\n")
-            self._process.stdin.flush()
+    def ask(self, **order: Any) -> dict[str, Any]:
+        self.tell(order)
+        return self.hear()
 
 
-def serve() -> None:
-    """Score what comes on stdin; stdout is for answers, what libraries print goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    job = json.loads(sys.stdin.readline())
+def score(side: str, base: str, batch_tokens: int | None, requests: str) -> None:
+    """Load the model as one side, and score what is ordered."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(job["base"])
-    requests = json.loads(Path(job["requests"]).read_text())
-    score = our_side(model, tokenizer, job["batch_tokens"]) if job["side"] == OURS else peer_side(model, tokenizer)
-    for line in sys.stdin:
-        order = json.loads(line)
-        asked = requests[order["set"]][: order.get("first")]
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    asked = json.loads(Path(requests).read_text())
+    scored = our_side(model, tokenizer, batch_tokens) if side == OURS else peer_side(model, tokenizer)
+    while True:
+        order = told()
         begun = time.perf_counter()
-        answer = score(asked, order.get("batch_size"))
-        answer |= {"seconds": time.perf_counter() - begun, "peak_mb": peak_mb()}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        found = scored(asked[order["of"]][: order.get("first")], order.get("batch_size"))
+        answer({**found, "seconds": time.perf_counter() - begun, "peak_mb": memory_mb("VmHWM")})
 
 
 def our_side(model: Any, tokenizer: Any, batch_tokens: int | None) -> Any:
@@ -280,12 +227,5 @@ def peer_side(model: Any, tokenizer: Any) -> Any:
     return score
 
 
-def peak_mb() -> float:
-    import resource
-
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / (1024**2 if sys.platform == "darwin" else 1024)
-
-
 if __name__ == "__main__":
-    main()
+    entry(main, {"score": score})
