@@ -3,18 +3,16 @@
 import multiprocessing
 from unittest.mock import patch
 
-import pyarrow as pa
 import pytest
+from quarantine.rows import row, table
 
-from hfvaccine.claims.claim import claim_id
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine import store
-from hfvaccine.quarantine.store import JOURNAL, REJECTS, SCHEMA, Quarantine
+from hfvaccine.quarantine.store import JOURNAL, REJECTS, Quarantine
 
 
 def rows(*texts):
-    made = [{"claim_id": claim_id(t, "en"), "claim": t, "language": "en", "origin": "a.csv, line 2"} for t in texts]
-    return pa.Table.from_pylist(made, schema=SCHEMA)
+    return table(*(row(2, claim=text) for text in texts))
 
 
 def rejected(n):

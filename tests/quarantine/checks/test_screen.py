@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
+from quarantine.rows import row, table
 
 from hfvaccine.claims.claim import claim_id
 from hfvaccine.claims.cues import CUE_LIMIT, cue_audit
@@ -13,15 +14,10 @@ from hfvaccine.errors import ClaimError, UsageError
 from hfvaccine.quarantine.checks import screen as screening_module
 from hfvaccine.quarantine.checks.evaluation_sets import EvaluationSet
 from hfvaccine.quarantine.checks.screen import apply, screen
-from hfvaccine.quarantine.store import SCHEMA
 
 
 def table_of(*rows):
-    whole = []
-    for number, row in enumerate(rows):
-        own = claim_id(row["claim"], "en")
-        whole.append({"claim_id": own, "cluster_id": own, "language": "en", "origin": f"a.csv, line {number}", **row})
-    return pa.Table.from_pylist(whole, schema=SCHEMA)
+    return table(*(row(number, **fields) for number, fields in enumerate(rows)))
 
 
 def claims_of(*texts):
