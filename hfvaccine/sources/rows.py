@@ -6,7 +6,9 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,9 +70,10 @@ def iter_rows(path: Path, broken: Report | None = None, header: Header | None = 
 
     Args:
         path: a file of one of `FORMATS`, all but .parquet also with .gz.
-        broken: is given each line that holds no row, and reading goes on; a table's row of another width than
-            its header is one. Without it, a line that is not JSON ends the reading, and a table's row is
-            filled up with None as `csv.DictReader` does.
+        broken: is given each record that holds no row, and reading goes on after it; a table's row of another
+            width than its header is one. Without it, a line that is not JSON ends the reading, and a table's row
+            is filled up with None as `csv.DictReader` does. Where nothing says where the next record begins,
+            reading ends either way.
         header: for tables that may lack the row of names.
 
     Raises:
@@ -147,8 +150,10 @@ def _guarded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
     try:
         yield from rows
     except UnicodeDecodeError as error:
+        marked = "utf-16" if error.encoding.startswith("utf-16") else "utf-8"
         raise ValidationError(
-            f"{path} cannot be read: it is not UTF-8 (byte {_first_bad_byte(path)}: {error.reason}).",
+            f"{path} cannot be read: it is not {marked.upper()} (byte {_first_bad_byte(path, marked)}: "
+            f"{error.reason}).",
             "Save it as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
         ) from error
     except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
@@ -163,7 +168,7 @@ def _of_text(path: Path, kind: str, report: Report | None, header: Header | None
     broken = report or _refuse
     # A JSON string may hold U+2028 and the like, at which a line must not be cut: lines end at "\n" only.
     newline = "" if kind in (".csv", ".tsv") else "\n"
-    with io.TextIOWrapper(cast(IO[bytes], _bytes(path)), encoding="utf-8-sig", newline=newline) as lines:
+    with io.TextIOWrapper(cast(IO[bytes], _bytes(path)), encoding=_encoding(path), newline=newline) as lines:
         if kind == ".jsonl":
             yield from _jsonl(lines, broken)
         elif kind in (".csv", ".tsv"):
@@ -180,8 +185,14 @@ def _bytes(path: Path) -> Any:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
-def _first_bad_byte(path: Path) -> int:
-    decoder, at = codecs.getincrementaldecoder("utf-8")(), 0
+def _encoding(path: Path) -> str:
+    """UTF-8, or UTF-16 where the file begins with its mark, as what spreadsheets save as "Unicode text" does."""
+    with _bytes(path) as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _first_bad_byte(path: Path, encoding: str) -> int:
+    decoder, at = codecs.getincrementaldecoder(encoding)(), 0
     with _bytes(path) as file:
         for chunk in iter(lambda: file.read(1 << 16), b""):
             waiting = len(decoder.getstate()[0])
@@ -197,8 +208,11 @@ def _jsonl(lines: Iterable[str], broken: Report) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             where = f"line {number}"
+            bare = line.strip("\ufeff \t\r\n")
+            if bare in ("{", "[") or (bare[0] == "[" and bare[-1] == ","):  # a part of it may be a whole line
+                raise ValueError(f"{where} opens a value that goes on: this is JSON, but no JSON lines")
             try:
-                values = json.loads(line)
+                values = json.loads(line.lstrip("\ufeff"))  # files that were joined have marks inside
                 if not isinstance(values, dict):
                     raise TypeError(f"is {values!r:.40}, not an object with named fields")
             except (json.JSONDecodeError, TypeError, RecursionError) as error:
@@ -214,8 +228,8 @@ def _json(text: str, broken: Report) -> Iterator[Row]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        first = text.lstrip().split("\n", 1)[0]
-        if error.msg == "Extra data" and first.startswith("{") and error.lineno > 1:
+        first = text[: error.pos].strip()
+        if error.msg == "Extra data" and first.startswith("{") and "\n" not in first and error.lineno > 1:
             return (yield from _jsonl(text.split("\n"), broken))  # JSON lines that were named .json
         raise
     if claim_review.is_linked_data(content):
@@ -239,20 +253,18 @@ def _html(text: str, broken: Report) -> Iterator[Row]:
         yield Row(f"review {number}", review)
 
 
-def _table(lines: Iterable[str], tabs: bool, broken: Report, header: Header | None, fill: bool) -> Iterator[Row]:
-    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
+def _table(lines: Iterator[str], tabs: bool, broken: Report, header: Header | None, fill: bool) -> Iterator[Row]:
+    told = re.fullmatch(r'"?sep=(.)"?\s*', first := next(lines, ""), re.IGNORECASE)
+    begun = 1 if told else 0
+    delimiter = "\t" if tabs else told[1] if told else _delimiter(first)
+    records = _records(lines if told else itertools.chain([first], lines), delimiter, tabs)
     columns: Sequence[str] | None = None
-    while True:
-        where = f"line {reader.line_num + 1}"
-        try:
-            cells = next(reader)
-        except StopIteration:
+    for line, cells, whole in records:
+        where = f"line {begun + line}"
+        if not whole:
+            reason = "opens a quotation that is never closed, so that nothing after it can be read"
+            broken(Broken(where, reason, delimiter.join(cells)))
             return
-        except csv.Error as error:
-            broken(Broken(where, f"is no row ({error})", ""))
-            continue
-        if not cells:
-            continue
         if tabs:
             cells = [_unquoted(cell) for cell in cells]
         if columns is None:
@@ -262,7 +274,7 @@ def _table(lines: Iterable[str], tabs: bool, broken: Report, header: Header | No
                 continue
         if len(cells) != len(columns) and not fill:
             reason = f"has {len(cells)} cells where the header has {len(columns)}"
-            broken(Broken(where, reason, ("\t" if tabs else ",").join(cells)))
+            broken(Broken(where, reason, delimiter.join(cells)))
             continue
         values: dict[Any, Any] = dict(zip(columns, [*cells, *[None] * (len(columns) - len(cells))], strict=False))
         if len(cells) > len(columns):
@@ -270,14 +282,62 @@ def _table(lines: Iterable[str], tabs: bool, broken: Report, header: Header | No
         yield Row(where, values)
 
 
+def _delimiter(header: str) -> str:
+    """What a table is written with where commas are decimal points: a header without a comma tells."""
+    return next((sign for sign in ",;\t" if sign in header), ",")
+
+
+def _records(lines: Iterable[str], delimiter: str, tabs: bool) -> Iterator[tuple[int, list[str], bool]]:
+    """The records of a table: the line each begins at, its cells, and whether it ends before the file does.
+
+    Tab-separated texts may begin with a quotation mark that nothing closes. So only where a record is too short, and
+    its last cell opens a quotation, the cell goes on in the next line, as spreadsheets write one with a line break.
+    """
+    # A field has no limit: where the reader gives one up, it takes what is left of it for records.
+    csv.field_size_limit(2**31 - 1)
+    over = False
+
+    def watched() -> Iterator[str]:
+        nonlocal over
+        yield from lines
+        over = True
+
+    if tabs:
+        reader = csv.reader(watched(), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(watched(), delimiter=delimiter)
+    width = 0
+    while True:
+        begins = reader.line_num + 1
+        cells = next(reader, None)
+        if cells is None:
+            return
+        while tabs and cells and len(cells) < width and _opens(cells[-1]):
+            at = len(cells) - 1
+            while _opens(cells[at]):
+                more = next(reader, None)
+                if more is None:
+                    yield begins, cells, False
+                    return
+                cells = [*cells[:at], "\n".join([cells[at], *more[:1]]), *cells[at + 1 :], *more[1:]]
+        width = width or len(cells)
+        if cells:
+            yield begins, cells, not over  # a record that the file's end had to close has an open quotation
+
+
+def _opens(cell: str) -> bool:
+    return cell.startswith('"') and cell.count('"') % 2 == 1
+
+
 def _unquoted(cell: str) -> str:
     """A tab-separated cell without the quotes that spreadsheets put around one that holds quotes.
 
     Tab-separated files have no quoting, and texts in them begin and end with quotes of their own: so only a cell
-    whose inner quotes are all doubled is taken for a quoted one.
+    whose inner quotes are all doubled, or that has line breaks, is taken for a quoted one.
     """
     inner = cell[1:-1]
-    if len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
+    doubled = '""' in inner or "\n" in inner
+    if len(cell) > 3 and cell[0] == cell[-1] == '"' and doubled and '"' not in inner.replace('""', ""):
         return inner.replace('""', '"')
     return cell
 

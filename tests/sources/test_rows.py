@@ -96,7 +96,7 @@ def test_json_lines_under_the_wrong_name_are_read(tmp_path):
         ("x.json", '[{"a": 1}, 5, {"a": 2}]', "item 2", "is 5, not an object"),
         ("x.csv", "a\n1\n2,3\n2\n", "line 3", "has 2 cells where the header has 1"),
         ("x.tsv", "a\n1\n2\t3\n2\n", "line 3", "has 2 cells where the header has 1"),
-        ("x.csv", f"a\n1\n{'z' * 140_000}\n2\n", "line 3", "is no row (field larger than field limit"),
+        ("x.csv", 'a\n1\n2\n"3\n4\n', "line 4", "opens a quotation that is never closed"),
     ],
 )
 def test_a_broken_line_is_named_and_the_rest_is_read(tmp_path, name, text, where, reason):
@@ -106,6 +106,89 @@ def test_a_broken_line_is_named_and_the_rest_is_read(tmp_path, name, text, where
     assert [str(row.values["a"]) for row in iter_rows(path, broken.append)] == ["1", "2"]
     assert [line.where for line in broken] == [where]
     assert reason in broken[0].reason
+
+
+def test_a_field_is_read_however_long_it_is(tmp_path):
+    story = "\n".join(f"It froze once in {i} in the east, false, and the clerk wrote it down" for i in range(3000))
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["claim", "why"], ["a", "b"], ["c", story], ["d", "e"]])
+    assert [tuple(row.values.values()) for row in iter_rows(path, pytest.fail)] == [
+        ("a", "b"),
+        ("c", story),
+        ("d", "e"),
+    ]
+
+
+@given(cut=st.integers(0, 400))
+def test_of_a_table_that_is_cut_off_no_part_of_a_record_becomes_a_row(tmp_path_factory, cut):
+    rows = [[f"claim {n}", f"He said no,\nand {n},false\nleft."] for n in range(9)]
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([["claim", "why"], *rows])
+    path = tmp_path_factory.mktemp("rows") / "x.csv"
+    path.write_text(text.getvalue()[:cut], encoding="utf-8", newline="")
+    read = [list(row.values.values()) for row in iter_rows(path, lambda line: None)]
+    assert read == rows[: len(read)]
+
+
+def test_a_line_break_in_a_cell_of_a_tab_separated_table_makes_no_row(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text(
+        'a\tb\n"It is\nso ""here"""\tfalse\n"5 inches\tfalse\nshort\n"Never\nclosed\tfalse\n', encoding="utf-8"
+    )
+    broken: list[Broken] = []
+    assert [row.values for row in iter_rows(path, broken.append)] == [
+        {"a": 'It is\nso "here"', "b": "false"},
+        {"a": '"5 inches', "b": "false"},
+    ]
+    assert [line.where for line in broken] == ["line 5", "line 6"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.json", '{"claim": "a",\n "sources": [\n  {"claim": "b"}\n]}\n{"claim": "c"}\n'),
+        ("x.jsonl", '{"claim": "a"}\n{\n "sources": [\n  {"claim": "b"}\n]}\n'),
+        ("x.jsonl", '[{"claim": "a"},\n {"claim": "b"}\n]\n'),
+    ],
+)
+def test_no_part_of_json_over_several_lines_becomes_a_row(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    read = []
+    with pytest.raises(ValidationError, match=r"Extra data|this is JSON, but no JSON lines"):
+        read.extend(row.values for row in iter_rows(path, lambda line: None))
+    assert {"claim": "b"} not in read
+
+
+# What spreadsheets save
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ('sep=;\r\nclaim;n\r\n"a;b, c";1\r\n', "utf-8-sig"),
+        ('claim;n\n"a;b, c";1\n', "utf-8"),
+        ('claim\tn\r\n"a;b, c"\t1\r\n', "utf-16"),
+        ('"sep=|"\nclaim|n\na;b, c|1\n', "utf-16"),
+    ],
+)
+def test_a_table_is_read_as_spreadsheets_save_it(tmp_path, text, encoding):
+    path = tmp_path / "x.csv"
+    path.write_bytes(text.encode(encoding))
+    assert [row.values for row in iter_rows(path)] == [{"claim": "a;b, c", "n": "1"}]
+
+
+def test_a_row_after_the_line_that_names_the_separator_stands_where_it_begins(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("sep=;\na;b\n1;2\n", encoding="utf-8")
+    assert [row.where for row in iter_rows(path)] == ["line 3"]
+
+
+def test_files_that_were_joined_may_have_marks_inside(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n\xef\xbb\xbf{"a": 2}\n')
+    assert [row.values["a"] for row in iter_rows(path)] == [1, 2]
 
 
 def test_without_a_taker_a_broken_line_ends_the_reading(tmp_path):
