@@ -86,7 +86,8 @@ def main(rows: int, seed: int, threads: int, peers: str | None, part: str, outpu
 
 def make(folder: Path, rows: int, seed: int) -> dict[str, Any]:
     """Write the claims, and their words for the peers; which are copies of which, and of these the near-duplicates."""
-    from hfvaccine.claims.similar import THRESHOLD, plain_words
+    from hfvaccine.claims.similar import THRESHOLD
+    from hfvaccine.claims.wording import plain_words
 
     rng = np.random.default_rng(seed)
     copies = int(rows * COPIES)

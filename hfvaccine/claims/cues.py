@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hfvaccine.claims.wording import tokens
 from hfvaccine.errors import ClaimError
 
 CUE_LIMIT = 0.60
@@ -84,7 +85,7 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     lengths = np.array([[len(text), len(text.split())] for text in texts], dtype=float)
 
     by_words = make_pipeline(
-        CountVectorizer(ngram_range=(1, 2), lowercase=True, token_pattern=r"[^\s]+"), LogisticRegression(max_iter=2000)
+        CountVectorizer(ngram_range=(1, 2), tokenizer=tokens, token_pattern=None), LogisticRegression(max_iter=2000)
     )
     by_length = make_pipeline(StandardScaler(), LogisticRegression())
     judges = {"words": (by_words, np.array(texts, dtype=object)), "length": (by_length, lengths)}

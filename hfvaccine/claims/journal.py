@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import regex
 
 from hfvaccine.errors import DoseError, UsageError
 
@@ -50,7 +51,7 @@ def follow(entries: list[Entry], act: str, by: str, at: str, what: dict[str, Any
     Raises:
         UsageError: for a name nobody could be found under.
     """
-    if not re.fullmatch(r"\w[\w.@+ -]{0,94}\w|\w", by):
+    if not regex.fullmatch(r"\w[\w.@+ -]{0,94}\w|\w", by):
         raise UsageError(
             f"{by!r} is no name for the journal.", "Use a Hub user name or another name without commas or line breaks."
         )

@@ -10,8 +10,6 @@ that a million claims follow ("X is the capital of Y") costs little, since its o
 from __future__ import annotations
 
 import itertools
-import re
-import unicodedata
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hfvaccine.claims.wording import plain_words
 from hfvaccine.errors import UsageError
 
 Ints = npt.NDArray[np.int32]
@@ -37,16 +36,6 @@ _FEW = 12  # so many texts are compared each with each rather than sorted by one
 _BLOCK = 1 << 20
 _CHUNK = 50_000
 _ODDS = np.random.default_rng(5).integers(-(2**62), 2**62, GRAM) * 2 + 1
-
-_WORD = re.compile(r"[぀-ヿ㐀-鿿]|[^\W぀-ヿ㐀-鿿]+")  # Chinese and Japanese put no spaces between words
-_TO_SPACE = "".join(chr(code) if re.match(r"\w", chr(code)) else " " for code in range(128))
-
-
-def plain_words(text: str) -> list[str]:
-    """The words of a text in order, whatever their case; each Chinese or Japanese sign is one."""
-    if text.isascii():
-        return text.lower().translate(_TO_SPACE).split()  # the same, at a third of the time
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def near_pairs(texts: Iterable[str], threshold: float = THRESHOLD) -> tuple[Ints, Floats]:

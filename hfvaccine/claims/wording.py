@@ -6,9 +6,22 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+import regex  # its \w has the vowel signs that belong to a word, and which `re` cuts it at
+
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+"""Scripts without spaces between words; each sign, with what stands on it, is taken for one."""
 # Signs that can be all the difference between a claim and its twin ("-5", "2 > 1") count as words.
-_WORD = re.compile(r"\w+|[<>=+%$€£]|(?<!\w)[-−](?=\d)")
+_SIGNS = r"[<>=+%$€£]|(?<!\w)[-−](?=\d)"
 _SIGN = re.compile(r"[<>=+%$-]")
+_EACH = rf"(?=\w)[{_UNSPACED}]\p{{M}}*|[^\W{_UNSPACED}]+"
+_WORD, _EACH_WORD = regex.compile(r"\w+"), regex.compile(_EACH)  # the first is quicker, and the same with spaces
+_WORD_OR_SIGN, _EACH_WORD_OR_SIGN = regex.compile(rf"\w+|{_SIGNS}"), regex.compile(rf"{_EACH}|{_SIGNS}")
+_HAS_UNSPACED = regex.compile(f"[{_UNSPACED}]")
+_TOKEN = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|[^\s{_UNSPACED}]+")
+# What joins or marks letters and is none; but a space that nobody sees (U+200B) parts words.
+_FORMAT = regex.compile(r"[\p{Cf}--\u200b]", regex.V1)
+_TATWEEL = "\u0640"
+"""Stretches an Arabic word and says nothing."""
 _SPACE_OUT = "".join(chr(code) if chr(code).isalnum() or chr(code) == "_" else " " for code in range(128))
 
 _LITTLE = """
@@ -32,11 +45,36 @@ _TURNING = """
 _TURNS = frozenset(_TURNING.split())
 
 
-def words_and_signs(text: str) -> list[str]:
-    """The words of a text, whatever its case, spacing and punctuation."""
-    if text.isascii() and not _SIGN.search(text):
+def plain_words(text: str) -> list[str]:
+    """The words of a text in order, whatever their case; each sign of a script without spaces is one."""
+    if text.isascii():
         return text.lower().translate(_SPACE_OUT).split()  # the same, at a third of the time
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    text = _compared(text)
+    found: list[str] = (_EACH_WORD if _HAS_UNSPACED.search(text) else _WORD).findall(text)
+    return found
+
+
+def words_and_signs(text: str) -> list[str]:
+    """The words of a text, as `plain_words` has them, and the signs that can turn its sense round."""
+    if text.isascii() and not _SIGN.search(text):
+        return text.lower().translate(_SPACE_OUT).split()
+    text = _compared(text)
+    found: list[str] = (_EACH_WORD_OR_SIGN if _HAS_UNSPACED.search(text) else _WORD_OR_SIGN).findall(text)
+    return found
+
+
+def tokens(text: str) -> list[str]:
+    """What white space parts, as it stands; of a script without spaces each sign."""
+    found: list[str] = _TOKEN.findall(text)
+    return found
+
+
+def _compared(text: str) -> str:
+    """A text in the one form that all its spellings have."""
+    if not text.isprintable():
+        text = _FORMAT.sub("", text)
+    text = unicodedata.normalize("NFKC", text).replace(_TATWEEL, "")
+    return unicodedata.normalize("NFKC", text.casefold())  # folding a Greek letter may take its accents apart
 
 
 def contains(whole: Sequence[str], part: Sequence[str]) -> bool:

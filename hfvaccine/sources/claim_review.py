@@ -47,7 +47,7 @@ def from_html(
 
     if not text.strip():
         return []
-    page = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8"))
+    page = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8", huge_tree=True))
     found: list[dict[str, Any]] = []
     for number, script in enumerate(page.iter("script"), start=1):
         if "ld+json" in (script.get("type") or "").lower():

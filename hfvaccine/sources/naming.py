@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import regex
+
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".jsonld", ".html")
 
 
@@ -23,7 +25,7 @@ def is_hub(source: str) -> bool:
 
 def named_source(source: str) -> tuple[str, str]:
     """Name and place of a source given as PLACE or NAME=PLACE; a file bears its own name unless it is given one."""
-    named = re.fullmatch(r"([\w.-]+)=(.+)", source, re.DOTALL)
+    named = regex.fullmatch(r"([\w.-]+)=(.+)", source, regex.DOTALL)
     if named:
         return named[1], named[2]
     return source.split("/")[1].replace(":", "_") if is_hub(source) else Path(source).name.split(".")[0], source

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hfvaccine.claims.similar import plain_words
+from hfvaccine.claims.wording import plain_words
 from hfvaccine.errors import ValidationError
 from hfvaccine.sources.naming import named_source
 from hfvaccine.sources.rows import open_rows

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import regex
+
 from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, TEXTS, is_blank, is_day
 from hfvaccine.claims.wording import contains, likeness, restates, words_and_signs
 from hfvaccine.quarantine.checks import language as languages
@@ -224,8 +226,8 @@ def _distant_twin(draft: Draft) -> Told:
         yield "twin", "The twin has few words in common with the claim."
 
 
-_ADDRESS = re.compile(
-    r"https?://(?:[^\s/?#@]*@)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::\d+)?(?:[/?#]\S*)?", re.I
+_ADDRESS = regex.compile(
+    r"https?://(?:[^\s/?#@]*@)?(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-f:.]+\])(?::\d+)?(?:[/?#]\S*)?", regex.I
 )
 
 
@@ -275,7 +277,11 @@ def _malformed_source(draft: Draft) -> Told:
             yield "sources", f"{checked_on}, when a source was checked, is in the future."
 
 
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_UNSPACED = {
+    re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"): 2,
+    re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"): 5,
+}
+"""Letters of scripts without spaces between words, and how many make a word, about."""
 
 
 @warning("language-mismatch", "the text is in another language than declared", "Correct `language`, or the text.")
@@ -292,20 +298,20 @@ def _length(draft: Draft) -> Told:
             continue
         count = len(text.split())
         if not text.isascii():
-            count += len(_UNSPACED.findall(text)) // 2
+            count += sum(len(letters.findall(text)) // size for letters, size in _UNSPACED.items())
         if count < SHORTEST:
             yield name, f"The {name} has {count} word{'s' * (count != 1)}: {_shown(text.strip())}."
         elif count > LONGEST[name]:
             yield name, f"The {name} has {count} words, more than {LONGEST[name]}."
 
 
-_MARKUP = re.compile(
+_MARKUP = regex.compile(
     r"https?://|\bwww\.\w"
     r"|\[[^\[\]]+\]\([^()\s]+\)|\[\[|\]\]|\{\{|\}\}|(?<=\S)\[(?:\d{1,3}|citation needed|when\?|who\?)\]"
     r"|\*\*\w[^*\n]*\*\*|(?<![\w*])\*\w[^*\n]*\w\*(?![\w*])|(?<!\w)__\w[^_]*\w__(?!\w)|(?<!\w)_\w[^_\n]*\w_(?!\w)"
     r"|(?<!\w)`[^`\s][^`\n]*`|^\s*#{1,6} |^\s*[-*•] "
 )
-_MAYBE_MARKUP = re.compile(r"[\[\]{}*_`<&#•]")
+_MAYBE_MARKUP = regex.compile(r"[\[\]{}*_`<&#•]")
 _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[nrt](?![A-Za-z])|[\"'])")
 MAY_BE_EMPTY = ("correction", "twin", "question", "domain", "checker", "license")
 

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from hfvaccine.claims.claim import TEXTS, is_blank
 from hfvaccine.claims.cues import AUDITED, CueAudit, audit_many
 from hfvaccine.claims.embed import COSINE, Encoder, close_pairs, near_any, require_few
-from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_pairs, plain_words
+from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_pairs
+from hfvaccine.claims.wording import plain_words
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.evaluation_sets import GIVE_A_FILE, TRUTHFULQA, EvaluationSet, is_truthfulqa
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfvaccine.claims.claim import claim_id
-from hfvaccine.claims.similar import plain_words
+from hfvaccine.claims.wording import plain_words
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine.checks.screen import apply, screen
 from hfvaccine.quarantine.checks.split import split, summary
