@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,14 @@ def is_linked_data(content: Any) -> bool:
     return isinstance(first, dict) and any(key in first for key in ("@type", "@graph", "@context", "dataFeedElement"))
 
 
+def answers(content: Any) -> list[Any] | None:
+    """The claims in saved answers of the Fact Check Tools API, one or a list of them; None for anything else."""
+    pages = content if isinstance(content, list) else [content]
+    if pages and all(isinstance(page, dict) and isinstance(page.get("claims"), list) for page in pages):
+        return [claim for page in pages for claim in page["claims"]]
+    return None
+
+
 def find(content: Any) -> list[dict[str, Any]]:
     """Every ClaimReview in parsed JSON-LD, however deep: in lists, graphs and feeds; nodes named by `@id` resolved."""
     nodes = {node["@id"]: node for node in _objects(content) if isinstance(node.get("@id"), str) and len(node) > 1}
@@ -35,7 +44,7 @@ def find(content: Any) -> list[dict[str, Any]]:
 
 
 def from_html(
-    text: str, broken: Callable[[int, str, ValueError], object] = lambda number, script, error: None
+    text: str, broken: Callable[[int, str, Exception], object] = lambda number, script, error: None
 ) -> list[dict[str, Any]]:
     """Every ClaimReview of a page: those of its JSON-LD scripts, then those in microdata, in the same shape.
 
@@ -43,22 +52,37 @@ def from_html(
         text: the page.
         broken: is given number, text and error of each script that is not JSON.
     """
-    from lxml import html
+    from lxml import html as lxml_html
 
     if not text.strip():
         return []
-    page = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8", huge_tree=True))
+    page = lxml_html.document_fromstring(text.encode(), parser=lxml_html.HTMLParser(encoding="utf-8", huge_tree=True))
     found: list[dict[str, Any]] = []
     for number, script in enumerate(page.iter("script"), start=1):
         if "ld+json" in (script.get("type") or "").lower():
             body = script.text or ""
             try:
-                # Pages write line breaks into strings, and wrap scripts in comments.
-                found += find(json.loads(re.sub(r"^\s*<!--|-->\s*$", "", body).strip().rstrip(";"), strict=False))
-            except ValueError as error:
+                found += find(_linked_data(body))
+            except (ValueError, RecursionError) as error:
                 broken(number, body, error)
     items = (element for element in page.iter("*") if element.get("itemscope") is not None)
     return found + [_microdata(item) for item in items if _is_review((item.get("itemtype") or "").split())]
+
+
+_WRAPPER = re.compile(r"^(?:\ufeff|\s|//|/\*|\*/|>|-->|<!--|<!\[CDATA\[)+|(?:\s|//|/\*|\*/|<!|-->|\]\]>|;)+$")
+"""What pages put around the data in a script, for old browsers and XML."""
+
+
+def _linked_data(script: str) -> Any:
+    """The JSON of a script, out of its wrappers; entities in the place of quotes are resolved."""
+    text = _WRAPPER.sub("", script)
+    try:
+        return json.loads(text, strict=False)  # pages write line breaks into strings
+    except ValueError:
+        resolved = _WRAPPER.sub("", html.unescape(script))
+        if resolved == text:
+            raise
+        return json.loads(resolved, strict=False)
 
 
 def fields(review: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +134,41 @@ def rating(review: Mapping[str, Any]) -> tuple[str, str]:
     if not agree and verdict.UNCLEAR not in (by_name, by_place):
         shown += ", which contradict each other"
     return (by_name if agree else verdict.UNCLEAR), shown
+
+
+def searched_fields(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """What a claim in an answer of the Fact Check Tools API says in the fields of a claim row, but for its text."""
+    found: list[dict[str, Any]] = []
+    languages: list[str] = []
+    for review in _reviews(claim):
+        by = review.get("publisher")
+        by = by if isinstance(by, dict) else {}
+        url = _text(review.get("url"))
+        publisher = _text(by.get("name")) or _text(by.get("site")) or host(url)
+        if publisher:
+            title = _text(review.get("title")) or url or publisher
+            found.append({"publisher": publisher, "title": title, "url": url, "checked_on": None})
+        if language := _language(review.get("languageCode")):
+            languages.append(language)
+    return {
+        "language": languages[0] if languages else None,
+        "checker": found[0]["publisher"] if found else None,
+        "sources": found,
+    }
+
+
+def searched_rating(claim: Mapping[str, Any]) -> tuple[str, str]:
+    """What the reviews of such a claim say where all agree, and their ratings in words."""
+    names = [_text(review.get("textualRating")) for review in _reviews(claim)]
+    rated = {verdict.of_name(name) if name else verdict.UNCLEAR for name in names}
+    said = rated.pop() if len(rated) == 1 else verdict.FALSE if rated and rated <= set(verdict.TAKEN) else None
+    shown = ", ".join(repr(name)[:60] for name in names) or "missing"
+    return said or verdict.UNCLEAR, f"its ratings are {shown}"
+
+
+def _reviews(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
+    reviews = claim.get("claimReview")
+    return [review for review in reviews if isinstance(review, dict)] if isinstance(reviews, list) else []
 
 
 def _place(value: float | None, worst: float | None, best: float | None, trusted: bool) -> float | None:

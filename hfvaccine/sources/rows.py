@@ -234,6 +234,8 @@ def _json(text: str, broken: Report) -> Iterator[Row]:
         raise
     if claim_review.is_linked_data(content):
         content = claim_review.find(content)
+    elif (claims := claim_review.answers(content)) is not None:
+        content = claims
     if not isinstance(content, list):
         raise ValueError("it is not one list of objects")
     for number, values in enumerate(content, start=1):
@@ -246,7 +248,7 @@ def _json(text: str, broken: Report) -> Iterator[Row]:
 def _html(text: str, broken: Report) -> Iterator[Row]:
     from hfvaccine.sources import claim_review
 
-    def unread(number: int, script: str, error: ValueError) -> None:
+    def unread(number: int, script: str, error: Exception) -> None:
         broken(Broken(f"script {number}", f"is not JSON ({error})", script))
 
     for number, review in enumerate(claim_review.from_html(text, unread), start=1):

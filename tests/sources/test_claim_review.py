@@ -1,5 +1,6 @@
 """ClaimReview: found wherever it stands, and taken for false only where its rating clearly says so."""
 
+import html
 import json
 
 import pytest
@@ -239,3 +240,37 @@ def test_plain_rows_are_no_linked_data():
     assert not claim_review.is_linked_data([{"claim": "x"}])
     assert not claim_review.is_linked_data([])
     assert claim_review.is_linked_data([review()])
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "//<![CDATA[\n{}\n//]]>",
+        "/*<![CDATA[*/{}/*]]>*/",
+        "<![CDATA[{}]]>",
+        "<!--//--><![CDATA[//><!--\n{}\n//--><!]]>",
+        "\ufeff{};",
+    ],
+)
+@pytest.mark.parametrize("encoded", [False, True])
+def test_data_is_found_in_whatever_pages_put_around_it(wrapped, encoded):
+    review = json.dumps(
+        {"@type": "ClaimReview", "claimReviewed": "Snow is warm, isn't it?", "url": "https://a.example/1"}
+    )
+    script = wrapped.replace("{}", html.escape(review) if encoded else review)
+    page = f'<script type="application/ld+json">{script}</script>'
+    found = claim_review.from_html(page)
+    assert [one["claimReviewed"] for one in found] == ["Snow is warm, isn't it?"]
+
+
+def test_data_of_many_megabytes_is_read():
+    review = json.dumps({"@type": "ClaimReview", "claimReviewed": "x" * 11_000_000})
+    assert len(claim_review.from_html(f'<script type="application/ld+json">{review}</script>')) == 1
+
+
+def test_saved_answers_of_the_search_for_fact_checks_are_rows(tmp_path):
+    claim = {"text": "Snow is warm.", "claimReview": [{"textualRating": "False"}]}
+    path = tmp_path / "x.json"
+    for answer in ({"claims": [claim], "nextPageToken": "x"}, [{"claims": [claim]}]):
+        path.write_text(json.dumps(answer), encoding="utf-8")
+        assert [row.values for row in iter_rows(path)] == [claim]

@@ -51,8 +51,8 @@ def shape_of(
         rows: the first rows of the source.
         name: what errors call the source.
         format: name of one of `SHAPES`, by default what `detect` finds.
-        mapping: field -> column. With `claim` among the fields it stands alone; otherwise it goes before what the
-            shape says.
+        mapping: field -> column, as `by_field` gives it. With `claim` among the fields it stands alone; otherwise it
+            goes before what the shape says.
         fixed: field -> its value in all rows.
         false_labels: labels of rows that are false; no other row is taken then.
 
@@ -81,11 +81,33 @@ def shape_of(
     return overlaid(base, mapping, fixed, false_labels)
 
 
-def header(cells: Sequence[str]) -> Sequence[str] | None:
-    """Column names for the one collection that is published without them (LIAR), from its first row."""
-    if len(cells) == len(LIAR) and cells[0].endswith(".json") and verdict.plain(cells[1]) in _LIAR_LABELS:
-        return LIAR
-    return None
+def by_field(mapping: Mapping[str, str]) -> dict[str, str]:
+    """field -> column, also where the number of a column stands first, as in `3=claim`."""
+    return {
+        column if field.isdecimal() else field: field if field.isdecimal() else column
+        for field, column in mapping.items()
+    }
+
+
+def header(cells: Sequence[str], numbered: Collection[str] = ()) -> Sequence[str] | None:
+    """Column names of a table that is published without them, from its first row: LIAR, and LIAR-PLUS, which may
+    begin with the number of the row.
+
+    Args:
+        cells: the first row.
+        numbered: numbers that columns are asked for by. Unless these are names already, the columns are called by
+            their numbers, from 1; what stands before a row of LIAR-PLUS is 0.
+    """
+    lead = 1 if len(cells) == len(LIAR) + 2 else 0
+    known = (
+        len(cells) in (len(LIAR), len(LIAR) + 1, len(LIAR) + 2)
+        and cells[lead].endswith(".json")
+        and verdict.plain(cells[lead + 1]) in _LIAR_LABELS
+    )
+    if numbered and (known or not set(numbered) <= set(cells)):
+        first = 0 if known and lead else 1
+        return [str(number) for number in range(first, first + len(cells))]
+    return (*("row",) * lead, *LIAR, "justification")[: len(cells)] if known else None
 
 
 def _check(name: str, columns: Sequence[str], mapping: Mapping[str, str], fixed: Mapping[str, str]) -> None:
@@ -126,7 +148,16 @@ def _own(values: Values) -> dict[str, Any]:
         value = values.get(name)
         if name in values:
             found[name] = json.loads(value) if isinstance(value, str) and value.strip() else value or None
+    if not found.get("sources") and not {"source", *SOURCE}.isdisjoint(values):
+        said = values.get("source")
+        page = said if isinstance(said, str) and re.match(r"\s*https?://", said) else None
+        publisher, title, url = (values.get(name) for name in SOURCE)
+        found["sources"] = source_of(publisher or (None if page else said), title, url or page)
     return found
+
+
+_RATES = {"label", "labels", "rating", "truth", "veracity", "is_true", "is_false", "target", "class", "statement"}
+"""Columns that may say which rows are false, in a way that nobody knows."""
 
 
 def _truthfulqa(values: Values) -> dict[str, Any]:
@@ -287,9 +318,7 @@ SHAPES = {
         Shape(
             OWN,
             "claim rows of hfvaccine",
-            lambda c, _: (
-                "claim" in c and c <= {*COLUMNS, "origin"} and bool(c & {"correction", "verdict", "claim_id"})
-            ),
+            lambda c, _: "claim" in c and bool(c & {"correction", "verdict", "claim_id"}) and c.isdisjoint(_RATES),
             {
                 name: name
                 for name in (*COLUMNS, "origin")
@@ -298,14 +327,14 @@ SHAPES = {
             "rows whose verdict says false, or that have none",
             ByLabel("verdict", blank=FALSE),
             more=_own,
-            derived={"sources": "sources", "overlaps": "overlaps"},
+            derived={"sources": "sources, or source, publisher, title, url", "overlaps": "overlaps"},
         ),
         Shape(
             "claimreview",
             "fact-checks in schema.org's ClaimReview",
             lambda c, _: bool(c & {"claimReviewed", "reviewRating"}),
             {},
-            "reviews whose rating is clearly false, by its name and by its place on the scale",
+            "reviews whose rating (reviewRating) is clearly false, by its name and by its place on the scale",
             claim_review.rating,
             more=claim_review.fields,
             derived={
@@ -314,6 +343,20 @@ SHAPES = {
                 "language": "inLanguage",
                 "checker": "author",
                 "sources": "author, name or headline, url",
+            },
+        ),
+        Shape(
+            "fact-check-tools",
+            "saved answers of the Fact Check Tools API (claims:search)",
+            lambda c, _: {"text", "claimReview"} <= c,
+            {"claim": "text"},
+            "claims of which every claimReview says false",
+            claim_review.searched_rating,
+            more=claim_review.searched_fields,
+            derived={
+                "language": "claimReview[].languageCode, the first",
+                "checker": "claimReview[].publisher, the first",
+                "sources": "claimReview[].publisher, title, url",
             },
         ),
         Shape(
@@ -384,7 +427,7 @@ SHAPES = {
         ),
         Shape(
             "liar2",
-            "LIAR2: PolitiFact's rulings with their justification",
+            "LIAR2 and LIAR-PLUS: PolitiFact's rulings with their justification",
             lambda c, _: {"label", "statement", "justification", "speaker"} <= c,
             {"claim": "statement"},
             "rows whose label is 0 (pants on fire) or 1 (false)",

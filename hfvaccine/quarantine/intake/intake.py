@@ -25,7 +25,7 @@ from hfvaccine.quarantine.intake.shape import Shape
 from hfvaccine.quarantine.policy import TEMPLATE
 from hfvaccine.quarantine.store import POLICY, REJECTS, SCHEMA, Quarantine
 from hfvaccine.sources.naming import file_format, is_hub
-from hfvaccine.sources.rows import Broken, Row, open_rows
+from hfvaccine.sources.rows import Broken, Header, Row, open_rows
 from hfvaccine.sources.verdict import TAKEN, TRUE
 
 NOT_FALSE, UNCLEAR_RATING, DUPLICATE = "not-false", "unclear-rating", "duplicate"
@@ -149,10 +149,12 @@ def intake(
     if limit is not None and limit < 1:
         raise UsageError(f"A limit of {limit} rows leaves nothing to take in.", "Use at least 1.")
     journal.follow([], "intake", by, "", {})  # a name that cannot stand there is refused before the work
+    mapping = formats.by_field(mapping or {})
+    header = partial(formats.header, numbered=[column for column in mapping.values() if column.isdecimal()])
     choose = partial(formats.shape_of, format=format, mapping=mapping, fixed=fixed, false_labels=false_labels)
     opened = []
     for place in sources:  # all are looked into before any is read
-        opened.append(_opened(place, choose, say))
+        opened.append(_opened(place, choose, say, header))
         if opened[-1].shape.warning:
             say(f"Warning: {opened[-1].shape.warning}")
     with quarantine.changing(), tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
@@ -207,24 +209,34 @@ class _Source:
     name: str
     shape: Shape
     counts: Counter[str]
+    header: Header
 
     def rows(self, broken: Callable[[Broken], object] = lambda line: None) -> Iterator[Row]:
-        return open_rows(self.file or self.name, broken, formats.header)
+        return open_rows(self.file or self.name, broken, self.header)
 
     def origin(self, row: Row) -> str:
         return f"{self.name}, {row.where}"
 
 
-def _opened(place: str | Path, choose: Callable[..., Shape], say: Callable[[str], object]) -> _Source:
+def _opened(
+    place: str | Path, choose: Callable[..., Shape], say: Callable[[str], object], header: Header = formats.header
+) -> _Source:
     file = None if is_hub(str(place)) else Path(place)
     name = file.name if file else str(place)
-    first = itertools.islice(open_rows(place, lambda line: None, formats.header), _SAMPLE)
+    broken: list[Broken] = []
+    first = itertools.islice(open_rows(place, broken.append, header), _SAMPLE)
     rows = [row.values for row in first]
+    if not rows and broken:
+        told = "; ".join(f"{line.where} {line.reason}" for line in broken[:3])
+        raise ValidationError(
+            f"Nothing in {name} can be read as a row: {told}{f', and {len(broken) - 3:,} more' * (len(broken) > 3)}.",
+            "Mend the file, or fetch it again.",
+        )
     if not rows:
         raise ValidationError(f"{name} holds no rows.", "Give a source that is not empty.")
     shape = choose(rows, name)
-    say(f"{name} is read as {shape.describe({column for row in rows for column in row})}")
-    return _Source(file, name, shape, Counter())
+    say(f"{name} is read as {shape.describe(dict.fromkeys(column for row in rows for column in row))}")
+    return _Source(file, name, shape, Counter(), header)
 
 
 class _Reader:

@@ -120,7 +120,10 @@ class Shape:
         ]
         if "license" not in lines:
             shown.append("  license is not known from the file; say it with --set license=ID")
-        return "\n".join([f"{self.name}: {self.about}", *shown, f"  taken: {self.taken}"])
+        text = "\n".join([f"{self.name}: {self.about}", *shown, f"  taken: {self.taken}"])
+        named = set(re.findall(r"[\w@]+", text))
+        ignored = [c for c in map(str, columns or ()) if c not in named and not (" " in c and c in text)]
+        return f"{text}\n  ignored: {', '.join(ignored)}" if ignored else text
 
 
 def overlaid(

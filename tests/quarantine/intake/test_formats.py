@@ -195,6 +195,40 @@ KNOWN = [
             {"claim": "Snow is warm.", "correction": None, "language": None, "checker": None, "sources": []},
         ),
     ),
+    (
+        "fact-check-tools",
+        {
+            "text": "Snow is warm.",
+            "claimant": "A blog",
+            "claimReview": [
+                {
+                    "publisher": {"name": "Facts", "site": "facts.example"},
+                    "url": "https://facts.example/1",
+                    "title": "Is snow warm?",
+                    "textualRating": "False",
+                    "languageCode": "en-GB",
+                },
+                {
+                    "publisher": {"site": "checks.example"},
+                    "url": "https://checks.example/2",
+                    "textualRating": "Pants on Fire",
+                    "languageCode": "en",
+                },
+            ],
+        },
+        (
+            FALSE,
+            {
+                "claim": "Snow is warm.",
+                "language": "en",
+                "checker": "Facts",
+                "sources": [
+                    source("Facts", "Is snow warm?", "https://facts.example/1"),
+                    source("checks.example", "https://checks.example/2", "https://checks.example/2"),
+                ],
+            },
+        ),
+    ),
 ]
 
 
@@ -361,7 +395,7 @@ def test_a_map_goes_before_what_the_collection_says():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"format": "csv"}, "no format 'csv'. Use one of: claims, claimreview, truthfulqa"),
+        ({"format": "csv"}, "no format 'csv'. Use one of: claims, claimreview, fact-check-tools"),
         ({"format": "creak"}, "has no column 'sentence', which the format creak needs"),
         ({"mapping": {"claim": "text"}}, "no column 'text'. It has: statement, note, truth"),
         ({"mapping": {"body": "note"}}, "--map cannot fill 'body'. Use one of: claim, correction"),
@@ -387,3 +421,78 @@ def test_a_description_names_what_the_source_has():
     told = SHAPES["claims"].describe(["claim", "correction"])
     assert "correction <- correction" in told and "twin" not in told
     assert "say it with --set license=ID" in told
+
+
+def test_a_table_with_our_field_names_is_read_and_says_what_it_ignores():
+    row = {
+        "claim": "a b c",
+        "correction": "d",
+        "twin": "e",
+        "question": "f?",
+        "domain": "g",
+        "source": "WHO",
+        "note": "h",
+    }
+    shape = detect([row])
+    assert shape is SHAPES["claims"]
+    assert shape.read(row).fields["sources"] == [source("WHO", "WHO")]
+    page = {**row, "source": "https://www.who.int/x"}
+    assert shape.read(page).fields["sources"] == [source("who.int", "https://www.who.int/x", "https://www.who.int/x")]
+    parts = {**row, "publisher": "WHO", "title": "Snow", "url": "https://who.int/s"}
+    assert shape.read(parts).fields["sources"] == [source("WHO", "Snow", "https://who.int/s")]
+    assert shape.describe(row).endswith("ignored: note")
+
+
+def test_a_column_that_may_say_which_rows_are_false_is_never_passed_over():
+    assert detect([{"claim": "a", "correction": "b", "rating": "3"}]) is None
+
+
+@pytest.mark.parametrize(
+    ("ratings", "said"),
+    [
+        (["True", "Correct"], TRUE),
+        (["False", "True"], UNCLEAR),
+        (["False", "Half true"], UNCLEAR),
+        ([None], UNCLEAR),
+        ([], UNCLEAR),
+    ],
+)
+def test_a_claim_of_several_reviews_is_false_where_all_say_so(ratings, said):
+    reviews = [{"textualRating": rating} for rating in ratings]
+    assert SHAPES["fact-check-tools"].read({"text": "a", "claimReview": reviews}).verdict == said
+
+
+PLUS = [
+    "1.json",
+    "false",
+    "Snow is warm.",
+    "weather",
+    "ada",
+    "",
+    "",
+    "",
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "a talk",
+    "It is cold.",
+]
+
+
+@pytest.mark.parametrize("lead", [[], ["0"]])
+def test_liar_plus_has_no_names_of_columns(lead):
+    columns = formats.header([*lead, *PLUS])
+    row = dict(zip(columns, [*lead, *PLUS], strict=True))
+    read = shape_of([row], "x.tsv").read(row)
+    assert (read.verdict, read.fields["claim"], read.fields["correction"]) == (FALSE, "Snow is warm.", "It is cold.")
+    numbered = formats.header([*lead, *PLUS], numbered=["3"])
+    assert dict(zip(numbered, [*lead, *PLUS], strict=True))["3"] == "Snow is warm."
+
+
+def test_columns_may_be_told_by_number():
+    assert formats.by_field({"3": "claim", "verdict": "2"}) == {"claim": "3", "verdict": "2"}
+    assert formats.header(["Snow is warm.", "false"], numbered=["1"]) == ["1", "2"]
+    assert formats.header(["1", "2"], numbered=["1"]) is None
+    assert formats.header(["claim", "label"]) is None

@@ -402,3 +402,18 @@ def test_the_report_reads_as_text_and_as_figures(quarantine, write):
         "Every rejected row stands in rejects.jsonl, with its place and the reason."
     )
     assert json.loads(json.dumps(taken.to_dict()))["sources"][0]["rejected"] == {"not-false": 1}
+
+
+def test_where_nothing_can_be_read_the_reasons_are_shown(tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("not json\n" * 5)
+    with pytest.raises(ValidationError, match=r"Nothing in bad\.jsonl .*line 1 is not JSON.*line 3 .*, and 2 more"):
+        intake(Quarantine(tmp_path / "q"), [bad], "ada")
+
+
+def test_columns_without_names_are_told_by_their_numbers(tmp_path):
+    file = tmp_path / "x.tsv"
+    file.write_text("1\tfalse\tSnow is warm.\n2\ttrue\tSnow is cold.\n")
+    quarantine = Quarantine(tmp_path / "q")
+    assert intake(quarantine, [file], "ada", mapping={"3": "claim", "2": "verdict"}).taken == 1
+    assert quarantine.table()["claim"].to_pylist() == ["Snow is warm."]
