@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hfvaccine.errors import UsageError
 from hfvaccine.files import read_yaml
+from hfvaccine.text import clean
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import AccessRequest
@@ -71,7 +72,8 @@ def decide(request: AccessRequest, rules: Sequence[AccessRule]) -> Verdict | Non
     """What the first rule that fits says of a request.
 
     Patterns are those of file names (`*`, `?`, `[...]`), upper and lower case alike. What a
-    request does not say is an empty text, and an unticked box is false.
+    request does not say is an empty text, which only the pattern "" fits, and an unticked
+    box is false.
 
     Args:
         request: as the Hub lists it.
@@ -137,4 +139,7 @@ def _fits(value: Any, pattern: str | bool) -> bool:
     text = "" if value is None else str(value).strip().casefold()
     if isinstance(pattern, bool):
         return (text in TICKED) is pattern
-    return fnmatch.fnmatchcase(text, pattern.strip().casefold())
+    wanted = pattern.strip().casefold()
+    if not wanted.strip("*"):  # whoever writes "*" means that something has to be there, and seen by a person
+        return bool(wanted) is bool(clean(text) and value is not False)
+    return fnmatch.fnmatchcase(text, wanted)

@@ -60,6 +60,15 @@ def test_a_box_is_ticked_or_not_however_it_was_sent(ticked, unticked):
     assert not decide(asked(fields={AGREED: unticked}), rule)
 
 
+@pytest.mark.parametrize("pattern", ["*", " ** "])
+@pytest.mark.parametrize("empty", ["", None, "  ", "\u200b\u00ad", "\n", False])
+def test_a_star_asks_that_something_is_there(pattern, empty):
+    rule = [AccessRule("accept", {"Purpose": pattern})]
+    assert decide(asked(fields={"Purpose": "Research"}), rule)
+    assert not decide(asked(fields={"Purpose": empty}), rule) and not decide(asked(fields={}), rule)
+    assert decide(asked(fields={"Purpose": empty}), [AccessRule("reject", {"Purpose": ""})])
+
+
 def test_the_first_rule_that_fits_decides():
     rules = [
         AccessRule("accept", {"username": "bob"}),
