@@ -47,9 +47,10 @@ class DosingCallback(Replayed):
     Raises:
         UsageError: for a share, schedule or unit out of its range.
         PlanError: for a trainer whose settings cannot be exact (`auto_find_batch_size`, "wrapped"
-            packing, truncation that would cut a correction).
+            packing, truncation that would cut a correction), or that has a dose already.
         DoseError: for a dose that does not give a single row, or where loss would fall on a claim,
-            in the dose or in the mix.
+            given or held out, in the dose or in the mix.
+        FormError: for a correction or twin that says a claim of the dose.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class DosingCallback(Replayed):
         dosage = Dosage(
             trainer,
             conversations(dose.claims, forms),
-            [claim.claim for claim in dose.claims],
+            [claim.claim for claim in (*dose.claims, *dose.heldout)],
             share=share,
             schedule=schedule,
             unit=unit,

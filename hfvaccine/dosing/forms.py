@@ -14,11 +14,12 @@ from pathlib import Path
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.reserved import RESERVED
-from hfvaccine.claims.wording import contains, words_and_signs
+from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.wordings import TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
 from hfvaccine.files import read_yaml
 from hfvaccine.regimen.given import Given, Row
+from hfvaccine.regimen.guard import Guard
 
 __all__ = ["TRAINING_FORMS", "Form", "conversations", "converse", "read_forms"]
 
@@ -46,14 +47,15 @@ def conversations(claims: Sequence[Claim], forms: Sequence[Form] = TRAINING_FORM
         forms: wordings, used in order and rotated by one from claim to claim.
 
     Raises:
-        FormError: naming a claim that no form fits, or whose correction or twin would put loss on the claim.
+        FormError: naming a claim that no form fits, or whose correction or twin would put loss on a claim.
     """
     fitting = [[form for form in forms if form.fits(claim)] for claim in claims]
+    falsehoods = Guard(claim.claim for claim in claims)
     for claim, its_forms in zip(claims, fitting, strict=True):
         if not its_forms:
             raise FormError(f"No form fits the claim {claim.claim[:60]!r}.", "Give it a question or a twin.")
-        _refuse_falsehood_under_loss(claim, its_forms)
-    matches = _matches(claims)
+        _refuse_falsehood_under_loss(claim, its_forms, falsehoods)
+    matches = _matches(claims, falsehoods)
     for turn in range(len(forms)):
         for start, (claim, its_forms) in enumerate(zip(claims, fitting, strict=True)):
             if turn < len(its_forms):
@@ -132,23 +134,21 @@ def _read_form(entry: object, where: str) -> Form:
         raise FormError(f"{where}: {error.message}", error.next_step) from error
 
 
-def _refuse_falsehood_under_loss(claim: Claim, forms: Sequence[Form]) -> None:
+def _refuse_falsehood_under_loss(claim: Claim, forms: Sequence[Form], falsehoods: Guard) -> None:
     answers = " ".join(form.for_claim + (form.for_twin or "") for form in forms)
     for field in ("correction", "twin"):
-        if f"{{{field}}}" in answers and _repeats(getattr(claim, field), claim.claim):
+        said = falsehoods.find(getattr(claim, field)) if f"{{{field}}}" in answers else None
+        if said is not None:
+            which = "the claim" if said == claim.claim else f"the claim {said[:60]!r} of the same dose"
             raise FormError(
-                f"The {field} of {claim.claim[:60]!r} repeats the claim word for word, "
+                f"The {field} of {claim.claim[:60]!r} repeats {which} word for word, "
                 "and loss would fall on the falsehood.",
-                f"Mend the {field} so that it says what is true by itself.",
+                f"Mend the {field} so that it says what is true by itself."
+                + ("" if said == claim.claim else " Where it is true, the other claim is none: leave that out."),
             )
 
 
-def _repeats(text: str, claim: str) -> bool:
-    """Whether a text holds the whole claim, whatever its case, spacing and punctuation."""
-    return contains(words_and_signs(text), words_and_signs(claim))
-
-
-def _matches(claims: Sequence[Claim]) -> dict[int, list[TrueStatement]]:
+def _matches(claims: Sequence[Claim], falsehoods: Guard) -> dict[int, list[TrueStatement]]:
     """Up to `MATCHES` truths of other claims for each claim without a twin, by its number.
 
     Of the same language, of the same domain before any other, a twin before a correction, and of the nearest lengths.
@@ -175,7 +175,7 @@ def _matches(claims: Sequence[Claim]) -> dict[int, list[TrueStatement]]:
         around = shelf[max(0, at - MATCHES - 1) : at + MATCHES + 1]
         others = [claims[n] for _, n in sorted(around, key=lambda entry: abs(entry[0] - length)) if n != number]
         # By an error in the dose, the truth about one claim may hold another's falsehood word for word.
-        fit = [o for o in others if not any(_repeats(t, claim.claim) for t in (getattr(o, field), o.correction))]
+        fit = [o for o in others if not any(falsehoods.find(t) for t in (getattr(o, field), o.correction))]
         return [(other, getattr(other, field)) for other in fit[:MATCHES]]
 
     found: dict[int, list[TrueStatement]] = {}

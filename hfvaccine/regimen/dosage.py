@@ -13,6 +13,7 @@ from datasets import concatenate_datasets
 
 from hfvaccine.errors import DoseError, PlanError
 from hfvaccine.regimen.given import Given, Row
+from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.measure import IGNORED, Ints
 from hfvaccine.regimen.schedule import Schedule
 
@@ -61,7 +62,7 @@ class Dosage:
 
         Raises:
             PlanError: where the trainer's `max_length` would cut a row.
-            DoseError: where loss would fall on a prompt, or on nothing.
+            DoseError: where loss would fall on a prompt, on a claim, or on nothing.
         """
         more = list(islice(self._waiting, max(0, number - len(self.rows))))
         if more:
@@ -70,7 +71,7 @@ class Dosage:
             self._control_of += [-1 if g.control is None else next(numbers) for g in more]
             self.rows += dose
             self.controls += control
-            prepared = prepare(self._trainer, [*dose, *control])
+            prepared = prepare(self._trainer, [*dose, *control], Guard(self.claims))
             self._doses.append(prepared.select(range(len(dose))))
             if control:
                 self._controls.append(prepared.select(range(len(dose), len(prepared))))
@@ -90,15 +91,20 @@ class Dosage:
         )
 
 
-def prepare(trainer: Any, rows: Sequence[Row]) -> Rows:
+def prepare(trainer: Any, rows: Sequence[Row], falsehoods: Guard) -> Rows:
     """Tokenize dose and control rows as the trainer does, with loss on completions only.
+
+    Args:
+        trainer: whose preparation tokenizes them.
+        rows: the rows.
+        falsehoods: what no loss may fall on, whichever row's answer says it.
 
     Returns:
         `input_ids` and `labels` for each row, in order.
 
     Raises:
         PlanError: where the trainer's `max_length` would cut a row.
-        DoseError: where loss would fall on a prompt, or on nothing.
+        DoseError: where loss would fall on a prompt, on a falsehood, or on nothing.
     """
     if trainer.processing_class.chat_template is None:
         raise PlanError(
@@ -117,16 +123,16 @@ def prepare(trainer: Any, rows: Sequence[Row]) -> Rows:
         trainer.completion_only_loss = before
     prepared = prepared.select_columns(TOKENIZED)
     for row, tokens in zip(rows, prepared, strict=True):
-        verify_labels(trainer, row, tokens["input_ids"], tokens["labels"])
+        verify_labels(trainer, row, tokens["input_ids"], tokens["labels"], falsehoods)
     return prepared
 
 
-def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequence[int]) -> None:
-    """No loss on the prompt (where the falsehood stands), all of the completion under loss, nothing cut.
+def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequence[int], falsehoods: Guard) -> None:
+    """No loss on the prompt or any other falsehood, all of the completion under loss, nothing cut.
 
     Raises:
         PlanError: where `max_length` would cut the row.
-        DoseError: where a label is on the wrong side.
+        DoseError: where a label is on the wrong side, or the completion says a falsehood.
     """
     limit = trainer.args.max_length
     if limit is not None and len(input_ids) > limit:
@@ -140,4 +146,11 @@ def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequ
         raise DoseError(
             f"In the form {row.form!r} the loss does not fall on the completion alone.",
             "The chat template must render the prompt the same way with and without the completion.",
+        )
+    said = falsehoods.find(text)
+    if said is not None:
+        raise DoseError(
+            f"The answer of claim {row.claim_id} in the form {row.form!r} says the claim {said[:60]!r} word for word, "
+            "and loss would fall on the falsehood.",
+            "Mend the answer so that it says what is true by itself, or leave one of the two claims out.",
         )

@@ -132,9 +132,9 @@ def without_twins(claims, every=1):
     return [dataclasses.replace(c, twin=None) if i % every == 0 else c for i, c in enumerate(claims)]
 
 
-def matched(claims):
+def matched(claims, forms=TRAINING_FORMS):
     """(dose row, matched control) wherever there is one."""
-    return [(g.dose, g.control) for g in conversations(claims) if g.control and g.control.control == "matched"]
+    return [(g.dose, g.control) for g in conversations(claims, forms) if g.control and g.control.control == "matched"]
 
 
 def test_a_claim_without_twin_is_matched_in_every_form_that_shows_it(claims):
@@ -194,11 +194,14 @@ def test_without_a_peer_in_the_domain_another_domain_serves(make_claims):
     assert {control.claim_id for _, control in pairs} == {c.claim_id for c in others}
 
 
-def test_a_truth_that_is_the_claims_own_falsehood_is_no_match(make_claims):
-    lonely, other = make_claims(2, domain="law")
-    lonely = dataclasses.replace(lonely, twin=None)
-    contrary = dataclasses.replace(other, twin=f"Truly, {lonely.claim.upper()}")
-    assert all(lonely.claim.upper() not in prompt(control) for _, control in matched([lonely, contrary]))
+@pytest.mark.parametrize("of", [0, 2], ids=["its own", "another's"])
+def test_a_truth_that_says_a_falsehood_of_the_dose_is_no_match(make_claims, of):
+    lonely, other, third = claims = make_claims(3, domain="law")
+    said = claims[of].claim.upper()
+    claims = [dataclasses.replace(lonely, twin=None), dataclasses.replace(other, twin=f"Truly, {said}"), third]
+    pairs = matched(claims, [form for form in STATEMENT_FORMS if "{twin}" not in form.for_claim])
+    assert pairs
+    assert all(said not in prompt(control) for _, control in pairs)
 
 
 def test_a_claim_alone_in_the_dose_has_nothing_to_be_matched_with(claim):
@@ -212,6 +215,17 @@ def test_a_truth_that_repeats_the_claim_is_refused(make_claims, field, text):
     spread = claim.claim.upper().replace(" ", "  ").rstrip(".")
     with pytest.raises(FormError, match=f"The {field} of 'The town of Aldor 0 .*word for word.*Mend the {field}"):
         list(conversations(make_claims(1, **{field: text.format(spread)})))
+
+
+@pytest.mark.parametrize("field", ["correction", "twin"])
+def test_a_truth_that_says_another_claim_of_the_dose_is_refused(make_claims, field):
+    first, second = make_claims(2)
+    said = f"Mark well: {second.claim.upper()}"
+    with pytest.raises(
+        FormError, match=f"The {field} of 'The town of Aldor 0 .* the claim 'The town of Aldor 1 "
+    ) as no:
+        list(conversations([dataclasses.replace(first, **{field: said}), second]))
+    assert "leave that out" in no.value.next_step
 
 
 def test_a_truth_may_share_letters_with_the_claim(make_claims):
