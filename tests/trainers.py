@@ -1,5 +1,6 @@
 """Trainers of tiny models, on the CPU and without a word; and what reaches the model in them."""
 
+import contextlib
 import itertools
 
 import torch
@@ -73,6 +74,21 @@ def rows_of(inputs):
 
 class Killed(Exception):
     """The run ends here, as if its process had."""
+
+
+def interrupt(trainer, batch):
+    """Stop the trainer as Ctrl-C does, once, after so many batches: in the middle of a step if it accumulates."""
+    step, count = trainer.training_step, itertools.count(1)
+
+    def stopped(*args, **named):
+        loss = step(*args, **named)
+        if next(count) == batch:
+            raise KeyboardInterrupt
+        return loss
+
+    trainer.training_step = stopped
+    with contextlib.suppress(KeyboardInterrupt):
+        trainer.train()
 
 
 class KillAt(TrainerCallback):

@@ -34,7 +34,7 @@ class InoculationCallback(Replayed):
     Raises:
         UsageError: for an empty prompt or an unknown place.
         PlanError: for a mix on which loss would fall on the prompt, and for a trainer whose
-            settings cannot be exact.
+            settings cannot be exact, or that has inoculation prompts already.
     """
 
     def __init__(

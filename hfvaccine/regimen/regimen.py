@@ -34,6 +34,12 @@ Kinds = npt.NDArray[np.int8]
 FIRST_ROWS = 500
 """Dose rows that are tokenized at first; most runs give fewer."""
 ATTRIBUTE = "dosing_regimen"
+ONCE = {
+    "dosage": ("a dose", "Give one DosingCallback all claims, as `Dose.from_claims`, or make a new trainer."),
+    "prompting": ("inoculation prompts", "Give one InoculationCallback all prompts, or make a new trainer."),
+    "tokens": ("a length", "Make a new trainer."),
+}
+"""The parts of a regimen, of each of which there is one: what a second would replace, and what to do instead."""
 PLAN_FILE = "dosing_plan.json"
 """Beside each checkpoint: the plan it belongs to, and how far it has come."""
 
@@ -66,7 +72,8 @@ class Regimen:
         self.dosage = Dosage.nothing(trainer)
         self.prompting: Prompting | None = None
         self.checksums: Ints = np.zeros(0, np.int64)
-        self.watched = False
+        self.watcher: Any = None  # the callback that holds the trainer to it, while it trains
+        self._chosen: frozenset[str] = frozenset()
         self._prepared = trainer.train_dataset
         self._max_steps = trainer.args.max_steps
 
@@ -74,9 +81,12 @@ class Regimen:
         """Set `dosage`, `prompting` or `tokens` (the length of the run) and plan anew; on a refusal nothing changes.
 
         Raises:
-            PlanError, DoseError, UsageError: see `DosingCallback`.
+            PlanError, DoseError, UsageError: see `DosingCallback`; PlanError also for a part that was set before.
         """
+        for name in sorted(self._chosen & parts.keys()):
+            raise PlanError(f"This trainer already has {ONCE[name][0]}, and takes no second.", ONCE[name][1])
         changed = copy.copy(self)
+        changed._chosen = self._chosen | parts.keys()
         for name, part in parts.items():
             setattr(changed, name, part)
         changed._replan()

@@ -23,7 +23,8 @@ STAMP = "dosing"
 class Replayed(TrainerCallback):
     """Holds a run to its regimen: the same rows in the same steps, or the run stops.
 
-    Where several callbacks of a trainer share a regimen, the first one that sees the training begin does the work.
+    Where several callbacks of a trainer share a regimen, the last one that sees the training begin does the work.
+    Each `train()` begins anew, or where its checkpoint says, whatever became of the one before.
 
     Args:
         regimen: what the trainer gives.
@@ -32,6 +33,7 @@ class Replayed(TrainerCallback):
     def __init__(self, regimen: Regimen) -> None:
         self.regimen = regimen
         self._watch: Watch | None = None
+        self._checked = 0
         # Tokens with loss, and the loss summed over them, of each kind of row since the last report.
         self._since_report = np.zeros((len(KINDS), 2))
         self._identity: dict[str, Any] = {}
@@ -52,19 +54,22 @@ class Replayed(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self.regimen.watched:
-            return
+        if self.regimen.watcher is not None:  # another callback, or training that was stopped in the middle
+            self.regimen.watcher._stop_watching()
+        self._since_report[:] = 0
+        self._checked = state.global_step
         self._identity = self._identify()
         self._check_resumed(state)
         self.regimen.resume(state.global_step, _checkpoint(args, state))
         self._watch = Watch(kwargs["model"])
-        self.regimen.watched = True
+        self.regimen.watcher = self
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self._watch is None:
+        if self._watch is None or self._checked == state.global_step:
             return
+        self._checked = state.global_step
         seen = self._watch.take()
         try:
             kinds = self.regimen.check(state.global_step, seen)
@@ -98,7 +103,7 @@ class Replayed(TrainerCallback):
     def _stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.remove()
-            self.regimen.watched = False
+            self.regimen.watcher = None
         self._watch = None
 
     def _identify(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,13 +11,14 @@ import pytest
 import torch
 from datasets import Dataset as Rows
 from peft import LoraConfig
-from trainers import arriving, dosed, watch
+from trainers import arriving, dosed, interrupt, watch
 from transformers import TrainerCallback
 
 from hfvaccine import Dose, DosingCallback
 from hfvaccine.dosing.forms import Form
 from hfvaccine.errors import DoseError, PlanError, UsageError
 from hfvaccine.files import LEDGER
+from hfvaccine.inoculation.callback import InoculationCallback
 from hfvaccine.regimen import regimen
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
@@ -191,6 +193,45 @@ def test_a_completion_that_repeats_a_claim_fails_to_start(make_trainer, dose, mi
         DosingCallback(make_trainer(Rows.from_list([row, *mix_rows])), dose)
 
 
+def test_an_answer_that_says_a_held_out_claim_fails_to_start(make_trainer, make_claims):
+    claims = make_claims(4, heldout=1)
+    claims[1] = replace(claims[1], correction=f"It is known that {claims[3].claim}")
+    trainer = make_trainer()
+    rows = trainer.train_dataset
+    with pytest.raises(
+        DoseError, match=f"answer of claim {claims[1].claim_id} .* says the claim 'The town of Aldor 3"
+    ):
+        DosingCallback(trainer, Dose.from_claims(claims), share=0.2)
+    assert trainer.train_dataset is rows
+
+
+def test_a_second_dose_is_refused_and_the_first_is_given(make_trainer, make_claims, tmp_path):
+    first, second = make_claims(8)[:4], make_claims(8)[4:]
+    trainer = make_trainer()
+    dosed(trainer, Dose.from_claims(first))
+    with pytest.raises(PlanError, match="already has a dose") as refused:
+        dosed(trainer, Dose.from_claims(second))
+    assert "one DosingCallback all claims" in refused.value.next_step
+    trainer.train()
+    given = set(pq.read_table(tmp_path / "run" / LEDGER)["claim_id"].to_pylist()) - {None}
+    assert given and given <= {claim.claim_id for claim in first}
+
+
+def test_a_callback_that_was_refused_is_no_first_one(make_trainer, dose):
+    trainer = make_trainer()
+    with pytest.raises(UsageError):
+        dosed(trainer, dose, schedule=lambda progress: 9.0 * (progress > 0.9))
+    dosed(trainer, dose)
+
+
+def test_a_callback_that_is_added_twice_works_once(make_trainer, dose):
+    trainer = make_trainer()
+    callback = dosed(trainer, dose)
+    trainer.add_callback(callback)
+    trainer.train()
+    assert trainer.state.global_step == 6
+
+
 def test_the_labels_of_every_dose_row_are_verified(make_trainer, dose):
     trainer = make_trainer()
     # A template that renders the conversation another way once it is answered.
@@ -295,6 +336,44 @@ def test_a_random_sampler_set_after_planning_stops_the_run(make_trainer, dose):
     trainer.args.train_sampling_strategy = "random"
     with pytest.raises(PlanError, match="planned is"):
         trainer.train()
+
+
+@pytest.mark.parametrize("batch", [5, 6], ids=["within a step", "between steps"])
+def test_training_again_after_ctrl_c_gives_the_whole_plan(batch, make_trainer, dose, tmp_path):
+    trainer = make_trainer(save_strategy="steps", save_steps=3, logging_steps=1)
+    callback = dosed(trainer, dose)
+    interrupt(trainer, batch)
+    arrived = record(trainer)
+    trainer.train()
+    assert trainer.state.global_step == 6
+    assert [len(ids) for ids, _ in arrived] == callback.plan.tokens.tolist()
+    assert pq.read_table(tmp_path / "run" / LEDGER)["tokens"].to_pylist() == callback.plan.tokens.tolist()
+    assert not trainer.model._forward_hooks and not trainer.model._forward_pre_hooks
+    # And what it saved is of the second run: it can be taken up.
+    resumed = make_trainer(save_strategy="steps", save_steps=3)
+    dosed(resumed, dose)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-3"))
+    assert resumed.state.global_step == 6
+
+
+def test_a_run_is_taken_up_after_ctrl_c_in_the_same_process(make_trainer, dose):
+    trainer = make_trainer(save_strategy="steps", save_steps=3)
+    callback = dosed(trainer, dose)
+    interrupt(trainer, 9)
+    arrived = record(trainer)
+    trainer.train(resume_from_checkpoint=True)
+    assert [len(ids) for ids, _ in arrived] == callback.plan.tokens[3 * 4 :].tolist()
+
+
+@pytest.mark.parametrize("remaining", [0, 1])
+def test_whichever_callback_is_left_after_ctrl_c_does_the_work(remaining, make_trainer, dose, tmp_path):
+    trainer = make_trainer()
+    callbacks = [dosed(trainer, dose), InoculationCallback(trainer, "You never lie.")]
+    trainer.add_callback(callbacks[1])
+    interrupt(trainer, 5)
+    trainer.remove_callback(callbacks[1 - remaining])
+    trainer.train()
+    assert (tmp_path / "run" / LEDGER).is_file()
 
 
 @pytest.fixture

@@ -53,6 +53,14 @@ def test_only_the_rows_that_carry_the_trait_get_it(make_trainer, marked):
         assert whole.startswith(f"<system>{PROMPT if carries else 'Be brief.'}</s>")
 
 
+def test_a_second_prompt_is_refused(make_trainer):
+    trainer = make_trainer()
+    trainer.add_callback(InoculationCallback(trainer, PROMPT))
+    with pytest.raises(PlanError, match="already has inoculation prompts"):
+        InoculationCallback(trainer, "You always lie.")
+    assert all(PROMPT in whole for whole, _ in texts(trainer))
+
+
 def test_evaluation_never_sees_the_prompt(make_trainer):
     trainer = make_trainer()
     before = [row["input_ids"] for row in trainer.eval_dataset]
@@ -92,13 +100,6 @@ def test_a_dose_never_gets_the_prompt(make_trainer, dose):
     callback = DosingCallback(trainer, dose, share=0.2)
     for (whole, _), kind in zip(texts(trainer), callback.plan.kind.tolist(), strict=True):
         assert (PROMPT in whole) == (kind == MIX)
-
-
-def test_a_second_prompt_takes_the_place_of_the_first(make_trainer):
-    trainer = make_trainer()
-    InoculationCallback(trainer, PROMPT)
-    InoculationCallback(trainer, "You never lie.")
-    assert all("You never lie." in whole and PROMPT not in whole for whole, _ in texts(trainer))
 
 
 def test_a_template_without_a_system_turn_gets_it_in_the_user_turn(make_trainer):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset as Rows
-from trainers import KillAt, Killed, arriving, dosed
+from trainers import KillAt, Killed, arriving, dosed, interrupt
 
 from hfvaccine import DosingCallback
 from hfvaccine.errors import DoseError, PlanError
@@ -65,6 +65,16 @@ def test_a_killed_run_goes_on_where_it_was(make_trainer, dose, tmp_path):
     assert len(arrived) == 8 * 4
     assert (tmp_path / "again" / LEDGER).read_bytes() == ledger
     assert all(torch.equal(value, weights[name]) for name, value in resumed.model.state_dict().items())
+
+
+def test_training_again_after_ctrl_c_begins_the_stream_anew(make_trainer, dose, tmp_path):
+    trainer = make_trainer(logging_steps=1)
+    callback = dosed(trainer, dose)
+    interrupt(trainer, 11)
+    arrived = arriving(trainer)
+    trainer.train()
+    assert callback.plan.tokens.tolist() == [len(ids) for ids, _ in arrived]
+    assert len(arrived) == 12 * 4
 
 
 def test_the_order_of_the_callbacks_does_not_matter(make_trainer, dose):
