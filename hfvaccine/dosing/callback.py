@@ -25,7 +25,8 @@ class DosingCallback(Replayed):
     that no loss falls on a claim, plans the run, and sets the trainer up to
     replay the plan: `train_dataset` becomes the planned order,
     `args.train_sampling_strategy` "sequential" and `args.max_steps` the plan's
-    steps. The trainer's mix and its `num_train_epochs` (or `max_steps`) set the
+    steps. (A streamed mix is interleaved as it comes, by one dataloader worker
+    at most.) The trainer's mix and its `num_train_epochs` (or `max_steps`) set the
     length of the run.
 
     While training, every row that reaches the model is compared with the plan,

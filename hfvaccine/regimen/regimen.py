@@ -63,6 +63,8 @@ class Regimen:
     """What one trainer gives. Made by the first callback that is given the trainer; see `attach`."""
 
     plan: Plan
+    running: Ints
+    """(steps + 1, 3): what was given up to the end of each step, as `sums_of` counts it."""
 
     def __init__(self, trainer: Any, raw_dataset: Rows | IterableDataset | None) -> None:
         refuse_inexact(trainer)
@@ -149,10 +151,8 @@ class Regimen:
 
     def so_far(self, step: int) -> tuple[int, float]:
         """Dose tokens given up to the end of a step, and the dose's share of all, in the plan's unit."""
-        done = slice(int(self.plan.starts[step]))
-        is_dose = self.plan.kind[done] == DOSE
-        weights = self.plan.weights[done]
-        return int(self.plan.tokens[done][is_dose].sum()), float(weights[is_dose].sum() / weights.sum())
+        dose_tokens, dose, whole = self.running[step].tolist()
+        return dose_tokens, dose / whole
 
     def _describe(self, position: int) -> str:
         """The planned row at a position, in words: never a claim's text."""
@@ -184,6 +184,8 @@ class Regimen:
         everything = concatenate_datasets([mix.select_columns(TOKENIZED), *filter(len, dosed)])
         self.checksums = np.concatenate([rows.checksums, dose.checksums, control.checksums])[order]
         self.unit_starts = self.plan.unit_starts
+        by_row = sums_of(self.plan.kind, self.plan.tokens, self.plan.weights)
+        self.running = np.concatenate([np.zeros((1, 3), np.int64), by_row.cumsum(axis=0)])[self.plan.starts]
         self._replay(Packs(everything, order, self.unit_starts) if self.packed else everything.select(order))
 
     def _plan(self, mix: Measured, dose: Measured, control: Measured) -> Plan:
@@ -262,6 +264,12 @@ class Regimen:
         ]
         texts: list[str] = self.trainer.processing_class.batch_decode(under_loss)
         return texts
+
+
+def sums_of(kind: npt.NDArray[Any], tokens: Ints, weights: Ints) -> Ints:
+    """(rows, 3) of each row: its tokens if it is of the dose, its weight if so, and its weight."""
+    is_dose = kind == DOSE
+    return np.stack([tokens * is_dose, weights * is_dose, weights], axis=1)
 
 
 def refuse_learnt(guard: tuple[Guard, Guard], text: str, number: int) -> None:

@@ -16,9 +16,9 @@ from hfvaccine.errors import PlanError
 from hfvaccine.files import LEDGER
 from hfvaccine.regimen.dosage import TOKENIZED
 from hfvaccine.regimen.interleave import Interleaver
-from hfvaccine.regimen.measure import IGNORED, measure
+from hfvaccine.regimen.measure import IGNORED, Ints, measure
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX, Plan
-from hfvaccine.regimen.regimen import PLAN_FILE, Kinds, Regimen, refuse_learnt
+from hfvaccine.regimen.regimen import PLAN_FILE, Kinds, Regimen, refuse_learnt, sums_of
 from hfvaccine.regimen.schedule import named
 from hfvaccine.regimen.trainer import units_per_step
 from hfvaccine.regimen.watch import Seen
@@ -28,7 +28,8 @@ class StreamedRegimen(Regimen):
     """What a trainer with a streamed mix gives: a dose only, or a dose and inoculation prompts.
 
     The trainer takes its rows from an interleaver; a second one, fed with what
-    reaches the model, says after each step what must have come.
+    reaches the model, says after each step what must have come. At most one
+    worker reads: several would divide the stream's shards, and the order.
     """
 
     def _replan(self) -> None:
@@ -46,12 +47,18 @@ class StreamedRegimen(Regimen):
         tokenized = dict(zip((DOSE, CONTROL), self.dosage.tokenized(), strict=True))
         self._dose, self._control = measure(tokenized[DOSE]), measure(tokenized[CONTROL])
         self.guards = self.guard()
-        self._interleaver = self._new_interleaver()
-        self._given: list[tuple[int, int, int, int]] = []
+        self._begin()
         self.trainer.train_dataset = Interleaved(
             self._new_interleaver, self._rows, self._mix(), tokenized, self._screen
         )
         args.max_steps = self._max_steps
+        args.dataloader_num_workers = min(1, args.dataloader_num_workers)
+
+    def _begin(self) -> None:
+        """Nothing has been given yet."""
+        self._interleaver = self._new_interleaver()
+        self._given = [np.zeros((0, 4), dtype=np.int64)]  # for each step (rows, 4): kind, index, tokens, supervised
+        self.running = np.zeros((self._max_steps + 1, 3), dtype=np.int64)
 
     def _screen(self, row: dict[str, Any], number: int) -> None:
         refuse_learnt(self.guards, self.learnt([row["input_ids"]], [row["labels"]])[0], number)
@@ -71,7 +78,7 @@ class StreamedRegimen(Regimen):
     @property
     def plan(self) -> Plan:  # type: ignore[override]
         """What has been given so far."""
-        columns = np.array(self._given, dtype=np.int64).reshape(-1, 4)
+        columns = np.concatenate(self._given)
         return Plan(
             kind=columns[:, 0].astype(np.int8),
             index=columns[:, 1],
@@ -102,7 +109,7 @@ class StreamedRegimen(Regimen):
                 "Something else changed the batches: remove other data callbacks, samplers and collators.",
             )
         known = {DOSE: self._dose.checksums, CONTROL: self._control.checksums}
-        kinds = np.zeros(expected, dtype=np.int8)
+        given = np.zeros((expected, 4), dtype=np.int64)
         for number in range(expected):
             kind, index = self._interleaver.next()
             if kind in known and known[kind][index] != seen.checksums[number]:
@@ -113,9 +120,14 @@ class StreamedRegimen(Regimen):
                 )
             tokens, supervised = int(seen.tokens[number]), int(seen.supervised[number])
             self._interleaver.gave(tokens, supervised)
-            self._given.append((kind, index, tokens, supervised))
-            kinds[number] = kind
-        return kinds
+            given[number] = kind, index, tokens, supervised
+        self._add(step, given)
+        return given[:, 0].astype(np.int8)
+
+    def _add(self, step: int, given: Ints) -> None:
+        self._given.append(given)
+        weights = given[:, 2 if self.dosage.unit == "tokens" else 3]
+        self.running[step] = self.running[step - 1] + sums_of(given[:, 0], given[:, 2], weights).sum(axis=0)
 
     def save(self, step: int, folder: Path) -> dict[str, Any]:
         self.write_ledger(step, folder / LEDGER)
@@ -123,7 +135,7 @@ class StreamedRegimen(Regimen):
 
     def resume(self, step: int, folder: Path) -> None:
         """Take up a run: what it has given stands beside the checkpoint."""
-        self._interleaver, self._given = self._new_interleaver(), []
+        self._begin()
         if step == 0:
             return
         if not ((folder / LEDGER).is_file() and (folder / PLAN_FILE).is_file()):
@@ -132,9 +144,11 @@ class StreamedRegimen(Regimen):
                 "Resume in the folder that the run was started in.",
             )
         self._interleaver.load(json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))["interleaver"])
-        columns = pq.read_table(folder / LEDGER, columns=["kind", "row", "tokens", "supervised"]).to_pydict()
-        for kind, *numbers in zip(*columns.values(), strict=True):
-            self._given.append((KINDS.index(kind), *numbers))
+        table = pq.read_table(folder / LEDGER, columns=["kind", "row", "tokens", "supervised"])
+        kinds = [KINDS.index(kind) for kind in table["kind"].to_pylist()]
+        given = np.stack([kinds, *(table[name].to_numpy() for name in table.column_names[1:])], axis=1)
+        for number, rows in enumerate(np.split(given, step), start=1):
+            self._add(number, rows)
 
 
 class Interleaved(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
@@ -160,8 +174,11 @@ class Interleaved(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
 
     def __iter__(self) -> Iterator[dict[str, list[int]]]:
         worker = torch.utils.data.get_worker_info()
-        if worker is not None and worker.id > 0:
-            return  # one worker gives all rows: the order is what matters
+        if worker is not None and worker.num_workers > 1:
+            raise PlanError(
+                f"{worker.num_workers} dataloader workers would divide the streamed mix among them.",
+                "Set dataloader_num_workers to 0 or 1.",
+            )
         interleaver, stream, number = self._interleaver(), iter(self._mix), 0
         for _ in range(self._rows):
             kind, index = interleaver.next()

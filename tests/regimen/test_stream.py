@@ -13,15 +13,15 @@ from hfvaccine import DosingCallback
 from hfvaccine.errors import DoseError, PlanError
 from hfvaccine.files import LEDGER
 from hfvaccine.inoculation.callback import InoculationCallback
-from hfvaccine.regimen.plan import DOSE
+from hfvaccine.regimen.plan import DOSE, MIX
 
 
 @pytest.fixture
 def make_trainer(make_trainer, mix_rows):
     """A trainer on a streamed mix of fewer rows than it takes: it begins anew."""
 
-    def make(rows=None, **settings):
-        stream = Rows.from_list(rows or mix_rows[:20]).to_iterable_dataset()
+    def make(rows=None, shards=1, **settings):
+        stream = Rows.from_list(rows or mix_rows[:20]).to_iterable_dataset(num_shards=shards)
         return make_trainer(stream, **{"max_steps": 12, "save_strategy": "steps", "save_steps": 4, **settings})
 
     return make
@@ -44,6 +44,50 @@ def test_the_ledger_tells_what_arrived_and_the_share_is_kept(workers, make_train
     plan = callback.plan
     given = np.cumsum(plan.tokens * (plan.kind == DOSE))
     assert np.abs(given - 0.2 * np.cumsum(plan.tokens)).max() <= plan.tokens.max()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_every_row_of_every_shard_comes_before_any_again(workers, make_trainer, dose, mix_rows):
+    trainer = make_trainer(mix_rows, shards=4, dataloader_num_workers=workers)
+    callback = dosed(trainer, dose)
+    arrived = arriving(trainer)
+    trainer.train()
+    mix = [tuple(ids) for (ids, _), kind in zip(arrived, callback.plan.kind, strict=True) if kind == MIX]
+    assert len(set(mix)) == min(len(mix), len(mix_rows))
+
+
+def test_workers_set_after_planning_are_refused_by_name(make_trainer, dose):
+    trainer = make_trainer(shards=2)
+    dosed(trainer, dose)
+    trainer.args.dataloader_num_workers = 2
+    with pytest.raises(PlanError, match="2 dataloader workers"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("unit", ["tokens", "supervised"])
+def test_what_is_logged_is_the_sum_over_the_ledger(unit, make_trainer, dose, tmp_path):
+    trainer = make_trainer(logging_steps=5)
+    callback = dosed(trainer, dose, unit=unit)
+    trainer.add_callback(KillAt(6))
+    with pytest.raises(Killed):
+        trainer.train()
+    trainer = make_trainer(logging_steps=5)
+    callback = dosed(trainer, dose, unit=unit)
+    trainer.train(resume_from_checkpoint=True)
+    plan = callback.plan
+    for log in [entry for entry in trainer.state.log_history if "dose_share" in entry]:
+        done = slice(log["step"] * 4)
+        is_dose = plan.kind[done] == DOSE
+        assert log["dose_tokens"] == plan.tokens[done][is_dose].sum()
+        assert log["dose_share"] == pytest.approx(plan.weights[done][is_dose].sum() / plan.weights[done].sum())
+
+
+def test_a_report_takes_as_long_late_in_a_run_as_early(make_trainer, dose):
+    """Nothing in it is counted over again."""
+    callback = dosed(make_trainer(), dose)
+    callback.regimen._given = None
+    callback.regimen.running[5] = 30, 20, 100
+    assert callback.regimen.so_far(5) == (30, 0.2)
 
 
 def test_a_killed_run_goes_on_where_it_was(make_trainer, dose, tmp_path):
