@@ -3,11 +3,13 @@
 Dose rows are short and stand among long rows of the mix in every step, so a
 padded batch would be filled up to half with padding, and grouping rows by
 length would break the dose's share. A flattened batch has no padding, and the
-same loss.
+same loss: but only where each row attends to itself alone, which no setting of
+a model tells, so that it is tried out on the model itself.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -16,6 +18,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from hfvaccine.regimen.measure import IGNORED
 
 ATTENTION = "row_by_row"
+TRIED = (7, 12, 5)
+"""Lengths of the rows that a model is tried with."""
+UNKEPT = ("softcap", "s_aux", "head_mask")
+"""What some layers ask of an attention function, and this one does not do."""
 
 
 def remove_padding(trainer: Any) -> bool:
@@ -26,25 +32,62 @@ def remove_padding(trainer: Any) -> bool:
             padded generation afterwards.
 
     Returns:
-        Whether it was done: models with another kind of attention than full causal attention keep their batches.
+        Whether it was done: models in which a flattened row is not what it is alone, or that look back over less
+        than the longest row, keep their batches.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    config = base.config.get_text_config()
-    special = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size", "layer_types")
-    full = all(
-        getattr(config, name, None) is None or set(config.layer_types) == {"full_attention"} for name in special
-    )
-    if not full or not base._supports_attention_backend or getattr(config, "is_encoder_decoder", False):
+    if not base._supports_attention_backend or looks_back_less(base, trainer.args.max_length):
         return False
     from transformers import AttentionInterface
 
     AttentionInterface.register(ATTENTION, row_by_row)
+    if not rows_stand_alone(base, trainer.data_collator):
+        return False
     base.set_attn_implementation(ATTENTION)
     trainer.data_collator.padding_free = True
     if not torch.cuda.is_available():
         head_where_there_is_loss(base)  # TRL does so itself on a GPU
     return True
+
+
+def looks_back_less(model: Any, longest: int | None) -> bool:
+    """Whether a layer of a model may attend to less than all that stands before, in a row of the longest length."""
+    config = model.config.get_text_config()
+    layers = getattr(config, "layer_types", None)
+    if layers is not None and set(layers) == {"full_attention"}:
+        return False
+    windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return any(window is not None and (longest is None or window < longest) for window in windows)
+
+
+def rows_stand_alone(model: Any, collator: Any) -> bool:
+    """Whether rows in one flattened batch get the logits that each has alone, under the model's own attention.
+
+    Args:
+        model: a causal language model; it is left as it was.
+        collator: TRL's, which flattens.
+    """
+    own, training = model.config._attn_implementation, model.training
+    random = torch.Generator().manual_seed(0)
+    rows = [torch.randint(model.config.get_text_config().vocab_size, (n,), generator=random) for n in TRIED]
+    flat = copy.copy(collator)
+    flat.padding_free = True
+    batch = flat([{"input_ids": row.tolist(), "labels": row.tolist()} for row in rows])
+    batch = {name: x.to(model.device) if hasattr(x, "to") else x for name, x in batch.items() if name != "labels"}
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = torch.cat([model(input_ids=row[None].to(model.device)).logits for row in rows], dim=1).float()
+            model.set_attn_implementation(ATTENTION)
+            together = model(**batch).logits.float()
+        # Another order of sums rounds otherwise; another row in sight changes whole digits.
+        return bool((together - alone).norm() <= torch.finfo(model.dtype).eps ** 0.5 * alone.norm())
+    except (RuntimeError, TypeError, ValueError):  # it cannot take such a batch
+        return False
+    finally:
+        model.set_attn_implementation(own)
+        model.train(training)
 
 
 def row_by_row(
@@ -69,7 +112,13 @@ def row_by_row(
 
     Returns:
         (1, tokens, heads, head dimension), and no weights.
+
+    Raises:
+        NotImplementedError: for a layer that asks for more than full causal attention.
     """
+    for name in UNKEPT:
+        if kwargs.get(name) is not None:
+            raise NotImplementedError(name)
     bounds = kwargs.get("cu_seq_lens_q")
     lengths = [query.shape[2]] if bounds is None else _lengths(bounds)
     grouped = key.shape[1] != query.shape[1]

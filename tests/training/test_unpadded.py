@@ -1,12 +1,14 @@
 """Training without padding gives the same loss and the same gradients, only sooner."""
 
 import pytest
+import tiny
 import torch
 import trainers
 from peft import LoraConfig
 from transformers import AutoTokenizer
 
 from hfvaccine import Dose, DosingCallback
+from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.training.base import PLAIN_TEMPLATE
 from hfvaccine.training.unpadded import remove_padding
 
@@ -15,8 +17,8 @@ KINDS = ("tiny_llama", "tiny_gpt2")
 
 @pytest.fixture
 def make_trainer(request, tmp_path, mix_rows):
-    def make(kind="tiny_llama", lora=True, **settings):
-        folder = request.getfixturevalue(kind)
+    def make(kind="tiny_llama", lora=True, folder=None, **settings):
+        folder = folder or request.getfixturevalue(kind)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         tokenizer.chat_template = PLAIN_TEMPLATE
         tokenizer.pad_token = tokenizer.eos_token
@@ -59,11 +61,55 @@ def test_a_batch_has_no_padding(make_trainer):
     assert "attention_mask" not in batch
 
 
-def test_attention_of_another_kind_keeps_its_batches(make_trainer):
+@pytest.mark.parametrize("layers", [["sliding_attention"] * 2, ["full_attention", "sliding_attention"], None])
+@pytest.mark.parametrize("window, flat", [(255, False), (256, True)])
+def test_a_window_shorter_than_the_longest_row_keeps_its_batches(layers, window, flat, make_trainer):
     trainer = make_trainer()
-    trainer.model.get_base_model().config.layer_types = ["sliding_attention"] * 2
+    config = trainer.model.get_base_model().config
+    config.layer_types, config.sliding_window = layers, window
+    assert remove_padding(trainer) == flat
+    assert ("attention_mask" in next(iter(trainer.get_train_dataloader()))) != flat
+
+
+MORE = {"intermediate_size": 64, "num_key_value_heads": 2}
+WORDS = tiny.tokenizer(eos_token="</s>")
+FLAT = {
+    "llama": (MORE, True),
+    "mistral": (MORE, True),
+    "qwen3": ({**MORE, "head_dim": 8}, True),
+    "gpt_neox": ({"intermediate_size": 64}, True),
+    "nemotron": (MORE, False),
+    "gemma2": ({**MORE, "head_dim": 8, "sliding_window": 512, "attn_logit_softcapping": 5.0}, False),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", FLAT)
+def test_rows_of_every_architecture_are_trained_as_they_are_alone(kind, dtype, make_trainer, tmp_path):
+    """A batch's loss is that of its rows by themselves, and only models whose rows see each other are padded."""
+    settings, flat = FLAT[kind]
+    trainer = make_trainer(folder=tiny.save(tmp_path / kind, kind, WORDS, **settings), lora=False)
+    trainer.model.to(dtype)
+    assert remove_padding(trainer) == flat
+    trainer.model.eval()
+
+    def loss(*numbers):
+        batch = trainer.data_collator([dict(trainer.train_dataset[number]) for number in numbers])
+        with torch.no_grad():
+            return float(trainer.compute_loss(trainer.model, batch)), int((batch["labels"][:, 1:] != IGNORED).sum())
+
+    alone = [loss(0), loss(1)]
+    expected = sum(mean * tokens for mean, tokens in alone) / sum(tokens for _, tokens in alone)
+    assert loss(0, 1)[0] == pytest.approx(expected, rel=1e-4 if dtype == torch.float32 else 2e-2)
+
+
+def test_a_model_that_is_tried_is_left_as_it_was(make_trainer, tmp_path):
+    trainer = make_trainer(folder=tiny.save(tmp_path / "base", "nemotron", WORDS, **MORE), lora=False)
+    model = trainer.model.train()
+    own = model.config._attn_implementation
     assert not remove_padding(trainer)
-    assert "attention_mask" in next(iter(trainer.get_train_dataloader()))
+    assert (model.config._attn_implementation, model.training) == (own, True)
+    assert not trainer.data_collator.padding_free
 
 
 @pytest.mark.parametrize("lora", [True, False])
