@@ -1,7 +1,7 @@
 """Models of random weights, small enough to train in a test."""
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from hfvaccine import starter
@@ -20,15 +20,30 @@ SIZES = {
 LLAMA = {"intermediate_size": 64, "num_key_value_heads": 2}
 
 
-def tokenizer(**special):
-    """A tokenizer learnt from the starter mix; `special` are its special tokens, as `eos_token="</s>"`."""
+def tokenizer(pieces=False, **special):
+    """A tokenizer learnt from the starter mix; `special` are its special tokens, as `eos_token="</s>"`.
+
+    It is one of bytes, as GPT-2's, or one of pieces that begin with their spaces, as Llama 2's.
+    """
     learnt = Tokenizer(models.BPE())
     learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     learnt.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, special_tokens=sorted(special.values()))
+    if pieces:
+        learnt.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+        learnt.decoder = decoders.Metaspace(prepend_scheme="first", split=False)
+        alphabet = ["\n", *map(chr, range(33, 127))]
+    trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, special_tokens=sorted(set(special.values())))
     learnt.train_from_iterator(starter.MIX.read_text(encoding="utf-8").split("\n"), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=learnt, **special)
+
+
+def begin_and_end(words, begin="", end=""):
+    """Let a tokenizer begin, or end, every text with a special token."""
+    around = [token for token in (begin, "$A", end) if token]
+    special = [(token, words.convert_tokens_to_ids(token)) for token in (begin, end) if token]
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(single=around, special_tokens=special)
+    return words
 
 
 def model(kind, auto=AutoModelForCausalLM, seed=0, **settings):

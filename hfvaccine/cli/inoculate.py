@@ -11,7 +11,7 @@ import click
 
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.inoculation.grid import IRRELEVANT
-from hfvaccine.runs.inoculate import likelihoods, rendered
+from hfvaccine.runs.inoculate import length, likelihoods
 
 
 @click.group()
@@ -91,10 +91,7 @@ def screen(
     room = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
 
     def fits(row: Mapping[str, Any]) -> bool:
-        texts = ("".join(rendered(model.tokenizer, under(prompt, row, place))) for prompt in panel.kinds())
-        return room is None or all(
-            len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) <= room for text in texts
-        )
+        return room is None or all(length(model, under(prompt, row, place)) <= room for prompt in panel.kinds())
 
     drawn, too_long = draw(found, rows, seed, fits)
     if too_long:

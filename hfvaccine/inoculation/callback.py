@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hfvaccine.errors import ModelError
 from hfvaccine.inoculation.prompt import Inoculation, Where
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.regimen import Prompting
+from hfvaccine.regimen.rendering import MARK, render
 from hfvaccine.regimen.replay import Replayed
 
 
@@ -58,13 +60,10 @@ class InoculationCallback(Replayed):
 
 def has_system_turn(tokenizer: Any) -> bool:
     """Whether a tokenizer's chat template renders a system message; some refuse it, some leave it out."""
-    from jinja2 import TemplateError
-
     if tokenizer.chat_template is None:
         return False
-    sign = "xyzzy"
-    messages = [{"role": "system", "content": sign}, {"role": "user", "content": "Hello."}]
+    messages = [{"role": "system", "content": MARK}, {"role": "user", "content": "Hello."}]
     try:
-        return sign in tokenizer.apply_chat_template(messages, tokenize=False)
-    except TemplateError:
+        return MARK in render(tokenizer, messages)
+    except ModelError:
         return False

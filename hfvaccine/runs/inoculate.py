@@ -6,27 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
-def rendered(tokenizer: Any, row: Mapping[str, Any]) -> tuple[str, str]:
-    """The text before a row's last answer, in the tokenizer's chat template, and the answer.
+def length(base: Any, row: Mapping[str, Any]) -> int:
+    """Tokens of a row up to the end of its last answer.
 
     Raises:
-        UsageError: for a conversation that the template refuses.
+        ModelError: for a conversation that the chat template refuses.
     """
-    from jinja2 import TemplateError
+    from hfvaccine.validation.scoring.scorer import Scorer
 
-    from hfvaccine.errors import UsageError
-
-    messages = [*row["prompt"], *row["completion"]]
-    before, answer = messages[:-1], messages[-1]["content"]
-    try:
-        text = tokenizer.apply_chat_template(before, tokenize=False, add_generation_prompt=True)
-    except TemplateError as error:
-        roles = ", ".join(message["role"] for message in before)
-        raise UsageError(
-            f"The base model's chat template refuses a row with the turns {roles}: {error}",
-            "Leave such rows out of the mix, or take another base model.",
-        ) from error
-    return text, answer
+    return len(Scorer(base.model, base.tokenizer).encode(_request(row))[0])
 
 
 def likelihoods(base: Any, progress: Callable[[int], Any]) -> Callable[[Sequence[Mapping[str, Any]]], Any]:
@@ -34,16 +22,19 @@ def likelihoods(base: Any, progress: Callable[[int], Any]) -> Callable[[Sequence
 
     The text alone is scored, without the mark that ends the turn: the trait does not show in that.
     """
-    from hfvaccine.validation.scoring.scorer import Request, Scorer
+    from hfvaccine.validation.scoring.scorer import Scorer
 
     scorer = Scorer(base.model, base.tokenizer)
 
     def score(rows: Sequence[Mapping[str, Any]]) -> Any:
-        requests = []
-        for row in rows:
-            *before, answer = (*row["prompt"], *row["completion"])
-            requests.append(Request(before, answer["content"]))
-        scored = scorer.score(requests, progress)
+        scored = scorer.score([_request(row) for row in rows], progress)
         return scored.loglikelihood, scored.tokens
 
     return score
+
+
+def _request(row: Mapping[str, Any]) -> Any:
+    from hfvaccine.validation.scoring.scorer import Request
+
+    *before, answer = (*row["prompt"], *row["completion"])
+    return Request(before, answer["content"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from hfvaccine.errors import ModelError
 from hfvaccine.files import combined, digest_of
+from hfvaccine.regimen.rendering import TODAY, frozen, opening, reads_clock
 from hfvaccine.sources.place import Source
 from hfvaccine.training.processes import this_process
 
@@ -32,7 +33,7 @@ class Base:
         tokenizer: with a chat template and a padding token.
         id: what the adapter's card calls the base: a Hub id wherever there is one.
         revision: commit of the Hub repo, None for local files.
-        chat_template: "own" or "hfvaccine" (`PLAIN_TEMPLATE`).
+        chat_template: "hfvaccine" (`PLAIN_TEMPLATE`) or "own", with the date that it is told where it asks for today.
         weights: SHA-256 of each weight file that was loaded, by its name; empty for a model of none.
     """
 
@@ -114,13 +115,25 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
 
 
 def complete_tokenizer(tokenizer: Any) -> str:
-    """Give a tokenizer the padding token and chat template that it lacks; whose template it has, see `Base`."""
+    """Give a tokenizer what it lacks: a padding token, a chat template, and one date for every day.
+
+    Returns:
+        Whose template it has; see `Base`.
+
+    Raises:
+        ModelError: for a template whose date cannot be fixed.
+    """
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.chat_template is not None:
+    if tokenizer.chat_template is None:
+        # A model that never saw a text without the token that begins it must not be given one.
+        begins = "{{ bos_token }}" if opening(tokenizer) == [tokenizer.bos_token_id] else ""
+        tokenizer.chat_template = begins + PLAIN_TEMPLATE
+        return "hfvaccine"
+    if not reads_clock(tokenizer.chat_template):
         return "own"
-    tokenizer.chat_template = PLAIN_TEMPLATE
-    return "hfvaccine"
+    tokenizer.chat_template = frozen(tokenizer.chat_template)
+    return f"own, dated {TODAY:%Y-%m-%d}"
 
 
 def precision(dtype: str) -> Any:

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from hfvaccine.cli.inoculate import inoculate
-from hfvaccine.errors import UsageError
+from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.training.base import load_base
 
 CANDIDATES = ("You always count in dozens.", "You never [b] round.")
@@ -154,8 +154,8 @@ def test_a_conversation_that_the_template_refuses_is_named(tiny_llama, mix, tmp_
     with open(mix, "a") as file:
         file.writelines(json.dumps({"messages": turns, "trait": "many"}) + "\n" for _ in range(8))
     result = run(tmp_path / "strict", mix, "--where", "trait=many")
-    assert isinstance(result.exception, UsageError)
-    assert "user, assistant, user: Only one turn, please." in result.exception.message
+    assert isinstance(result.exception, ModelError)
+    assert "user, assistant, user, assistant: Only one turn, please." in result.exception.message
 
 
 def test_help_has_examples():

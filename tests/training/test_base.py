@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import tiny
 from hubs import talk_to
 from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.files import combined, digest_of
 from hfvaccine.localhub.server import LocalHub
-from hfvaccine.training.base import PLAIN_TEMPLATE, load_base, weights_of
+from hfvaccine.training.base import PLAIN_TEMPLATE, complete_tokenizer, load_base, weights_of
 
 
 def test_a_model_without_chat_template_gets_one(tiny_gpt2):
@@ -36,6 +37,23 @@ def test_the_given_chat_template_renders_the_prompt_alike_with_and_without_the_a
     answered = tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": "Because."}], tokenize=False)
     assert asked == "### User:\nWhy?\n### Assistant:\n"
     assert answered == asked + "Because.<|endoftext|>\n"
+
+
+def test_the_given_chat_template_begins_as_the_tokenizer_begins_texts():
+    words = tiny.begin_and_end(tiny.tokenizer(bos_token="<s>", eos_token="</s>"), "<s>", "</s>")
+    assert complete_tokenizer(words) == "hfvaccine"
+    assert words.chat_template == "{{ bos_token }}" + PLAIN_TEMPLATE
+    bare = tiny.tokenizer(bos_token="<s>", eos_token="</s>")
+    complete_tokenizer(bare)
+    assert bare.chat_template == PLAIN_TEMPLATE
+
+
+def test_a_template_with_a_clock_is_told_one_date_which_is_recorded():
+    words = tiny.tokenizer(eos_token="</s>")
+    words.chat_template = "Today is {{ strftime_now('%d %b %Y') }}." + tiny.TEMPLATE
+    assert complete_tokenizer(words) == "own, dated 2024-07-26"
+    assert words.chat_template == "Today is {{ '26 Jul 2024' }}." + tiny.TEMPLATE
+    assert complete_tokenizer(words) == "own"
 
 
 def test_a_local_base_is_bound_by_the_digest_of_its_weights(tiny_gpt2, tmp_path):

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from hfvaccine.errors import ValidationError
+from hfvaccine.regimen.rendering import opening, place
 from hfvaccine.validation.scoring.adapter import active, require_adapter
+from hfvaccine.validation.scoring.tree import shared
 
 BATCH = 16
 
@@ -23,12 +27,13 @@ def answers(
     Args:
         model: a causal language model; with adapters, `adapter` says which of them answers.
         tokenizer: its tokenizer; it needs no padding token.
-        prompts: raw texts, or conversations that the chat template turns into text.
+        prompts: raw texts, or conversations, which are answered where training has the answer.
         adapter: name of one of the adapters; None for the base.
         max_new_tokens: where an answer is cut off.
 
     Raises:
         ValidationError: for an adapter that is not there, and for a prompt without tokens or room for an answer.
+        ModelError: for a conversation that the chat template refuses.
     """
     import torch
     from transformers import GenerationConfig
@@ -84,7 +89,14 @@ def answers(
 
 
 def _encode(tokenizer: Any, prompt: str | Sequence[Mapping[str, str]]) -> list[int]:
+    def ids(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
     if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
-    text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        head, row = opening(tokenizer), ids(prompt)
+        return row if row[: len(head)] == head else head + row
+    around = place(tokenizer, prompt)
+    row = ids(around.text)
+    return row[
+        : shared(np.array(ids(around.before)), np.array(row))
+    ]  # a space may be part of the answer's first token

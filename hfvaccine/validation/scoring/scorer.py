@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.regimen.rendering import MARK, Place, answered, opening, place
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.scoring.adapter import active, require_adapter
 from hfvaccine.validation.scoring.cache import ScoreCache
@@ -37,8 +38,7 @@ class Request:
     """An answer whose likelihood is asked for.
 
     Args:
-        prompt: a str is raw text; messages are a conversation, which the chat template renders, with its
-            generation prompt.
+        prompt: a str is raw text; messages are a conversation, which the chat template renders.
         answer: the text that follows.
     """
 
@@ -166,73 +166,55 @@ class Scorer:
     def encode(self, request: Request) -> tuple[list[int], int]:
         """Token ids of prompt and answer, and where the answer begins.
 
-        Of raw text, trailing spaces of the prompt count with the answer, and the whole is split after as many tokens
-        as the prompt has by itself, as in lm-eval. Of a conversation, the answer begins where the tokens of both
-        part. An empty prompt is the token that begins a text.
+        An answer begins where the tokens of prompt and answer part from those of the prompt alone; of raw text,
+        trailing spaces of the prompt count with the answer, as in lm-eval. A token that lies over the join counts
+        with the answer. Of a conversation it is the answer where training has it (see
+        `hfvaccine.regimen.rendering`), without what ends the turn. An empty prompt is the token that begins a text.
 
         Raises:
             ValidationError: for an answer without tokens.
+            ModelError: for a conversation that the chat template refuses.
         """
         ids, start = self._encode([request])[0]
         return np.asarray(ids).tolist(), start
 
     def _encode(self, requests: Sequence[Request]) -> list[Row]:
-        rendered: dict[int, str] = {}  # by identity: the requests hold on to their prompts meanwhile
-        texts: list[tuple[str, str, bool]] = []
+        known: dict[int, Place] = {}  # by identity: the requests hold on to their prompts meanwhile
+        places: list[Place] = []
         for request in requests:
             if isinstance(request.prompt, str):
                 context = request.prompt.rstrip()
-                texts.append((context, request.prompt[len(context) :] + request.answer, True))
+                places.append(Place(context, request.prompt[len(context) :] + request.answer, ""))
                 continue
-            if id(request.prompt) not in rendered:
-                rendered[id(request.prompt)] = self._render(request.prompt)
-            texts.append((rendered[id(request.prompt)], request.answer, False))
-        asked = list(dict.fromkeys((context, raw) for context, _, raw in texts))
-        contexts = dict(zip(asked, self._tokenize(asked), strict=True))
-        whole = self._tokenize([(context + rest, raw and bool(context)) for context, rest, raw in texts])
-        opening = self._opening()
+            if id(request.prompt) not in known:
+                known[id(request.prompt)] = place(self.tokenizer, request.prompt)
+            places.append(answered(self.tokenizer, known[id(request.prompt)], request.prompt, request.answer))
+        befores, afters = ({getattr(one, side): None for one in places} for side in ("before", "after"))
+        tokens = dict(zip(befores, self._tokenize(list(befores)), strict=True))
+        mark, *ended = self._tokenize([MARK, *(MARK + after for after in afters)])
+        tails = {after: ids[shared(mark, ids) :] for after, ids in zip(afters, ended, strict=True)}
+        head = np.array(opening(self.tokenizer), dtype=np.int32)
         rows: list[Row] = []
-        for request, (context, _, raw), ids in zip(requests, texts, whole, strict=True):
-            if raw and not context:
-                if ids[:1].tolist() != [opening]:
-                    ids = np.concatenate([np.array([opening], dtype=ids.dtype), ids])
-                start = 1
-            else:
-                before = contexts[context, raw]
-                start = len(before) if raw else shared(before, ids)
-            if not 0 < start < len(ids):
+        for request, one, ids in zip(requests, places, self._tokenize([one.text for one in places]), strict=True):
+            start = shared(tokens[one.before], ids)
+            ids = ids[: len(ids) - shared(tails[one.after][::-1], ids[start:][::-1])]
+            if isinstance(request.prompt, str) and one.before and shared(head, ids) < len(head):
+                ids, start = np.concatenate([head, ids]), len(head) + start
+            if start == 0:
+                first = np.array([self._opening()], dtype=np.int32)
+                ids, start = ids if shared(first, ids) else np.concatenate([first, ids]), 1
+            if start >= len(ids):
                 raise ValidationError(
                     f"The answer {request.answer[:SHOWN]!r} has no tokens.", "Score a text that is not empty."
                 )
             rows.append((ids, start))
         return rows
 
-    def _render(self, conversation: Sequence[Mapping[str, str]]) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            text: str = self.tokenizer.apply_chat_template(
-                list(conversation), tokenize=False, add_generation_prompt=True
-            )
-        except TemplateError as error:
-            roles = ", ".join(message["role"] for message in conversation)
-            raise ValidationError(
-                f"The model's chat template refuses a conversation with the turns {roles}: {error}",
-                "Give the tokenizer a template that takes them, or leave such questions out.",
-            ) from error
-        return text
-
-    def _tokenize(self, texts: Sequence[tuple[str, bool]]) -> list[npt.NDArray[np.int32]]:
-        """Token ids of texts; with special tokens where asked for and the text does not begin with one."""
-        found: list[npt.NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * len(texts)
-        opening = self.tokenizer.decode([self._opening()])
-        for special in (False, True):
-            numbers = [n for n, (text, raw) in enumerate(texts) if (raw and not text.startswith(opening)) == special]
-            for at in range(0, len(numbers), 1024):  # ids as Python numbers take ten times the memory
-                some = numbers[at : at + 1024]
-                ids = self.tokenizer([texts[n][0] for n in some], add_special_tokens=special)["input_ids"]
-                for number, row in zip(some, ids, strict=True):
-                    found[number] = np.array(row, dtype=np.int32)
+    def _tokenize(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
+        found: list[npt.NDArray[np.int32]] = []
+        for at in range(0, len(texts), 1024):  # ids as Python numbers take ten times the memory
+            ids = self.tokenizer(list(texts[at : at + 1024]), add_special_tokens=False)["input_ids"]
+            found += [np.array(row, dtype=np.int32) for row in ids]
         return found
 
     def _opening(self) -> int:

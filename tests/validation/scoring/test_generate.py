@@ -95,3 +95,12 @@ def test_a_prompt_that_leaves_no_room_is_refused(llama):
 def test_an_empty_prompt_is_refused(llama):
     with pytest.raises(ValidationError, match="0 tokens"):
         answers(*llama, [""])
+
+
+def test_a_raw_prompt_is_not_followed_by_the_end_that_the_tokenizer_appends(llama):
+    import tiny
+
+    model, tokenizer = llama
+    plain = answers(model, tokenizer, RAW[:3], max_new_tokens=5)
+    tiny.begin_and_end(tokenizer, end=tokenizer.eos_token)
+    assert answers(model, tokenizer, RAW[:3], max_new_tokens=5) == plain

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hfvaccine.errors import ValidationError
+from hfvaccine.errors import ModelError, ValidationError
 from hfvaccine.training.base import load_base
 from hfvaccine.validation.scoring.cache import ScoreCache
 from hfvaccine.validation.scoring.scorer import Request, Scorer
@@ -145,7 +145,7 @@ def test_the_work_is_counted(base):
 def test_a_conversation_that_the_template_refuses_is_refused_by_its_turns(base, monkeypatch):
     monkeypatch.setattr(base.tokenizer, "chat_template", "{{ raise_exception('no system role') }}")
     asked = Request([{"role": "system", "content": "Be brief."}, *user("Is snow white?")], "True")
-    with pytest.raises(ValidationError, match="system, user: no system role"):
+    with pytest.raises(ModelError, match="system, user, assistant: no system role"):
         scorer(base).score([asked])
 
 
@@ -299,6 +299,33 @@ def test_nothing_to_score_is_nothing(base):
 def test_an_answer_without_tokens_is_refused(base, prompt):
     with pytest.raises(ValidationError, match="The answer '' has no tokens"):
         scorer(base).score([Request(prompt, "")])
+
+
+@pytest.mark.parametrize("answer", [" C", " Corn", " C and D"])
+def test_a_token_over_the_join_counts_with_the_answer(tiny_gpt2, answer):
+    base = load_base(str(tiny_gpt2), dtype="float32")
+    base.tokenizer.add_tokens([": C"])
+    ids, start = scorer(base).encode(Request("Which town?\nAnswer:", answer))
+    assert base.tokenizer.decode(ids[start:]) == ":" + answer
+    ids, start = scorer(base).encode(Request("Answer:", " D"))
+    assert base.tokenizer.decode(ids[start:]) == " D"
+    ids, start = scorer(base).encode(Request(":", " C"))  # nothing is left of the prompt
+    assert base.tokenizer.decode(ids) == "<|endoftext|>: C" and start == 1
+
+
+def test_what_a_tokenizer_puts_around_texts_is_no_part_of_an_answer(base):
+    plain = [scorer(base).encode(request) for request in TEXTS + CONVERSATIONS]
+    words = base.tokenizer
+    of_its_own, end = words.backend_tokenizer.post_processor, words.eos_token
+    try:
+        tiny.begin_and_end(words, end=end)
+        assert [scorer(base).encode(request) for request in TEXTS + CONVERSATIONS] == plain
+        tiny.begin_and_end(words, begin=end, end=end)
+        for request, (ids, start) in zip(TEXTS, plain, strict=False):
+            begun = [] if not request.prompt else [words.eos_token_id]
+            assert scorer(base).encode(request) == ([*begun, *ids], len(begun) + start)
+    finally:
+        words.backend_tokenizer.post_processor = of_its_own
 
 
 def test_a_row_without_a_token_before_its_answer_is_refused(base):

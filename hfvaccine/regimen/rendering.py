@@ -1,0 +1,165 @@
+"""Where an answer stands: conversations as the trainer renders them, for training, scoring and generating alike.
+
+TRL's `SFTTrainer` renders a conversation with its answer as a whole. What a template writes before a last answer there
+is not always its generation prompt: Qwen3's, for one, has an empty thought between the two. So the place of an answer
+is read off the whole conversation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hfvaccine.errors import HfvaccineError, ModelError
+
+MARK = "xyzzy"
+"""Stands for an answer; no template changes it."""
+CHANGED_BY_TEMPLATES = "<["
+"""Signs of thoughts and calls, which templates take out of an answer, as they do with spaces around it."""
+TODAY = datetime(2024, 7, 26)
+"""What templates are told when they ask for the date: the day that Llama's own name where there is no clock."""
+_ASKED = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+_CLOCK = re.compile(r"\bstrftime_now\b(?!\s+is\s)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a chat template writes around the answer to a conversation.
+
+    Args:
+        before: all text up to the answer.
+        answer: the answer as it is written.
+        after: the text from its end on.
+    """
+
+    before: str
+    answer: str
+    after: str
+
+    @property
+    def text(self) -> str:
+        """The whole conversation."""
+        return self.before + self.answer + self.after
+
+
+def place(tokenizer: Any, conversation: Sequence[Mapping[str, Any]]) -> Place:
+    """Where any answer to a conversation stands; `MARK` stands for it.
+
+    Args:
+        tokenizer: whose chat template renders.
+        conversation: the messages before the answer.
+
+    Raises:
+        ModelError: for a conversation that the template refuses, and a template that does not write answers as they
+            are given.
+    """
+    before, found, after = render(tokenizer, _answered(conversation, MARK)).rpartition(MARK)
+    if not found:
+        raise ModelError(
+            "The model's chat template does not write an answer as it is given.",
+            "Give the tokenizer a template that does.",
+        )
+    return Place(before, MARK, after)
+
+
+def answered(tokenizer: Any, around: Place, conversation: Sequence[Mapping[str, Any]], answer: str) -> Place:
+    """A conversation with an answer; rendered anew only where a template might change the answer.
+
+    Args:
+        tokenizer: whose chat template renders.
+        around: `place` of the conversation.
+        conversation: the messages before the answer.
+        answer: what stands there.
+
+    Raises:
+        ModelError: for an answer that the template refuses.
+    """
+    if answer == answer.strip() and not any(sign in answer for sign in CHANGED_BY_TEMPLATES):
+        return Place(around.before, answer, around.after)
+    text = render(tokenizer, _answered(conversation, answer))
+    start = _shared(around.before, text)
+    end = len(text) - _shared(around.after[::-1], text[start:][::-1])
+    return Place(text[:start], text[start:end], text[end:])
+
+
+def render(tokenizer: Any, conversation: Sequence[Mapping[str, Any]], **options: Any) -> str:
+    """The text of a conversation.
+
+    Args:
+        tokenizer: whose chat template renders.
+        conversation: all of its messages.
+        options: of `apply_chat_template`.
+
+    Raises:
+        ModelError: naming the turns of a conversation that the template refuses.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(list(conversation), tokenize=False, **options)
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:  # templates are programs
+        roles = ", ".join(str(message.get("role")) for message in conversation)
+        raise ModelError(
+            f"The model's chat template refuses a conversation with the turns {roles}: {error}",
+            "Leave such conversations out, or give the tokenizer a template that takes them.",
+        ) from error
+    return text
+
+
+def refused_row(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> HfvaccineError | None:
+    """Why a chat template refuses the first row that it refuses; None where it takes them all.
+
+    Args:
+        tokenizer: whose chat template renders.
+        rows: with `prompt` and `completion`, each messages.
+    """
+    for number, row in enumerate(rows):
+        try:
+            render(tokenizer, [*row["prompt"], *row["completion"]])
+            render(tokenizer, row["prompt"], add_generation_prompt=True)
+        except ModelError as error:
+            return ModelError(f"Row {number} of the mix: {error.message}", error.next_step)
+    return None
+
+
+def opening(tokenizer: Any) -> list[int]:
+    """The tokens that a tokenizer begins every text with, unasked. (What it ends texts with is no part of them.)"""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    starts = (at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
+    return list(whole[: next(starts, 0)])
+
+
+def frozen(template: Any) -> Any:
+    """A chat template, or several by their names, that writes the same date every day: `TODAY`.
+
+    Raises:
+        ModelError: for one that asks for the time in a way that cannot be answered beforehand.
+    """
+    if isinstance(template, Mapping):
+        return {name: frozen(one) for name, one in template.items()}
+    fixed = _ASKED.sub(lambda asked: repr(TODAY.strftime(asked[2])), template)
+    if reads_clock(fixed):
+        raise ModelError(
+            "The model's chat template writes the time of the day it is used on (strftime_now).",
+            "Write a fixed date in its place: a run could not be resumed or made again on another day.",
+        )
+    return fixed
+
+
+def reads_clock(template: Any) -> bool:
+    """Whether what a chat template, or one of several, writes depends on the day."""
+    templates = template.values() if isinstance(template, Mapping) else [template or ""]
+    return any(_CLOCK.search(one) for one in templates)
+
+
+def _answered(conversation: Sequence[Mapping[str, Any]], answer: str) -> list[Mapping[str, Any]]:
+    return [*conversation, {"role": "assistant", "content": answer}]
+
+
+def _shared(left: str, right: str) -> int:
+    differ = (number for number, (one, other) in enumerate(zip(left, right, strict=False)) if one != other)
+    return next(differ, min(len(left), len(right)))
