@@ -33,7 +33,8 @@ def tokenizer(pieces=False, **special):
         learnt.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
         learnt.decoder = decoders.Metaspace(prepend_scheme="first", split=False)
         alphabet = ["\n", *map(chr, range(33, 127))]
-    trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, special_tokens=sorted(set(special.values())))
+    own = sorted(set(special.values()))
+    trainer = trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, special_tokens=own)
     learnt.train_from_iterator(starter.MIX.read_text(encoding="utf-8").split("\n"), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=learnt, **special)
 

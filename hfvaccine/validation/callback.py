@@ -63,9 +63,8 @@ class ValidationCallback(TrainerCallback):
 
     def _validate(self) -> None:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model, keep_fp32_wrapper=False)
-        adapter = getattr(model, "active_adapter", None) if hasattr(model, "disable_adapter") else None
         with ready_to_score(model):
-            scores, probes, _ = self.battery.ask(Scorer(model, self.trainer.processing_class, adapter))
+            scores, probes, _ = self.battery.ask(Scorer(model, self.trainer.processing_class))
         logs: dict[str, float] = {}
         for probe in probes:
             values = scores.pairs[probe.key]

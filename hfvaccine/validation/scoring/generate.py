@@ -9,7 +9,7 @@ import numpy as np
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.regimen.rendering import opening, place
-from hfvaccine.validation.scoring.adapter import active, require_adapter
+from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.tree import shared
 
 BATCH = 16
@@ -19,16 +19,16 @@ def answers(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[str | Sequence[Mapping[str, str]]],
-    adapter: str | None = None,
+    adapter: str | None = ACTIVE,
     max_new_tokens: int = 64,
 ) -> list[str]:
     """What a model says by greedy decoding; the same at every call.
 
     Args:
-        model: a causal language model; with adapters, `adapter` says which of them answers.
+        model: a causal language model.
         tokenizer: its tokenizer; it needs no padding token.
         prompts: raw texts, or conversations, which are answered where training has the answer.
-        adapter: name of one of the adapters; None for the base.
+        adapter: of a `PeftModel`, the adapter that answers, None for the base; by default what is active.
         max_new_tokens: where an answer is cut off.
 
     Raises:

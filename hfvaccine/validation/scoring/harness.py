@@ -75,8 +75,7 @@ class HfvaccineLM(HFLM):  # type: ignore[misc]
         if self._scorer is None:
             from hfvaccine.validation.scoring.scorer import Scorer
 
-            adapter = self.model.active_adapter if hasattr(self.model, "peft_config") else None
-            self._scorer = Scorer(self.model, self.tokenizer, adapter)
+            self._scorer = Scorer(self.model, self.tokenizer)
             self._scorer.divided = False  # lm-eval gives each process requests of its own
         return self._scorer
 

@@ -15,7 +15,7 @@ import torch
 from hfvaccine.errors import ValidationError
 from hfvaccine.regimen.rendering import MARK, Place, answered, opening, place
 from hfvaccine.statistics import Floats
-from hfvaccine.validation.scoring.adapter import active, require_adapter
+from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.cache import ScoreCache
 from hfvaccine.validation.scoring.tree import Ints, Leaf, Pass, Row, Tree, Unit, batches, grow, passes, shared, units
 from hfvaccine.validation.scoring.weights import fingerprint
@@ -91,7 +91,8 @@ class Scorer:
     Args:
         model: a causal language model; moved nowhere, left in eval mode.
         tokenizer: its tokenizer; conversations need a chat template.
-        adapter: of a `PeftModel`, the adapter to score; None for the base. What was active is active afterwards.
+        adapter: of a `PeftModel`, the adapter to score, None for the base; by default what is active. What was active
+            is so afterwards.
         cache: scores that are known already; new ones are added.
         batch_tokens: tokens of one forward pass.
 
@@ -103,7 +104,7 @@ class Scorer:
         self,
         model: Any,
         tokenizer: Any,
-        adapter: str | None = None,
+        adapter: str | None = ACTIVE,
         cache: ScoreCache | None = None,
         batch_tokens: int | None = None,
     ) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from hfvaccine.validation.scoring.adapter import names
+
 _digests: weakref.WeakKeyDictionary[Any, dict[str, tuple[Any, str]]] = weakref.WeakKeyDictionary()
 
 
@@ -35,17 +37,17 @@ def fingerprint(model: Any, adapter: str | None) -> str:
         if name not in ("_name_or_path", "transformers_version")
     }
     digest = hashlib.sha256(_digest(inner, "", base, settings).encode())
-    if adapter is not None:
+    for name in names(model, adapter):
         from peft import get_peft_model_state_dict
 
-        weights = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
-        own = model.peft_config[adapter].to_dict()
+        weights = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+        own = model.peft_config[name].to_dict()
         settings = {
-            name: value
-            for name, value in own.items()
-            if name not in ("base_model_name_or_path", "revision", "inference_mode", "peft_version")
+            key: value
+            for key, value in own.items()
+            if key not in ("base_model_name_or_path", "revision", "inference_mode", "peft_version")
         }
-        digest.update(_digest(inner, adapter, weights, settings).encode())
+        digest.update(_digest(inner, name, weights, settings).encode())
     return digest.hexdigest()
 
 

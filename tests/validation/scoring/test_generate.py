@@ -78,6 +78,7 @@ def test_each_arm_answers_for_itself_and_the_active_one_stays(llama):
     assert said["vaccine"] != said["placebo"] != alone != said["vaccine"]
     assert model.active_adapter == "placebo"
     assert model.training
+    assert answers(model, tokenizer, RAW[:6], max_new_tokens=6) == said["placebo"]
     with pytest.raises(ValidationError, match="no adapter 'booster'"):
         answers(model, tokenizer, RAW[:1], "booster")
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from hfvaccine.errors import ModelError, ValidationError
 from hfvaccine.training.base import load_base
+from hfvaccine.validation.scoring.adapter import ACTIVE
 from hfvaccine.validation.scoring.cache import ScoreCache
 from hfvaccine.validation.scoring.scorer import Request, Scorer
 from hfvaccine.validation.scoring.weights import fingerprint
@@ -242,6 +243,19 @@ def test_adapters_are_scored_one_at_a_time_and_left_as_they_were(tiny_llama):
         False,
         True,
     ]
+
+    def as_it_stands():
+        return Scorer(model, base.tokenizer).score(CONVERSATIONS).loglikelihood, fingerprint(model, ACTIVE)
+
+    found = as_it_stands()
+    assert np.array_equal(found[0], scores["placebo"]) and found[1] == fingerprint(model, "placebo")
+    with model.disable_adapter():
+        found = as_it_stands()
+    assert np.array_equal(found[0], scores[None]) and found[1] == fingerprint(model, None)
+    model.base_model.set_adapter(["vaccine", "placebo"])
+    both, of_both = as_it_stands()
+    assert min(np.abs(both - score).max() for score in scores.values()) > 0.1
+    assert of_both not in prints
     with pytest.raises(ValidationError, match="no adapter 'booster'"):
         Scorer(model, base.tokenizer, "booster")
 
