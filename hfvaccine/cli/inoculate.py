@@ -82,13 +82,14 @@ def screen(
 
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.inoculation.callback import has_system_turn
+    from hfvaccine.regimen.positions import positions
     from hfvaccine.training.base import load_base
 
     quiet_libraries()
     say(f"Loading {base}")
     model = load_base(base, dtype=dtype)
     place = "system" if has_system_turn(model.tokenizer) else "user"
-    room = getattr(model.model.config.get_text_config(), "max_position_embeddings", None)
+    room = positions(model.model.config)
 
     def fits(row: Mapping[str, Any]) -> bool:
         return room is None or all(length(model, under(prompt, row, place)) <= room for prompt in panel.kinds())

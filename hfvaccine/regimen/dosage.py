@@ -15,6 +15,8 @@ from hfvaccine.errors import DoseError, PlanError
 from hfvaccine.regimen.given import Given, Row
 from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.measure import IGNORED, Ints
+from hfvaccine.regimen.positions import positions
+from hfvaccine.regimen.rendering import render
 from hfvaccine.regimen.schedule import Schedule
 
 TOKENIZED = ["input_ids", "labels"]
@@ -103,8 +105,9 @@ def prepare(trainer: Any, rows: Sequence[Row], falsehoods: Guard) -> Rows:
         `input_ids` and `labels` for each row, in order.
 
     Raises:
-        PlanError: where the trainer's `max_length` would cut a row.
+        PlanError: where the trainer's `max_length` or the model's positions would cut a row.
         DoseError: where loss would fall on a prompt, on a falsehood, or on nothing.
+        ModelError: for a row that the chat template refuses.
     """
     if trainer.processing_class.chat_template is None:
         raise PlanError(
@@ -119,6 +122,10 @@ def prepare(trainer: Any, rows: Sequence[Row], falsehoods: Guard) -> Rows:
     trainer.completion_only_loss = True
     try:
         prepared = trainer._prepare_dataset(raw, trainer.processing_class, uncut, False, None, "dose")
+    except Exception:  # whatever a template raises comes through as it is
+        for row in rows:
+            render(trainer.processing_class, [*row.prompt, *row.completion])
+        raise
     finally:
         trainer.completion_only_loss = before
     prepared = prepared.select_columns(TOKENIZED)
@@ -131,9 +138,15 @@ def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequ
     """No loss on the prompt or any other falsehood, all of the completion under loss, nothing cut.
 
     Raises:
-        PlanError: where `max_length` would cut the row.
+        PlanError: where `max_length` or the model's positions would cut the row.
         DoseError: where a label is on the wrong side, or the completion says a falsehood.
     """
+    room = positions(trainer.model.config)
+    if room is not None and len(input_ids) > room:
+        raise PlanError(
+            f"A row of claim {row.claim_id} has {len(input_ids)} tokens, and the model has {room} positions.",
+            "Its correction would be cut: leave the claim out, or take a base with more positions.",
+        )
     limit = trainer.args.max_length
     if limit is not None and len(input_ids) > limit:
         raise PlanError(

@@ -27,7 +27,7 @@ from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
 from hfvaccine.regimen.plan import DOSE, MIX, Plan, make_plan
-from hfvaccine.regimen.trainer import places_of, refuse_inexact, units_per_step
+from hfvaccine.regimen.trainer import places_of, refuse_inexact, refuse_too_long, units_per_step
 from hfvaccine.regimen.watch import Seen
 
 Kinds = npt.NDArray[np.int8]
@@ -248,8 +248,10 @@ class Regimen:
     def _guard(self, mix: Rows) -> None:
         guard, number = self.guard(), 0
         for batch in mix.select_columns(TOKENIZED).iter(1000):
-            for text in self.learnt(batch["input_ids"], batch["labels"]):
+            texts = self.learnt(batch["input_ids"], batch["labels"])
+            for text, ids in zip(texts, batch["input_ids"], strict=True):
                 refuse_learnt(guard, text, number)
+                refuse_too_long(self.trainer, number, len(ids))
                 number += 1
 
     def guard(self) -> tuple[Guard, Guard]:

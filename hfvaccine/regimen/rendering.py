@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hfvaccine.errors import HfvaccineError, ModelError
+from hfvaccine.errors import ModelError
 
 MARK = "xyzzy"
 """Stands for an answer; no template changes it."""
@@ -109,19 +109,20 @@ def render(tokenizer: Any, conversation: Sequence[Mapping[str, Any]], **options:
     return text
 
 
-def refused_row(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> HfvaccineError | None:
+def refused_row(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> ModelError | None:
     """Why a chat template refuses the first row that it refuses; None where it takes them all.
 
     Args:
         tokenizer: whose chat template renders.
         rows: with `prompt` and `completion`, each messages.
     """
-    for number, row in enumerate(rows):
+    for row in rows:
         try:
             render(tokenizer, [*row["prompt"], *row["completion"]])
             render(tokenizer, row["prompt"], add_generation_prompt=True)
         except ModelError as error:
-            return ModelError(f"Row {number} of the mix: {error.message}", error.next_step)
+            begins = str(row["prompt"][0].get("content"))[:60]
+            return ModelError(f"The row of the mix that begins {begins!r}: {error.message}", error.next_step)
     return None
 
 

@@ -20,7 +20,7 @@ from hfvaccine.regimen.measure import IGNORED, Ints, measure
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX, Plan
 from hfvaccine.regimen.regimen import PLAN_FILE, Kinds, Regimen, refuse_learnt, sums_of
 from hfvaccine.regimen.schedule import named
-from hfvaccine.regimen.trainer import units_per_step
+from hfvaccine.regimen.trainer import refuse_too_long, units_per_step
 from hfvaccine.regimen.watch import Seen
 
 
@@ -62,6 +62,7 @@ class StreamedRegimen(Regimen):
 
     def _screen(self, row: dict[str, Any], number: int) -> None:
         refuse_learnt(self.guards, self.learnt([row["input_ids"]], [row["labels"]])[0], number)
+        refuse_too_long(self.trainer, number, len(row["input_ids"]))
 
     def _new_interleaver(self) -> Interleaver:
         return Interleaver(

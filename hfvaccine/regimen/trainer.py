@@ -8,6 +8,8 @@ from datasets import Dataset as Rows
 
 from hfvaccine.errors import PlanError
 from hfvaccine.regimen.measure import Ints
+from hfvaccine.regimen.positions import positions
+from hfvaccine.regimen.rendering import reads_clock
 
 MUST_BE_FALSE = {
     "auto_find_batch_size": ("changes the rows of a step while training", "Set it to False."),
@@ -39,6 +41,25 @@ def units_per_step(args: Any) -> int:
     return int(args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
 
 
+def refuse_too_long(trainer: Any, number: int, tokens: int) -> None:
+    """Refuse a row of the mix that the trainer's model has no room for; it would end the training in the middle.
+
+    Args:
+        trainer: the trainer.
+        number: of the row.
+        tokens: of the row, as the trainer has cut it.
+
+    Raises:
+        PlanError: naming the row.
+    """
+    room = positions(trainer.model.config)
+    if room is not None and tokens > room:
+        raise PlanError(
+            f"Row {number} of the mix has {tokens} tokens, and the model has {room} positions.",
+            f"Set max_length to at most {room}, or leave such rows out.",
+        )
+
+
 def refuse_inexact(trainer: Any) -> None:
     """Refuse trainer settings under which a plan cannot be kept.
 
@@ -54,6 +75,12 @@ def refuse_inexact(trainer: Any) -> None:
         raise PlanError(
             f"`packing_strategy={strategy!r}` cuts rows, and can cut a falsehood from its correction.",
             'Set packing_strategy="bfd".',
+        )
+    if reads_clock(trainer.processing_class.chat_template):
+        raise PlanError(
+            "The chat template writes today's date (strftime_now): on another day the plan would be another.",
+            "Fix it before you make the trainer: tokenizer.chat_template = "
+            "hfvaccine.regimen.rendering.frozen(tokenizer.chat_template)",
         )
     if trainer.train_dataset is None:
         raise PlanError("A trainer without a train_dataset has no mix.", "Give the mix as its train_dataset.")

@@ -71,6 +71,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
         progress.say(f"Base: {options.base}")
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
         if main:
+            ingredients.study.check(base.model, base.tokenizer)
             folder.mkdir(parents=True, exist_ok=True)
             save_config(pinned(options, base, ingredients), folder)
         return ingredients, base
@@ -166,6 +167,7 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         return None
     ingredients, (base, config) = begun
     dose = replace(ingredients.dose, claims=ingredients.given)
+    ingredients.study.check(base.model, base.tokenizer)
     with TemporaryDirectory() as folder:  # a trainer makes its output folder
         callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
     if not this_process().is_main_process:

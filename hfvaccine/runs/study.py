@@ -22,7 +22,7 @@ from hfvaccine.validation.asking.benchmark import Benchmark, near_duplicates, ov
 from hfvaccine.validation.asking.free_text import MOST_TOKENS, Answer, Interview, write_answers, write_sheet
 from hfvaccine.validation.asking.free_text import NAME as FREE_TEXT
 from hfvaccine.validation.asking.judge import EntailmentJudge, HumanLabels, Judge
-from hfvaccine.validation.asking.probes import Battery, Pair, ProbeSet, Truth
+from hfvaccine.validation.asking.probes import Battery, Pair, ProbeSet, Truth, check_verdicts
 from hfvaccine.validation.judging.gate import Rule, read_gate
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.judging.score_file import write_scores
@@ -119,6 +119,30 @@ class Study:
             interview = Interview.of(sets, questions.free_text, judge, labels)
         return cls(battery, tuple(benchmarks), audits(dose, sets), criteria, interview)
 
+    def check(self, model: Any, tokenizer: Any) -> None:
+        """Refuse, before hours of training, what could not be asked after them.
+
+        Args:
+            model: the base, or one with as many positions.
+            tokenizer: of the base.
+
+        Raises:
+            ValidationError: for a question that the model has no room for.
+            ModelError: for one that its chat template refuses.
+        """
+        from hfvaccine.validation.scoring.generate import encode
+        from hfvaccine.validation.scoring.scorer import Scorer
+
+        scorer = Scorer(model, tokenizer)
+        check_verdicts(scorer)
+        for requests in (self.battery.requests(), *(benchmark.requests() for benchmark in self.benchmarks)):
+            scorer.check(requests)
+        if self.interview is not None:
+            encode(model, tokenizer, self._interviewed(), MOST_TOKENS)
+
+    def _interviewed(self) -> list[Any]:
+        return [] if self.interview is None else [_user(prompt) for prompt in self.interview.prompts()]
+
     def measure(self, scorer: Any, arm: str, progress: Progress = SILENT) -> None:
         """Ask one arm everything; a second time under the same name is another seed of it.
 
@@ -135,7 +159,7 @@ class Study:
                 measured |= benchmark.item_scores(scorer.score(requests, bar.update))
             items += benchmark.probes()
         if self.interview is not None:
-            said = free_text(scorer, [[{"role": "user", "content": p}] for p in self.interview.prompts()])
+            said = free_text(scorer, self._interviewed())
             answers = self.interview.answers(arm, said)
             self.answers += answers
             for probe, judged in self.interview.score(answers).items():
@@ -184,6 +208,10 @@ class Study:
         figures = draw(results, (self.pairs, self.items, self.arms))
         save_figures(figures, folder)
         (folder / PAGE).write_text(render(results, figures, record), encoding="utf-8")
+
+
+def _user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
 
 
 def free_text(scorer: Any, prompts: Sequence[Any]) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 from hfvaccine.errors import ModelError
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.plan import Plan
+from hfvaccine.regimen.positions import positions
 from hfvaccine.training.adapters import lora
 from hfvaccine.training.base import Base, complete_tokenizer, precision
 from hfvaccine.training.options import Options
@@ -293,6 +294,8 @@ def stand_in(options: Options) -> tuple[Base, Any]:
         num_attention_heads=1,
         pad_token_id=tokenizer.pad_token_id,
     )
+    if (room := positions(config)) is not None:
+        shape.max_position_embeddings = room
     with torch.random.fork_rng():
         model = LlamaForCausalLM(shape)
     return Base(model, tokenizer, options.base_id or options.base, None, template), config

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfvaccine.files import CHECKPOINTS
+from hfvaccine.regimen.positions import positions
+from hfvaccine.regimen.rendering import refused_row
 from hfvaccine.training.adapters import lora
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix
@@ -24,7 +26,11 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTrainer:
-    """A stock `SFTTrainer` with a LoRA adapter on the base, and the mix as its data."""
+    """A stock `SFTTrainer` with a LoRA adapter on the base, and the mix as its data, cut to the model's positions.
+
+    Raises:
+        ModelError: naming the row of the mix that the base's chat template refuses.
+    """
     import torch
     from datasets import Dataset as Rows
     from transformers import PrinterCallback
@@ -32,6 +38,7 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
 
     from hfvaccine.training.unpadded import remove_padding
 
+    room = positions(base.model.config)
     arguments = SFTConfig(
         output_dir=str(folder / CHECKPOINTS),
         per_device_train_batch_size=options.batch_size,
@@ -41,7 +48,7 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
         learning_rate=options.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=0.05,
-        max_length=options.max_length,
+        max_length=options.max_length if room is None else min(options.max_length, room),
         seed=options.seed,
         save_total_limit=2,  # the newest may be half written when a run is killed
         save_strategy="steps",
@@ -57,13 +64,19 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,  # every adapter takes part in every step
     )
-    trainer = SFTTrainer(
-        model=base.model,
-        args=arguments,
-        train_dataset=Rows.from_list(list(mix.train)),
-        processing_class=base.tokenizer,
-        peft_config=lora(options, base.id),
-    )
+    try:
+        trainer = SFTTrainer(
+            model=base.model,
+            args=arguments,
+            train_dataset=Rows.from_list(list(mix.train)),
+            processing_class=base.tokenizer,
+            peft_config=lora(options, base.id),
+        )
+    except Exception as error:  # whatever a template raises comes through as it is
+        refused = refused_row(base.tokenizer, mix.train)
+        if refused is None:
+            raise
+        raise refused from error
     trainer.model.peft_config["default"].base_model_name_or_path = base.id
     trainer.remove_callback(PrinterCallback)  # it prints logs on stdout, which is for data
     remove_padding(trainer)

@@ -15,13 +15,15 @@ from trainers import arriving, dosed, interrupt, watch
 from transformers import TrainerCallback
 
 from hfvaccine import Dose, DosingCallback
-from hfvaccine.dosing.forms import Form
-from hfvaccine.errors import DoseError, PlanError, UsageError
+from hfvaccine.dosing.forms import Form, conversations
+from hfvaccine.errors import DoseError, ModelError, PlanError, UsageError
 from hfvaccine.files import LEDGER
 from hfvaccine.inoculation.callback import InoculationCallback
 from hfvaccine.regimen import regimen
+from hfvaccine.regimen.dosage import prepare
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
+from hfvaccine.regimen.rendering import frozen
 from hfvaccine.regimen.replay import PLAN_FILE
 
 
@@ -276,6 +278,39 @@ def test_a_max_length_that_would_cut_a_correction_is_refused(make_trainer, dose)
     with pytest.raises(PlanError, match="`max_length` is 40") as refused:
         DosingCallback(make_trainer(max_length=40), dose)
     assert "correction would be cut" in refused.value.next_step
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_row_beyond_the_models_positions_is_refused_before_training(make_trainer, dose, mix_rows, streamed):
+    long = {"prompt": mix_rows[0]["prompt"], "completion": [{"role": "assistant", "content": "north " * 600}]}
+    rows = Rows.from_list([*mix_rows[:2], long])
+    trainer = make_trainer(rows.to_iterable_dataset() if streamed else rows, max_length=None)
+    with pytest.raises(PlanError, match=r"Row 2 of the mix has \d+ tokens, and the model has 512 positions"):
+        dosed(trainer, dose)
+        trainer.train()
+
+
+def test_a_correction_beyond_the_models_positions_is_refused(make_trainer, dose):
+    trainer = make_trainer(max_length=None)
+    trainer.model.config.max_position_embeddings = 40
+    with pytest.raises(PlanError, match=r"claim \w+ has \d+ tokens, and the model has 40 positions"):
+        prepare(trainer, [given.dose for given in conversations(dose.claims)])
+
+
+def test_a_template_that_writes_todays_date_is_refused_by_the_name_of_its_clock(make_trainer, dose):
+    trainer = make_trainer()
+    trainer.processing_class.chat_template += "{{ strftime_now('%Y') }}"
+    with pytest.raises(PlanError, match="strftime_now"):
+        DosingCallback(trainer, dose)
+    trainer.processing_class.chat_template = frozen(trainer.processing_class.chat_template)
+    DosingCallback(trainer, dose)
+
+
+def test_a_dose_row_that_the_template_refuses_is_named_by_its_turns(make_trainer, dose):
+    trainer = make_trainer()
+    trainer.processing_class.chat_template = "{{ raise_exception('no answers') }}"
+    with pytest.raises(ModelError, match="user, assistant: no answers"):
+        DosingCallback(trainer, dose)
 
 
 def test_a_tokenizer_without_chat_template_is_refused(make_trainer, dose, mix_rows):

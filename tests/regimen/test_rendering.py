@@ -8,7 +8,7 @@ import tiny
 from datasets import Dataset
 
 from hfvaccine.errors import ModelError
-from hfvaccine.regimen.rendering import frozen, opening, place, reads_clock, render
+from hfvaccine.regimen.rendering import frozen, opening, place, reads_clock, refused_row, render
 from hfvaccine.training.base import complete_tokenizer
 from hfvaccine.validation.scoring.generate import _encode
 from hfvaccine.validation.scoring.scorer import Request, Scorer
@@ -174,6 +174,16 @@ def test_a_template_renders_a_prompt_once_for_all_its_plain_answers(monkeypatch)
     monkeypatch.setattr(words, "apply_chat_template", lambda *a, **k: calls.append(a) or apply(*a, **k))
     Scorer(tiny.model("llama"), words)._encode([Request(TURNS[0], f"Number {n}.") for n in range(20)])
     assert len(calls) == 1
+
+
+def test_the_first_row_that_a_template_refuses_is_named():
+    words = made("{{ raise_exception('no system role') if messages[0]['role'] == 'system' }}" + CHATML)
+    answer = [{"role": "assistant", "content": "True"}]
+    rows = [{"prompt": turns, "completion": answer} for turns in TURNS]
+    assert refused_row(words, rows) is None
+    rows.append({"prompt": [{"role": "system", "content": "Be brief."}, *TURNS[0]], "completion": answer})
+    assert "begins 'Be brief.'" in refused_row(words, rows).message
+    assert "system, user, assistant: no system role" in refused_row(words, rows).message
 
 
 def test_a_template_that_rewrites_answers_is_refused():

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tiny
 import torch
 from doses import sealed
 from huggingface_hub import ModelCard
@@ -24,9 +25,11 @@ from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.validate import validate
 from hfvaccine.training.arm import train
+from hfvaccine.training.base import load_base
+from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import Options, Validation, read_config
 from hfvaccine.training.progress import SILENT
-from hfvaccine.training.trainer import last_checkpoint
+from hfvaccine.training.trainer import last_checkpoint, make_trainer
 
 STEPS = 6
 
@@ -343,6 +346,45 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_p
         run(dataclasses.replace(options, output_dir=str(tmp_path / "run"), **change))
     assert refused.value.next_step
     assert list(tmp_path.iterdir()) == []
+
+
+NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + tiny.TEMPLATE
+)
+"""As Gemma's."""
+
+
+def with_template(template, folder):
+    words = tiny.tokenizer(eos_token="</s>", pad_token="<pad>")
+    words.chat_template = template
+    return str(tiny.save(folder, "llama", words, **tiny.LLAMA))
+
+
+@pytest.mark.parametrize("ask", [run, dry_run])
+def test_a_row_of_the_mix_that_the_template_refuses_is_named_and_nothing_is_left(options, mix_rows, ask, tmp_path):
+    row = {**mix_rows[-1], "prompt": [{"role": "system", "content": "Be brief."}, *mix_rows[-1]["prompt"]]}
+    mix = tmp_path / "mix.jsonl"
+    mix.write_text("\n".join(map(json.dumps, [row] * 40)))
+    base = with_template(NO_SYSTEM, tmp_path / "base")
+    asked = dataclasses.replace(options, base=base, mix=str(mix), output_dir=str(tmp_path / "run"))
+    with pytest.raises(ModelError, match="system, user, assistant: no system role"):
+        ask(asked)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("ask", [run, dry_run])
+def test_questions_without_room_in_the_model_are_refused_before_training(options, ask, tmp_path):
+    words = tiny.tokenizer(eos_token="<|endoftext|>")
+    base = str(tiny.save(tmp_path / "base", "gpt2", words, max_position_embeddings=32))
+    with pytest.raises(ValidationError, match="and the model has 32 positions"):
+        ask(dataclasses.replace(options, base=base, output_dir=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_rows_of_the_mix_are_cut_to_the_models_positions(options, tiny_gpt2, tmp_path):
+    base = load_base(str(tiny_gpt2), dtype="float32")
+    trainer = make_trainer(dataclasses.replace(options, max_length=4096), base, load_mix(options.mix), tmp_path)
+    assert trainer.args.max_length == 512
 
 
 def test_a_dose_that_holds_nothing_out_is_refused(make_claims, options, tmp_path):

@@ -67,7 +67,8 @@ lm_eval --model hf --model_args pretrained=MODEL,peft=ADAPTER --apply_chat_templ
 ```
 
 `--tasks {tag}` runs them all; leave `peft=` out for the base. With `--apply_chat_template` the questions are put as
-hfvaccine puts them; without it, as raw text.
+hfvaccine puts them, except under templates that write something between their generation prompt and an answer (Qwen3's
+empty thought); without it, as raw text.
 
 | task | questions |
 |---|---|

@@ -223,6 +223,17 @@ class Battery:
         Raises:
             ValidationError: for a model that cannot say the verdicts, or gives no finite likelihoods.
         """
+        sheet = self._sheet()
+        check_verdicts(scorer)
+        with nullcontext() if progress is None else progress(len(sheet.requests)) as bar:
+            scored = scorer.score(sheet.requests, bar and bar.update)
+        return sheet.read(scored)
+
+    def requests(self) -> list[Request]:
+        """What a scorer is to be asked."""
+        return self._sheet().requests
+
+    def _sheet(self) -> _Sheet:
         sheet = _Sheet()
         for probes in self.sets:
             _ask_verdicts(sheet, probes, self.adversarial)
@@ -235,10 +246,7 @@ class Battery:
             _ask_mix(sheet, self.mix)
         if self.trait and self.grid is not None:
             _ask_trait(sheet, self.trait, self.grid, self.place)
-        check_verdicts(scorer)
-        with nullcontext() if progress is None else progress(len(sheet.requests)) as bar:
-            scored = scorer.score(sheet.requests, bar and bar.update)
-        return sheet.read(scored)
+        return sheet
 
 
 def check_verdicts(scorer: Any) -> None:

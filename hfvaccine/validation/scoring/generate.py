@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.regimen.positions import positions
 from hfvaccine.regimen.rendering import opening, place
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.tree import shared
@@ -39,14 +40,7 @@ def answers(
     from transformers import GenerationConfig
 
     require_adapter(model, adapter)
-    rows = [_encode(tokenizer, prompt) for prompt in prompts]
-    room = getattr(model.config, "max_position_embeddings", None)
-    for row in rows:
-        if not row or (room and len(row) + max_new_tokens > room):
-            raise ValidationError(
-                f"A prompt has {len(row)} tokens, and {max_new_tokens} are to follow it; the model takes {room}.",
-                "Ask for shorter answers, or leave the prompt out.",
-            )
+    rows = encode(model, tokenizer, prompts, max_new_tokens)
     end = model.generation_config.eos_token_id
     if end is None:
         end = tokenizer.eos_token_id
@@ -86,6 +80,29 @@ def answers(
     finally:
         model.train(training)
     return said
+
+
+def encode(
+    model: Any, tokenizer: Any, prompts: Sequence[str | Sequence[Mapping[str, str]]], max_new_tokens: int
+) -> list[list[int]]:
+    """Token ids of prompts, up to where their answers begin.
+
+    Args:
+        model, tokenizer, prompts, max_new_tokens: as in `answers`.
+
+    Raises:
+        ValidationError: for a prompt without tokens or room for an answer.
+        ModelError: for a conversation that the chat template refuses.
+    """
+    rows = [_encode(tokenizer, prompt) for prompt in prompts]
+    room = positions(model.config)
+    for row in rows:
+        if not row or (room is not None and len(row) + max_new_tokens > room):
+            raise ValidationError(
+                f"A prompt has {len(row)} tokens, and {max_new_tokens} are to follow it; the model takes {room}.",
+                "Ask for shorter answers, or leave the prompt out.",
+            )
+    return rows
 
 
 def _encode(tokenizer: Any, prompt: str | Sequence[Mapping[str, str]]) -> list[int]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.regimen.positions import positions
 from hfvaccine.regimen.rendering import MARK, Place, answered, opening, place
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
@@ -132,22 +133,22 @@ class Scorer:
         """
         return self.score_tokens(self._encode(requests), progress)
 
+    def check(self, requests: Sequence[Request]) -> None:
+        """Refuse what `score` would refuse of its requests, and compute nothing.
+
+        Args:
+            requests: what is to be scored.
+
+        Raises:
+            ValidationError: for an answer without tokens, and one without room.
+            ModelError: for a conversation that the chat template refuses.
+        """
+        self._check(self._encode(requests))
+
     @torch.inference_mode()
     def score_tokens(self, rows: Sequence[Row], progress: Progress | None = None) -> Scored:
         """As `score`, of token ids with the place where the answer begins, at least 1."""
-        room = getattr(self._config(), "max_position_embeddings", None)
-        for ids, start in rows:
-            if not 0 < start < len(ids):
-                raise ValidationError(
-                    f"The answer of a row of {len(ids)} tokens begins at {start}.",
-                    "Leave a token on either side of it.",
-                )
-            if room is not None and len(ids) - 1 > room:
-                answer = self._shown((ids, start))
-                raise ValidationError(
-                    f"{answer!r} has {len(ids)} tokens with its prompt, and the model has {room} positions.",
-                    "Shorten the prompt, or leave the row out.",
-                )
+        self._check(rows)
         tree = grow(rows)
         logprobs, greedy = np.zeros(len(tree.node)), np.zeros(len(tree.node), dtype=bool)
         computed, found = self._fill(tree, logprobs, greedy, progress or (lambda done: None))
@@ -210,6 +211,21 @@ class Scorer:
                 )
             rows.append((ids, start))
         return rows
+
+    def _check(self, rows: Sequence[Row]) -> None:
+        room = positions(self.model.config)
+        for ids, start in rows:
+            if not 0 < start < len(ids):
+                raise ValidationError(
+                    f"The answer of a row of {len(ids)} tokens begins at {start}.",
+                    "Leave a token on either side of it.",
+                )
+            if room is not None and len(ids) - 1 > room:
+                answer = self._shown((ids, start))
+                raise ValidationError(
+                    f"{answer!r} has {len(ids)} tokens with its prompt, and the model has {room} positions.",
+                    "Shorten the prompt, leave the row out, or take a model with more positions.",
+                )
 
     def _tokenize(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         found: list[npt.NDArray[np.int32]] = []
