@@ -12,7 +12,7 @@ DOCS_READY := .venv/.docs
 CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccine/text.py \
 	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/chain.py \
 	hfvaccine/lineage/difference.py hfvaccine/papers/binding.py hfvaccine/papers/card.py hfvaccine/quarantine \
-	hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \
+	hfvaccine/hub/content.py hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \
 	hfvaccine/regimen hfvaccine/sources hfvaccine/training/options.py hfvaccine/training/unpadded.py hfvaccine/validation
 
 help:  ## list what can be made

@@ -11,21 +11,11 @@ from typing import Any
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import PublishError, UsageError
-from hfvaccine.files import (
-    ADAPTER_CONFIG,
-    ADAPTER_NEEDS,
-    CARD,
-    CONFIG,
-    FIGURES,
-    LEDGER,
-    RECORD,
-    RESULTS,
-    digest_of,
-    read_yaml,
-)
-from hfvaccine.hub.leaks import Content, refuse_leaks
+from hfvaccine.files import ADAPTER_CONFIG, ADAPTER_NEEDS, CARD, CONFIG, FIGURES, LEDGER, RECORD, RESULTS
+from hfvaccine.hub.content import Content, read, sha256_of
+from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.papers import card as adapter_card
-from hfvaccine.papers.binding import bind, open_run, read_json
+from hfvaccine.papers.binding import bind, open_run
 from hfvaccine.text import is_hub_id
 
 OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
@@ -70,22 +60,40 @@ def adapter_files(
     merged = (run / "config.json").is_file()
     if merged and not any(run.glob("model*.safetensors")):
         raise PublishError(f"{run} has a config.json and no model.safetensors.", "Merge the adapter again.")
-    record, results = open_run(run, MERGED_NEEDS if merged else ADAPTER_NEEDS, whole=True), read_json(run, RESULTS)
+    record = open_run(run, MERGED_NEEDS if merged else ADAPTER_NEEDS, whole=True)
+    files = {name: read(run / name) for name in record["files"]}
+    for name, digest in record["files"].items():
+        if sha256_of(files[name]) != digest:
+            raise PublishError(f"{name} of {run} was changed just now.", "Push again once nothing writes there.")
+    results, options = _loaded(files, RESULTS), _loaded(files, CONFIG)
     require_gate(record, results, publish_failed)
-    files: dict[str, Content] = {name: run / name for name in record["files"]}
-    options = read_yaml(run / CONFIG, "Run the immunization again.")
     public = _with_public_ids(record, options, base_id, dose_id, dose_revision)
     if ADAPTER_CONFIG in files:
-        adapter = read_json(run, ADAPTER_CONFIG)
+        adapter = _loaded(files, ADAPTER_CONFIG)
         if adapter.get("base_model_name_or_path") != public["base"]["id"]:
             files[ADAPTER_CONFIG] = _json_bytes({**adapter, "base_model_name_or_path": public["base"]["id"]})
     files[CONFIG] = _public_config(options, public)
     figures = [name for name in files if name.startswith(f"{FIGURES}/")]
     files[CARD] = adapter_card.render(public, results, repo_id, license, endpoint, figures).encode()
-    files[RECORD] = _json_bytes(bind(public, {name: digest_of(files[name]) for name in files}))
+    files[RECORD] = _json_bytes(bind(public, {name: sha256_of(files[name]) for name in files}))
     given = [Path(str(options[part])) for part in ("base", "dose", "mix") if part in options]
     refuse_leaks(files, [run.resolve(), *given])
     return files
+
+
+def _loaded(files: Mapping[str, Content], name: str) -> dict[str, Any]:
+    """The mapping in a JSON or YAML file."""
+    import yaml
+
+    try:
+        content = json.loads(files[name]) if name.endswith(".json") else yaml.safe_load(files[name])  # type: ignore[arg-type]
+    except (ValueError, yaml.YAMLError) as error:
+        raise PublishError(
+            f"{name} cannot be read: {' '.join(str(error).split())}.", "Run the immunization again."
+        ) from error
+    if not isinstance(content, dict):
+        raise PublishError(f"{name} holds no mapping.", "Run the immunization again.")
+    return content
 
 
 def _with_public_ids(

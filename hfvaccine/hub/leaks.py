@@ -9,9 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from hfvaccine.errors import PublishError
-
-Content = bytes | Path
-"""What a file is to hold: its bytes, or the file that has them, which may be larger than memory."""
+from hfvaccine.hub.content import Content, Weights
 
 SECRETS = (
     ("a Hub token", re.compile(r"\bhfv?_[A-Za-z0-9]{30,}")),
@@ -29,8 +27,6 @@ PATH = re.compile(r"(?:[\w.-]+=)?(?:/(?:[^/\n]+/)+[^/\n]*|~/[^\n]*|[A-Za-z]:[\\/
 
 VOCABULARIES = ("tokenizer.json", "vocab.json", "added_tokens.json", "special_tokens_map.json")
 """JSON files whose values are tokens: one that looks like a path is none."""
-
-LONGEST_HEADER = 100 << 20
 
 
 def refuse_leaks(files: Mapping[str, Content], here: Iterable[Path] = ()) -> None:
@@ -69,34 +65,20 @@ def _refuse(name: str, place: str, what: str) -> None:
 
 def _texts(name: str, content: Content) -> Iterator[tuple[str, str]]:
     """Every text in a file, with its place where that is not a line."""
-    if name.endswith(".safetensors"):
-        yield "in its header", _header(name, content)
+    if isinstance(content, Weights):
+        yield "in its header", content.header.decode("utf-8", "replace")
     elif name.endswith(".parquet"):
         yield from _table(name, content)
     else:
-        yield "", _bytes(content).decode("utf-8", "replace")
+        yield "", content.decode("utf-8", "replace")
 
 
-def _bytes(content: Content) -> bytes:
-    return content if isinstance(content, bytes) else content.read_bytes()
-
-
-def _header(name: str, content: Content) -> str:
-    import io
-
-    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        if size > LONGEST_HEADER:
-            raise PublishError(f"{name} is no safetensors file.", "Run the immunization again.")
-        return stream.read(size).decode("utf-8", "replace")
-
-
-def _table(name: str, content: Content) -> Iterator[tuple[str, str]]:
+def _table(name: str, content: bytes) -> Iterator[tuple[str, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(pa.BufferReader(content) if isinstance(content, bytes) else content) as file:
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
             schema = file.schema_arrow
             yield "in its metadata", schema.to_string(truncate_metadata=False, show_field_metadata=True)
             for key, value in (file.metadata.metadata or {}).items():
@@ -133,7 +115,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _values(name: str, content: Content) -> Iterator[tuple[str, str]]:
     """The texts that are values of a JSON or YAML file, with the key that each is under."""
-    if name in VOCABULARIES or not name.endswith((".json", ".yaml")):
+    if isinstance(content, Weights) or name in VOCABULARIES or not name.endswith((".json", ".yaml")):
         return
     if name.endswith(".yaml"):
         import yaml
@@ -143,7 +125,7 @@ def _values(name: str, content: Content) -> Iterator[tuple[str, str]]:
     else:
         load, wrong = json.loads, ValueError
     try:
-        loaded = load(_bytes(content))
+        loaded = load(content)
     except (wrong, UnicodeDecodeError):  # what cannot be read is refused where it is needed
         return
     yield from _leaves("", loaded)

@@ -15,12 +15,13 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
-from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose
-from hfvaccine.errors import HubError, ModelError, PublishError, UsageError
+from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose, dump
+from hfvaccine.errors import DoseError, HubError, ModelError, PublishError, UsageError
 from hfvaccine.files import ADAPTER_CONFIG, PUBLISHED, RECORD, digest_of
 from hfvaccine.hub.adapter_files import adapter_files, refuse_expired
+from hfvaccine.hub.content import read, sha256_of
 from hfvaccine.hub.errors import as_hub_error, require_repo_id
-from hfvaccine.hub.leaks import Content, refuse_leaks
+from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.hub.repo import VERSION_TAG, Pushed, Repo
 from hfvaccine.papers.binding import read_json
 
@@ -37,8 +38,9 @@ def push_dose(
     """Publish a sealed dose, byte for byte, as a gated dataset repo: one commit and its tag.
 
     A new repo is created private, gated, filled, and only then opened, so that nobody can ever
-    read it ungated; an existing one is gated before anything is committed to it. Each commit that
-    changes the dose gets the next tag: v1, v2 and so on.
+    read it ungated; an existing one is gated before anything is committed to it. The commit is fetched
+    again into an empty cache and found to be what was sent before it can be read, see `Repo.publish`. Each
+    commit that changes the dose gets the next tag: v1, v2 and so on.
 
     Args:
         folder: the sealed dose.
@@ -55,8 +57,9 @@ def push_dose(
     Raises:
         DoseError: where the folder is not the dose that was sealed.
         PublishError: where the dose expired, the repo holds something else, or a file a secret.
-        HubError: where the Hub refuses or cannot be reached. A repo made by this call is then gone again, or
-            holds the whole dose, still private, and the next push does what is missing.
+        HubError: where the Hub refuses or cannot be reached, or what it holds is not what was sent. A repo made by
+            this call is then gone again, or holds the whole dose, still private, and the next push does what is
+            missing.
     """
     require_repo_id(repo_id)
     dose = Dose.load(folder)
@@ -66,14 +69,24 @@ def push_dose(
             f"The policy's gating is {gating!r}.", "Seal the dose with 'manual' or 'auto': a dose is always gated."
         )
     refuse_expired(dose)
-    files: dict[str, Content] = {name: Path(folder) / name for name in (*dose.manifest["files"], MANIFEST)}
+    proved = {**dose.manifest["files"], MANIFEST: digest_of(dump(dose.manifest).encode())}
+    files = {name: read(Path(folder) / name) for name in proved}
+    for name, digest in proved.items():
+        if sha256_of(files[name]) != digest:
+            raise DoseError(f"{name} in {folder} was changed just now.", "Push again once nothing writes there.")
     refuse_leaks(files, [Path(folder).resolve()])
     meant = dose.policy.get("repo_id")
     if progress and meant and meant != repo_id:
         progress(f"Note: the card of this dose was sealed for {meant} and names that repo, not {repo_id}")
     repo = Repo(HfApi(endpoint=endpoint, token=token), repo_id, "dataset", progress)
     return repo.publish(
-        files, ours=DOSE_FILES, marker=MANIFEST, message=f"Publish {dose.name}", private=private, gating=gating
+        files,
+        ours=DOSE_FILES,
+        marker=MANIFEST,
+        message=f"Publish {dose.name}",
+        private=private,
+        gating=gating,
+        check=lambda fetched: None,
     )
 
 
@@ -93,9 +106,9 @@ def push_adapter(
 ) -> Pushed:
     """Publish the adapter of a finished run, or a merged model, with its papers and a fresh card: one tagged commit.
 
-    A new repo is private until the commit was fetched again into an empty cache, found to be what was
-    sent, and seen to fit its base. Each commit that changes the adapter gets the next tag: v1, v2 and
-    so on. Recall notices in the repo stay where they are.
+    The commit is fetched again into an empty cache, found to be what was sent, and seen to fit its base
+    before it can be read on `main`, see `Repo.publish`. Each commit that changes the adapter gets the next
+    tag: v1, v2 and so on. Recall notices in the repo stay where they are.
 
     Args:
         run_dir: the run folder, or what `hfvaccine merge` wrote.
@@ -139,18 +152,13 @@ def push_adapter(
     what = "a merged model" if record["training"].get("merged") else "an adapter"
     message = f"Publish {what} whose gate is {record['gate']['verdict']}"
     repo = Repo(api, repo_id, "model", progress)
+
+    def check(fetched: Path) -> None:
+        _check_fit(api, repo_id, fetched, record["base"], repo.say)
+
     if create_pr:
-        pushed = repo.propose(files, ours=PUBLISHED, marker=RECORD, message=message)
-        _check_published(api, repo_id, pushed.revision, files, record["base"], repo.say)
-        return pushed
-    return repo.publish(
-        files,
-        ours=PUBLISHED,
-        marker=RECORD,
-        message=message,
-        private=private,
-        check=lambda revision: _check_published(api, repo_id, revision, files, record["base"], repo.say),
-    )
+        return repo.propose(files, ours=PUBLISHED, marker=RECORD, message=message, check=check)
+    return repo.publish(files, ours=PUBLISHED, marker=RECORD, message=message, private=private, check=check)
 
 
 def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[str], None]) -> str | None:
@@ -184,34 +192,15 @@ def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[
     )
 
 
-def _check_published(
-    api: HfApi,
-    repo_id: str,
-    revision: str,
-    files: Mapping[str, Content],
-    base: Mapping[str, Any],
-    say: Callable[[str], None],
-) -> None:
-    """Fetch a commit as somebody else would, and prove it: the bytes that were sent, and an adapter of its base.
+def _check_fit(api: HfApi, repo_id: str, fetched: Path, base: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Prove that what was fetched is an adapter of its base, or a whole model.
 
     Raises:
-        HubError: naming the first file that differs, or what does not fit the base.
+        HubError: naming what does not fit.
     """
     from hfvaccine.hub.fits import misfits
 
-    say("Fetching it into an empty cache, to see that it is whole and loads")
     with tempfile.TemporaryDirectory(prefix="hfvaccine-") as cache:
-        with as_hub_error(api, repo_id, "model"):
-            fetched = Path(
-                api.snapshot_download(repo_id, revision=revision, cache_dir=cache, allow_patterns=sorted(files))
-            )
-        for name, content in sorted(files.items()):
-            if not (fetched / name).is_file() or digest_of(fetched / name) != digest_of(content):
-                missing = "is missing from" if not (fetched / name).is_file() else "differs from what was sent in"
-                raise HubError(
-                    f"{name} {missing} {repo_id} at commit {revision}.",
-                    f"Push again, and tell those who run {api.endpoint}: it does not keep what it is given.",
-                )
         config = fetched
         if (fetched / ADAPTER_CONFIG).is_file():
             try:
@@ -225,9 +214,9 @@ def _check_published(
         except ModelError as error:
             say(f"Not checked that it fits its base: {error.message}")
             return
-        if wrong:
-            merged = config == fetched
-            raise HubError(
-                f"{repo_id} at commit {revision} does not {'load' if merged else 'fit ' + base['id']}: {wrong}.",
-                "Merge it again, then push." if merged else "Give the base that it was trained on with --base-id.",
-            )
+    if wrong:
+        merged = config == fetched
+        raise HubError(
+            f"{repo_id} at commit {fetched.name} does not {'load' if merged else 'fit ' + base['id']}: {wrong}.",
+            "Merge it again, then push." if merged else "Give the base that it was trained on with --base-id.",
+        )

@@ -7,6 +7,7 @@ import hashlib
 import io
 import logging
 import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,8 +20,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, Re
 
 from hfvaccine.errors import HfvaccineError, HubError, PublishError
 from hfvaccine.files import CARD, digest_of
+from hfvaccine.hub.content import Content, sha256_of, size_of
 from hfvaccine.hub.errors import as_hub_error, page_of
-from hfvaccine.hub.leaks import Content
 
 VERSION_TAG = re.compile(r"v[1-9]\d*")
 
@@ -60,6 +61,7 @@ class Repo:
         self.id = repo_id
         self.kind = kind
         self.say = progress or (lambda line: None)
+        self._created = False
 
     def publish(
         self,
@@ -70,9 +72,12 @@ class Repo:
         message: str,
         private: bool,
         gating: Any = None,
-        check: Callable[[str], None] | None = None,
+        check: Callable[[Path], None],
     ) -> Pushed:
         """Put exactly these files into the repo in one commit, making the repo if need be, and tag that commit.
+
+        Nobody reads the commit before it was fetched again and checked: a new repo is private until then, and
+        what an existing one is to get stands in a pull request, which is merged after that.
 
         What is done last says that all before it was done: a repo is opened once it is complete, and tagged
         once it is open. So the next push can tell what one that was cut off has left to do.
@@ -85,45 +90,54 @@ class Repo:
             message: of the commit.
             private: whether the repo is to be private.
             gating: "manual" or "auto" for a gated repo.
-            check: given the commit before anybody else sees it; raises where it is not as it was sent.
+            check: given the files as they were fetched again, the same bytes; raises where they will not do.
 
         Raises:
             PublishError: where the repo holds something else.
             HubError: where the Hub refuses, cannot be reached, or does not hold what was sent.
         """
         there = self._ours(marker)
-        made = there is None
         try:
             with as_hub_error(self.api, self.id, self.kind):
                 head = self._prepared(there, private, gating)
                 revision = head.sha if self._holds(head, files, ours) else None
-                if revision is None:
-                    opens = TO_BE_OPENED if made and not private else None
-                    revision = self._commit(files, ours, head, message, opens).sha
-                else:
+                if revision is None and there is None:
+                    revision = self._commit(files, ours, head, message, None if private else TO_BE_OPENED).sha
+                elif revision is not None:
                     self.say("Nothing had changed since the last push, so there is no new commit")
         except BaseException as error:
-            if made:
+            if self._created:
                 self._undo(error)
             raise
-        if check is not None:
-            check(revision)
+        if revision is None:
+            revision = self._updated(files, ours, head, message, check)
+        else:
+            self._check(revision, files, check)
         versions = self._versions(revision)
         self._open(there, private, gating, revision, versions)
         return Pushed(page_of(self.api, self.id, self.kind), self.id, revision, self._tag(revision, versions))
 
-    def propose(self, files: Mapping[str, Content], *, ours: tuple[str, ...], marker: str, message: str) -> Pushed:
+    def propose(
+        self,
+        files: Mapping[str, Content],
+        *,
+        ours: tuple[str, ...],
+        marker: str,
+        message: str,
+        check: Callable[[Path], None],
+    ) -> Pushed:
         """Put exactly these files into a pull request of one commit; the repo stays as it is.
 
         Args:
-            files, ours, marker, message: as in `publish`.
+            files, ours, marker, message, check: as in `publish`.
 
         Returns:
             The pull request: one that is open already where it holds just these files. The repo where it does.
 
         Raises:
             PublishError: where the repo holds something else.
-            HubError: where there is no such repo, or the Hub refuses or cannot be reached.
+            HubError: where there is no such repo, or the Hub refuses, cannot be reached or does not hold what
+                was sent.
         """
         head = self._ours(marker)
         if head is None:
@@ -132,10 +146,55 @@ class Repo:
                 "Check the name, or push without --create-pr to make the repo.",
             )
         with as_hub_error(self.api, self.id, self.kind):
-            if self._holds(head, files, ours):
-                self.say("Nothing had changed since the last push, so there is no pull request")
-                return Pushed(page_of(self.api, self.id, self.kind), self.id, head.sha)
-            if (found := self._proposed(files, ours, message)) is not None:
+            held = self._holds(head, files, ours)
+        if held:
+            self.say("Nothing had changed since the last push, so there is no pull request")
+            self._check(head.sha, files, check)
+            return Pushed(page_of(self.api, self.id, self.kind), self.id, head.sha)
+        asked = self._asked(files, ours, head, message)
+        self._check_asked(asked, files, check)
+        page = f"{page_of(self.api, self.id, self.kind)}/discussions/{asked.number}"
+        return Pushed(page, self.id, asked.sha)
+
+    def _updated(
+        self,
+        files: Mapping[str, Content],
+        ours: tuple[str, ...],
+        head: Any,
+        message: str,
+        check: Callable[[Path], None],
+    ) -> str:
+        """The head of `main` once it holds what was checked beside it."""
+        asked = self._asked(files, ours, head, message)
+        self._check_asked(asked, files, check)
+        self.say(f"Merging pull request {asked.number}")
+        try:
+            with as_hub_error(self.api, self.id, self.kind):
+                now = self._merged(asked, files, ours)
+        except BaseException as error:
+            self._close(asked, error)
+            raise
+        return str(now.sha)
+
+    def _merged(self, asked: _Asked, files: Mapping[str, Content], ours: tuple[str, ...]) -> Any:
+        try:
+            self.api.merge_pull_request(self.id, asked.number, repo_type=self.kind)
+        except Exception as error:
+            # The answer may be lost, and not the merge.
+            with _rather(error):
+                now = self._info()
+            if now is None or not self._holds(now, files, ours):
+                raise
+            return now
+        now = self._info()
+        if now is None or not self._holds(now, files, ours):
+            raise HubError(f"{self.id} was changed by somebody else meanwhile.", "Push again.")
+        return now
+
+    def _asked(self, files: Mapping[str, Content], ours: tuple[str, ...], head: Any, message: str) -> _Asked:
+        """An open pull request that makes just this change."""
+        with as_hub_error(self.api, self.id, self.kind):
+            if (found := self._proposed(files, ours, head, message)) is not None:
                 self.say("A pull request with just these files is open already")
                 return found
             self.say(f"Opening a pull request of {len(files)} files")
@@ -144,24 +203,59 @@ class Repo:
             except Exception as error:
                 # The answer may be lost, and not the pull request.
                 with _rather(error):
-                    found = self._proposed(files, ours, message)
+                    found = self._proposed(files, ours, head, message)
                 if found is None:
                     raise
                 return found
-        return Pushed(str(commit.pr_url), self.id, str(commit.oid))
+        return _Asked(int(commit.pr_num), str(commit.oid), opened=True)
 
-    def _proposed(self, files: Mapping[str, Content], ours: tuple[str, ...], message: str) -> Pushed | None:
-        """The open pull request that holds just these files, if there is one."""
+    def _proposed(self, files: Mapping[str, Content], ours: tuple[str, ...], head: Any, message: str) -> _Asked | None:
+        """The open pull request that makes just this change, if there is one: it may be anybody's."""
         opened = self.api.get_repo_discussions(
             self.id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
         )
+        left = _blobs(head, lambda name: name not in files and not _matching({name}, ours))
         for one in opened:
             if one.title == message:
                 proposed = self._info(f"refs/pr/{one.num}")
-                if self._holds(proposed, files, ours):
-                    page = f"{page_of(self.api, self.id, self.kind)}/discussions/{one.num}"
-                    return Pushed(page, self.id, proposed.sha)
+                if self._holds(proposed, files, ours) and _blobs(proposed, lambda name: name not in files) == left:
+                    return _Asked(one.num, proposed.sha)
         return None
+
+    def _check_asked(self, asked: _Asked, files: Mapping[str, Content], check: Callable[[Path], None]) -> None:
+        try:
+            self._check(asked.sha, files, check)
+        except BaseException as error:
+            self._close(asked, error)
+            raise
+
+    def _check(self, revision: str, files: Mapping[str, Content], check: Callable[[Path], None]) -> None:
+        """Fetch a commit as somebody else would, and prove it."""
+        self.say("Fetching it into an empty cache, to see that it is whole and loads")
+        with tempfile.TemporaryDirectory(prefix="hfvaccine-") as cache:
+            with as_hub_error(self.api, self.id, self.kind):
+                folder = self.api.snapshot_download(
+                    self.id, repo_type=self.kind, revision=revision, cache_dir=cache, allow_patterns=sorted(files)
+                )
+            for name, content in sorted(files.items()):
+                path = Path(folder) / name
+                if not path.is_file() or digest_of(path) != sha256_of(content):
+                    missing = "differs from what was sent in" if path.is_file() else "is missing from"
+                    raise HubError(
+                        f"{name} {missing} {self.id} at commit {revision}.",
+                        f"Push again, and tell those who run {self.api.endpoint}: it does not keep what it is given.",
+                    )
+            check(Path(folder))
+
+    def _close(self, asked: _Asked, error: BaseException) -> None:
+        """Take back a pull request that this push opened."""
+        if not asked.opened:
+            return
+        try:
+            self.api.change_discussion_status(self.id, asked.number, "closed", repo_type=self.kind)
+        except Exception:
+            if isinstance(error, HfvaccineError):
+                error.next_step += f" Pull request {asked.number} may be left open: the next push goes on with it."
 
     def _info(self, revision: str | None = None) -> Any:
         """What the repo holds, with the digest of each file; None where there is no such repo."""
@@ -204,10 +298,11 @@ class Repo:
     def _create(self) -> None:
         try:
             self.api.create_repo(self.id, repo_type=self.kind, private=True)
+            self._created = True
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
                 raise
-            # The answer may be lost, and not the repo.
+            # The answer may be lost, and not the repo; what is there may also be somebody else's, just made.
             with _rather(error):
                 found = self._info()
             if found is None or not found.private or _names(found) - {".gitattributes"}:
@@ -250,11 +345,17 @@ class Repo:
     ) -> Any:
         with ExitStack() as opened, warnings.catch_warnings(), _quiet():
             # File objects go through plain LFS, which every Hub takes, and are not read into memory whole.
-            operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            added = [
                 CommitOperationAdd(name, opened.enter_context(_stream(content)))
                 for name, content in sorted(files.items())
             ]
-            operations += [CommitOperationDelete(n) for n in sorted(_matching(_names(head), ours) - set(files))]
+            for one in added:  # a Hub takes no other bytes than those that were announced
+                if one.upload_info.sha256.hex() != sha256_of(files[one.path_in_repo]):
+                    raise PublishError(
+                        f"{one.path_in_repo} was changed just now.", "Push again once nothing writes it."
+                    )
+            removed = sorted(_matching(_names(head), ours) - set(files))
+            operations = [*added, *(CommitOperationDelete(name) for name in removed)]
             # The ledger is a parquet file in a model repo, and it belongs there.
             warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
             return self.api.create_commit(
@@ -327,8 +428,11 @@ class Repo:
         )
 
     def _undo(self, error: BaseException) -> None:
+        """Take back the repo that this push made, unless it holds anything by now: that may be somebody else's."""
         try:
-            self.api.delete_repo(self.id, repo_type=self.kind, missing_ok=True)
+            now = self._info()
+            if now is not None and not _names(now) - {".gitattributes"}:
+                self.api.delete_repo(self.id, repo_type=self.kind, missing_ok=True)
         except Exception:
             if isinstance(error, HfvaccineError):
                 error.next_step += (
@@ -342,6 +446,19 @@ class _Head:
     sha: str
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A pull request, its commit, and whether this push opened it."""
+
+    number: int
+    sha: str
+    opened: bool = False
+
+
+def _blobs(head: Any, wanted: Callable[[str], bool]) -> dict[str, Any]:
+    return {file.rfilename: file.blob_id for file in head.siblings or [] if wanted(file.rfilename)}
+
+
 def _names(head: Any) -> set[str]:
     return {file.rfilename for file in head.siblings or []} if head else set()
 
@@ -352,17 +469,17 @@ def _matching(names: Any, ours: tuple[str, ...]) -> set[str]:
 
 def _same(there: Any, content: Content) -> bool:
     """Whether a file of a repo has this content, by the digest that the Hub keeps of it."""
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    size = size_of(content)
     if there.size != size:
         return False
     if there.lfs:
-        return bool(there.lfs.sha256 == digest_of(content))
-    whole = content if isinstance(content, bytes) else content.read_bytes()
+        return bool(there.lfs.sha256 == sha256_of(content))
+    whole = content if isinstance(content, bytes) else content.path.read_bytes()
     return bool(there.blob_id == hashlib.sha1(b"blob %d\0" % size + whole, usedforsecurity=False).hexdigest())
 
 
 def _stream(content: Content) -> Any:
-    return io.BytesIO(content) if isinstance(content, bytes) else Path(content).open("rb")
+    return io.BytesIO(content) if isinstance(content, bytes) else content.path.open("rb")
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """One push into a repo: who can read it when, its tags and settings, and what is left where a push is cut off."""
 
+import contextlib
 import dataclasses
 import errno
 import itertools
+import json
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,8 +17,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
 
 from hfvaccine import hub
+from hfvaccine.claims.dose import GIVEN
 from hfvaccine.errors import HubError, PublishError
-from hfvaccine.files import LEDGER, RECALLS
+from hfvaccine.files import LEDGER, RECALLS, RECORD
 from hfvaccine.hub.repo import Pushed
 
 
@@ -85,7 +88,7 @@ def test_pushing_again_changes_nothing_or_makes_one_commit(alice, api, dose, rep
     first = hub.push_dose(dose, repo_id, progress=said.append, **alice)
     assert not any("Nothing had changed" in line for line in said)
     assert hub.push_dose(dose, repo_id, progress=said.append, **alice) == first
-    assert "Nothing had changed" in said[-1]
+    assert "Nothing had changed" in said[-2]
     assert tags(api, repo_id) == {"v1": first.revision}
     other = hub.push_dose(small_dose(tmp_path / "other", "Another", n=7, gating="auto"), repo_id, **alice)
     assert other.revision != first.revision
@@ -287,18 +290,131 @@ def test_files_of_an_earlier_adapter_go_in_the_same_commit(alice, api, repo_id, 
     assert "tokenizer.json" not in api.list_repo_files(repo_id)
 
 
-def test_a_hub_that_keeps_other_bytes_is_found_out(alice, api, repo_id, run, monkeypatch):
-    download = HfApi.snapshot_download
+@pytest.fixture
+def spoil(monkeypatch):
+    """`spoil(name)`: from now on the Hub gives other bytes in a file than it took."""
 
-    def spoiled(*args, **kwargs):
-        folder = download(*args, **kwargs)
-        (Path(folder) / LEDGER).resolve().write_bytes(b"PAR1")
-        return folder
+    def spoil(name):
+        download = HfApi.snapshot_download
 
-    monkeypatch.setattr(HfApi, "snapshot_download", spoiled)
+        def spoiled(*args, **kwargs):
+            folder = download(*args, **kwargs)
+            (Path(folder) / name).resolve().write_bytes(b"PAR1")
+            return folder
+
+        monkeypatch.setattr(HfApi, "snapshot_download", spoiled)
+
+    return spoil
+
+
+def test_a_hub_that_keeps_other_bytes_of_an_adapter_is_found_out(alice, api, repo_id, run, spoil):
+    spoil(LEDGER)
     with pytest.raises(HubError, match=f"{LEDGER} differs from what was sent in {repo_id}"):
         hub.push_adapter(run, repo_id, **alice)
     assert api.model_info(repo_id).private
+
+
+def test_a_hub_that_keeps_other_bytes_of_a_dose_is_found_out(alice, api, repo_id, dose, spoil):
+    spoil(GIVEN)
+    with pytest.raises(HubError, match=f"{GIVEN} differs from what was sent in {repo_id}"):
+        hub.push_dose(dose, repo_id, **alice)
+    assert api.dataset_info(repo_id).private
+
+
+def statuses(api, repo_id, kind="model"):
+    return {one.num: one.status for one in api.get_repo_discussions(repo_id, repo_type=kind)}
+
+
+def test_an_update_that_does_not_hold_is_never_on_main(alice, api, repo_id, run, another, spoil):
+    first = hub.push_adapter(run, repo_id, **alice)
+    spoil(LEDGER)
+    with pytest.raises(HubError, match="differs"):
+        hub.push_adapter(another, repo_id, **alice)
+    assert api.model_info(repo_id).sha == first.revision
+    assert [tag.name for tag in api.list_repo_refs(repo_id).tags] == ["v1"]
+    assert statuses(api, repo_id) == {1: "closed"}
+
+
+def test_an_update_is_checked_while_main_is_as_it_was(alice, api, repo_id, dose, tmp_path, monkeypatch):
+    first = hub.push_dose(dose, repo_id, **alice)
+    download, seen = HfApi.snapshot_download, []
+
+    def watched(self, *args, revision, **kwargs):
+        seen.append((api.dataset_info(repo_id).sha, revision))
+        return download(self, *args, revision=revision, **kwargs)
+
+    monkeypatch.setattr(HfApi, "snapshot_download", watched)
+    other = hub.push_dose(small_dose(tmp_path / "other", "Another"), repo_id, **alice)
+    assert [main for main, _ in seen] == [first.revision]
+    assert seen[0][1] != first.revision
+    assert api.dataset_info(repo_id).sha == other.revision
+    assert statuses(api, repo_id, "dataset") == {1: "merged"}
+
+
+def test_a_merge_whose_answer_was_lost_is_found_done(alice, api, repo_id, run, another, monkeypatch):
+    hub.push_adapter(run, repo_id, **alice)
+    merge = HfApi.merge_pull_request
+
+    def lose(*args, **kwargs):
+        merge(*args, **kwargs)
+        raise ConnectionError("reset")
+
+    monkeypatch.setattr(HfApi, "merge_pull_request", lose)
+    assert hub.push_adapter(another, repo_id, **alice).revision == api.model_info(repo_id).sha
+    assert len(api.list_repo_commits(repo_id)) == 3
+
+
+def test_a_file_of_anothers_that_came_meanwhile_stays(alice, api, repo_id, run, another, monkeypatch):
+    hub.push_adapter(run, repo_id, **alice)
+    merge = HfApi.merge_pull_request
+
+    def late(self, *args, **kwargs):
+        put(api, repo_id, RECALLS, b"{}\n")
+        return merge(self, *args, **kwargs)
+
+    monkeypatch.setattr(HfApi, "merge_pull_request", late)
+    done = hub.push_adapter(another, repo_id, **alice)
+    assert (done.revision, done.tag) == (api.model_info(repo_id).sha, "v2")
+    assert text_of(api, repo_id, RECALLS) == "{}\n"
+
+
+def test_an_update_that_loses_a_race_leaves_the_others_version(
+    alice, api, repo_id, run, another, tmp_path, monkeypatch
+):
+    hub.push_adapter(run, repo_id, **alice)
+    third, merge = finished_run(tmp_path / "third", dose={"name": "Third"}), HfApi.merge_pull_request
+
+    def late(self, *args, **kwargs):
+        monkeypatch.setattr(HfApi, "merge_pull_request", merge)
+        hub.push_adapter(third, repo_id, **alice)
+        return merge(self, *args, **kwargs)
+
+    monkeypatch.setattr(HfApi, "merge_pull_request", late)
+    with pytest.raises(HubError, match="changed by somebody else"):
+        hub.push_adapter(another, repo_id, **alice)
+    assert json.loads(text_of(api, repo_id, RECORD))["dose"]["name"] == "Third"
+    assert statuses(api, repo_id) == {1: "closed", 2: "merged"}
+    assert hub.push_adapter(another, repo_id, **alice).tag == "v3"
+
+
+@pytest.mark.parametrize("before", ["create_repo", "update_repo_settings", "create_commit"])
+def test_a_push_that_loses_the_race_for_a_new_repo_leaves_it_to_the_other(
+    alice, api, dose, repo_id, tmp_path, monkeypatch, before
+):
+    call = getattr(HfApi, before)
+    other = small_dose(tmp_path / "other", "Another")
+
+    def late(self, *args, **kwargs):
+        monkeypatch.setattr(HfApi, before, call)
+        hub.push_dose(other, repo_id, **alice)
+        return call(self, *args, **kwargs)
+
+    monkeypatch.setattr(HfApi, before, late)
+    with contextlib.suppress(HubError):
+        hub.push_dose(dose, repo_id, **alice)
+    monkeypatch.setattr(HfApi, before, call)
+    assert hub.pull_dose(repo_id, revision="v1", **alice).name == "Another"
+    assert api.dataset_info(repo_id).gated == "manual"
 
 
 def test_a_push_that_ended_before_its_repo_was_opened_is_completed_by_the_next(alice, api, repo_id, run):

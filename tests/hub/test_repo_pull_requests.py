@@ -58,3 +58,32 @@ def test_a_pull_request_needs_a_repo_and_changes_no_settings(alice, repo_id, run
         hub.push_adapter(run, repo_id, create_pr=True, **alice)
     with pytest.raises(UsageError, match="private"):
         hub.push_adapter(run, repo_id, create_pr=True, private=True, **alice)
+
+
+def test_a_pull_request_that_changes_more_than_we_would_is_nobodys_but_its_own(alice, api, repo_id, run, another):
+    hub.push_adapter(run, repo_id, **alice)
+    hub.push_adapter(another, repo_id, create_pr=True, **alice)
+    api.upload_file(
+        path_or_fileobj=b"import os\n", path_in_repo="modeling_mine.py", repo_id=repo_id, revision="refs/pr/1"
+    )
+    done = hub.push_adapter(another, repo_id, **alice)
+    assert opened(api, repo_id) == [2, 1]
+    assert "modeling_mine.py" not in api.list_repo_files(repo_id, revision=done.revision)
+
+
+def test_a_push_goes_on_with_the_pull_request_that_one_before_it_left_open(alice, api, repo_id, run, another):
+    hub.push_adapter(run, repo_id, **alice)
+    asked = hub.push_adapter(another, repo_id, create_pr=True, **alice)
+    assert hub.push_adapter(another, repo_id, **alice).revision == asked.revision
+    assert opened(api, repo_id) == [1]
+
+
+def test_a_pull_request_of_what_the_hub_did_not_keep_is_closed(alice, api, repo_id, run, another, monkeypatch):
+    hub.push_adapter(run, repo_id, **alice)
+    download = HfApi.snapshot_download
+    monkeypatch.setattr(
+        HfApi, "snapshot_download", lambda *args, allow_patterns, **kw: download(*args, allow_patterns=["x"], **kw)
+    )
+    with pytest.raises(HubError, match="is missing from"):
+        hub.push_adapter(another, repo_id, create_pr=True, **alice)
+    assert next(api.get_repo_discussions(repo_id)).status == "closed"
