@@ -31,6 +31,7 @@ from hfvaccine.files import (
     combined,
     digest_of,
 )
+from hfvaccine.lineage import card
 from hfvaccine.papers.binding import check_record
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.review import approvals
@@ -39,7 +40,7 @@ from hfvaccine.regimen.ledger import Ledger, Name, read_ledger
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX
 from hfvaccine.sources.place import PINNED
 from hfvaccine.text import is_commit
-from hfvaccine.validation.scores import VACCINE
+from hfvaccine.validation.judging.gate import bears_out, verdict_of
 
 OK, MISSING, BROKEN = STATES = ("ok", "missing", "broken")
 
@@ -157,7 +158,7 @@ def check(record: Mapping[str, Any], evidence: Evidence) -> Link:
     links = (
         _link("record", lambda: _record(record, evidence), problems["record"]),
         _link("results", lambda: _results(record, evidence), problems["results"], (adapter,)),
-        _link("card", lambda: _card(evidence), problems["card"]),
+        _link("card", lambda: _card(record, evidence), problems["card"]),
         *_recalls(record, evidence),
     )
     whole = Link(evidence.source, OK, "", "", links)
@@ -269,6 +270,9 @@ def _claims(record: Mapping[str, Any], dose: Dose) -> _State:
     if unknown:
         return BROKEN, what, f"{len(unknown)} of them are not in the dose, first {unknown[0]}"
     counted = recorded["claims_chosen"], recorded["claims_in_dose"]
+    languages = sorted({claim.language for claim in dose.claims if claim.claim_id in set(chosen)})
+    if recorded["languages"] != languages:
+        return BROKEN, what, f"their languages are {', '.join(languages)}, the record has {recorded['languages']}"
     if len(set(chosen)) != len(chosen) or counted != (len(chosen), len(dose.claims)):
         return BROKEN, what, f"the record counts {counted[0]} of {counted[1]}"
     return OK, what, ""
@@ -299,6 +303,8 @@ def _dose(record: Mapping[str, Any], evidence: Evidence) -> _State:
     if digest != recorded["manifest_sha256"]:
         return BROKEN, what, f"its manifest is {digest[:12]}, and {recorded['manifest_sha256'][:12]} was given"
     what += f", manifest {digest[:12]}, {len(dose.claims)} claims to give and {len(dose.heldout)} held out"
+    if recorded["name"] != dose.name:
+        return BROKEN, what, f"it is called {dose.name!r}, the record says {recorded['name']!r}"
     notes = []
     expires_on = dose.policy.get("expires_on")
     if expires_on and str(expires_on) <= evidence.today:
@@ -454,32 +460,31 @@ def _adapter(record: Mapping[str, Any], evidence: Evidence) -> _State:
 
 def _results(record: Mapping[str, Any], evidence: Evidence) -> _State:
     content = json.loads((evidence.folder / RESULTS).read_text(encoding="utf-8"))
-    what = f"gate {str(record['gate']['verdict']).upper()}, {len(content['measures'])} numbers with intervals"
-    if content["gate"] != record["gate"]:
+    gate = record["gate"]
+    what = f"gate {str(gate['verdict']).upper()}, {len(content['measures'])} numbers with intervals"
+    if content["gate"] != gate:
         return BROKEN, what, f"{RESULTS} has another gate, {str(content['gate']['verdict']).upper()}"
+    verdict = verdict_of(criterion["verdict"] for criterion in gate["criteria"])
+    if gate["verdict"] != verdict:
+        return BROKEN, what, f"by its {len(gate['criteria'])} criteria the gate is {verdict.upper()}"
+    for criterion in gate["criteria"]:
+        if not bears_out(criterion):
+            said = f"{criterion['name']} is said to have {criterion['verdict']}"
+            return BROKEN, what, f"{said} at {criterion['interval']}, and needs {criterion['threshold']}"
     return OK, what, ""
 
 
-def _card(evidence: Evidence) -> _State:
+def _card(record: Mapping[str, Any], evidence: Evidence) -> _State:
     text = (evidence.folder / CARD).read_text(encoding="utf-8")
-    if not text.startswith("---\n"):
-        return BROKEN, "", "it has no metadata"
-    metadata = _yaml(text.split("\n---\n")[0][4:])
-    content = json.loads((evidence.folder / RESULTS).read_text(encoding="utf-8"))
-    measured = {
-        (m["metric"], m["probe"], m["reading"], m["value"]) for m in content["measures"] if m["arm"] == VACCINE
-    }
-    shown = [
-        metric
-        for model in metadata.get("model-index") or ()
-        for result in model["results"]
-        for metric in result["metrics"]
-    ]
-    for metric in shown:
-        asked = metric.get("args") or {}
-        if (metric["type"], asked.get("probe"), asked.get("reading"), metric["value"]) not in measured:
-            return BROKEN, "", f"{RESULTS} has no {metric.get('name', metric['type'])} of {metric['value']}"
-    return OK, f"its {len(shown)} headline numbers are those of {RESULTS}", ""
+    results = json.loads((evidence.folder / RESULTS).read_text(encoding="utf-8"))
+    found = card.held_against(text, record, results)
+    if found.wrong:
+        return BROKEN, found.what, found.wrong
+    if found.reworded and record["code"]["sha256"] == evidence.code:
+        return BROKEN, found.what, found.reworded
+    if found.reworded:
+        return MISSING, found.what, "another hfvaccine made it: its tables were not held against the results"
+    return OK, found.what, ""
 
 
 def _yaml(text: str) -> Any:

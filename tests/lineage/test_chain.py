@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ from hfvaccine.files import (  # fmt: skip
 )
 from hfvaccine.lineage.chain import BROKEN, MISSING, OK, Lack, check, summary
 from hfvaccine.papers.binding import bind
+from hfvaccine.papers.card import render
 from hfvaccine.regimen.ledger import read_ledger
 from lineage.chains import broken, notices, rebind, record_of, states, why
 
@@ -282,6 +284,8 @@ def set_at(record, path, value):
         ("dose.manifest_sha256", "0" * 64, "dose"),
         ("dose.revision", "a" * 40, "plan"),
         ("dose.revision", "main", "dose"),
+        ("dose.name", "Approved by the ministry", "dose"),
+        ("dose.languages", ["de", "en"], "claims"),
         ("mix.sha256", "0" * 64, "mix"),
         ("mix.revision", "a" * 40, "plan"),
         ("base.id", "ada/other", "adapter"),
@@ -309,7 +313,7 @@ def test_other_weights_of_the_base_are_found_though_the_record_is_consistent(loo
         record["base"] |= {"weights": weights, "weights_sha256": combined(weights)}
 
     rebind(run, change)
-    assert broken(look(run)) == {"base"}
+    assert broken(look(run)) == {"base", "card"}  # which shows the digest
 
 
 def test_a_prettier_number_in_the_results_is_found_on_the_card(look, run):
@@ -337,6 +341,68 @@ def test_a_gate_that_passed_in_the_results_alone_is_found(look, run):
     (run / RESULTS).write_text(json.dumps(results))
     rebind(run)
     assert broken(look(run)) == {"results"}
+
+
+def set_in(folder, name, change):
+    content = json.loads((folder / name).read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+
+
+@pytest.mark.parametrize("lie", ["verdict", "criteria", "no criteria"])
+def test_a_gate_that_its_criteria_do_not_make_is_found_though_all_papers_agree(look, run, lie):
+    assert record_of(run)["gate"]["verdict"] != "passed"
+
+    def change(content):
+        gate = content["gate"]
+        gate["verdict"] = "passed"
+        if lie == "criteria":
+            for criterion in gate["criteria"]:
+                criterion["verdict"] = "passed"
+        elif lie == "no criteria":
+            gate["criteria"] = []
+
+    for name in (RESULTS, RECORD):
+        set_in(run, name, change)
+    record = rebind(run)
+    (run / CARD).write_text(render(record, json.loads((run / RESULTS).read_text()), None, None, figures=figures(run)))
+    rebind(run)
+    assert broken(look(run)) == {"results"}
+
+
+def figures(folder):
+    return [name for name in record_of(folder)["files"] if name.startswith("figures/")]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda card: card.replace("> **UNDECIDED.**", "> **PASSED.**").replace("> **FAILED.**", "> **PASSED.**"),
+        lambda card: card.replace("hfvaccine-gate-", "hfvaccine-gate-passed-"),
+        lambda card: re.sub(r"(\| \*\*vaccine\*\* \| )[\d.]+", r"\g<1>0.99", card, count=1),
+        lambda card: re.sub(r"share_given: [\d.]+", "share_given: 0.5", card),
+        lambda card: card + "It was approved by the ministry.\n",
+        lambda card: card.replace("**Not** a fact-checker", "A fact-checker"),
+    ],
+    ids=["banner", "tag", "table", "share", "addition", "words"],
+)
+def test_a_card_that_the_papers_do_not_make_is_found_though_every_digest_fits(look, run, lie):
+    card = (run / CARD).read_text()
+    (run / CARD).write_text(lie(card))
+    assert (run / CARD).read_text() != card
+    rebind(run)
+    assert broken(look(run)) == {"card"}
+
+
+def test_of_another_hfvaccines_card_the_verdict_is_held_against_the_papers_and_the_words_are_not(look, run):
+    card = (run / CARD).read_text()
+    (run / CARD).write_text(card.replace("## Limits", "## What it cannot do"))
+    rebind(run)
+    chain = look(run, code="f" * 64)
+    assert (states(chain)["card"], broken(chain)) == (MISSING, set())
+    (run / CARD).write_text(re.sub(r"> \*\*[A-Z]+\.\*\*", "> **PASSED.**", card))
+    rebind(run)
+    assert broken(look(run, code="f" * 64)) == {"card"}
 
 
 def test_an_adapter_that_loads_on_another_base_is_found(look, run):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from hfvaccine.errors import ValidationError
 from hfvaccine.files import read_yaml
 from hfvaccine.statistics import MIN_CLUSTERS, Estimate, detectable, pairs_needed
+from hfvaccine.text import is_interval
 from hfvaccine.validation.judging.metrics import metrics_of
 from hfvaccine.validation.scores import (
     ANSWER,
@@ -31,6 +33,10 @@ ADVERSARIAL = "adversarial"
 """In a measure: the mean over all conditions but the plain one."""
 ITEM, ANY = "item", "*"
 DEFAULT = Path(__file__).with_name("gate.yaml")
+
+ROUNDED = 1e-4
+"""What results are rounded to."""
+_NEEDED = re.compile(r"(>|not >|<) (-?\d[\d.e-]*)")
 
 
 @dataclass(frozen=True)
@@ -171,19 +177,41 @@ def unmeasured(rule: Rule, missing: str) -> Criterion:
 
 
 def decide(criteria: Sequence[Criterion], not_applicable: Sequence[str] = ()) -> dict[str, Any]:
-    """The gate: failed if a criterion failed, else undecided if one is or there is none, else passed.
+    """The gate, with the verdict that its criteria make.
 
     Args:
         criteria: what came of each rule.
         not_applicable: names of optional rules that have nothing to look at.
     """
-    verdicts = {criterion.verdict for criterion in criteria}
-    verdict = FAILED if FAILED in verdicts else PASSED if verdicts == {PASSED} else UNDECIDED
     return {
-        "verdict": verdict,
+        "verdict": verdict_of(criterion.verdict for criterion in criteria),
         "criteria": [asdict(criterion) for criterion in criteria],
         "not_applicable": list(not_applicable),
     }
+
+
+def verdict_of(verdicts: Iterable[str]) -> str:
+    """The gate's verdict: failed if a criterion failed, else undecided if one is or there is none, else passed."""
+    found = set(verdicts)
+    return FAILED if FAILED in found else PASSED if found == {PASSED} else UNDECIDED
+
+
+def bears_out(criterion: Mapping[str, Any]) -> bool:
+    """Whether what was measured allows a criterion's verdict.
+
+    Args:
+        criterion: as results.json has it.
+
+    Returns:
+        False for one that passed without an interval, or with one on the wrong side of its threshold.
+    """
+    if criterion["verdict"] != PASSED:
+        return True
+    interval, needed = criterion["interval"], _NEEDED.fullmatch(str(criterion["threshold"]))
+    if needed is None or not is_interval(interval):
+        return is_interval(interval)
+    (low, high), bound = interval, float(needed[2])
+    return {">": low > bound - ROUNDED, "not >": low < bound + ROUNDED, "<": high < bound + ROUNDED}[needed[1]]
 
 
 def read_gate(path: Path = DEFAULT) -> list[Rule]:

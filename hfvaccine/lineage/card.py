@@ -1,0 +1,119 @@
+"""A card held against the papers beside it: it is made of them alone, and so it can be made again. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from hfvaccine.errors import LineageError
+from hfvaccine.files import FIGURES, RESULTS
+from hfvaccine.papers.card import render
+from hfvaccine.text import is_hub_id
+
+LISTED = ("base_model", "datasets", "tags", "hfvaccine")
+"""Metadata that lists of adapters go by, besides the numbers."""
+SHOWN = 120
+"""Characters of a line that is quoted."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a card stands.
+
+    Args:
+        what: that was looked at, in words.
+        wrong: what it says that the papers do not, whichever hfvaccine made it; else "".
+        reworded: the first line of its text that this hfvaccine would have written otherwise; else "".
+    """
+
+    what: str
+    wrong: str = ""
+    reworded: str = ""
+
+
+def held_against(card: str, record: Mapping[str, Any], results: Mapping[str, Any]) -> Found:
+    """Hold a card against what the record and the results make of it: its metadata, its banner, all of its text.
+
+    Args:
+        card: the README.
+        record: the content of immunization.json.
+        results: of results.json.
+
+    Raises:
+        LineageError: where it is no card, or the papers make none.
+    """
+    front, body = _parts(card)
+    metadata = _loaded(front)
+    again, made = _parts(_rendered(record, results, metadata, body))
+    shown, measured = _numbers(metadata), _numbers(_loaded(again))
+    unknown = next((number for number in shown if number not in measured), None)
+    if unknown is not None:
+        return Found("", f"{RESULTS} has no {unknown[-2]} of {unknown[-1]}")
+    if len(shown) != len(measured):
+        return Found("", f"its metadata have {len(shown)} numbers, and {RESULTS} makes {len(measured)}")
+    for key in LISTED:
+        said, made_of = metadata.get(key), _loaded(again).get(key)
+        if said != made_of:
+            return Found("", f"its metadata say {key}: {said}, and the papers make {made_of}")
+    what = f"its {len(shown)} headline numbers are those of {RESULTS}"
+    if body == made:
+        return Found(f"{what}, its text what the papers make")
+    lines = zip_longest(body.split("\n"), made.split("\n"), fillvalue="nothing")
+    here, there = next((here[:SHOWN], there[:SHOWN]) for here, there in lines if here != there)
+    said = f"it says {here!r} where the papers make {there!r}"
+    return Found(what, reworded=said) if _verdict(body) == _verdict(made) else Found(what, said)
+
+
+def _parts(card: str) -> tuple[str, str]:
+    """A card's metadata and its text."""
+    front, line, body = card.removeprefix("---\n").partition("\n---\n")
+    if not card.startswith("---\n") or not line:
+        raise LineageError("it has no metadata")
+    return front, body
+
+
+def _loaded(front: str) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        metadata = yaml.safe_load(front)
+    except yaml.YAMLError as error:
+        raise LineageError(" ".join(str(error).split())) from error
+    if not isinstance(metadata, Mapping):
+        raise LineageError("its metadata are none")
+    return metadata
+
+
+def _rendered(record: Mapping[str, Any], results: Mapping[str, Any], metadata: Mapping[str, Any], body: str) -> str:
+    """The card made again, for the repo and on the Hub that it says it is for."""
+    repo = next(iter(re.findall(r"^hfvaccine verify (\S+)$", body, re.MULTILINE)), ".")
+    urls = [str((result.get("source") or {}).get("url")) for result in _results(metadata)]
+    endpoint = urls[0].removesuffix(f"/{repo}/resolve/main/{RESULTS}") if urls else ""
+    figures = [name for name in record["files"] if name.startswith(f"{FIGURES}/")]
+    try:
+        return render(record, results, repo if is_hub_id(repo) else None, metadata.get("license"), endpoint, figures)
+    except Exception as error:  # a template fails in as many ways as papers can be wrong
+        raise LineageError(f"no card can be made of these papers ({type(error).__name__}: {error})") from error
+
+
+def _results(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [result for model in metadata.get("model-index") or () for result in model["results"]]
+
+
+def _numbers(metadata: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The headline numbers, which lists of adapters go by."""
+    numbers = []
+    for metric in (metric for result in _results(metadata) for metric in result["metrics"]):
+        args = metric.get("args") or {}
+        asked = (args.get(key) for key in ("probe", "reading", "interval", "pairs", "clusters"))
+        numbers.append((*asked, metric["type"], metric.get("name"), metric["value"]))
+    return numbers
+
+
+def _verdict(body: str) -> str:
+    """The verdict of a card's banner, the first thing that it says."""
+    found = re.match(r"\s*> \*\*([A-Z ]+)\.\*\*", body)
+    return found[1] if found else ""
