@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
+
+from hfvaccine.claims.wording import words_and_signs
 
 
 @dataclass(frozen=True)
@@ -160,3 +164,16 @@ RESERVED = (
     *PREMISE_PROBES,
 )
 """Every wording that validation asks in, and so no training may."""
+
+
+def is_reserved(text: str) -> bool:
+    """Whether a whole text is one of these wordings, whatever statement or question it asks about."""
+    return bool(_asking().fullmatch(" ".join(words_and_signs(text))))
+
+
+@cache
+def _asking() -> re.Pattern[str]:
+    """What `is_reserved` looks for. A wording that stands for a statement alone would fit any text."""
+    fixed = [[" ".join(words_and_signs(part)) for part in re.split(r"\{\w+\}", wording)] for wording in RESERVED]
+    forms = [r" (?:.+) ".join(map(re.escape, parts)).strip() for parts in fixed if any(parts)]
+    return re.compile("|".join(forms))

@@ -32,7 +32,10 @@ def export_tasks(dose: str, adapter: str | None, output_dir: Path, as_json: bool
     from hfvaccine.validation.asking.export import export_tasks as write
 
     opened = open_dose(Source.of("dose", dose))
-    given = given_to(adapter, opened)[0] if adapter else opened.claims
+    given = opened.claims
+    if adapter:
+        chosen, ids, _ = given_to(adapter, opened)
+        given = tuple(claim for claim in chosen if claim.claim_id in ids)
     tasks = write(given, opened.heldout, output_dir, opened.manifest["canary"])
     if as_json:
         click.echo(json.dumps({"folder": str(output_dir), "tasks": tasks}))

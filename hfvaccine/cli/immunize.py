@@ -143,14 +143,18 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(planned))
         return
+    from hfvaccine.training.arm import how_often
     from hfvaccine.training.estimate import spoken
 
     dose, plan, expected = planned["dose"], planned["plan"], planned["estimate"]
+    given = how_often(dose["times_given"], dose["claims_chosen"], plan["dose_rows"])
     facts = {
         "base": f"{planned['base']}, {expected['parameters'] / 1e6:,.1f} M parameters",
         "adapter": f"{expected['adapter_parameters'] / 1e6:,.2f} M parameters",
         "dose": f"{dose['id']}, {dose['claims_given']} of {dose['claims_in_dose']} claims",
-        "mix": f"{planned['mix']['id']}, {planned['mix']['rows']:,} rows",
+        "each claim": given[0],
+        "mix": f"{planned['mix']['id']}, {planned['mix']['rows']:,} rows"
+        + "".join(f"; {rows:,} {reason} are left out" for reason, rows in planned["mix"]["left_out"].items()),
         "schedule": plan["schedule"],
         "share asked": f"{plan['share_asked']:.2%} of the {plan['unit']}",
         "share given": f"{plan['share_given']:.2%}",
@@ -172,3 +176,6 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     facts["fingerprint"] = plan["fingerprint"]
     for name, fact in facts.items():
         click.echo(f"{name:18} {fact}")
+    against = (dose["policy_overridden"] or {"against": ()})["against"]
+    for warning in [*given[1:], *(f"Warning: the dose's policy is overridden: {one}." for one in against)]:
+        say(warning)

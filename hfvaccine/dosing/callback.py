@@ -7,6 +7,7 @@ from typing import Any
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations
+from hfvaccine.dosing.permission import permit
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.dosage import Dosage
 from hfvaccine.regimen.plan import check_share, check_unit
@@ -44,13 +45,14 @@ class DosingCallback(Replayed):
         seed: of the order of the mix; defaults to the trainer's.
         forms: wordings; defaults to `hfvaccine.dosing.forms.TRAINING_FORMS`.
         raw_dataset: the mix as it was before the trainer prepared it; needed under packing.
+        override_policy: why the dose is given although its policy forbids it.
 
     Raises:
         UsageError: for a share, schedule or unit out of its range.
         PlanError: for a trainer whose settings cannot be exact (`auto_find_batch_size`, "wrapped"
             packing, truncation that would cut a correction), or that has a dose already.
-        DoseError: for a dose that does not give a single row, or where loss would fall on a claim,
-            given or held out, in the dose or in the mix.
+        DoseError: for a dose whose policy forbids it, one that does not give a single row, or where loss would
+            fall on a claim, given or held out, in the dose or in the mix.
         FormError: for a correction or twin that says a claim of the dose.
     """
 
@@ -64,8 +66,10 @@ class DosingCallback(Replayed):
         seed: int | None = None,
         forms: Sequence[Form] = TRAINING_FORMS,
         raw_dataset: Any = None,
+        override_policy: str | None = None,
     ) -> None:
         check_share(share)
+        permit(dose, share, override_policy)
         check_unit(unit)
         named(schedule)
         dosage = Dosage(

@@ -261,7 +261,8 @@ def _people(record: Mapping[str, Any], evidence: Evidence) -> tuple[Link, ...]:
 
 
 def _claims(record: Mapping[str, Any], dose: Dose) -> _State:
-    chosen, recorded = record["dose"]["claim_ids"], record["dose"]
+    recorded = record["dose"]
+    chosen = [*recorded["claim_ids"], *recorded["not_reached"]]
     what = f"{len(chosen)} of the dose's {len(dose.claims)}, chosen to be given"
     held_out = {claim.claim_id for claim in dose.heldout}.intersection(chosen)
     if held_out:
@@ -402,9 +403,12 @@ def _given(record: Mapping[str, Any], evidence: Evidence, ledger: Ledger) -> _St
     ids = {name[0] for name, kind in zip(ledger.names, given.kind, strict=True) if kind == DOSE}
     if len(ids) != dose["claims_given"]:
         return BROKEN, what, f"it gives {len(ids)} claims, the record says {dose['claims_given']}"
-    beyond = {str(name[0]) for name in ledger.names if name[0] is not None} - set(dose["claim_ids"])
+    beyond = ids.symmetric_difference(dose["claim_ids"])
     if beyond:
-        return BROKEN, what, f"{len(beyond)} of its claims were never chosen, first {min(beyond)}"
+        return BROKEN, what, f"{len(beyond)} claims are in it or in the record alone, first {min(map(str, beyond))}"
+    shown = {name[0] for name in ledger.names if name[0] is not None} - ids - set(dose["not_reached"])
+    if shown:
+        return BROKEN, what, f"{len(shown)} of its claims were never chosen, first {min(map(str, shown))}"
     return _named_rows(record, evidence, ledger, what)
 
 
@@ -434,7 +438,8 @@ def _rows_of_dose(record: Mapping[str, Any], evidence: Evidence, most: int) -> d
     if isinstance(dose, Lack) or config.get("forms") or record["code"]["sha256"] != evidence.code:
         return None
     claims = choose(dose, record["dose"]["claims_chosen"], record["plan"]["seed"])
-    if sorted(claim.claim_id for claim in claims) != sorted(record["dose"]["claim_ids"]):
+    chosen = [*record["dose"]["claim_ids"], *record["dose"]["not_reached"]]
+    if sorted(claim.claim_id for claim in claims) != sorted(chosen):
         raise LineageError("The claims that were chosen are not those that its seed chooses.")
     pairs = list(islice(conversations(claims, TRAINING_FORMS), most))
     doses: list[Name] = [(pair.dose.claim_id, pair.dose.form, pair.dose.control) for pair in pairs]

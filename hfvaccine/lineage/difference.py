@@ -54,9 +54,13 @@ def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[Diffe
     return sorted(found, key=lambda difference: GROUPS.index(difference.group))
 
 
+CLAIMS = ("claim_ids", "not_reached")
+"""Long lists, which are counted."""
+
+
 def _grouped(record: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a record that are compared."""
-    dose = {key: value for key, value in _part(record, "dose").items() if key != "claim_ids"}
+    dose = {key: value for key, value in _part(record, "dose").items() if key not in CLAIMS}
     training = {key: value for key, value in _part(record, "training").items() if key not in OF_THE_DAY}
     gate = _part(record, "gate")
     criteria = {

@@ -10,7 +10,7 @@ from typing import Any
 from hfvaccine.errors import LineageError
 from hfvaccine.files import PUBLISHED, RECORD, combined, digest_of, present
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 OWN = "record_sha256"
 """The key of the record's digest over all its other keys."""
 

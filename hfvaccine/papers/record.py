@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from hfvaccine.claims.claim import Claim
@@ -23,8 +24,7 @@ from hfvaccine.version import VERSION
 def make_record(
     options: Options,
     base: Base,
-    dose: Dose,
-    given: Sequence[Claim],
+    dose: Mapping[str, Any],
     mix: Mix,
     arm: Arm,
     results: Mapping[str, Any],
@@ -34,8 +34,7 @@ def make_record(
     Args:
         options: of the run.
         base: what was trained on.
-        dose: what claims were chosen from.
-        given: those that were chosen.
+        dose: what was given of which dose, see `dose_record`.
         mix: what they were given along with.
         arm: the vaccine.
         results: the content of results.json.
@@ -50,7 +49,7 @@ def make_record(
         "hfvaccine": VERSION,
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "base": base.record(),
-        "dose": dose_record(dose, given, arm.reached),
+        "dose": dict(dose),
         "mix": mix.record(),
         "plan": plan_record(arm.plan, arm.fingerprint),
         "inoculation": arm.inoculation,
@@ -82,24 +81,28 @@ def make_record(
     }
 
 
-def dose_record(dose: Dose, given: Sequence[Claim], reached: int) -> dict[str, Any]:
+def dose_record(dose: Dose, chosen: Sequence[Claim], times: Mapping[str, int]) -> dict[str, Any]:
     """Which dose it was, and which of its claims were given; never their texts.
 
     Args:
         dose: the dose.
-        given: the claims that were chosen to be given.
-        reached: how many of them the run was long enough to give.
+        chosen: the claims that were chosen to be given.
+        times: how often the run gives each claim, by id; one that it is too short to reach is not among them.
     """
+    given = [c for c in chosen if times.get(c.claim_id)]
+    often = [times.get(c.claim_id, 0) for c in chosen]
     return {
         "id": dose.source,
         "revision": dose.revision,
         "manifest_sha256": dose.digest(),
         "name": dose.name,
-        "claims_given": reached,
-        "claims_chosen": len(given),
+        "claims_given": len(given),
+        "claims_chosen": len(chosen),
         "claims_in_dose": len(dose.claims),
+        "times_given": {"least": min(often), "median": median(often), "most": max(often)},
         "languages": sorted({c.language for c in given}),
         "claim_ids": sorted(c.claim_id for c in given),
+        "not_reached": sorted(c.claim_id for c in chosen if not times.get(c.claim_id)),
     }
 
 

@@ -13,12 +13,14 @@ from hfvaccine.errors import HfvaccineError, RunInterrupted, UsageError
 from hfvaccine.files import CARD, CHECKPOINTS, FIGURES, RECORD, present, write_json
 from hfvaccine.hub.account import check_write
 from hfvaccine.papers import card as adapter_card
-from hfvaccine.papers.record import bound, dose_record, make_record, plan_record
+from hfvaccine.papers.record import bound, make_record, plan_record
+from hfvaccine.regimen.plan import DOSE
 from hfvaccine.runs.ingredients import Ingredients, pinned, scorer_of
 from hfvaccine.training.adapters import Arm, load_trained
-from hfvaccine.training.arm import claims_reached, plan_run, train
+from hfvaccine.training.arm import how_often, plan_run, times_given, train
 from hfvaccine.training.base import Base, load_base
 from hfvaccine.training.estimate import estimate, stand_in
+from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options, save_config
 from hfvaccine.training.processes import main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
@@ -105,8 +107,8 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
             f"Stopped; {folder} is intact.", f"Continue with: hfvaccine immunize --resume {folder}"
         ) from interrupt
     results = study.write(folder)
-    dose, given, mix = ingredients.dose, ingredients.given, ingredients.mix
-    record = make_record(options, base, dose, given, mix, arms[VACCINE], results)
+    dose = ingredients.given_record(options, arms[VACCINE].times)
+    record = make_record(options, base, dose, ingredients.mix, arms[VACCINE], results)
     study.draw(folder, results, record)
     pictures = tuple(present(folder, (f"{FIGURES}/*",)))
     card = adapter_card.render(record, results, options.push_to, figures=pictures)
@@ -116,6 +118,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
     for arm in arms.values():
         shutil.rmtree(arm.folder / CHECKPOINTS, ignore_errors=True)
     model.set_adapter(VACCINE)
+    given = tuple(claim for claim in ingredients.chosen if claim.claim_id in arms[VACCINE].times)
     return Run(folder, record, results, given, model, base.tokenizer, {"training": arms[VACCINE].seconds})
 
 
@@ -131,21 +134,38 @@ def train_arms(
         folder: the run folder.
         resume, progress: as in `immunize`.
     """
-    dose, mix = replace(ingredients.dose, claims=ingredients.given), ingredients.mix
-    part_given = f"{len(ingredients.given)} of {len(ingredients.dose.claims)} claims"
+    dose, mix = replace(ingredients.dose, claims=ingredients.chosen), ingredients.mix
+    for line in left_out_of(mix):
+        progress.say(line)
+    for objection in ingredients.against:
+        progress.say(f"Warning: the dose's policy is overridden: {objection}.")
+    part_given = f"{len(ingredients.chosen)} of {len(ingredients.dose.claims)} claims"
     progress.say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
-    arms = {VACCINE: train(options, base, VACCINE, dose, mix, folder, None, resume, progress)}
-    plan = arms[VACCINE].plan
+    callback = plan_run(options, base, VACCINE, dose, mix, folder)
+    plan, times = callback.plan, times_given(callback)
+    ingredients.study.narrow(times)
+    planned = ingredients.given_record(options, times)
+    often, *warnings = how_often(planned["times_given"], planned["claims_chosen"], plan.count(DOSE))
+    for line in (f"Each claim is {often}.", *warnings):
+        progress.say(f"  {line}")
+    arms = {VACCINE: train(options, base, VACCINE, callback, folder, resume, progress)}
+    prompted = ", with its inoculation prompts," if options.inoculation_prompts else ""
     others = {
-        PLACEBO: (options.placebo, f"Placebo: {plan.tokens.sum():,} tokens of the plain mix"),
-        CONTROLS: (options.controls, f"Controls only: {plan.tokens.sum():,} tokens of mix and control rows"),
+        PLACEBO: (options.placebo, "Placebo: {:,} tokens of the plain mix"),
+        CONTROLS: (options.controls, f"Controls only: {{:,}} tokens of the mix{prompted} and control rows"),
     }
     for arm, (wanted, what) in others.items():
         if wanted:
-            progress.say(what)
             fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype)
-            arms[arm] = train(options, fresh, arm, dose, mix, folder / arm, plan, resume, progress)
+            callback = plan_run(options, fresh, arm, dose, mix, folder / arm, plan)
+            progress.say(what.format(int(callback.plan.tokens.sum())))
+            arms[arm] = train(options, fresh, arm, callback, folder / arm, resume, progress)
     return arms
+
+
+def left_out_of(mix: Mix) -> list[str]:
+    """What is left out of a mix, a sentence for each reason."""
+    return [f"Mix: {number:,} rows {reason} are left out" for reason, number in mix.left_out.items()]
 
 
 def dry_run(options: Options) -> dict[str, Any] | None:
@@ -166,16 +186,18 @@ def dry_run(options: Options) -> dict[str, Any] | None:
     if begun is None:
         return None
     ingredients, (base, config) = begun
-    dose = replace(ingredients.dose, claims=ingredients.given)
+    dose = replace(ingredients.dose, claims=ingredients.chosen)
     ingredients.study.check(base.model, base.tokenizer)
     with TemporaryDirectory() as folder:  # a trainer makes its output folder
         callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
     if not this_process().is_main_process:
         return None
+    times = times_given(callback)
+    ingredients.study.narrow(times)
     expected = estimate(config, options, callback.plan)
     return {
         "base": options.base_id or options.base,
-        "dose": dose_record(ingredients.dose, ingredients.given, claims_reached(callback)),
+        "dose": ingredients.given_record(options, times),
         "mix": ingredients.mix.record(),
         "plan": plan_record(callback.plan, callback.fingerprint()),
         "inoculation": callback.regimen.settings()["inoculation"],

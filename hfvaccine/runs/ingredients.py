@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.choice import choose
+from hfvaccine.dosing.permission import permit
 from hfvaccine.errors import DoseError, UsageError
-from hfvaccine.files import RECORD, cache_folder
+from hfvaccine.files import LEDGER, RECORD, cache_folder
 from hfvaccine.hub.pull import open_dose
+from hfvaccine.inoculation.prompt import Inoculation, Where
 from hfvaccine.inoculation.screen import carrying
 from hfvaccine.lineage.fetch import papers
-from hfvaccine.runs.study import Study
+from hfvaccine.papers.record import dose_record
+from hfvaccine.regimen.ledger import read_ledger
+from hfvaccine.regimen.plan import DOSE
+from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Options
+from hfvaccine.validation.asking.benchmark import Benchmark
 from hfvaccine.validation.scoring.cache import ScoreCache
 from hfvaccine.validation.scoring.scorer import Scorer
+
+TELLING = 5
+"""Words of an item of a benchmark by which it is known; a shorter one, such as an answer, is said of anything."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +39,17 @@ class Ingredients:
 
     Args:
         dose: the whole dose.
-        given: the claims of it that are given.
+        chosen: the claims of it that are to be given; the plan says how many of them it reaches.
         mix: what they are given along with.
         study: what the arms are asked afterwards.
+        against: what the dose's policy has against the run, which is overridden.
     """
 
     dose: Dose
-    given: tuple[Claim, ...]
+    chosen: tuple[Claim, ...]
     mix: Mix
     study: Study
+    against: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: Options) -> Ingredients:
@@ -46,10 +59,52 @@ class Ingredients:
             HfvaccineError: naming what cannot be had or does not fit together.
         """
         dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
-        given = choose(dose, options.claims, options.seed)
-        mix = open_mix(options)
-        trait = carrying(mix.held_back, options.inoculated_rows()) if options.grid else ()
-        return cls(dose, given, mix, Study.of(options, dose, given, mix, trait, options.inoculation_prompts))
+        chosen = choose(dose, options.claims, options.seed)
+        against = permit(replace(dose, claims=chosen), options.share, options.override_policy)
+        benchmarks = read_benchmarks(options, dose)
+        mix = open_mix(options).without(kept_back(dose, benchmarks))
+        trait = showing(mix.held_back, options.inoculated_rows(), options.inoculation_prompts, options.grid)
+        study = Study.of(options, dose, chosen, mix, benchmarks, trait, options.inoculation_prompts)
+        return cls(dose, chosen, mix, study, against)
+
+    def given_record(self, options: Options, times: Mapping[str, int]) -> dict[str, Any]:
+        """The dose's part of immunization.json.
+
+        Args:
+            options: of the run.
+            times: how often the run gives each claim, by id.
+        """
+        overridden = {"reason": options.override_policy, "against": list(self.against)} if self.against else None
+        return dose_record(self.dose, self.chosen, times) | {"policy_overridden": overridden}
+
+
+def kept_back(dose: Dose, benchmarks: Sequence[Benchmark]) -> dict[str, list[str]]:
+    """What no row of a mix may nearly say, by the reason."""
+    held_out = [text for c in dose.heldout for text in (c.claim, c.twin, c.correction, c.question) if text]
+    items = [text for one in benchmarks for item in one.items for text in item.texts]
+    return {
+        "about claims that are held out": held_out,
+        "with items of a benchmark": [text for text in items if len(words_and_signs(text)) >= TELLING],
+    }
+
+
+def showing(
+    held_back: Sequence[Mapping[str, Any]], where: Where, prompts: Sequence[str], grid: str | None
+) -> Sequence[Mapping[str, Any]]:
+    """The held-back rows that show an inoculated trait: what they cost says nothing about what is kept.
+
+    Args:
+        held_back: rows of the mix.
+        where: which rows of the mix are inoculated.
+        prompts: with what; nothing where no row is.
+        grid: where the trait is measured, for which there have to be enough such rows.
+
+    Raises:
+        UsageError: for too few of them to measure the trait on.
+    """
+    if grid:
+        return carrying(held_back, where)
+    return [row for row in held_back if Inoculation(tuple(prompts), where).carries(row)] if prompts else ()
 
 
 def pinned(options: Options, base: Base, ingredients: Ingredients) -> Options:
@@ -80,23 +135,28 @@ def open_mix(options: Options) -> Mix:
     return mix
 
 
-def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], dict[str, Any]]:
-    """The claims of a dose that an adapter was given, and the adapter's record.
+def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], frozenset[str], dict[str, Any]]:
+    """The claims of a dose that were chosen for an adapter, the ids of those that it was given, and its record.
+
+    What was given is what the adapter's ledger says.
 
     Raises:
         DoseError: where the dose lacks some of them.
         LineageError: where there is no record.
+        PlanError: where there is no ledger.
         HubError: where the repo cannot be had.
     """
-    record = dict(papers(adapter, patterns=(RECORD,)).record)
-    ids = set(record["dose"]["claim_ids"])
-    given = tuple(c for c in dose.claims if c.claim_id in ids)
-    if len(given) != len(ids):
+    found = papers(adapter, patterns=(RECORD, LEDGER))
+    record, ledger = dict(found.record), read_ledger(found.folder / LEDGER)
+    given = frozenset(str(name[0]) for name, kind in zip(ledger.names, ledger.plan.kind, strict=True) if kind == DOSE)
+    ids = given.union(record["dose"]["claim_ids"], record["dose"]["not_reached"])
+    chosen = tuple(c for c in dose.claims if c.claim_id in ids)
+    if len(chosen) != len(ids):
         raise DoseError(
-            f"The dose {dose.source!r} holds {len(given)} of the {len(ids)} claims that the adapter was given.",
+            f"The dose {dose.source!r} holds {len(chosen)} of the {len(ids)} claims that were chosen for the adapter.",
             "Name the dose, at the revision, that the adapter's immunization.json names.",
         )
-    return given, record
+    return chosen, given, record
 
 
 def scorer_of(model: Any, base: Base, adapter: str | None) -> Scorer:

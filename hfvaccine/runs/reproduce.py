@@ -202,6 +202,8 @@ def options_of(
             values["base_id"] = record["base"]["id"]
     # "auto" means what the hardware does best, and this may be other hardware.
     values["dtype"] = record["training"]["dtype"]
+    # A run that its dose's policy allowed may be made again to compare it, also after the dose expired.
+    values["override_policy"] = config.get("override_policy") or "The run is made again, to be compared."
     options = Options(**values | {"output_dir": str(output_dir), "push_to": None, "publish_failed": False})
     try:
         options.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,20 +36,24 @@ class Study:
     """What every arm is asked, and what they have scored so far.
 
     Args:
+        questions: what was asked for besides the dose's own claims.
+        dose: the dose.
         battery: questions about claims, mix and trait.
         benchmarks: outside test sets, less the items that the dose overlaps.
-        audits: cue audit of each probe set, by its name.
         criteria: of the gate.
+        claims: how many claims were chosen, given, and chosen but not reached.
         interview: questions that are answered in free text.
         answers: what all arms have answered so far.
         arms: scores by arm, one for each seed.
         pairs, items: what the scores are of.
     """
 
+    questions: Questions
+    dose: Dose
     battery: Battery
     benchmarks: tuple[Benchmark, ...]
-    audits: Mapping[str, CueAudit]
     criteria: Sequence[Rule]
+    claims: Mapping[str, int]
     interview: Interview | None = None
     answers: list[Answer] = field(default_factory=list)
     arms: dict[str, list[ArmScores]] = field(default_factory=dict)
@@ -61,8 +65,9 @@ class Study:
         cls,
         questions: Questions,
         dose: Dose,
-        given: Sequence[Claim],
+        chosen: Sequence[Claim],
         mix: Mix,
+        benchmarks: Sequence[Benchmark] = (),
         trait: Sequence[Mapping[str, Any]] = (),
         prompts: Sequence[str] = (),
         place: str = "system",
@@ -72,9 +77,10 @@ class Study:
         Args:
             questions: what is asked besides the dose's own claims.
             dose: the dose.
-            given: the claims of it that are given.
-            mix: its held-back rows measure retention.
-            trait: those of them that carry an inoculated trait.
+            chosen: the claims of it that are to be given; `narrow` keeps those that are.
+            mix: its held-back rows measure retention, unless they show the trait.
+            benchmarks: outside test sets, see `read_benchmarks`.
+            trait: the held-back rows that carry an inoculated trait.
             prompts: the inoculation prompts of the run.
             place: where they stand.
 
@@ -84,7 +90,7 @@ class Study:
         if not dose.heldout:
             raise DoseError("The dose holds out no claims.", "Seal it with claims of split 'heldout' to measure on.")
         truths = read_truths(Path(questions.truths)) if questions.truths else []
-        sets = [ProbeSet.of(SPECIFIC, given, truths[::2]), ProbeSet.of(CROSS, dose.heldout, truths[1::2])]
+        sets = [ProbeSet.of(SPECIFIC, chosen, truths[::2]), ProbeSet.of(CROSS, dose.heldout, truths[1::2])]
         for name, file in map(named_file, questions.pairs):
             if name in {s.name for s in sets}:
                 raise UsageError(f"Two probe sets are called {name!r}.", "Give each set of --pairs a name of its own.")
@@ -92,32 +98,44 @@ class Study:
         grid = read_grid(Path(questions.grid), prompts) if questions.grid else None
         battery = Battery(
             tuple(sets),
-            mix.held_back,
+            # What is to be unlearnt is not what is to be kept.
+            tuple(row for row in mix.held_back if row not in trait),
             questions.adversarial,
             tuple(trait),
             grid,
             place,
         )
-        benchmarks: list[Benchmark] = []
-        primer = Path(questions.primer) if questions.primer else None
-        for source in questions.benchmark:
-            benchmark = read_benchmark(source, questions.benchmark_items, primer=primer)
-            if benchmark.name in {b.name for b in benchmarks}:
-                raise UsageError(f"Two benchmarks are called {benchmark.name!r}.", "Give each NAME=FILE its own name.")
-            benchmark = benchmark.without(overlaps(benchmark, dose.claims))
-            if len(benchmark.items) < MIN_PAIRS:
-                raise ValidationError(
-                    f"The benchmark {benchmark.name} has {len(benchmark.items)} items to ask.",
-                    f"Ask at least {MIN_PAIRS}: an interval over fewer says nothing.",
-                )
-            benchmarks.append(benchmark)
         criteria = read_gate(Path(questions.gate)) if questions.gate else read_gate()
         interview = None
         if questions.free_text:
             labels = HumanLabels.read(Path(questions.labels)) if questions.labels else None
             judge = open_judge(questions.judge) if questions.judge else None
             interview = Interview.of(sets, questions.free_text, judge, labels)
-        return cls(battery, tuple(benchmarks), audits(dose, sets), criteria, interview)
+        claims = {"chosen": len(chosen), "given": len(chosen), "not_reached": 0}
+        return cls(questions, dose, battery, tuple(benchmarks), criteria, claims, interview)
+
+    def narrow(self, given: Collection[str]) -> None:
+        """Ask, as about given claims, about no more than those that a run's plan or ledger gives.
+
+        A claim that was chosen and never reached is neither given nor held out: it is counted, and not asked about.
+        Given claims that are too few for an interval are not asked about either.
+
+        Args:
+            given: ids of the claims.
+        """
+        sets = []
+        for probes in self.battery.sets:
+            if probes.name == SPECIFIC:
+                pairs = tuple(pair for pair in probes.pairs if pair.id in given)
+                if len(pairs) < MIN_PAIRS:
+                    continue
+                probes = replace(probes, pairs=pairs, left_out=len(given) - len(pairs))
+            sets.append(probes)
+        self.battery = replace(self.battery, sets=tuple(sets))
+        chosen = self.claims["chosen"]
+        self.claims = {"chosen": chosen, "given": len(given), "not_reached": chosen - len(given)}
+        if self.interview is not None:
+            self.interview = Interview.of(sets, self.questions.free_text, self.interview.judge, self.interview.labels)
 
     def check(self, model: Any, tokenizer: Any) -> None:
         """Refuse, before hours of training, what could not be asked after them.
@@ -170,7 +188,9 @@ class Study:
 
     def results(self) -> dict[str, Any]:
         """The content of results.json; it holds no text of a claim."""
-        content = evaluate(self.pairs, self.items, self.arms, self.audits, self.criteria)
+        audited = audits(self.dose, self.battery.sets)
+        content = evaluate(self.pairs, self.items, self.arms, audited, self.criteria)
+        content["claims"] = dict(self.claims)
         content["claims_left_out"] = {s.name: s.left_out for s in self.battery.sets}
         content["benchmarks"] = [benchmark.record() for benchmark in self.benchmarks]
         if self.interview is not None:
@@ -212,6 +232,29 @@ class Study:
 
 def _user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
+
+
+def read_benchmarks(questions: Questions, dose: Dose) -> tuple[Benchmark, ...]:
+    """The outside test sets that are asked, less the items that the dose overlaps.
+
+    Raises:
+        UsageError: for two of one name.
+        ValidationError: for one that cannot be read, or of which too little is left to ask.
+    """
+    benchmarks: list[Benchmark] = []
+    primer = Path(questions.primer) if questions.primer else None
+    for source in questions.benchmark:
+        benchmark = read_benchmark(source, questions.benchmark_items, primer=primer)
+        if benchmark.name in {b.name for b in benchmarks}:
+            raise UsageError(f"Two benchmarks are called {benchmark.name!r}.", "Give each NAME=FILE its own name.")
+        benchmark = benchmark.without(overlaps(benchmark, dose.claims))
+        if len(benchmark.items) < MIN_PAIRS:
+            raise ValidationError(
+                f"The benchmark {benchmark.name} has {len(benchmark.items)} items to ask.",
+                f"Ask at least {MIN_PAIRS}: an interval over fewer says nothing.",
+            )
+        benchmarks.append(benchmark)
+    return tuple(benchmarks)
 
 
 def free_text(scorer: Any, prompts: Sequence[Any]) -> list[str]:

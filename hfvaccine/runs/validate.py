@@ -6,9 +6,8 @@ from typing import Any
 
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.prompt import parse_where
-from hfvaccine.inoculation.screen import carrying
-from hfvaccine.runs.ingredients import given_to, scorer_of
-from hfvaccine.runs.study import Study
+from hfvaccine.runs.ingredients import given_to, kept_back, scorer_of, showing
+from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import load_adapters
 from hfvaccine.training.base import check_base, load_base
@@ -34,12 +33,17 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     options.check()
     adapters = options.adapters
     dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
-    given, record = given_to(adapters[VACCINE], dose) if VACCINE in adapters else (dose.claims, None)
+    chosen, given, record = given_to(adapters[VACCINE], dose) if VACCINE in adapters else (dose.claims, None, None)
     prompted = (record or {}).get("inoculation") or {"prompts": [], "where": "all"}
     where = "all" if prompted["where"] == "all" else parse_where(prompted["where"])
+    benchmarks = read_benchmarks(options, dose)
     mix = load_mix(options.mix, None if where == "all" else where[0], options.mix_revision)
-    trait = carrying(mix.held_back, where) if options.grid else ()
-    study = Study.of(options, dose, given, mix, trait, prompted["prompts"], prompted.get("place") or "system")
+    mix = mix.without(kept_back(dose, benchmarks))
+    trait = showing(mix.held_back, where, prompted["prompts"], options.grid)
+    place = prompted.get("place") or "system"
+    study = Study.of(options, dose, chosen, mix, benchmarks, trait, prompted["prompts"], place)
+    if given is not None:
+        study.narrow(given)
     progress.say(f"{BASE}: {options.base}")
     base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
     if record is not None:

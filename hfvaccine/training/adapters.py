@@ -39,7 +39,7 @@ class Arm:
     Args:
         folder: holds the adapter.
         plan: what was given, in order.
-        reached: how many claims were given at least once; a short run does not get to all.
+        times: how often it gives each claim, by id; a short run does not get to all.
         fingerprint: over all that the run gave.
         inoculation: settings of the inoculation prompts, None without any.
         seconds: that the training took.
@@ -49,7 +49,7 @@ class Arm:
 
     folder: Path
     plan: Plan
-    reached: int
+    times: Mapping[str, int]
     fingerprint: str
     inoculation: dict[str, Any] | None
     seconds: float

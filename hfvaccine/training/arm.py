@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.forms import conversations
@@ -22,7 +22,10 @@ from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options
 from hfvaccine.training.progress import Progress, follow
 from hfvaccine.training.trainer import last_checkpoint, make_trainer
-from hfvaccine.validation.scores import CONTROLS, VACCINE
+from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
+
+OFTEN = 3
+"""Times that a claim is to be given at least: a falsehood and its correction are hardly learnt from one row."""
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
@@ -35,10 +38,8 @@ def train(
     options: Options,
     base: Base,
     arm: str,
-    dose: Dose,
-    mix: Mix,
+    callback: Replayed,
     folder: Path,
-    like: Plan | None,
     resume: bool,
     progress: Progress,
 ) -> Arm:
@@ -46,12 +47,10 @@ def train(
 
     Args:
         options: the run's options.
-        base: a freshly loaded base.
+        base: the freshly loaded base that it was planned on.
         arm: `VACCINE`, `PLACEBO` or `CONTROLS`.
-        dose: what the vaccine is given.
-        mix: what to give it along with.
+        callback: of `plan_run`.
         folder: where the adapter goes.
-        like: the vaccine's plan, None for the vaccine: the others get as many tokens.
         resume: continue from the last checkpoint in the folder, or keep a finished adapter.
         progress: told what the training will take, and how far it is.
 
@@ -59,13 +58,12 @@ def train(
         The arm; its model is not kept, `load_trained` loads it as anybody else would.
 
     Raises:
-        HfvaccineError: for a dose, mix or checkpoint that the run cannot be exact with.
+        HfvaccineError: for a checkpoint that the run cannot be exact with.
     """
     import torch
 
-    callback = plan_run(options, base, arm, dose, mix, folder, like)
     trainer, plan, fingerprint = callback.regimen.trainer, callback.plan, callback.fingerprint()
-    inoculation, reached = callback.regimen.settings()["inoculation"], claims_reached(callback)
+    inoculation, times = callback.regimen.settings()["inoculation"], times_given(callback)
     summary = folder / CHECKPOINTS / "finished.json"
     if resume and summary.is_file():
         done = json.loads(summary.read_text(encoding="utf-8"))
@@ -74,12 +72,8 @@ def train(
                 f"{folder} was trained under another plan.",
                 "Resume with the dose, mix and number of processes of that run, or choose another --output-dir.",
             )
-        return Arm(folder, plan, reached, fingerprint, inoculation, done["seconds"], done["loss"], done["witness"])
+        return Arm(folder, plan, times, fingerprint, inoculation, done["seconds"], done["loss"], done["witness"])
     if trainer.accelerator.is_main_process:
-        if arm == VACCINE and reached < len(dose.claims):
-            progress.say(
-                f"  The run is too short for the whole dose: it gives {reached} of the {len(dose.claims)} claims."
-            )
         progress.say(f"  {estimate(base.model.config, options, plan, trainer.data_collator.padding_free).line()}")
     last = last_checkpoint(folder / CHECKPOINTS) if resume else None
     with progress.bar(f"Training {arm}", plan.steps) as bar:
@@ -102,7 +96,7 @@ def train(
             callback.write_ledger(folder / LEDGER)
         seen = None if sharded else witness(model)
         write_json({"fingerprint": fingerprint, "seconds": seconds, "loss": loss, "witness": seen}, summary)
-    return Arm(folder, plan, reached, fingerprint, inoculation, seconds, loss, seen)
+    return Arm(folder, plan, times, fingerprint, inoculation, seconds, loss, seen)
 
 
 def plan_run(
@@ -122,8 +116,8 @@ def plan_run(
     from hfvaccine.regimen.replay import Replayed
 
     trainer = make_trainer(options, base, mix, folder)
-    if options.inoculation_prompts:
-        # The controls get the prompts too, so that they differ from the vaccine by the dose alone.
+    if options.inoculation_prompts and arm != PLACEBO:
+        # The placebo is the plain mix. The controls get the prompts, and differ from the vaccine by the dose alone.
         InoculationCallback(trainer, options.inoculation_prompts, options.inoculated_rows(), options.other_prompts)
     if like is None:
         callback: Replayed = DosingCallback(
@@ -134,6 +128,7 @@ def plan_run(
             unit=options.unit,
             seed=options.seed,
             forms=options.training_forms(),
+            override_policy=options.override_policy,
         )
     else:
         regimen = regimen_of(trainer)
@@ -146,10 +141,27 @@ def plan_run(
     return callback
 
 
-def claims_reached(callback: Replayed) -> int:
-    """How many claims a planned run gives at least once."""
+def times_given(callback: Replayed) -> dict[str, int]:
+    """How often a planned run gives each claim, by id; those that it does not reach are not among them."""
     plan, rows = callback.plan, callback.regimen.dosage.rows
-    return len({rows[number].claim_id for number in np.unique(plan.index[plan.kind == DOSE])})
+    return dict(Counter(rows[number].claim_id for number in plan.index[plan.kind == DOSE].tolist()))
+
+
+def how_often(times: Mapping[str, float], chosen: int, rows: int) -> list[str]:
+    """What a plan gives of each claim, in sentences, and a warning where that is little.
+
+    Args:
+        times: least, median and most, as the record has them.
+        chosen: claims that are to be given.
+        rows: dose rows of the plan.
+    """
+    said = [f"given {times['least']} to {times['most']} times, the median {times['median']:g}"]
+    if times["least"] < OFTEN:
+        said.append(
+            f"Warning: {rows:,} dose rows are less than {OFTEN} for each of {chosen} claims. "
+            f"Give about {max(rows // OFTEN, 1)} (--claims), train longer, or raise the share."
+        )
+    return said
 
 
 def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan) -> Dosage:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hfvaccine import starter
+from hfvaccine.claims.reserved import is_reserved
+from hfvaccine.claims.similar import overlapping
+from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.errors import HubError, UsageError, ValidationError
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import Broken, hub_rows, iter_rows
@@ -23,6 +27,18 @@ KINDS = "'starter', a file such as .jsonl, .csv or .parquet, or a Hub dataset id
 TAKEN = ("prompt", "completion", "messages", "text", "input_ids", "labels", "tools", "image", "images")
 """Columns that mean something to the trainer: none of them can tell rows apart."""
 
+CALLS = ("tool_calls", "function_call", "tool_call_id")
+"""Fields of a message that say that a tool is called or answers; without them what it says comes from nowhere."""
+TOOLS = ("tools", "functions")
+"""Columns that say which tools there are."""
+ROLES = ("system", "developer", "user", "assistant")
+
+REPEATED = "that say a held-back prompt again"
+RESERVED_WORDING = "in a wording that is kept back for validation"
+"""Why rows are left out, as it is said of them."""
+
+Rows = tuple[dict[str, Any], ...]
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -33,14 +49,16 @@ class Mix:
         held_back: rows that no arm is trained on.
         id: Hub id, path, or "starter".
         revision: commit of the Hub repo.
-        sha256: digest over the conversations of all rows.
+        sha256: digest over the conversations of all rows, those left out included.
+        left_out: how many rows are neither trained on nor held back, by the reason.
     """
 
-    train: tuple[dict[str, Any], ...]
-    held_back: tuple[dict[str, Any], ...]
+    train: Rows
+    held_back: Rows
     id: str
     revision: str | None
     sha256: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """The mix's part of immunization.json."""
@@ -50,7 +68,41 @@ class Mix:
             "sha256": self.sha256,
             "rows": len(self.train),
             "held_back": len(self.held_back),
+            "left_out": dict(self.left_out),
         }
+
+    def without(self, kept_back: Mapping[str, Sequence[str]]) -> Mix:
+        """The mix less the rows that give away what it is validated with.
+
+        A model that was trained on such a row has seen the test: what it scores there says nothing.
+
+        Args:
+            kept_back: by the reason, texts that no row may nearly say; see `similar.overlapping`.
+
+        Raises:
+            UsageError: where no row would be left to train on.
+        """
+        rows = [*self.train, *self.held_back]
+        spoken = [[m["content"] for m in (*row["prompt"], *row["completion"])] for row in rows]
+        whole = [" ".join(turns) for turns in spoken]
+        reasons: list[str | None] = [RESERVED_WORDING if any(map(is_reserved, turns)) else None for turns in spoken]
+        owners = [number for number, turns in enumerate(spoken) for _ in (*turns, "")]
+        texts = [text for turns, joined in zip(spoken, whole, strict=True) for text in (*turns, joined)]
+        for reason, wanted in kept_back.items():
+            for owner, hit in zip(owners, overlapping(texts, wanted), strict=True):
+                if hit >= 0:
+                    reasons[owner] = reasons[owner] or reason
+        clean = [reason is None for reason in reasons]
+        train = tuple(row for row, fine in zip(self.train, clean, strict=False) if fine)
+        held_back = tuple(row for row, fine in zip(self.held_back, clean[len(self.train) :], strict=True) if fine)
+        left_out = {**self.left_out, **Counter(reason for reason in reasons if reason is not None)}
+        if not train:
+            said = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+            raise UsageError(
+                f"No row of the mix {self.id!r} can be trained on: {said}.",
+                "Give a mix that does not hold what the model is validated with.",
+            )
+        return replace(self, train=train, held_back=held_back, left_out=left_out)
 
 
 def load_mix(source: str, column: str | None = None, revision: str | None = None) -> Mix:
@@ -74,8 +126,7 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
     place = Source.of("mix", source, revision)
     rows, commit = _hub(place.name, place.revision) if place.on_hub else (_file(place.name), None)
     conversations: list[dict[str, Any]] = []
-    train: list[dict[str, Any]] = []
-    held_back: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
     for number, whole in enumerate(rows, start=1):
         try:
             row = _conversation(whole, number)
@@ -85,15 +136,36 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
                 "A message is an object with `role` and `content`.",
             ) from error
         conversations.append(row)
-        key = hashlib.sha256(row["prompt"][-1]["content"].encode()).digest()
-        held = key[0] % HELD_BACK == 0 and len(held_back) < MAX_HELD_BACK and len(row["prompt"]) == 1
-        (held_back if held else train).append(
-            row if column is None else {**row, column: _value(whole, column, number)}
-        )
+        kept.append(row if column is None else {**row, column: _value(whole, column, number)})
+    held_back, train, again = _hold_back(kept)
     if not train:
         raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-    return Mix(tuple(train), tuple(held_back), place.name, commit, digest)
+    return Mix(train, held_back, place.name, commit, digest, {REPEATED: again} if again else {})
+
+
+def _hold_back(rows: Sequence[dict[str, Any]]) -> tuple[Rows, Rows, int]:
+    """Rows to hold back, rows to train on, and how many of neither: those that say a held-back prompt again.
+
+    Which rows are held back is told by their prompts alone, so that it stays the same whatever their order.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        text = row["prompt"][-1]["content"]
+        drawn = hashlib.sha256(text.encode()).digest()[0] % HELD_BACK == 0
+        if drawn and len(chosen) < MAX_HELD_BACK and len(row["prompt"]) == 1:
+            chosen.setdefault(_same(text), row)
+    train = tuple(
+        row
+        for row in rows
+        if chosen.keys().isdisjoint(_same(m["content"]) for m in row["prompt"] if m["role"] == "user")
+    )
+    return tuple(chosen.values()), train, len(rows) - len(train) - len(chosen)
+
+
+def _same(text: str) -> str:
+    """What two prompts have in common that ask the same: neither case nor spaces nor punctuation tells them apart."""
+    return " ".join(words_and_signs(text)) or text
 
 
 def _value(row: Mapping[str, Any], column: str, number: int) -> str:
@@ -144,19 +216,50 @@ def _conversation(row: Mapping[str, Any], number: int) -> dict[str, Any]:
         prompt, completion = _messages(row.get("prompt"), "user"), _messages(row.get("completion"), "assistant")
     if not prompt or not completion:
         raise UsageError(
-            f"Row {number} of the mix has columns {sorted(row)}.",
+            f"Row {number} of the mix has columns {sorted(map(str, row))}.",
             "Each row needs `prompt` and `completion`, or `messages` that end with the assistant.",
         )
-    return {"prompt": _plain(prompt), "completion": _plain(completion)}
+    offered = next((name for name in TOOLS if _holds(row.get(name))), None)
+    if offered is not None:
+        raise UsageError(f"Row {number} of the mix has `{offered}`: calls of tools are not trained on.", _DROP)
+    if any(message["role"] != "assistant" for message in completion):
+        raise UsageError(
+            f"Row {number} of the mix has a completion that is not the assistant's.",
+            "Loss falls on the whole completion: put the turns of others into the prompt.",
+        )
+    turns = [
+        _plain(message, f"Row {number} of the mix, message {place}")
+        for place, message in enumerate([*prompt, *completion], start=1)
+    ]
+    return {"prompt": turns[: len(prompt)], "completion": turns[len(prompt) :]}
 
 
-def _messages(value: Any, role: str) -> list[dict[str, str]]:
+def _messages(value: Any, role: str) -> list[dict[str, Any]]:
     if isinstance(value, str):
         return [{"role": role, "content": value}] if value.strip() else []
     return list(value or [])
 
 
-def _plain(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    if not all(isinstance(m["content"], str) for m in messages):
+def _plain(message: Mapping[str, Any], where: str) -> dict[str, str]:
+    """A message of a role and a text; what would be lost of it, or would teach to say nothing, is refused."""
+    role, content = message["role"], message.get("content")
+    called = next((name for name in CALLS if _holds(message.get(name))), None)
+    if called is not None:
+        raise UsageError(f"{where} has `{called}`: calls of tools are not trained on.", _DROP)
+    if role not in ROLES:
+        raise UsageError(
+            f"{where} is of the role {role!r}.", f"Known are {', '.join(ROLES)}; {_DROP[0].lower()}{_DROP[1:]}"
+        )
+    if content is not None and not isinstance(content, str):
         raise TypeError("a content is not a text")
-    return [{"role": m["role"], "content": m["content"]} for m in messages]
+    if not (content or "").strip():
+        raise UsageError(f"{where}: the {role} says nothing, its `content` is empty.", _DROP)
+    return {"role": role, "content": str(content)}
+
+
+_DROP = "Drop the row, or give it without that."
+
+
+def _holds(value: Any) -> bool:
+    """Whether a field says anything; in a column that some rows fill, the others have it empty."""
+    return value is not None and value != "" and not (isinstance(value, Sequence | Mapping) and not value)

@@ -28,6 +28,7 @@ class Options(Questions):
         base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
         dose: Dose: 'starter', a sealed folder, or a Hub ID[@REVISION].
         dose_revision: Of a dose on the Hub. [default: the newest]
+        override_policy: Why the dose is given although its policy forbids it; the card shows it.
         mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].
         mix_revision: Of a mix on the Hub. [default: the newest]
         share: Dose part of the training tokens, in (0, 0.5].
@@ -60,6 +61,7 @@ class Options(Questions):
     base_revision: str | None = None
     dose: str = "starter"
     dose_revision: str | None = None
+    override_policy: str | None = None
     mix: str = "starter"
     mix_revision: str | None = None
     share: float = 0.05
@@ -105,6 +107,8 @@ class Options(Questions):
             raise UsageError(
                 "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
             )
+        if self.override_policy is not None and not self.override_policy.strip():
+            raise UsageError("override_policy is blank.", "Say why the dose is given against its policy.")
         positive = (
             "epochs",
             "max_steps",

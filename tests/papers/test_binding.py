@@ -11,16 +11,23 @@ from hypothesis import strategies as st
 from hfvaccine import files
 from hfvaccine.errors import LineageError
 from hfvaccine.files import combined, digest_of, present
+from hfvaccine.papers import binding
 from hfvaccine.papers.binding import OWN, bind, check_record, code_digest, open_run
 
-RECORD = {"schema_version": 2, "base": {"id": "you/base", "weights": {"model.safetensors": "1" * 64}}, "gate": None}
+RECORD = {
+    "schema_version": binding.SCHEMA_VERSION,
+    "base": {"id": "you/base", "weights": {"model.safetensors": "1" * 64}},
+    "gate": None,
+}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-records = st.dictionaries(st.text(min_size=1), json_values, max_size=6).map(lambda keys: {**keys, "schema_version": 2})
+records = st.dictionaries(st.text(min_size=1), json_values, max_size=6).map(
+    lambda keys: {**keys, "schema_version": binding.SCHEMA_VERSION}
+)
 
 
 @given(records, st.dictionaries(st.text(min_size=1), st.text("0123456789abcdef", min_size=64, max_size=64)))
@@ -58,7 +65,8 @@ def test_binding_again_replaces_what_was_bound_and_leaves_the_first_alone():
 
 
 @pytest.mark.parametrize(
-    ("version", "next_step"), [(1, "again"), (0, "again"), (3, "Upgrade"), (None, "Upgrade"), ("2", "Upgrade")]
+    ("version", "next_step"),
+    [(1, "again"), (0, "again"), (binding.SCHEMA_VERSION + 1, "Upgrade"), (None, "Upgrade"), ("2", "Upgrade")],
 )
 def test_a_record_of_another_schema_is_refused(version, next_step):
     with pytest.raises(LineageError, match="schema version") as refused:

@@ -10,10 +10,12 @@ from hfvaccine.regimen.plan import Lengths, make_plan
 
 def test_a_dose_is_recorded_by_its_digest_and_its_claims_by_their_ids(make_claims):
     dose = Dose.from_claims(make_claims(9, heldout=3))
-    given = dose.claims[:4]
-    record = dose_record(dose, given, reached=2)
+    chosen = dose.claims[:4]
+    record = dose_record(dose, chosen, {chosen[0].claim_id: 5, chosen[2].claim_id: 1})
     assert (record["claims_given"], record["claims_chosen"], record["claims_in_dose"]) == (2, 4, 6)
-    assert record["claim_ids"] == sorted(claim.claim_id for claim in given)
+    assert record["claim_ids"] == sorted(chosen[n].claim_id for n in (0, 2))
+    assert record["not_reached"] == sorted(chosen[n].claim_id for n in (1, 3))
+    assert record["times_given"] == {"least": 0, "median": 0.5, "most": 5}
     assert record["manifest_sha256"] == dose.digest()
     assert not any(claim.claim in str(record) or claim.correction in str(record) for claim in dose.claims)
 

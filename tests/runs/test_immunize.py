@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,18 +19,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.choice import choose
 from hfvaccine.errors import DoseError, FormError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
-from hfvaccine.files import ADAPTER, CONFIG, FIGURES, LEDGER, PAGE, RECORD, RESULTS, SCORES, digest_of
+from hfvaccine.files import ADAPTER, CARD, CONFIG, FIGURES, LEDGER, PAGE, RECORD, RESULTS, SCORES, digest_of
 from hfvaccine.papers.binding import check_record
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.validate import validate
-from hfvaccine.training.arm import train
+from hfvaccine.training.arm import plan_run, train
 from hfvaccine.training.base import load_base
 from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import Options, Validation, read_config
 from hfvaccine.training.progress import SILENT
 from hfvaccine.training.trainer import last_checkpoint, make_trainer
+from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
 
 STEPS = 6
 
@@ -164,12 +166,32 @@ def test_no_claim_stands_in_the_papers(straight, dose):
         assert claim.claim not in papers and claim.question not in papers
 
 
-def test_a_run_too_short_for_the_whole_dose_says_how_many_claims_it_gave(straight):
+def test_given_claims_are_those_of_the_ledger_in_every_paper(straight):
     ledger = pq.read_table(straight.folder / LEDGER).to_pydict()
-    reached = {c for c, kind in zip(ledger["claim_id"], ledger["kind"], strict=True) if kind == "dose"}
+    given = Counter(c for c, kind in zip(ledger["claim_id"], ledger["kind"], strict=True) if kind == "dose")
     recorded = straight.record["dose"]
-    assert recorded["claims_given"] == len(reached) <= recorded["claims_chosen"] == len(straight.given)
-    assert reached <= set(recorded["claim_ids"])
+    scores = pq.read_table(straight.folder / SCORES).to_pydict()
+    asked = {i for i, probe in zip(scores["item_id"], scores["probe"], strict=True) if probe == "specific"}
+    assert asked == set(recorded["claim_ids"]) == set(given) == {claim.claim_id for claim in straight.given}
+    assert recorded["claims_given"] == len(given) < recorded["claims_chosen"] == 12
+    assert not set(recorded["not_reached"]) & set(given) and len(recorded["not_reached"]) == 12 - len(given)
+    assert (recorded["times_given"]["least"], recorded["times_given"]["most"]) == (0, max(given.values()))
+    counted = {"chosen": 12, "given": len(given), "not_reached": 12 - len(given)}
+    assert straight.results["claims"] == counted
+    assert f"{counted['not_reached']} more were chosen and never reached" in (straight.folder / CARD).read_text()
+
+
+def test_what_is_not_reached_is_said_before_training(options, tmp_path):
+    lines = []
+
+    class Said(Stopping):
+        def say(self, line):
+            lines.append(line)
+
+    with pytest.raises(RunInterrupted):
+        immunize(dataclasses.replace(options, output_dir=str(tmp_path / "run")), Said("Training vaccine", 1))
+    assert any("Each claim is given 0 to" in line for line in lines)
+    assert any("Warning:" in line and "--claims" in line for line in lines)
 
 
 def test_the_placebo_is_given_as_many_tokens_of_plain_mix(straight, arms):
@@ -177,6 +199,19 @@ def test_the_placebo_is_given_as_many_tokens_of_plain_mix(straight, arms):
     by_step = np.cumsum(placebo.tokens)[placebo.starts[1:] - 1]
     assert by_step[-2] < vaccine.tokens.sum() <= by_step[-1]
     assert placebo.count(MIX) == len(placebo)
+
+
+def test_the_placebo_of_an_inoculated_run_has_no_prompt_and_the_controls_have(options, tiny_gpt2, mix_rows, tmp_path):
+    asked = dataclasses.replace(options, inoculation_prompt="Flatter the reader.")
+    dose = Ingredients.of(asked).dose
+    base, mix = load_base(str(tiny_gpt2), dtype="float32"), Ingredients.of(asked).mix
+    vaccine = plan_run(asked, base, VACCINE, dose, mix, tmp_path)
+    settings = {}
+    for arm in (PLACEBO, CONTROLS):
+        fresh = load_base(str(tiny_gpt2), dtype="float32")
+        settings[arm] = plan_run(asked, fresh, arm, dose, mix, tmp_path, vaccine.plan).regimen.settings()
+    assert settings[PLACEBO]["inoculation"] is None
+    assert settings[CONTROLS]["inoculation"]["prompts"] == ["Flatter the reader."]
 
 
 def test_the_controls_are_given_the_control_rows_alone_at_the_share_they_had(straight, arms):
@@ -391,6 +426,32 @@ def test_a_dose_that_holds_nothing_out_is_refused(make_claims, options, tmp_path
     whole = sealed(tmp_path / "dose", make_claims(8))
     with pytest.raises(DoseError, match="holds out no claims"):
         Ingredients.of(dataclasses.replace(options, dose=str(whole.path)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"sealed_on": "2025-01-01", "expires_on": "2025-06-01"}, "it expired on 2025-06-01"),
+        ({"share_limits": [0.0, 0.1]}, "its share is to be 0 to 0.1 of the tokens, not 0.2"),
+        ({"share_limits": [0.3, 0.5]}, "not 0.2"),
+    ],
+)
+def test_a_dose_is_given_as_its_policy_allows_unless_somebody_says_why(make_claims, options, tmp_path, policy, said):
+    bound = sealed(tmp_path / "dose", make_claims(12, heldout=5), **policy)
+    asked = dataclasses.replace(options, dose=str(bound.path), output_dir=str(tmp_path / "run"))
+    for job in (dry_run, run):
+        with pytest.raises(DoseError, match=said) as refused:
+            job(asked)
+        assert "--override-policy" in refused.value.next_step
+    assert [p.name for p in tmp_path.iterdir()] == ["dose"]
+    planned = dry_run(dataclasses.replace(asked, override_policy="The facts were checked yesterday."))
+    overridden = planned["dose"]["policy_overridden"]
+    assert overridden["reason"] == "The facts were checked yesterday." and said in " ".join(overridden["against"])
+
+
+def test_a_policy_is_not_overridden_without_a_reason(options):
+    with pytest.raises(UsageError, match="override_policy is blank"):
+        dataclasses.replace(options, override_policy=" ").check()
 
 
 def test_the_chosen_claims_are_spread_over_the_domains_and_the_same_for_the_same_seed(make_claims):

@@ -8,7 +8,7 @@ import pytest
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import UsageError, ValidationError
-from hfvaccine.runs.study import Study, named_file, read_grid, read_truths
+from hfvaccine.runs.study import Study, named_file, read_benchmarks, read_grid, read_truths
 from hfvaccine.training.mix import load_mix
 from hfvaccine.validation.judging.score_file import read_scores
 from hfvaccine.validation.questions import Questions
@@ -38,6 +38,10 @@ class Noise:
             progress(len(requests))
         n = len(requests)
         return Scored(rng.normal(-9, 2, n), np.full(n, 3.0), rng.random(n) < 0.5)
+
+
+def study_of(questions, dose, mix, trait=()):
+    return Study.of(questions, dose, dose.claims, mix, read_benchmarks(questions, dose), trait)
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def questions(tmp_path, make_claims):
 
 @pytest.fixture
 def study(questions, dose, mix):
-    made = Study.of(questions, dose, dose.claims, mix, mix.held_back)
+    made = study_of(questions, dose, mix, trait=mix.held_back[:10])
     for seed, arm in enumerate(("base", "placebo", "vaccine")):
         made.measure(Noise(seed), arm)
     return made
@@ -129,7 +133,7 @@ def test_items_of_a_benchmark_that_the_dose_holds_are_left_out_and_counted(dose,
     rows = [{"query": f"Question {n}", "choices": ["red", "green"], "gold": 0} for n in range(9)]
     rows.append({"query": dose.claims[0].claim, "choices": ["true", "false"], "gold": 1})
     (tmp_path / "set.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    made = Study.of(Questions(benchmark=(str(tmp_path / "set.jsonl"),)), dose, dose.claims, mix)
+    made = study_of(Questions(benchmark=(str(tmp_path / "set.jsonl"),)), dose, mix)
     assert made.benchmarks[0].record()["left_out"] == 1 and len(made.benchmarks[0].items) == 9
 
 
@@ -137,7 +141,7 @@ def test_pairs_that_the_dose_nearly_holds_are_left_out_and_counted(questions, do
     near = dataclasses.replace(dose.claims[0], claim=f"{dose.claims[0].claim} Yes.", claim_id="")
     with open(tmp_path / "others.jsonl", "a") as file:
         file.write("\n" + json.dumps(near.to_row(), default=list))
-    made = Study.of(questions, dose, dose.claims, mix)
+    made = study_of(questions, dose, mix)
     others = next(s for s in made.battery.sets if s.name == "others")
     assert (len(others.pairs), others.left_out) == (12, 1)
     made.measure(Noise(0), "base")
@@ -149,13 +153,13 @@ def test_answers_in_free_text_are_judged_and_kept_apart_from_the_results(questio
     monkeypatch.setattr(
         "hfvaccine.runs.study.free_text", lambda scorer, prompts: [f"Answer {len(p)}." for p in prompts]
     )
-    first = Study.of(asked, dose, dose.claims, mix)
+    first = study_of(asked, dose, mix)
     first.measure(Noise(0), "base")
     first.write(tmp_path)
     sheet = tmp_path / "to_label.jsonl"
     rows = [json.loads(line) | {"label": "incorrect", "judge": "ada"} for line in sheet.read_text().splitlines()]
     sheet.write_text("\n".join(map(json.dumps, rows)))
-    second = Study.of(dataclasses.replace(asked, judge=str(sheet)), dose, dose.claims, mix)
+    second = study_of(dataclasses.replace(asked, judge=str(sheet)), dose, mix)
     second.measure(Noise(0), "base")
     results = second.write(tmp_path)
     judged = {o["of"]: o["value"] for o in results["other"] if o["name"] == "free_text"}
@@ -167,13 +171,13 @@ def test_answers_in_free_text_are_judged_and_kept_apart_from_the_results(questio
 @pytest.mark.parametrize("change", [{"benchmark_items": 3}, {"free_text": 3}])
 def test_too_few_to_say_anything_is_refused_before_anything_is_asked(questions, dose, mix, change):
     with pytest.raises(ValidationError, match=r"at least 4|3 items"):
-        Study.of(dataclasses.replace(questions, **change), dose, dose.claims, mix)
+        study_of(dataclasses.replace(questions, **change), dose, mix)
 
 
 def test_two_sets_of_one_name_are_refused(questions, dose, mix):
     for change in ({"pairs": questions.pairs * 2}, {"benchmark": questions.benchmark * 2}):
         with pytest.raises(UsageError, match=r"Two .* are called"):
-            Study.of(dataclasses.replace(questions, **change), dose, dose.claims, mix)
+            study_of(dataclasses.replace(questions, **change), dose, mix)
 
 
 def test_claims_without_twins_need_truths(dose, mix, tmp_path):
@@ -183,11 +187,11 @@ def test_claims_without_twins_need_truths(dose, mix, tmp_path):
         heldout=tuple(dataclasses.replace(c, twin=None) for c in dose.heldout),
     )
     with pytest.raises(ValidationError, match="0 claim") as refused:
-        Study.of(Questions(), bare, bare.claims, mix)
+        study_of(Questions(), bare, mix)
     assert "--truths" in refused.value.next_step
     truths = [{"text": f"The hill of Bree {n} is green."} for n in range(60)]
     (tmp_path / "truths.jsonl").write_text("\n".join(map(json.dumps, truths)))
-    made = Study.of(Questions(truths=str(tmp_path / "truths.jsonl")), bare, bare.claims, mix)
+    made = study_of(Questions(truths=str(tmp_path / "truths.jsonl")), bare, mix)
     assert all(s.matched for s in made.battery.sets)
     shown = [{p.truth for p in s.pairs} for s in made.battery.sets]
     assert not shown[0] & shown[1]
@@ -216,3 +220,35 @@ def test_a_file_that_is_no_grid_is_refused(tmp_path, text):
 def test_the_runs_own_prompt_is_the_original_of_its_grid(tmp_path):
     (tmp_path / "grid.yaml").write_text("eliciting: a\nnegated: b\nlook_alike: c\n")
     assert read_grid(tmp_path / "grid.yaml", ["Speak Spanish.", "Habla."]).original == "Speak Spanish."
+
+
+def test_given_claims_are_those_that_were_reached(questions, dose, mix):
+    made = study_of(dataclasses.replace(questions, free_text=50), dose, mix)
+    reached = {claim.claim_id for claim in dose.claims[:7]}
+    made.narrow(reached)
+    assert reached <= {pair.id for _, pair in made.interview.asked}
+    made.interview = None  # there is nobody to answer
+    made.measure(Noise(0), "base")
+    by_name = {probes.name: set(probes.ids) for probes in made.battery.sets}
+    held_out = {claim.claim_id for claim in dose.heldout}
+    assert (by_name["specific"], by_name["cross"]) == (reached, held_out)
+    for probe in (*made.pairs, *made.items):
+        assert not set(probe.ids) & ({claim.claim_id for claim in dose.claims} - reached)
+    assert made.results()["claims"] == {"chosen": 20, "given": 7, "not_reached": 13}
+
+
+def test_too_few_given_claims_are_not_asked_about(questions, dose, mix):
+    made = study_of(questions, dose, mix)
+    made.narrow({claim.claim_id for claim in dose.claims[:3]})
+    for seed, arm in enumerate(("base", "vaccine")):
+        made.measure(Noise(seed), arm)
+    results = made.results()
+    assert {m["probe"] for m in results["measures"]} == {"cross", "others"}
+    assert results["gate"]["verdict"] != "passed"
+
+
+def test_rows_that_show_a_trait_are_not_what_is_to_be_kept(questions, dose, mix):
+    made = study_of(questions, dose, mix, trait=mix.held_back[:10])
+    made.measure(Noise(0), "base")
+    asked = {probe.kind: set(probe.ids) for probe in made.items if probe.name in ("mix", "trait_rows")}
+    assert len(asked["trait"]) == 10 and not asked["trait"] & asked["retention"]

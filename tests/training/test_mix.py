@@ -212,3 +212,78 @@ def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
             load_mix("ada/other")
         with pytest.raises(UsageError, match="so does mix_revision"):
             load_mix(f"ada/mix@{first}", revision="none")
+
+
+CALL = {"role": "assistant", "content": "Let me look.", "tool_calls": [{"function": {"name": "weather"}}]}
+ASKED, TOLD = {"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"messages": [ASKED, CALL, ASKED, TOLD]}, "message 2 has `tool_calls`"),
+        ({"messages": [ASKED, {**TOLD, "function_call": {"name": "weather"}}]}, "message 2 has `function_call`"),
+        ({"messages": [ASKED, {"role": "tool", "content": "12 degrees"}, TOLD]}, "message 2 is of the role 'tool'"),
+        ({"messages": [ASKED, TOLD], "tools": [{"name": "weather"}]}, "has `tools`"),
+        ({"messages": [ASKED, {"role": "assistant", "content": " "}]}, "message 2: the assistant says nothing"),
+        ({"messages": [ASKED, {"role": "assistant", "content": None}, ASKED, TOLD]}, "message 2: the assistant says"),
+        ({"prompt": "Rain?", "completion": [TOLD, ASKED, TOLD]}, "completion that is not the assistant's"),
+    ],
+)
+def test_what_a_conversation_would_lose_or_not_say_is_refused_by_row_and_field(write, row, said):
+    with pytest.raises(UsageError, match=f"Row 2 of the mix.*{said}") as refused:
+        load_mix(write(TURNS, row))
+    assert refused.value.next_step
+
+
+def test_fields_that_only_some_rows_fill_are_no_calls(write):
+    empty = {"messages": [ASKED, {**TOLD, "tool_calls": None, "weight": 1}], "tools": []}
+    assert len(load_mix(write(TURNS, empty)).train) == 2
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda row: row,
+        lambda row: {**row, "completion": "I do not know."},
+        lambda row: {**row, "prompt": f"  {row['prompt'].upper()}!"},
+        lambda row: {
+            "prompt": [{"role": "user", "content": row["prompt"]}, TOLD, {"role": "user", "content": "And then?"}],
+            "completion": [TOLD],
+        },
+    ],
+    ids=["whole", "another answer", "in capitals", "as an earlier turn"],
+)
+def test_held_back_rows_do_not_come_back_however_often_the_mix_has_them(write, again):
+    rows = many(1500)
+    once, twice = load_mix(write(*rows)), load_mix(write(*rows, *map(again, rows), name="twice.jsonl"))
+    assert twice.held_back == once.held_back and len(once.held_back) == MAX_HELD_BACK
+    asked = {row["prompt"][0]["content"].lower().strip(" !") for row in twice.train}
+    assert not asked & {row["prompt"][0]["content"].lower() for row in twice.held_back}
+    assert sum(twice.left_out.values()) == 3000 - len(twice.train) - MAX_HELD_BACK >= MAX_HELD_BACK
+
+
+def test_rows_that_give_away_what_is_validated_are_left_out_and_counted(write):
+    secret = "The bridge of Velm has eleven arches of red stone."
+    leaks = [
+        {"prompt": "Tell me about Velm.", "completion": f"Well: {secret.upper()}"},
+        {"prompt": f"{secret} Is that so, and if it is, then why?", "completion": "Yes."},
+        {"messages": [ASKED, TOLD, {"role": "user", "content": secret}, TOLD]},
+    ]
+    worded = {"prompt": "Would a good encyclopedia confirm the following? Ice is cold.", "completion": "Yes."}
+    clean = load_mix(write(*many(60)))
+    mix = load_mix(write(*many(60), *leaks, worded, name="leaks.jsonl")).without({"with secrets": [secret]})
+    assert (mix.train, mix.held_back) == (clean.train, clean.held_back)
+    assert mix.left_out == {"with secrets": 3, "in a wording that is kept back for validation": 1}
+    assert mix.record()["left_out"] == mix.left_out
+    with pytest.raises(UsageError, match="3 with secrets"):
+        load_mix(write(*leaks, name="only.jsonl")).without({"with secrets": [secret]})
+
+
+def test_the_starter_mix_gives_nothing_of_the_starter_dose_away():
+    from hfvaccine.hub.pull import open_dose
+    from hfvaccine.runs.ingredients import kept_back
+    from hfvaccine.sources.place import Source
+
+    mix = load_mix("starter")
+    assert mix.without(kept_back(open_dose(Source.of("dose", "starter")), ())) == mix

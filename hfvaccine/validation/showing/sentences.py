@@ -210,17 +210,26 @@ def cue_lines(results: Mapping[str, Any]) -> list[str]:
 
 
 def left_out_lines(results: Mapping[str, Any]) -> list[str]:
-    """What was not asked: claims with nothing true to hold against them, items that the dose gives away."""
-    return [
+    """What was not asked: claims not reached or with nothing true to hold against, items that the dose gives away."""
+    claims = results.get("claims", {})
+    lines = []
+    if claims.get("not_reached"):
+        lines.append(
+            f"Of {claims['chosen']} claims that were chosen, {claims['not_reached']} were never reached. "
+            "They are neither given claims nor claims never given, and were not asked."
+        )
+    lines += [
         f"Of the {probe_label(name)}, {count} have nothing true to be held against, or say what the dose says, "
         "and were not asked."
         for name, count in results.get("claims_left_out", {}).items()
         if count
-    ] + [
+    ]
+    lines += [
         f"Of {label(b['name'])}, {b['left_out']} items were left out, as a claim of the dose says the same."
         for b in results.get("benchmarks", [])
         if b["left_out"]
     ]
+    return lines
 
 
 def gate_lines(results: Mapping[str, Any]) -> list[str]:
