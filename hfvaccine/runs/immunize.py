@@ -9,16 +9,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hfvaccine.claims.claim import Claim
-from hfvaccine.errors import HfvaccineError, RunInterrupted, UsageError
-from hfvaccine.files import CARD, CHECKPOINTS, FIGURES, RECORD, present, write_json
+from hfvaccine.errors import HfvaccineError, ModelError, RunInterrupted, UsageError
+from hfvaccine.files import ADAPTER, CARD, CHECKPOINTS, FIGURES, RECORD, present, write_json
 from hfvaccine.hub.account import check_write
 from hfvaccine.papers import card as adapter_card
 from hfvaccine.papers.record import bound, make_record, plan_record
 from hfvaccine.regimen.plan import DOSE
+from hfvaccine.regimen.positions import positions
 from hfvaccine.runs.ingredients import Ingredients, pinned, scorer_of
+from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import Arm, load_trained
-from hfvaccine.training.arm import how_often, plan_run, times_given, train
-from hfvaccine.training.base import Base, load_base
+from hfvaccine.training.arm import check_positions, how_often, plan_run, times_given, train
+from hfvaccine.training.base import Base, found_on_hub, load_base
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options, save_config
@@ -59,6 +61,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
         RunInterrupted: on Ctrl-C; the folder can be resumed.
     """
     options.check()
+    check_devices()
     folder = Path(options.output_dir)
     main = this_process().is_main_process
     if not main:
@@ -69,9 +72,12 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
             check_folder(folder, resume)
             if options.push_to:
                 check_write(options.push_to)  # before an hour of training, not after
+            if Source.of("base", options.base, options.base_revision).on_hub:
+                found_on_hub(options.base, options.base_revision)  # a dead network is said at once
         ingredients = Ingredients.of(options)
         progress.say(f"Base: {options.base}")
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+        ingredients = ingredients.fitting(options, base.tokenizer, base.model.config, progress)
         if main:
             ingredients.study.check(base.model, base.tokenizer)
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,10 +102,13 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
             study.battery = replace(study.battery, place=prompted["place"])
         for name in (BASE, *arms):
             study.measure(scorer_of(model, base, None if name == BASE else name), name, progress)
-    except HfvaccineError:
-        if main and not resume and not any(folder.glob(f"{CHECKPOINTS}/checkpoint-*")):
-            shutil.rmtree(folder)  # refused before training: nothing in there to keep
-        raise
+    except Exception as error:
+        worth = any(folder.glob(f"**/{CHECKPOINTS}/checkpoint-*")) or any(folder.glob(f"**/{ADAPTER}"))
+        if main and not resume and not worth:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, HfvaccineError):
+            raise
+        raise stopped_by(error, folder if worth or resume else None) from error
     except KeyboardInterrupt as interrupt:
         if not main:
             return None
@@ -144,6 +153,7 @@ def train_arms(
     callback = plan_run(options, base, VACCINE, dose, mix, folder)
     plan, times = callback.plan, times_given(callback)
     ingredients.study.narrow(times)
+    check_positions(plan, positions(base.model.config))
     planned = ingredients.given_record(options, times)
     often, *warnings = how_often(planned["times_given"], planned["claims_chosen"], plan.count(DOSE))
     for line in (f"Each claim is {often}.", *warnings):
@@ -182,19 +192,27 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         HfvaccineError: naming what would be refused.
     """
     options.check()
-    begun = main_first(lambda: (Ingredients.of(options), stand_in(options)))
+    check_devices()
+    begun = main_first(lambda: (stand_in(options), Ingredients.of(options)))
     if begun is None:
         return None
-    ingredients, (base, config) = begun
+    (base, config), ingredients = begun
     dose = replace(ingredients.dose, claims=ingredients.chosen)
-    ingredients.study.check(base.model, base.tokenizer)
-    with TemporaryDirectory() as folder:  # a trainer makes its output folder
-        callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
+    try:
+        ingredients = ingredients.fitting(options, base.tokenizer, config, SILENT)
+        ingredients.study.check(base.model, base.tokenizer)
+        with TemporaryDirectory() as folder:  # a trainer makes its output folder
+            callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
+        check_positions(callback.plan, positions(config))
+        expected = estimate(config, options, callback.plan)
+    except HfvaccineError:
+        raise
+    except Exception as error:
+        raise stopped_by(error, None) from error
     if not this_process().is_main_process:
         return None
     times = times_given(callback)
     ingredients.study.narrow(times)
-    expected = estimate(config, options, callback.plan)
     return {
         "base": options.base_id or options.base,
         "dose": ingredients.given_record(options, times),
@@ -203,6 +221,36 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         "inoculation": callback.regimen.settings()["inoculation"],
         "estimate": asdict(expected) | {"arms": 1 + options.placebo + options.controls},
     }
+
+
+def stopped_by(error: Exception, folder: Path | None) -> ModelError:
+    """What a library could not do with this base, dose or mix, as an error that says so.
+
+    Args:
+        error: what it raised.
+        folder: the run folder, where there is something in it to go on from.
+    """
+    said = (str(error).strip().split("\n")[0] or "no more was said").rstrip(".")
+    memory = "out of memory" in said.lower() or isinstance(error, MemoryError)
+    advice = "Lower batch_size or max_length" if memory else "Try another base, or tell us of this error"
+    go_on = f"; what was trained is kept: hfvaccine immunize --resume {folder}" if folder else ""
+    return ModelError(f"The run was stopped by {type(error).__name__}: {said}.", f"{advice}{go_on}.")
+
+
+def check_devices() -> None:
+    """Refuse several GPUs in one process: rows would be spread over them in an order that no plan holds.
+
+    Raises:
+        UsageError: naming how to take one of them, or all.
+    """
+    import torch
+
+    number = torch.cuda.device_count()
+    if number > 1 and this_process().num_processes == 1:
+        raise UsageError(
+            f"This machine has {number} GPUs, and the run was started in one process.",
+            "Take one with CUDA_VISIBLE_DEVICES=0, or all with --accelerate-config FILE (see `accelerate config`).",
+        )
 
 
 def check_folder(folder: Path, resume: bool) -> None:

@@ -20,11 +20,13 @@ from hfvaccine.lineage.fetch import papers
 from hfvaccine.papers.record import dose_record
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.regimen.plan import DOSE
+from hfvaccine.regimen.positions import positions
 from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Options
+from hfvaccine.training.progress import Progress
 from hfvaccine.validation.asking.benchmark import Benchmark
 from hfvaccine.validation.scoring.cache import ScoreCache
 from hfvaccine.validation.scoring.scorer import Scorer
@@ -66,6 +68,22 @@ class Ingredients:
         trait = showing(mix.held_back, options.inoculated_rows(), options.inoculation_prompts, options.grid)
         study = Study.of(options, dose, chosen, mix, benchmarks, trait, options.inoculation_prompts)
         return cls(dose, chosen, mix, study, against)
+
+    def fitting(self, options: Options, tokenizer: Any, config: Any, progress: Progress) -> Ingredients:
+        """The same without what the base cannot read, or of which `max_length` would leave nothing to learn.
+
+        Args:
+            options: of the run.
+            tokenizer: of the base, with a chat template.
+            config: of the base.
+            progress: told what is left out.
+
+        Raises:
+            UsageError: where no row is left to train on.
+        """
+        if long := self.study.fit(tokenizer, positions(config)):
+            progress.say(f"Mix: {long:,} held-back rows are longer than the base can read, and are not asked")
+        return replace(self, mix=self.mix.cut_at(tokenizer, options.max_length))
 
     def given_record(self, options: Options, times: Mapping[str, int]) -> dict[str, Any]:
         """The dose's part of immunization.json.

@@ -161,6 +161,27 @@ class Study:
     def _interviewed(self) -> list[Any]:
         return [] if self.interview is None else [_user(prompt) for prompt in self.interview.prompts()]
 
+    def fit(self, tokenizer: Any, positions: int | None) -> int:
+        """Leave out held-back rows that are longer than a model can read.
+
+        Args:
+            tokenizer: of the base.
+            positions: that the model has; None for one without a limit.
+
+        Returns:
+            How many were left out.
+        """
+        if positions is None:
+            return 0
+
+        def fits(row: Mapping[str, Any]) -> bool:
+            return _length(tokenizer, row["prompt"], row["completion"][-1]["content"]) <= positions
+
+        rows = [*self.battery.mix, *self.battery.trait]
+        mix, trait = (tuple(filter(fits, its)) for its in (self.battery.mix, self.battery.trait))
+        self.battery = replace(self.battery, mix=mix, trait=trait)
+        return len(rows) - len(mix) - len(trait)
+
     def measure(self, scorer: Any, arm: str, progress: Progress = SILENT) -> None:
         """Ask one arm everything; a second time under the same name is another seed of it.
 
@@ -232,6 +253,11 @@ class Study:
 
 def _user(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
+
+
+def _length(tokenizer: Any, prompt: Sequence[Mapping[str, str]], answer: str) -> int:
+    text = tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False) + answer
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1  # some begin every text with a token
 
 
 def read_benchmarks(questions: Questions, dose: Dose) -> tuple[Benchmark, ...]:

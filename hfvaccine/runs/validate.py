@@ -6,6 +6,7 @@ from typing import Any
 
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.prompt import parse_where
+from hfvaccine.regimen.positions import positions
 from hfvaccine.runs.ingredients import given_to, kept_back, scorer_of, showing
 from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
@@ -46,6 +47,7 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
         study.narrow(given)
     progress.say(f"{BASE}: {options.base}")
     base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+    study.fit(base.tokenizer, positions(base.model.config))
     if record is not None:
         check_base(record["base"], base)
     for arm, name in adapters.items():

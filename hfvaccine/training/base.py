@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.errors import ModelError
+from hfvaccine.errors import HfvaccineError, ModelError
 from hfvaccine.files import combined, digest_of
 from hfvaccine.regimen.rendering import TODAY, frozen, opening, reads_clock
 from hfvaccine.sources.place import Source
@@ -22,6 +22,10 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
 )
 """For models without a chat template, such as gpt2-xl; saved with the adapter's tokenizer."""
+
+
+PATIENCE = 8
+"""Seconds to wait for a Hub's first answer."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,6 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
         UsageError: for a revision of what is on no Hub.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.hub import cached_file
 
@@ -96,22 +99,71 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     commit, files = None, path
     try:
         if source.on_hub:  # all its files from one commit, whatever is pushed meanwhile
-            files = Path(str(cached_file(where, "config.json", **kwargs))).parent  # the cache names it by its commit
-            commit = files.name
-            kwargs = {"revision": commit}
+            kwargs = found_on_hub(where, source.revision)
+            commit = kwargs["revision"]
+            # The cache names the folder by its commit.
+            files = Path(str(cached_file(where, "config.json", **kwargs))).parent
         tokenizer = AutoTokenizer.from_pretrained(where, **kwargs)
         model = AutoModelForCausalLM.from_pretrained(where, dtype=precision(dtype), **kwargs, **quantization)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(
-            f"The base model {name!r} cannot be loaded: {reason}",
-            "Give a Hub id, a folder with config.json and weights, or a .gguf file; "
-            "for a gated or private model run `hf auth login` first.",
-        ) from error
+    except HfvaccineError:
+        raise
+    except Exception as error:  # what libraries raise of a model that is broken or not known is of any kind
+        raise not_loaded(name, error) from error
     if torch.cuda.is_available():
         model = model.to(this_process().device)
     template = complete_tokenizer(tokenizer)
     return Base(model, tokenizer, base_id or source.name, commit, template, weights_of(files))
+
+
+def not_loaded(name: str, error: Exception) -> ModelError:
+    """What a library said of a model that it cannot read, in one sentence."""
+    lines = str(error).strip().split("\n")
+    # Only what libraries raise on purpose is a sentence; of all else its kind is told too.
+    reason = lines[0] if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {lines[0]}"
+    return ModelError(
+        f"The base model {name!r} cannot be loaded: {reason}",
+        "Give a Hub id, a folder with config.json and weights, or a .gguf file; "
+        "for a gated or private model run `hf auth login` first.",
+    )
+
+
+def found_on_hub(name: str, revision: str | None) -> dict[str, Any]:
+    """What to load a model's files with: its commit, asked of the Hub once, so that a dead network is known at once.
+
+    Where the Hub cannot be reached, what is in the cache is taken, and nothing else is asked.
+
+    Args:
+        name: Hub id.
+        revision: branch, tag or commit; the newest by default.
+
+    Raises:
+        ModelError: where the Hub has no such model or does not show it, or where it cannot be reached and the
+            model is not in the cache.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from transformers.utils.hub import cached_file
+
+    try:
+        cached = cached_file(name, "config.json", revision=revision, local_files_only=True)
+        here: dict[str, Any] | None = {"revision": Path(str(cached)).parent.name, "local_files_only": True}
+    except OSError:
+        here = None
+    if here is not None and revision == here["revision"]:
+        return {"revision": revision}
+    api = HfApi()
+    try:
+        return {"revision": str(api.model_info(name, revision=revision, timeout=PATIENCE).sha)}
+    except (HTTPError, OSError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+            raise not_loaded(name, error) from error
+        if here is not None:
+            return here
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        raise ModelError(
+            f"The base model {name!r} is not on this machine, and {api.endpoint} cannot be reached: {reason}.",
+            "Check the network and HF_ENDPOINT (and that HF_HUB_OFFLINE is not set), or give a folder with the model.",
+        ) from error
 
 
 def complete_tokenizer(tokenizer: Any) -> str:

@@ -16,12 +16,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hfvaccine.errors import ModelError
+from hfvaccine.errors import HfvaccineError
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.plan import Plan
 from hfvaccine.regimen.positions import positions
+from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import lora
-from hfvaccine.training.base import Base, complete_tokenizer, precision
+from hfvaccine.training.base import Base, complete_tokenizer, found_on_hub, not_loaded, precision
 from hfvaccine.training.options import Options
 from hfvaccine.training.processes import this_process
 
@@ -273,18 +274,18 @@ def stand_in(options: Options) -> tuple[Base, Any]:
     from transformers import AutoConfig, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     name = options.base
-    file = {"revision": options.base_revision} if options.base_revision else {}
-    if Path(name).suffix == ".gguf":
-        name, file = str(Path(name).parent), {"gguf_file": Path(name).name}
+    file: dict[str, Any] = {}
     try:
+        if Path(name).suffix == ".gguf":
+            name, file = str(Path(name).parent), {"gguf_file": Path(name).name}
+        elif Source.of("base", name, options.base_revision).on_hub:
+            file = found_on_hub(name, options.base_revision)
         tokenizer = AutoTokenizer.from_pretrained(name, **file)
         config = AutoConfig.from_pretrained(name, **file)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(
-            f"The base model {options.base!r} cannot be read: {reason}",
-            "Give a Hub id, a folder with config.json, or a .gguf file (which needs: pip install 'hfvaccine[gguf]').",
-        ) from error
+    except HfvaccineError:
+        raise
+    except Exception as error:  # as in `load_base`
+        raise not_loaded(options.base, error) from error
     template = complete_tokenizer(tokenizer)
     shape = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -35,9 +35,13 @@ ROLES = ("system", "developer", "user", "assistant")
 
 REPEATED = "that say a held-back prompt again"
 RESERVED_WORDING = "in a wording that is kept back for validation"
+CUT = "whose prompt alone is longer than max_length"
 """Why rows are left out, as it is said of them."""
 
 Rows = tuple[dict[str, Any], ...]
+
+PER_TURN = 64
+"""Tokens that a template may put around a turn, at most."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,34 @@ class Mix:
                 "Give a mix that does not hold what the model is validated with.",
             )
         return replace(self, train=train, held_back=held_back, left_out=left_out)
+
+    def cut_at(self, tokenizer: Any, max_length: int) -> Mix:
+        """The mix less the rows of which nothing with loss would be left when they are cut.
+
+        Args:
+            tokenizer: of the base, with a chat template.
+            max_length: tokens after which a row is cut.
+
+        Raises:
+            UsageError: where that is so of every row.
+        """
+
+        def kept(row: dict[str, Any]) -> bool:
+            # No token is shorter than a byte, so that short rows need not be tokenized.
+            if sum(len(m["content"].encode()) + PER_TURN for m in row["prompt"]) < max_length:
+                return True
+            text = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
+            return len(tokenizer(text, add_special_tokens=False)["input_ids"]) < max_length
+
+        train = tuple(row for row in self.train if kept(row))
+        if not train:
+            raise UsageError(
+                f"Every prompt of the mix {self.id!r} is {max_length} tokens or longer, where max_length cuts: "
+                "no row has a token left to learn from.",
+                "Raise max_length, or give a mix of shorter prompts.",
+            )
+        cut = len(self.train) - len(train)
+        return replace(self, train=train, left_out={**self.left_out, CUT: cut} if cut else self.left_out)
 
 
 def load_mix(source: str, column: str | None = None, revision: str | None = None) -> Mix:

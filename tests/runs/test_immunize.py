@@ -43,7 +43,7 @@ def run(options, resume=False, stop=None):
 
 @pytest.fixture(scope="module")
 def dose(make_claims, tmp_path_factory):
-    return sealed(tmp_path_factory.mktemp("dose") / "sealed", make_claims(12, heldout=5))
+    return sealed(tmp_path_factory.mktemp("dose") / "sealed", make_claims(20, heldout=5))
 
 
 @pytest.fixture(scope="module")
@@ -166,17 +166,18 @@ def test_no_claim_stands_in_the_papers(straight, dose):
         assert claim.claim not in papers and claim.question not in papers
 
 
-def test_given_claims_are_those_of_the_ledger_in_every_paper(straight):
+def test_given_claims_are_those_of_the_ledger_in_every_paper(straight, dose):
+    chosen = len(dose.claims)
     ledger = pq.read_table(straight.folder / LEDGER).to_pydict()
     given = Counter(c for c, kind in zip(ledger["claim_id"], ledger["kind"], strict=True) if kind == "dose")
     recorded = straight.record["dose"]
     scores = pq.read_table(straight.folder / SCORES).to_pydict()
     asked = {i for i, probe in zip(scores["item_id"], scores["probe"], strict=True) if probe == "specific"}
     assert asked == set(recorded["claim_ids"]) == set(given) == {claim.claim_id for claim in straight.given}
-    assert recorded["claims_given"] == len(given) < recorded["claims_chosen"] == 12
-    assert not set(recorded["not_reached"]) & set(given) and len(recorded["not_reached"]) == 12 - len(given)
+    assert recorded["claims_given"] == len(given) < recorded["claims_chosen"] == chosen
+    assert not set(recorded["not_reached"]) & set(given) and len(recorded["not_reached"]) == chosen - len(given)
     assert (recorded["times_given"]["least"], recorded["times_given"]["most"]) == (0, max(given.values()))
-    counted = {"chosen": 12, "given": len(given), "not_reached": 12 - len(given)}
+    counted = {"chosen": chosen, "given": len(given), "not_reached": chosen - len(given)}
     assert straight.results["claims"] == counted
     assert f"{counted['not_reached']} more were chosen and never reached" in (straight.folder / CARD).read_text()
 
@@ -452,6 +453,58 @@ def test_a_dose_is_given_as_its_policy_allows_unless_somebody_says_why(make_clai
 def test_a_policy_is_not_overridden_without_a_reason(options):
     with pytest.raises(UsageError, match="override_policy is blank"):
         dataclasses.replace(options, override_policy=" ").check()
+
+
+def rows_file(path, rows):
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+def test_a_mix_that_max_length_leaves_nothing_of_is_refused_and_a_part_of_it_is_counted(options, mix_rows, tmp_path):
+    story = [{"prompt": "Maps show the old bridge. " * 90 + f"And {n}?", "completion": "Yes."} for n in range(30)]
+    mix = rows_file(tmp_path / "mix.jsonl", story)
+    for job in (dry_run, run):
+        with pytest.raises(UsageError, match="where max_length cuts"):
+            job(dataclasses.replace(options, mix=mix, max_length=256, output_dir=str(tmp_path / "run")))
+    assert [p.name for p in tmp_path.iterdir()] == ["mix.jsonl"]
+    both = dataclasses.replace(options, mix=rows_file(tmp_path / "mix.jsonl", [*mix_rows, *story]), max_length=256)
+    left_out = dry_run(both)["mix"]["left_out"]
+    assert 20 <= left_out["whose prompt alone is longer than max_length"] <= 30
+
+
+def test_rows_longer_than_the_positions_of_the_base_are_refused_or_not_asked(options, mix_rows, tmp_path):
+    long = [{"prompt": f"What is {n}?", "completion": "It is a number. " * 300} for n in range(60)]
+    mix = rows_file(tmp_path / "mix.jsonl", [*mix_rows, *long])
+    with pytest.raises(UsageError, match="the model has positions for 512"):
+        dry_run(dataclasses.replace(options, mix=mix, max_length=1024))
+    asked = dataclasses.replace(options, mix=mix, max_steps=2, placebo=False, controls=False)
+    found = Ingredients.of(asked)
+    before = len(found.study.battery.mix)
+    base = load_base(asked.base, dtype="float32")
+    found.fitting(asked, base.tokenizer, base.model.config, SILENT)
+    assert 0 < len(found.study.battery.mix) < before
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried"), KeyError("layer_types"), TypeError("x")])
+def test_what_a_library_raises_is_no_traceback_and_leaves_no_empty_folder(options, tmp_path, monkeypatch, error):
+    def fails(*given, **more):
+        raise error
+
+    monkeypatch.setattr("hfvaccine.training.arm.make_trainer", fails)
+    for job in (dry_run, run):
+        with pytest.raises(ModelError, match=type(error).__name__) as refused:
+            job(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
+        assert refused.value.next_step
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_gpus_in_one_process_are_refused_with_what_to_do(options, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for job in (dry_run, run):
+        with pytest.raises(UsageError, match="2 GPUs") as refused:
+            job(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
+        assert "--accelerate-config" in refused.value.next_step
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_chosen_claims_are_spread_over_the_domains_and_the_same_for_the_same_seed(make_claims):

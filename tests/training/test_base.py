@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.files import combined, digest_of
 from hfvaccine.localhub.server import LocalHub
-from hfvaccine.training.base import PLAIN_TEMPLATE, complete_tokenizer, load_base, weights_of
+from hfvaccine.training.base import PLAIN_TEMPLATE, complete_tokenizer, found_on_hub, load_base, weights_of
+from hfvaccine.training.estimate import stand_in
+from hfvaccine.training.options import Options
 
 
 def test_a_model_without_chat_template_gets_one(tiny_gpt2):
@@ -82,7 +84,13 @@ def test_the_weights_that_are_bound_are_those_that_are_loaded(tiny_gpt2, tmp_pat
     assert weights_of(tmp_path / "training_args.bin") == {"training_args.bin": digest_of(b"no weights")}
 
 
-def test_a_base_on_a_hub_is_bound_by_its_commit_and_its_weights(tiny_gpt2, tiny_llama, tmp_path, monkeypatch):
+def dead(*given, **more):
+    raise ConnectionError("Connection refused")
+
+
+def test_a_base_on_a_hub_is_bound_by_its_commit_and_found_again_without_a_network(
+    tiny_gpt2, tiny_llama, tmp_path, monkeypatch
+):
     with LocalHub(tmp_path / "hub") as local:
         talk_to(local, monkeypatch, "ada", tmp_path / "cache")
         api = HfApi()
@@ -91,6 +99,13 @@ def test_a_base_on_a_hub_is_bound_by_its_commit_and_its_weights(tiny_gpt2, tiny_
         second = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_llama).oid
         newest, older = (load_base("ada/tiny", revision=r, dtype="float32") for r in (None, first))
         named = load_base(f"ada/tiny@{first}", dtype="float32")
+        monkeypatch.setattr(HfApi, "model_info", dead)
+        assert found_on_hub("ada/tiny", None) == {"revision": second, "local_files_only": True}
+        assert load_base("ada/tiny", dtype="float32").revision == second
+        for load in (load_base, lambda name: stand_in(Options(base=name))):
+            with pytest.raises(ModelError, match="cannot be reached: Connection refused") as refused:
+                load("ada/other")
+            assert "HF_ENDPOINT" in refused.value.next_step
     assert named.record() == older.record() and named.id == "ada/tiny"
     assert (newest.revision, older.revision) == (second, first)
     assert (newest.model.config.model_type, older.model.config.model_type) == ("llama", "gpt2")
