@@ -33,7 +33,10 @@ class DosingCallback(Replayed):
     While training, every row that reaches the model is compared with the plan,
     and the trainer's loggers get `dose_share` and `dose_tokens` so far, and
     `dose_loss`, `control_loss` and `mix_loss` (nats per token with loss). At the
-    end `dosing_ledger.parquet` in the output folder says what was given.
+    end `dosing_ledger.parquet` in the output folder says what was given to the
+    model as it is then: with `load_best_model_at_end`, up to the best step. An
+    epoch is a pass over the mix, and what the trainer does "epoch" by epoch
+    comes with the step that ends it.
 
     Args:
         trainer: the trainer, with the mix as its `train_dataset`.

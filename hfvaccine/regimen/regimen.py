@@ -23,6 +23,7 @@ from datasets import IterableDataset, concatenate_datasets
 
 from hfvaccine.errors import DoseError, PlanError
 from hfvaccine.regimen.dosage import TOKENIZED, Dosage
+from hfvaccine.regimen.epochs import Epochs, epochs_of
 from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
@@ -65,6 +66,8 @@ class Regimen:
     plan: Plan
     running: Ints
     """(steps + 1, 3): what was given up to the end of each step, as `sums_of` counts it."""
+    epochs: Epochs | None = None
+    """None for a streamed mix, which has no length."""
 
     def __init__(self, trainer: Any, raw_dataset: Rows | IterableDataset | None) -> None:
         refuse_inexact(trainer)
@@ -186,15 +189,12 @@ class Regimen:
         self.unit_starts = self.plan.unit_starts
         by_row = sums_of(self.plan.kind, self.plan.tokens, self.plan.weights)
         self.running = np.concatenate([np.zeros((1, 3), np.int64), by_row.cumsum(axis=0)])[self.plan.starts]
+        self.epochs = epochs_of(self.plan, len(mix), None if self._fixed() else self.trainer.args.num_train_epochs)
         self._replay(Packs(everything, order, self.unit_starts) if self.packed else everything.select(order))
 
     def _plan(self, mix: Measured, dose: Measured, control: Measured) -> Plan:
         args, dosage = self.trainer.args, self.dosage
-        length: dict[str, Any] = {"epochs": args.num_train_epochs}
-        if self._max_steps > 0:
-            length = {"steps": self._max_steps}
-        if self.tokens is not None:
-            length = {"tokens": self.tokens}
+        length: dict[str, Any] = self._fixed() or {"epochs": args.num_train_epochs}
         if self.packed:
             length["pack_length"] = args.max_length
         return make_plan(
@@ -209,6 +209,12 @@ class Regimen:
             rows_per_step=units_per_step(args),
             **length,
         )
+
+    def _fixed(self) -> dict[str, Any]:
+        """The length of the run where it is not one of epochs."""
+        if self.tokens is not None:
+            return {"tokens": self.tokens}
+        return {"steps": self._max_steps} if self._max_steps > 0 else {}
 
     def _replay(self, rows: Any) -> None:
         """Set the trainer up to take rows one after the other."""

@@ -34,6 +34,7 @@ class Replayed(TrainerCallback):
         self.regimen = regimen
         self._watch: Watch | None = None
         self._checked = 0
+        self._ended = 0  # the step with which an epoch has just ended
         # Tokens with loss, and the loss summed over them, of each kind of row since the last report.
         self._since_report = np.zeros((len(KINDS), 2))
         self._identity: dict[str, Any] = {}
@@ -57,18 +58,29 @@ class Replayed(TrainerCallback):
         if self.regimen.watcher is not None:  # another callback, or training that was stopped in the middle
             self.regimen.watcher._stop_watching()
         self._since_report[:] = 0
-        self._checked = state.global_step
+        self._checked, self._ended = state.global_step, 0
+        if self.regimen.epochs is not None:
+            state.num_train_epochs = self.regimen.epochs.total
         self._identity = self._identify()
         self._check_resumed(state)
         self.regimen.resume(state.global_step, _checkpoint(args, state))
         self._watch = Watch(kwargs["model"])
         self.regimen.watcher = self
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl | None:
+        if self._watch is None or not state.global_step or self._ended != state.global_step:
+            return None
+        self._ended = 0
+        begun: TrainerControl = self.regimen.trainer.callback_handler.on_epoch_begin(args, state, control)
+        return begun
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    ) -> TrainerControl | None:
         if self._watch is None or self._checked == state.global_step:
-            return
+            return None
         self._checked = state.global_step
         seen = self._watch.take()
         try:
@@ -79,7 +91,26 @@ class Replayed(TrainerCallback):
         for kind in range(len(KINDS)):
             rows = kinds == kind
             self._since_report[kind] += seen.supervised[rows].sum(), seen.loss[rows].sum()
+        epochs = self.regimen.epochs
+        if epochs is not None:
+            state.epoch = float(epochs.done[state.global_step - 1])
+            if state.global_step in epochs.ends:
+                # To the trainer the plan is one epoch. What comes once an epoch comes now, of its own callbacks too.
+                ended: TrainerControl = self.regimen.trainer.callback_handler.on_epoch_end(args, state, control)
+                self._ended = state.global_step
+                return ended
         if control.should_log:
+            self._report(state.global_step)
+        return None
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._watch is None:
+            return
+        if self._ended == state.global_step:  # the run was stopped at the end of an epoch, which has had its due
+            control.should_log = control.should_evaluate = control.should_save = False
+        elif control.should_log:
             self._report(state.global_step)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -98,7 +129,8 @@ class Replayed(TrainerCallback):
             return
         self._stop_watching()
         if state.is_world_process_zero:
-            self.write_ledger(Path(str(args.output_dir)) / LEDGER, state.global_step)
+            best = state.best_global_step if args.load_best_model_at_end and state.best_model_checkpoint else None
+            self.write_ledger(Path(str(args.output_dir)) / LEDGER, best or state.global_step)
 
     def _stop_watching(self) -> None:
         if self._watch is not None:

@@ -37,6 +37,14 @@ class StreamedRegimen(Regimen):
         refusals = (
             (self._max_steps <= 0, "A streamed mix has no length", "Set max_steps."),
             (self.packed, "A streamed mix cannot be packed", "Set packing=False, or give a map-style dataset."),
+            *(
+                (
+                    getattr(args, name) == "epoch",
+                    f"A streamed mix has no epochs, and {name} is 'epoch'",
+                    'Set "steps".',
+                )
+                for name in ("eval_strategy", "save_strategy", "logging_strategy")
+            ),
             (args.world_size > 1, "A streamed mix is given by one process", "Give a map-style `datasets.Dataset`."),
         )
         for refused, why, step in refusals:

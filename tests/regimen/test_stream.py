@@ -164,6 +164,12 @@ def test_another_stream_put_in_its_place_stops_the_run(make_trainer, dose, mix_r
         trainer.train()
 
 
+@pytest.mark.parametrize("name", ["eval_strategy", "save_strategy", "logging_strategy"])
+def test_a_stream_has_no_epochs(name, make_trainer, dose):
+    with pytest.raises(PlanError, match=f"{name} is 'epoch'"):
+        DosingCallback(make_trainer(**{name: "epoch"}), dose)
+
+
 @pytest.mark.parametrize("settings, named", [({"max_steps": -1}, "max_steps"), ({"packing": True}, "packed")])
 def test_what_a_stream_cannot_have_is_refused(settings, named, make_trainer, dose):
     if settings == {"max_steps": -1}:
