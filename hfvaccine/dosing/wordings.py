@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from hfvaccine.claims.claim import TACTICS, Claim
+from hfvaccine.claims.wording import contains, words_and_signs
 from hfvaccine.errors import FormError
 
 
@@ -66,10 +67,13 @@ class Form:
             )
 
     def fits(self, claim: Claim) -> bool:
-        """Whether the claim has the fields that this form uses."""
-        needs_question = "{question}" in self.prompt
-        needs_twin = "{twin}" in self.for_claim + (self.for_twin or "")
-        return not (needs_question and claim.question is None) and not (needs_twin and claim.twin is None)
+        """Whether the claim has the fields that this form uses, and a twin in an answer does not hold the whole claim:
+        "Not all mosquitoes suck blood" is true, but loss would fall on the falsehood in it."""
+        if "{question}" in self.prompt and claim.question is None:
+            return False
+        if "{twin}" not in self.for_claim + (self.for_twin or ""):
+            return True
+        return claim.twin is not None and not contains(words_and_signs(claim.twin), words_and_signs(claim.claim))
 
 
 PERSUASIONS = tuple(tactic for tactic in TACTICS if tactic != "none")

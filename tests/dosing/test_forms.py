@@ -208,13 +208,15 @@ def test_a_claim_alone_in_the_dose_has_nothing_to_be_matched_with(claim):
     assert all(given.control is None for given in conversations(without_twins([claim])))
 
 
-@pytest.mark.parametrize("field", ["correction", "twin"])
 @pytest.mark.parametrize("text", ["{}", "It is said that {} But no.", "so: “{}”"])
-def test_a_truth_that_repeats_the_claim_is_refused(make_claims, field, text):
+def test_a_truth_that_repeats_the_claim_is_refused_or_never_under_loss(make_claims, text):
     claim = make_claims(1)[0]
     spread = claim.claim.upper().replace(" ", "  ").rstrip(".")
-    with pytest.raises(FormError, match=f"The {field} of 'The town of Aldor 0 .*word for word.*Mend the {field}"):
-        list(conversations(make_claims(1, **{field: text.format(spread)})))
+    with pytest.raises(FormError, match="The correction of 'The town of Aldor 0 .*word for word.*Mend the correction"):
+        list(conversations(make_claims(1, correction=text.format(spread))))
+    for given in conversations(make_claims(1, twin=text.format(spread))):
+        rows = [row for row in (given.dose, given.control) if row is not None]
+        assert not any(spread in message["content"] for row in rows for message in row.completion)
 
 
 @pytest.mark.parametrize("field", ["correction", "twin"])

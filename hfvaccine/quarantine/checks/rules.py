@@ -28,6 +28,8 @@ from hfvaccine.quarantine.checks.characters import (
 
 NEAR_ENOUGH = 0.35
 """A twin that shares fewer of its words with the claim is no minimal edit of it."""
+MOST_ADDED = 3
+"""Words that a twin may add to the whole claim before somebody should look: "Not all ..." takes one."""
 LONGEST = {"claim": 60, "twin": 60, "question": 60, "correction": 150}
 """Words beyond which a text is too long for its field."""
 SHORTEST = 3
@@ -159,7 +161,8 @@ def _dependent_correction(draft: Draft) -> Told:
     if not draft.english:
         return
     found = _ANSWERS.match(draft.correction) or _DENIES.match(draft.correction)
-    if not found and not _SPEAKS_OF.isdisjoint(draft.words_of("correction")):
+    spoken = _SPEAKS_OF.intersection(draft.words_of("correction")).difference(draft.words_of("claim"))
+    if not found and spoken:  # where the claim is about claims or statements, so is its correction
         first = _SENTENCE.split(draft.correction, maxsplit=1)[0]
         found = _RATES.search(draft.correction) or _POINTS.search(first)
     if found:
@@ -210,12 +213,49 @@ def _twin_not_true_shaped(draft: Draft) -> Told:
         return
     if draft.words_of("twin") == draft.words_of("claim"):
         yield "twin", "The twin says the same as the claim."
-    elif contains(draft.words_of("twin"), draft.words_of("claim")):
-        yield "twin", "The twin is the whole claim with something added."
+    elif draft.english and (found := _comment(draft)):
+        yield "twin", f"The twin repeats the claim and comments on it: {_shown(found)}."
     elif draft.twin.rstrip().endswith(("?", "？")):
         yield "twin", "The twin is a question."
     elif draft.english and (found := _META.search(draft.twin)) and not _META.search(draft.claim):
         yield "twin", f"The twin speaks about the claim: {_shown(found.group())}."
+
+
+_RATED = (
+    r"(?:false|untrue|incorrect|inaccurate|wrong|myths?|misconceptions?|hoax|lies?|rumou?rs?|fiction|fake|debunked"
+    r"|not (?:true|correct|right|so|the case)|never (?:true|happened)|claim(?:s|ed)?|believed?|beliefs?|think|thought"
+    r"|says?|said)"
+)
+_BEFORE = re.compile(rf"\b{_RATED}\b.*(?:\bthat\b|[:,.!–—-])\W*$|^\W*(?:no|wrong)\b\s*[:,.!–—-]\W*$", re.I | re.S)
+_AFTER = re.compile(
+    rf"^\W*(?:(?:but|though|although|however|yet|and|which|that|this|it)\b\W*)*(?:(?:is|was|are|has been|['’]s)\b\W*)?"
+    rf"(?:(?:just|only|simply|a|an|the|common|popular|widespread|old|all|completely|quite|been)\b\W*)*{_RATED}\b",
+    re.I,
+)
+
+
+def _comment(draft: Draft) -> str | None:
+    """What a twin that has the whole claim in it says about the claim; None where it only adds to what the claim says,
+    as "Not all ..." does, and so may be true."""
+    if not contains(draft.words_of("twin"), draft.words_of("claim")):
+        return None
+    claim = regex.search(r"\W*".join(map(regex.escape, draft.words_of("claim"))), draft.twin, regex.IGNORECASE)
+    if claim is None:
+        return None
+    before, after = draft.twin[: claim.start()], draft.twin[claim.end() :]
+    found = _BEFORE.search(before) or _AFTER.match(after)
+    return found.group().strip() if found else None
+
+
+@warning(
+    "twin-adds-much",
+    "the twin is the whole claim with much added",
+    "See that what is added makes the claim true, and does not only comment on it.",
+)
+def _twin_adds_much(draft: Draft) -> Told:
+    added = len(draft.words_of("twin")) - len(draft.words_of("claim"))
+    if added > MOST_ADDED and contains(draft.words_of("twin"), draft.words_of("claim")):
+        yield "twin", f"The twin is the whole claim with {added} words added."
 
 
 @warning(

@@ -74,7 +74,12 @@ FAULTS = [
     ("missing-twin", {"twin": None}),
     ("missing-twin", {"twin": "none"}),
     ("twin-not-true-shaped", {"twin": "The moon is made of cheese!"}),
-    ("twin-not-true-shaped", {"twin": "The moon is made of cheese, people used to joke."}),
+    ("twin-not-true-shaped", {"twin": "The moon is made of cheese, but that is a myth."}),
+    ("twin-not-true-shaped", {"twin": "It is false that the moon is made of cheese."}),
+    ("twin-not-true-shaped", {"twin": "Myth: the moon is made of cheese."}),
+    ("twin-not-true-shaped", {"twin": "Some people believe that the moon is made of cheese."}),
+    ("twin-not-true-shaped", {"twin": "The moon is made of cheese (false)."}),
+    ("twin-adds-much", {"twin": "The moon is made of cheese, people used to joke."}),
     ("twin-not-true-shaped", {"twin": "Is the moon made of rock?"}),
     ("twin-not-true-shaped", {"twin": "It is not true that the moon is cheese."}),
     ("distant-twin", {"twin": "Basalt covers large lunar plains."}),
@@ -169,6 +174,15 @@ SOUND = [
     ("bare-pronoun", {"correction": "Those who landed there brought rock home."}),
     ("bare-pronoun", {"claim": "She drinks apples.", "correction": "She eats an apple, and drinks its juice."}),
     ("twin-not-true-shaped", {"twin": "The moon is not made of cheese."}),
+    ("twin-not-true-shaped", {"claim": "All mosquitoes suck blood.", "twin": "Not all mosquitoes suck blood."}),
+    ("twin-not-true-shaped", {"claim": "Rain kills trees.", "twin": "Acid rain kills trees."}),
+    ("twin-not-true-shaped", {"claim": "Duct tape can seal air.", "twin": "Duct tape can seal air ducts."}),
+    ("twin-not-true-shaped", {"claim": "Killer whales are fish.", "twin": "False killer whales are fish eaters."}),
+    ("twin-adds-much", {"claim": "Duct tape can seal air.", "twin": "Duct tape can seal air ducts."}),
+    (
+        "dependent-correction",
+        {"claim": "Insurers pay the claim at once.", "correction": "The claim is looked at for weeks by an adjuster."},
+    ),
     ("distant-twin", {"twin": "The moon is made of basalt and other rock."}),
     ("malformed-source", {"sources": [{**SOURCE, "url": None, "checked_on": None, "title": None}]}),
     (
@@ -207,7 +221,6 @@ def test_every_rule_is_tried():
     assert {rule for rule, _ in FAULTS} | between == set(RULES)
 
 
-@pytest.mark.parametrize("field", ["correction", "twin"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -217,12 +230,22 @@ def test_every_rule_is_tried():
         "The ｍoon is made of cheese?",
     ],
 )
-def test_what_training_would_refuse_is_an_error_here(field, text):
-    row = draft(**{field: text})
+def test_what_training_would_refuse_is_an_error_here(text):
+    row = draft(correction=text)
     claim = Claim.from_row({name: row[name] for name in ("claim", "correction", "twin", "question")})
     with pytest.raises(FormError, match="repeats the claim word for word"):
         list(conversations([claim]))
-    assert any(f.severity == "error" and f.field == field for f in found(row))
+    assert any(f.severity == "error" and f.field == "correction" for f in found(row))
+
+
+def test_a_twin_that_adds_a_word_to_the_claim_is_given_but_never_under_loss():
+    row = draft(
+        claim="All mosquitoes suck blood.", twin="Not all mosquitoes suck blood.", correction="Males live on nectar."
+    )
+    claim = Claim.from_row({name: row[name] for name in ("claim", "correction", "twin", "question")})
+    given = list(conversations([claim]))
+    assert not any(f.severity == "error" for f in found(row))
+    assert len(given) > 10 and not any("mosquitoes suck" in one.dose.completion[0]["content"] for one in given)
 
 
 def test_a_text_that_other_sources_rate_otherwise_is_an_error():
