@@ -313,6 +313,10 @@ def split(
         return
     for side, name in (("dose", "May be given"), ("heldout", "Held out")):
         click.echo(f"{name}: {done[side]['claims']:,} claims in {done[side]['clusters']:,} clusters.")
+    if not done["heldout"]["claims"]:
+        say("No claim is held out: what a model makes of falsehoods that it was not given cannot be measured.")
+    if not done["dose"]["claims"]:
+        say("No claim may be given, so that no dose can be sealed: take in more, or split again with --again.")
     for one in done["held_out_by"]:
         if one["given_before"]:
             click.echo(

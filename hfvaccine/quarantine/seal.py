@@ -135,16 +135,13 @@ def seal_quarantine(quarantine: Quarantine, into: Path, by: str, ready_only: boo
         history = quarantine.history()
         journal.follow(history, "seal", by, "", {})  # a name that cannot stand in the journal is refused first
         table = quarantine.table()
-        _check_policy(policy)
-        _check_steps(table, history)
-
+        missing = _missing(policy, table, history)
         made = decisions(history)
         rejected = [claim_id for claim_id, state in states(table, history, policy)[0].items() if state == REJECTED]
         table = table.filter(pc.invert(pc.is_in(table["claim_id"], pa.array(rejected, pa.string()))))
         lint_errors, lint_off = _lint(quarantine, table, policy)
         ready, against = _judge(table, made, policy, lint_errors)
-        if not ready_only:
-            _refuse(against, " Or leave them out with --ready-only.")
+        _refuse({} if ready_only else against, " Or leave them out with --ready-only.", missing)
         counts = {"rejected": len(rejected), **{kind: len(claims) for kind, claims in against.items()}}
         left_out = {kind: count for kind, count in counts.items() if count}
         sealed = {claim.claim_id for claim in ready}
@@ -236,13 +233,21 @@ def _check_free(into: Path) -> None:
         raise DoseError(f"{into} exists already.", "A sealed dose is never overwritten: choose another folder.")
 
 
-def _check_policy(policy: Policy) -> None:
+_Missing = list[tuple[str, str]]
+"""What a quarantine lacks, and what to do about it."""
+
+
+def _missing(policy: Policy, table: pa.Table, history: Sequence[journal.Entry]) -> _Missing:
+    """Everything that has to be done before any claim can be sealed."""
+    found: _Missing = []
     if is_blank(policy.contact):
-        raise DoseError(
-            "The policy names no contact.",
-            "Fill in `contact` in policy.yaml: somebody must be told when a claim turns out wrong.",
-        )
-    _check_expiry(policy, store.now()[:10])
+        step = "Fill in `contact` in policy.yaml: somebody must be told when a claim turns out wrong."
+        found.append(("The policy names no contact.", step))
+    try:
+        _check_expiry(policy, store.now()[:10])
+    except DoseError as error:
+        found.append((error.message, error.next_step))
+    return found + _steps(table, history)
 
 
 def _check_expiry(policy: Policy, today: str) -> None:
@@ -253,23 +258,23 @@ def _check_expiry(policy: Policy, today: str) -> None:
         )
 
 
-def _check_steps(table: pa.Table, history: Sequence[journal.Entry]) -> None:
-    """Refuse rows that were not screened as they are, or not split."""
+def _steps(table: pa.Table, history: Sequence[journal.Entry]) -> _Missing:
+    """What is to be done about rows that were not screened as they are, or not split."""
+    found: _Missing = []
     screened, digest = False, None
     for entry in history:
         changed = entry.what.get("claims_sha256", digest) != digest
         digest = entry.what.get("claims_sha256", digest)
         screened = entry.act == "screen" or (screened and not (changed and entry.act in ("intake", "fix")))
     if not screened:
-        raise DoseError(
-            "The claims were not screened since they last changed: paraphrases may stand on both sides of the split.",
-            "Run `hfvaccine quarantine screen`, then `hfvaccine quarantine split`.",
+        lack = (
+            "The claims were not screened since they last changed: paraphrases may stand on both sides of the split."
         )
-    unsplit = table["split"].null_count
-    if unsplit:
-        raise DoseError(
-            f"{unsplit} claim(s) are on neither side of the split.", "Run `hfvaccine quarantine split` first."
-        )
+        found.append((lack, "Run `hfvaccine quarantine screen`, then `hfvaccine quarantine split`."))
+    if unsplit := table["split"].null_count:
+        lack = f"{unsplit} claim(s) are on neither side of the split."
+        found.append((lack, "Run `hfvaccine quarantine split`, and review after it."))
+    return found
 
 
 def _lint(quarantine: Quarantine, table: pa.Table, policy: Policy) -> tuple[dict[str, str], dict[str, set[str]]]:
@@ -341,17 +346,20 @@ def objection(claim: Claim, policy: Policy) -> tuple[str, str] | None:
     return next(iter(found.items()), None)
 
 
-def _refuse(against: _Objections, or_else: str = "") -> None:
-    """Refuse where there is anything against any claim, with the count and the first claim of each kind."""
+def _refuse(against: _Objections, or_else: str = "", missing: _Missing | None = None) -> None:
+    """Refuse where anything is missing or there is anything against any claim, with the count and the first claim of
+    each kind, all at once."""
     said = [
         f"{len(claims)} {OBJECTIONS[kind][0]} (first {claims[0][0]}: {claims[0][1]})"
         for kind, claims in against.items()
         if claims
     ]
+    lacks, steps = [lack for lack, _ in missing or ()], [step for _, step in missing or ()]
     if said:
-        steps = [OBJECTIONS[kind][1] for kind, claims in against.items() if claims]
-        total = sum(map(len, against.values()))
-        raise DoseError(f"{total} claim(s) cannot be sealed: {'; '.join(said)}.", " ".join(steps) + or_else)
+        steps += [OBJECTIONS[kind][1] for kind, claims in against.items() if claims]
+        lacks.append(f"{sum(map(len, against.values()))} claim(s) cannot be sealed: {'; '.join(said)}.")
+    if lacks:
+        raise DoseError(" ".join(lacks), " ".join(steps) + or_else * bool(said))
 
 
 def _screened(history: Sequence[journal.Entry]) -> dict[str, Any] | None:

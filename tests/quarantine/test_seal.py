@@ -325,6 +325,18 @@ def test_a_policy_without_contact_is_refused(quarantine, tmp_path):
     assert "`contact`" in refuse(quarantine, tmp_path / "dose", "names no contact").next_step
 
 
+def test_everything_that_is_missing_is_named_at_once(make_claims, tmp_path, monkeypatch):
+    made = Quarantine(tmp_path / "q")
+    rows = [{**c.to_row(), "split": None, "origin": "a.csv, line 2"} for c in make_claims(2)]
+    with made.changing():
+        made.commit("intake", "ada", {}, table=pa.Table.from_pylist(rows, schema=SCHEMA))
+    set_policy(made, contact="", expires_on="2030-01-01")
+    monkeypatch.setattr(store, "now", lambda: "2030-01-01T00:00:00+00:00")
+    said = refuse(made, tmp_path / "dose", "names no contact")
+    for part in ("is past", "not screened", "2 claim(s) are on neither side", "2 claim(s) cannot be sealed"):
+        assert part in said.message, part
+
+
 def test_a_policy_that_has_expired_is_refused(quarantine, tmp_path, monkeypatch):
     set_policy(quarantine, expires_on="2030-01-01")
     monkeypatch.setattr(store, "now", lambda: "2030-01-01T00:00:00+00:00")

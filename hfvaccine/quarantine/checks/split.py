@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,15 +46,17 @@ def split(
     - Links between claims are found anew here as `screen` finds them, so that nothing leaks even where claims came
       in after the last screening. A new claim that is joined to a row with a side takes that side and its cluster.
     - A cluster of new claims only is held out where a hash of its id and the seed falls below `heldout`, or where
-      any claim of it is of a domain or tactic that is held out. Nothing else decides, so the side of a cluster does
-      not depend on other claims or on their order.
+      any claim of it is of a domain or tactic that is held out. So the side of a cluster does not depend on other
+      claims or on their order.
+    - Where that holds out less than `heldout` of all clusters, as it may of a few, the new ones with the lowest
+      hashes are held out besides, but never the last that could be given.
     - New claims through which a given row and a held-out one are joined would leak on either side: as few as it
       takes to part the two are taken out and returned. So are those that join a given row and a new claim of a
       held-out domain or tactic, or these claims themselves.
 
     Args:
         table: rows of `store.SCHEMA`.
-        heldout: share of new clusters to hold out, about; above 0 and below 1.
+        heldout: share of clusters to hold out, at least or a little less; above 0 and below 1.
         seed: of the hash.
         hold_out: (field, value) of which all new claims are held out, such as ("domain", "health").
         threshold: least share of words of near-duplicates; that of the last screening.
@@ -237,8 +240,11 @@ def _placed(
     held[label[(side == _HELDOUT) | wanted]] = True
     lots = clusters.dictionary_encode()
     drawn = np.array([_lot(name, seed) < heldout for name in lots.dictionary.to_pylist()], bool)
-    placed: Bools = np.where(given[label], False, held[label] | drawn[lots.indices.to_numpy()])
-    return placed
+    number = lots.indices.to_numpy()
+    placed: Bools = np.where(given[label], False, held[label] | drawn[number])
+    needed = min(math.ceil(round(heldout * len(drawn), 9)), len(drawn) - 1) - len(np.unique(number[placed]))
+    names, free = lots.dictionary.to_pylist(), np.unique(number[~placed & ~given[label]]).tolist()
+    return placed | np.isin(number, sorted(free, key=lambda at: _lot(names[at], seed))[: max(0, needed)])
 
 
 def _lot(cluster: str, seed: int) -> float:

@@ -234,6 +234,16 @@ def test_nothing_to_split_is_left_as_it_is():
     assert split(table_of())[0].num_rows == 0
 
 
+@pytest.mark.parametrize(("claims", "least"), [(1, 0), (2, 1), (5, 1), (8, 2), (40, 8)])
+@pytest.mark.parametrize("seed", range(6))
+def test_of_a_few_claims_one_in_five_is_held_out(claims, least, seed):
+    texts = [f"w{n} x{n} y{n} z{n}" for n in range(claims)]
+    found = sides(split(table_of(*texts), seed=seed)[0])
+    assert list(found.values()).count("heldout") >= least
+    assert claims < 5 or "dose" in found.values()
+    assert sides(split(table_of(*texts[::-1]), seed=seed)[0]) == found
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.2, float("nan")])
 def test_a_share_out_of_range_is_refused(share):
     with pytest.raises(UsageError, match=r"held-out share"):
