@@ -213,8 +213,8 @@ def _twin_not_true_shaped(draft: Draft) -> Told:
         return
     if draft.words_of("twin") == draft.words_of("claim"):
         yield "twin", "The twin says the same as the claim."
-    elif draft.english and (found := _comment(draft)):
-        yield "twin", f"The twin repeats the claim and comments on it: {_shown(found)}."
+    elif draft.english and (comment := _comment(draft)):
+        yield "twin", f"The twin repeats the claim and comments on it: {_shown(comment)}."
     elif draft.twin.rstrip().endswith(("?", "？")):
         yield "twin", "The twin is a question."
     elif draft.english and (found := _META.search(draft.twin)) and not _META.search(draft.claim):
