@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hfvaccine.errors import ModelError, ValidationError
 from hfvaccine.regimen.plan import Plan
 from hfvaccine.sources.place import Source
@@ -30,6 +28,25 @@ def lora(options: Options, base_id: str | None) -> LoraConfig:
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_id,
     )
+
+
+ROUNDING = {"float32": 1e-5, "float16": 3e-3, "bfloat16": 2e-2}
+"""How far the logits of two computations of one model may lie apart, as a part of the largest, by dtype: each step is
+rounded by 2^-24, 2^-11 or 2^-8, a kernel may add in another order each time, and that adds up over the layers."""
+FLOAT32_ELSEWHERE = 1e-3
+"""The same in float32 on what is no CPU: hardware made for training multiplies it with a mantissa of 10 bits."""
+
+
+def tolerance(model: Any) -> float:
+    """What of `ROUNDING` fits a model, where it is."""
+    dtype = str(model.dtype).removeprefix("torch.")
+    return FLOAT32_ELSEWHERE if dtype == "float32" and model.device.type != "cpu" else ROUNDING[dtype]
+
+
+def apart(one: Any, other: Any) -> float:
+    """How far two tensors of logits lie apart at most, as a part of the second's largest; nan where one is nan."""
+    one, other = one.float().cpu(), other.float().cpu()
+    return float((one - other).abs().max() / other.abs().max().clamp(min=1e-9))
 
 
 @dataclass(frozen=True)
@@ -74,17 +91,20 @@ def load_trained(base: Base, arms: Mapping[str, Arm]) -> Any:
         arms: the trained arms, whose names the adapters get; the first is active.
 
     Raises:
-        ValidationError: where a saved adapter is not the model that was trained.
+        ValidationError: where a saved adapter is not the model that was trained, to the rounding of its dtype.
     """
+    import torch
+
     model = load_adapters(base, {name: str(arm.folder) for name, arm in arms.items()})
     for name, arm in reversed(arms.items()):
         model.set_adapter(name)
         if arm.witness is None:
             continue
-        difference = float(np.abs(np.array(witness(model)) - np.array(arm.witness)).max())
-        if difference > 1e-6:
+        difference, allowed = apart(torch.tensor(witness(model)), torch.tensor(arm.witness)), tolerance(model)
+        if not difference <= allowed:
             raise ValidationError(
-                f"The adapter in {arm.folder} gives other logits than the model that was trained (by {difference:g}).",
+                f"The adapter in {arm.folder} gives other logits than the model that was trained: by {difference:.2g} "
+                f"of the largest, and {allowed:g} is allowed in {model.dtype} on {model.device.type}.",
                 "Do not use it; train again and report this.",
             )
     return model

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import tiny
+import torch
 from hubs import talk_to
 from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
@@ -11,7 +12,14 @@ from safetensors.torch import load_file, save_file
 from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.files import combined, digest_of
 from hfvaccine.localhub.server import LocalHub
-from hfvaccine.training.base import PLAIN_TEMPLATE, complete_tokenizer, found_on_hub, load_base, weights_of
+from hfvaccine.training.base import (
+    PLAIN_TEMPLATE,
+    choose_dtype,
+    complete_tokenizer,
+    found_on_hub,
+    load_base,
+    weights_of,
+)
 from hfvaccine.training.estimate import stand_in
 from hfvaccine.training.options import Options
 
@@ -146,3 +154,12 @@ def test_weights_that_were_cut_off_are_refused(tiny_gpt2, tmp_path):
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_base(str(cut), dtype="float32")
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_an_emulated_bfloat16_is_not_chosen(monkeypatch, native, dtype):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
+    )
+    assert choose_dtype() is dtype
