@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from hfvaccine.errors import LineageError
+from hfvaccine.files import RECORD
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.prompt import parse_where
+from hfvaccine.lineage.fetch import papers
 from hfvaccine.regimen.positions import positions
 from hfvaccine.runs.ingredients import given_to, kept_back, scorer_of, showing
 from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import load_adapters
-from hfvaccine.training.base import check_base, load_base
+from hfvaccine.training.base import Base, check_base, load_base
 from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import Validation
 from hfvaccine.training.progress import SILENT, Progress
@@ -52,6 +56,8 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
         check_base(record["base"], base)
     for arm, name in adapters.items():
         progress.say(f"{arm}: {name}")
+        if arm != VACCINE and Path(name).parent != Path(adapters[VACCINE]):  # an arm of that very run has its papers
+            check_arm(arm, name, base, progress)
     model = load_adapters(base, adapters)
     for arm in (BASE, *adapters):
         study.measure(scorer_of(model, base, None if arm == BASE else arm), arm, progress)
@@ -60,3 +66,27 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     results = study.write(options.output_dir)
     study.draw(options.output_dir, results, record)
     return results
+
+
+def check_arm(arm: str, name: str, base: Base, progress: Progress) -> None:
+    """Refuse a control that its own papers say is of another base; where it has none, say what that leaves open.
+
+    Args:
+        arm: what it is given as.
+        name: run folder, Hub id or `ID@REVISION`.
+        base: that it is to be put on.
+        progress: told of missing papers.
+
+    Raises:
+        ModelError: for a control of another base.
+        UsageError, HubError: where it cannot be had.
+    """
+    try:
+        record = papers(name, patterns=(RECORD,)).record
+    except LineageError:
+        progress.say(
+            f"Note: {name} has no {RECORD}: that it is a {arm} of this base, trained on as much of the same mix, "
+            "is taken on your word"
+        )
+        return
+    check_base(record["base"], base)

@@ -206,16 +206,15 @@ class Validation(Questions):
         """Run folder or Hub id by arm; none where the base is measured alone.
 
         Raises:
-            UsageError: for an `against` that names no arm.
+            UsageError: for an `against` that names no arm, or without an adapter to hold against it.
         """
         found = {VACCINE: self.adapter} if self.adapter else {}
         for given in self.against:
             arm, sign, name = given.partition("=")
-            if arm not in (PLACEBO, CONTROLS) or not sign or not name or not self.adapter:
-                raise UsageError(
-                    f"--against {given!r} names no arm.",
-                    "Give --adapter, and placebo=ADAPTER or controls=ADAPTER.",
-                )
+            if arm not in (PLACEBO, CONTROLS) or not sign or not name:
+                raise UsageError(f"--against {given!r} names no arm.", "Give placebo=ADAPTER or controls=ADAPTER.")
+            if not self.adapter:
+                raise UsageError(f"--against {given!r} has nothing to be held against.", "Give --adapter as well.")
             found[arm] = name
         return found
 

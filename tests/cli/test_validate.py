@@ -37,7 +37,8 @@ def test_an_arm_that_is_none_is_a_usage_error(tiny_llama, against):
 
 
 def test_an_arm_without_adapter_is_a_usage_error(tiny_llama):
-    assert run("validate", "--base", tiny_llama, "--against", "placebo=x").exception.exit_code == 2
+    done = run("validate", "--base", tiny_llama, "--against", "placebo=x")
+    assert done.exception.exit_code == 2 and "nothing to be held against" in str(done.exception)
 
 
 @pytest.mark.parametrize(
