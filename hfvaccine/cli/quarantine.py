@@ -414,6 +414,7 @@ def seal(folder: Path, dose: Path, by: str, ready_only: bool, as_json: bool) -> 
     click.echo(dose)
     given, heldout = len(sealed.claims), len(sealed.heldout)
     say(f"Sealed {given:,} claims to give and {heldout:,} held out, digest {sealed.digest()[:12]}.")
+    say(f"The journal ends at {sealed.manifest['journal_head']}: keep that elsewhere, to tell it from one made anew.")
     if sealed.manifest["left_out"]:
         left_out = (
             f"{count:,} {OBJECTIONS[kind][0] if kind in OBJECTIONS else 'were rejected'}"
@@ -431,7 +432,9 @@ def verify(what: str, revision: str | None, token: str | None) -> None:
     """Prove every file of a quarantine, a dose folder or a dose on the Hub, and the journal's chain.
 
     Ends with exit code 1, naming the first entry or file, where something was
-    changed.
+    changed. Whoever can write all of it can also make a whole chain anew: that
+    shows only where the journal's last digest, which is printed, was kept
+    elsewhere.
 
     \b
     Examples:
@@ -445,9 +448,9 @@ def verify(what: str, revision: str | None, token: str | None) -> None:
     if (Path(what) / JOURNAL).is_file():
         opened = Quarantine(what)
         opened.verify()
-        click.echo(
-            f"{what}: the quarantine is whole: {opened.table().num_rows:,} claims, {len(opened.history())} acts."
-        )
+        acts = opened.history()
+        ends = f", journal ends at {acts[-1].hash()}" if acts else ""
+        click.echo(f"{what}: the quarantine is whole: {opened.table().num_rows:,} claims, {len(acts)} acts{ends}")
         return
     if Path(what).exists():
         dose = Dose.load(what)
@@ -456,7 +459,10 @@ def verify(what: str, revision: str | None, token: str | None) -> None:
 
         dose = pull_dose(what, revision=revision, token=token)
     given, heldout = len(dose.claims), len(dose.heldout)
-    click.echo(f"{what}: the dose is whole: {given:,} claims to give, {heldout:,} held out, digest {dose.digest()}")
+    click.echo(
+        f"{what}: the dose is whole: {given:,} claims to give, {heldout:,} held out, digest {dose.digest()}, "
+        f"journal ends at {dose.manifest['journal_head']}"
+    )
 
 
 def _counts(counts: Any) -> str:

@@ -76,7 +76,9 @@ def test_from_a_file_to_a_dose(split, tmp_path):
     dose = Dose.load(tmp_path / "dose")
     assert len(dose.claims) + len(dose.heldout) == len(TOWNS)
     assert {r["reviewer"] for c in dose.claims for r in c.reviewers} == {"bob", "carol"}
-    assert "the dose is whole" in run("verify", str(tmp_path / "dose")).stdout
+    shown = run("verify", str(tmp_path / "dose")).stdout
+    assert "the dose is whole" in shown
+    assert Dose.load(tmp_path / "dose").manifest["journal_head"] in shown
     assert f"{len(TOWNS)} claims, 5 acts" not in run("verify", split).stdout
     assert f"{len(TOWNS)} claims, 6 acts" in run("verify", split).stdout
 
