@@ -153,7 +153,9 @@ def found_on_hub(name: str, revision: str | None) -> dict[str, Any]:
         return {"revision": revision}
     api = HfApi()
     try:
-        return {"revision": str(api.model_info(name, revision=revision, timeout=PATIENCE).sha)}
+        api.model_info(name, revision=revision, timeout=PATIENCE)  # asked once, where the cache would try for long
+        # By the name of the branch, so that the cache knows the branch's commit without a network.
+        return {"revision": Path(str(cached_file(name, "config.json", revision=revision))).parent.name}
     except (HTTPError, OSError) as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
             raise not_loaded(name, error) from error
