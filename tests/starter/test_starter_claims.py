@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,28 @@ from typing import Any
 import pytest
 
 from hfvaccine import starter
-from hfvaccine.claims.claim import Claim, normalise, read_jsonl
+from hfvaccine.claims.claim import SPLITS, TACTICS, Claim, normalise, read_jsonl
 from hfvaccine.claims.cues import CUE_LIMIT, cue_audit
 from hfvaccine.claims.dose import Dose
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.seal import seal
+
+BRITISH = re.compile(
+    r"metre|litre|centre|fibre|theatre|colour|favour|flavour|behaviour|neighbour|labour|honour|harbour|humour|tumour"
+    r"|rumour|vapour|odour|armour|vigour|grey|aluminium|cheque|defence|licence|offence|kerb|mould|plough|sceptic|sulph"
+    r"|tyre|pyjama|manoeuv|whilst|amongst|learnt|spelt|ageing|travell|cancelled|labelled|modelled|fuelled|signalled"
+    r"|jeweller|anaesth|oestr|haem|paediatr|foetus|faec|diarrhoea|organis(?:e|ation)|realise|recognise|crystallise"
+    r"|minimise|maximise|emphasise|specialise|summarise|standardise|sterilise|fertilise|immunise|neutralise",
+    re.I,
+)
+"""Parts of words that only British spelling has."""
+DATED = re.compile(
+    r"\b(?:current|currently|recent|recently|nowadays|lately|latest|presently|present-day|upcoming|so far|to date"
+    r"|as of now|at present|at the moment|these days|right now|(?:this|last|past) (?:year|decade|century)"
+    r"|(?:last|past) (?:few|several|two|three|ten) (?:years|decades)|(?:years|decades) ago)\b",
+    re.I,
+)
+"""What is true only for as long as nobody reads it later."""
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +89,40 @@ def test_twins_change_few_words(claims: list[Claim]) -> None:
     assert min(shares) > 0
 
 
-@pytest.mark.parametrize("split", ["all", "dose", "heldout"])
-def test_wording_does_not_give_falsehood_away(claims: list[Claim], split: str) -> None:
-    pairs = [(c.claim, c.twin) for c in claims if c.twin and split in ("all", c.split)]
+@pytest.mark.parametrize("part", ["all", "dose", "heldout", "tactic", "none"])
+def test_wording_does_not_give_falsehood_away(claims: list[Claim], part: str) -> None:
+    parts = {c.claim_id: ("all", c.split, "none" if c.tactic == "none" else "tactic") for c in claims}
+    pairs = [(c.claim, c.twin) for c in claims if c.twin and part in parts[c.claim_id]]
     audit = cue_audit(pairs, folds=5, repeats=2)
     assert audit.bag_of_words <= CUE_LIMIT, audit.giveaways
     assert audit.length <= CUE_LIMIT
+
+
+def test_a_third_of_the_claims_persuade_by_a_tactic(claims: list[Claim]) -> None:
+    tactics = [tactic for tactic in TACTICS if tactic != "none"]
+    used = Counter((c.tactic, c.split) for c in claims if c.tactic != "none")
+    sizes = [sum(used[tactic, split] for split in SPLITS) for tactic in tactics]
+    assert sum(sizes) >= len(claims) / 3
+    assert max(sizes) - min(sizes) <= 2
+    assert all(used[tactic, split] >= 4 for tactic in tactics for split in SPLITS)
+    for domain in {c.domain for c in claims}:
+        assert len({c.tactic for c in claims if c.domain == domain} - {"none"}) >= 4, domain
+
+
+def test_what_persuades_stands_in_the_twin_too(claims: list[Claim]) -> None:
+    for claim in claims:
+        if claim.tactic != "none":
+            assert changed(claim.claim, claim.twin or "") <= 0.5, claim.claim
+
+
+def test_the_spelling_is_american(claims: list[Claim]) -> None:
+    for text in (t for c in claims for t in (c.claim, c.correction, c.twin or "", c.question or "")):
+        assert not (found := BRITISH.search(text)), f"{found} in {text}"
+
+
+def test_nothing_said_ages_with_the_day_it_is_read(claims: list[Claim]) -> None:
+    for text in (t for c in claims for t in (c.claim, c.correction, c.twin or "", c.question or "")):
+        assert not (found := DATED.search(text)), f"{found} in {text}"
 
 
 def test_about_thirty_percent_of_each_domain_is_held_out(claims: list[Claim]) -> None:
