@@ -17,7 +17,7 @@ CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccin
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'ARGS are passed on: make quickstart ARGS=--placebo, make test ARGS="tests/cards -x"'
+	@echo 'ARGS are passed on: make quickstart ARGS=--placebo, make test ARGS="tests/papers -x"'
 
 quickstart: $(READY)  ## the main job on this machine, with no Hub but its own
 	$(BIN)/hfvaccine quickstart $(ARGS)
