@@ -13,7 +13,7 @@ from typing import Any
 
 from hfvaccine.errors import UsageError
 from hfvaccine.files import RECORD, SCORES
-from hfvaccine.runs.immunize import immunize
+from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.study import save_figures
 from hfvaccine.training.options import Options
@@ -50,7 +50,8 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progr
 
     Raises:
         HfvaccineError: as `immunize` does.
-        UsageError: without shares or seeds, or for a part of the dose, which would be another with each seed.
+        UsageError: without shares or seeds, or for a part of the dose, which would be another with each seed; also
+            where the runs are too short for all of it.
     """
     if not shares or not seeds or len({*shares}) < len(shares) or len({*seeds}) < len(seeds):
         raise UsageError("A trial takes shares and seeds, each once.", "Give --share and --seeds.")
@@ -58,6 +59,7 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progr
         raise UsageError(
             "Each seed would be given other claims.", "Seal a dose of as many claims as are wanted, and give it whole."
         )
+    _require_all_given(replace(options, share=min(shares), seed=seeds[0]))
     folder, highest = Path(options.output_dir), max(shares)
     arms: dict[float, dict[str, list[ArmScores]]] = {share: {} for share in shares}
     probes: dict[float, Any] = {}
@@ -97,3 +99,19 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progr
     if len(shares) > 1 and (picture := dose_response(list(results.items()))) is not None:
         save_figures([picture], folder)
     return Trial(folder, results)
+
+
+def _require_all_given(options: Options) -> None:
+    """Refuse runs that are too short for their dose: each seed would give other claims, and be asked about others.
+
+    Raises:
+        UsageError: with the numbers.
+    """
+    planned = dry_run(options)
+    dose = planned and planned["dose"]
+    if dose and dose["claims_given"] < dose["claims_chosen"]:
+        raise UsageError(
+            f"At a share of {options.share:g} a run gives {dose['claims_given']} of the {dose['claims_chosen']} "
+            "claims, others with each seed.",
+            "Train longer, raise the lowest share, or seal a dose of fewer claims.",
+        )

@@ -124,7 +124,7 @@ def test_every_option_of_verify_arrives(asked):
     assert calls == [["you/a", "v1", "d", "b", "m"]]
 
 
-RECORD = {"schema_version": 2, "base": {"id": "you/base"}, "plan": {"seed": 0}, "dose": {"claim_ids": ["a"]}}
+RECORD = {"schema_version": 3, "base": {"id": "you/base"}, "plan": {"seed": 0}, "dose": {"claim_ids": ["a"]}}
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from hfvaccine.files import LEDGER
 from hfvaccine.inoculation.callback import InoculationCallback
 from hfvaccine.regimen import regimen
 from hfvaccine.regimen.dosage import prepare
+from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.regimen.rendering import frozen
@@ -294,7 +295,7 @@ def test_a_correction_beyond_the_models_positions_is_refused(make_trainer, dose)
     trainer = make_trainer(max_length=None)
     trainer.model.config.max_position_embeddings = 40
     with pytest.raises(PlanError, match=r"claim \w+ has \d+ tokens, and the model has 40 positions"):
-        prepare(trainer, [given.dose for given in conversations(dose.claims)])
+        prepare(trainer, [given.dose for given in conversations(dose.claims)], Guard(()))
 
 
 def test_a_template_that_writes_todays_date_is_refused_by_the_name_of_its_clock(make_trainer, dose):

@@ -3,19 +3,30 @@
 import json
 
 from hfvaccine.claims import journal
-from hfvaccine.files import PUBLISHED, RECORD, digest_of, present, write_json
+from hfvaccine.files import CARD, FIGURES, PUBLISHED, RECORD, RESULTS, digest_of, present, write_json
 from hfvaccine.lineage.chain import BROKEN
 from hfvaccine.papers.binding import bind
+from hfvaccine.papers.card import render
 
 
 def record_of(folder):
     return json.loads((folder / RECORD).read_text())
 
 
-def rebind(folder, change=lambda record: None):
-    """Change the record as somebody would who hides what they changed: every digest fits again."""
+def rebind(folder, change=lambda record: None, card=False):
+    """Change the record as somebody would who hides what they changed: every digest fits again.
+
+    Args:
+        folder: of the run.
+        change: of its record.
+        card: whether the card is made again as well.
+    """
     record = record_of(folder)
     change(record)
+    if card:
+        results = json.loads((folder / RESULTS).read_text())
+        figures = tuple(present(folder, (f"{FIGURES}/*",)))
+        (folder / CARD).write_text(render(record, results, None, figures=figures), encoding="utf-8")
     files = present(folder, PUBLISHED)
     record = bind(record, {name: digest_of(path) for name, path in files.items() if name in record["files"]})
     write_json(record, folder / RECORD)

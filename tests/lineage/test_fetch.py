@@ -80,7 +80,7 @@ def test_another_revision_of_the_dose_is_broken(api, run, make_claims, tmp_path)
 
     config = yaml.safe_load((run / CONFIG).read_text())
     (run / CONFIG).write_text(yaml.safe_dump({**config, "dose_revision": newer}))
-    rebind(run, change)
+    rebind(run, change, card=True)
     chain = verified(run)
     assert {"dose"} <= broken(chain)
     assert "its manifest is" in why(chain, "dose")
@@ -96,7 +96,7 @@ def test_another_revision_of_the_base_is_broken(api, run, tiny_llama):
 
     config = yaml.safe_load((run / CONFIG).read_text())
     (run / CONFIG).write_text(yaml.safe_dump({**config, "base_revision": newer}))
-    rebind(run, change)
+    rebind(run, change, card=True)
     chain = verified(run)
     assert broken(chain) == {"base"}
     assert "model.safetensors" in why(chain, "base")
@@ -107,7 +107,7 @@ def test_a_revision_that_does_not_exist_is_broken(run, what):
     def change(record):
         record[what]["revision"] = "b" * 40
 
-    rebind(run, change)
+    rebind(run, change, card=True)
     chain = verified(run)
     assert {what, "plan"} <= broken(chain)
 
@@ -136,7 +136,7 @@ def localised(run, base, dose, mix):
     config |= {"base": str(base), "dose": str(dose), "mix": str(mix)}
     config |= {f"{name}_revision": None for name in ("base", "dose", "mix")}
     (run / CONFIG).write_text(yaml.safe_dump(config))
-    rebind(run, change)
+    rebind(run, change, card=True)
 
 
 @pytest.fixture
@@ -171,11 +171,11 @@ def test_a_local_base_under_a_hub_id_is_bound_by_its_weights(run, places):
 
     adapter = json.loads((run / "adapter_config.json").read_text())
     (run / "adapter_config.json").write_text(json.dumps({**adapter, "base_model_name_or_path": "ada/base"}))
-    rebind(run, change)
+    rebind(run, change, card=True)
     assert set(states(verified(run)).values()) == {OK}  # its folder is where the run's options say
     config = yaml.safe_load((run / CONFIG).read_text())
     (run / CONFIG).write_text(yaml.safe_dump({**config, "base": "ada/base"}))
-    rebind(run)
+    rebind(run, card=True)
     chain = verified(run)
     assert states(chain)["base"] in (OK, MISSING)  # of a repo without revision: it may have moved on
     assert broken(chain) == set()
@@ -208,7 +208,7 @@ def test_the_starter_dose_and_mix_of_another_hfvaccine_are_missing(run, monkeypa
     config = yaml.safe_load((run / CONFIG).read_text())
     revisions = {"dose_revision": None, "mix_revision": None}
     (run / CONFIG).write_text(yaml.safe_dump({**config, "dose": "starter", "mix": "starter", **revisions}))
-    rebind(run, change)
+    rebind(run, change, card=True)
     assert {"dose", "mix"} <= broken(verified(run))  # this hfvaccine made it, and its starter is another
     monkeypatch.setattr("hfvaccine.lineage.fetch.code_digest", lambda: "0" * 64)
     chain = verified(run)

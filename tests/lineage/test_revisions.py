@@ -92,7 +92,7 @@ def test_validate_measures_the_very_adapters(run, made):
 
 def test_probes_are_written_of_the_very_dose(run):
     assert "hfvaccine_specific_verdict" in run("export-tasks --dose {dose} --adapter {run} --output-dir tasks")
-    with pytest.raises(DoseError, match="claims that the adapter was given"):
+    with pytest.raises(DoseError, match="claims that were chosen for the adapter"):
         run("export-tasks --dose ada/dose --adapter {run} --output-dir others")
 
 

@@ -18,7 +18,7 @@ def options(make_claims, mix_file, tiny_llama, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trial")
     dose = sealed(folder / "dose", make_claims(14, heldout=6))
     return Options(
-        base=str(tiny_llama), dose=str(dose.path), mix=str(mix_file), max_steps=3, batch_size=8,
+        base=str(tiny_llama), dose=str(dose.path), mix=str(mix_file), max_steps=14, batch_size=8,
         dtype="float32", lora_r=2, placebo=True, adversarial=4, output_dir=str(folder / "out"),
     )  # fmt: skip
 
@@ -84,4 +84,11 @@ def test_what_is_no_trial_is_refused_before_anything_is_written(options, tmp_pat
     other = dataclasses.replace(options, output_dir=str(tmp_path / "out"), **change)
     with pytest.raises(UsageError):
         run(other, shares, seeds)
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_too_short_for_the_dose_are_refused_before_any_is_trained(options, tmp_path):
+    other = dataclasses.replace(options, output_dir=str(tmp_path / "out"), max_steps=3)
+    with pytest.raises(UsageError, match=r"gives \d of the 8 claims"):
+        run(other)
     assert not (tmp_path / "out").exists()

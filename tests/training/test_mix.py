@@ -173,7 +173,7 @@ def test_a_row_of_another_shape_is_refused_by_number(write, row):
 
 def test_a_line_that_is_not_json_is_named(write):
     with pytest.raises(UsageError, match=r"mix\.jsonl, line 2 is not JSON"):
-        load_mix(write(TURNS, "{"))
+        load_mix(write(TURNS, "}"))
 
 
 def test_a_mix_without_rows_is_refused(write):
