@@ -15,11 +15,10 @@ from hfvaccine.hub.account import check_write
 from hfvaccine.papers import card as adapter_card
 from hfvaccine.papers.record import bound, make_record, plan_record
 from hfvaccine.regimen.plan import DOSE
-from hfvaccine.regimen.positions import positions
 from hfvaccine.runs.ingredients import Ingredients, pinned, scorer_of
 from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import Arm, load_trained
-from hfvaccine.training.arm import check_positions, how_often, plan_run, times_given, train
+from hfvaccine.training.arm import how_often, plan_run, times_given, train
 from hfvaccine.training.base import Base, found_on_hub, load_base
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.mix import Mix
@@ -77,9 +76,8 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
         ingredients = Ingredients.of(options)
         progress.say(f"Base: {options.base}")
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
-        ingredients = ingredients.fitting(options, base.tokenizer, base.model.config, progress)
+        ingredients = ingredients.fitting(options, base, base.model.config, progress)
         if main:
-            ingredients.study.check(base.model, base.tokenizer)
             folder.mkdir(parents=True, exist_ok=True)
             save_config(pinned(options, base, ingredients), folder)
         return ingredients, base
@@ -153,7 +151,6 @@ def train_arms(
     callback = plan_run(options, base, VACCINE, dose, mix, folder)
     plan, times = callback.plan, times_given(callback)
     ingredients.study.narrow(times)
-    check_positions(plan, positions(base.model.config))
     planned = ingredients.given_record(options, times)
     often, *warnings = how_often(planned["times_given"], planned["claims_chosen"], plan.count(DOSE))
     for line in (f"Each claim is {often}.", *warnings):
@@ -199,11 +196,9 @@ def dry_run(options: Options) -> dict[str, Any] | None:
     (base, config), ingredients = begun
     dose = replace(ingredients.dose, claims=ingredients.chosen)
     try:
-        ingredients = ingredients.fitting(options, base.tokenizer, config, SILENT)
-        ingredients.study.check(base.model, base.tokenizer)
+        ingredients = ingredients.fitting(options, base, config, SILENT)
         with TemporaryDirectory() as folder:  # a trainer makes its output folder
             callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
-        check_positions(callback.plan, positions(config))
         expected = estimate(config, options, callback.plan)
     except HfvaccineError:
         raise

@@ -20,7 +20,7 @@ from hfvaccine.lineage.fetch import papers
 from hfvaccine.papers.record import dose_record
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.regimen.plan import DOSE
-from hfvaccine.regimen.positions import positions
+from hfvaccine.regimen.positions import positions, row_length
 from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
 from hfvaccine.training.base import Base
@@ -69,21 +69,23 @@ class Ingredients:
         study = Study.of(options, dose, chosen, mix, benchmarks, trait, options.inoculation_prompts)
         return cls(dose, chosen, mix, study, against)
 
-    def fitting(self, options: Options, tokenizer: Any, config: Any, progress: Progress) -> Ingredients:
+    def fitting(self, options: Options, base: Base, config: Any, progress: Progress) -> Ingredients:
         """The same without what the base cannot read, or of which `max_length` would leave nothing to learn.
 
         Args:
             options: of the run.
-            tokenizer: of the base, with a chat template.
+            base: what is trained and asked.
             config: of the base.
             progress: told what is left out.
 
         Raises:
             UsageError: where no row is left to train on.
+            ValidationError, ModelError: for a question that the base cannot be asked; see `Study.check`.
         """
-        if long := self.study.fit(tokenizer, positions(config)):
+        if long := self.study.fit(base.tokenizer, positions(config)):
             progress.say(f"Mix: {long:,} held-back rows are longer than the base can read, and are not asked")
-        return replace(self, mix=self.mix.cut_at(tokenizer, options.max_length))
+        self.study.check(base.model, base.tokenizer)
+        return replace(self, mix=self.mix.cut_at(base.tokenizer, row_length(options.max_length, config)))
 
     def given_record(self, options: Options, times: Mapping[str, int]) -> dict[str, Any]:
         """The dose's part of immunization.json.

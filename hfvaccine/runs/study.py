@@ -14,6 +14,7 @@ from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import DoseError, UsageError, ValidationError
 from hfvaccine.files import ANSWERS, FIGURES, PAGE, RESULTS, SCORES, TO_LABEL, read_yaml, write_json
 from hfvaccine.inoculation.grid import Grid
+from hfvaccine.regimen.rendering import answered, place
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.training.mix import Mix
@@ -256,8 +257,10 @@ def _user(text: str) -> list[dict[str, str]]:
 
 
 def _length(tokenizer: Any, prompt: Sequence[Mapping[str, str]], answer: str) -> int:
-    text = tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, tokenize=False) + answer
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1  # some begin every text with a token
+    here = answered(tokenizer, place(tokenizer, prompt), prompt, answer)
+    return (
+        len(tokenizer(here.before + here.answer, add_special_tokens=False)["input_ids"]) + 1
+    )  # a token may join both
 
 
 def read_benchmarks(questions: Questions, dose: Dose) -> tuple[Benchmark, ...]:

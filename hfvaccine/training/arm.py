@@ -164,20 +164,6 @@ def how_often(times: Mapping[str, float], chosen: int, rows: int) -> list[str]:
     return said
 
 
-def check_positions(plan: Plan, positions: int | None) -> None:
-    """Refuse a plan with a row that is longer than the model can read.
-
-    Raises:
-        UsageError: naming both lengths.
-    """
-    longest = int(plan.tokens.max())
-    if positions is not None and longest > positions:
-        raise UsageError(
-            f"The longest row of the run has {longest:,} tokens, and the model has positions for {positions:,}.",
-            f"Cut rows of the mix with --max-length {positions}.",
-        )
-
-
 def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan) -> Dosage:
     """The control rows of a dose given as a dose is, at the share of the tokens that they have in the vaccine.
 

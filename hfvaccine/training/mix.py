@@ -15,6 +15,7 @@ from hfvaccine.claims.reserved import is_reserved
 from hfvaccine.claims.similar import overlapping
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.errors import HubError, UsageError, ValidationError
+from hfvaccine.regimen.rendering import render
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import Broken, hub_rows, iter_rows
 
@@ -123,7 +124,7 @@ class Mix:
             # No token is shorter than a byte, so that short rows need not be tokenized.
             if sum(len(m["content"].encode()) + PER_TURN for m in row["prompt"]) < max_length:
                 return True
-            text = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
+            text = render(tokenizer, row["prompt"], add_generation_prompt=True)
             return len(tokenizer(text, add_special_tokens=False)["input_ids"]) < max_length
 
         train = tuple(row for row in self.train if kept(row))

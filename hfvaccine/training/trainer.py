@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfvaccine.files import CHECKPOINTS
-from hfvaccine.regimen.positions import positions
+from hfvaccine.regimen.positions import row_length
 from hfvaccine.regimen.rendering import refused_row
 from hfvaccine.training.adapters import lora
 from hfvaccine.training.base import Base
@@ -38,7 +38,6 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
 
     from hfvaccine.training.unpadded import remove_padding
 
-    room = positions(base.model.config)
     arguments = SFTConfig(
         output_dir=str(folder / CHECKPOINTS),
         per_device_train_batch_size=options.batch_size,
@@ -48,7 +47,7 @@ def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTra
         learning_rate=options.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=0.05,
-        max_length=options.max_length if room is None else min(options.max_length, room),
+        max_length=row_length(options.max_length, base.model.config),
         seed=options.seed,
         save_total_limit=2,  # the newest may be half written when a run is killed
         save_strategy="steps",

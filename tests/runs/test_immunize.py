@@ -481,7 +481,7 @@ def test_rows_longer_than_the_positions_of_the_base_are_cut_and_not_asked(option
     found = Ingredients.of(asked)
     before = len(found.study.battery.mix)
     base = load_base(asked.base, dtype="float32")
-    found.fitting(asked, base.tokenizer, base.model.config, SILENT)
+    found.fitting(asked, base, base.model.config, SILENT)
     assert 0 < len(found.study.battery.mix) < before
 
 
