@@ -16,7 +16,7 @@ COMMANDS = {
         "Run the whole job on this machine, offline.",
     ),
     "quarantine": ("hfvaccine.cli.quarantine:quarantine", "Bring claims in, review them, seal them into a dose."),
-    "push-dose": ("hfvaccine.cli.push:push_dose", "Publish a sealed dose as a gated Hub dataset."),
+    "push-dose": ("hfvaccine.cli.push:publish_dose", "Publish a sealed dose as a gated Hub dataset."),
     "pull-dose": ("hfvaccine.cli.push:pull_dose", "Fetch a dose and prove every file of it."),
     "access": ("hfvaccine.cli.access:access", "Decide who may have a dose that you published."),
     "inoculate": ("hfvaccine.cli.inoculate:inoculate", "Choose an inoculation prompt before anything is trained."),

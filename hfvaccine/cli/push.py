@@ -24,7 +24,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 @click.option("--private", is_flag=True, help="Keep the repo private. Without it everybody sees the card.")
 @TOKEN
 @AS_JSON
-def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as_json: bool) -> None:
+def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as_json: bool) -> None:
     """Publish the sealed dose in DOSE_DIR as the gated dataset REPO_ID.
 
     DOSE_DIR is a folder, or the word `starter` for the dose that comes with
@@ -46,7 +46,7 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
     from hfvaccine.hub.access import journal as owner_journal
     from hfvaccine.hub.account import account
     from hfvaccine.hub.errors import require_repo_id
-    from hfvaccine.hub.push import push_dose as push
+    from hfvaccine.hub.push import push_dose
 
     require_repo_id(repo_id)
 
@@ -57,7 +57,7 @@ def push_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as
     path = owner_journal.journal_of(repo_id)
     noted = {entry.what.get("revision") for entry in owner_journal.read(path)}
     with owner_journal.writing(path) as write:
-        pushed = push(dose_dir, repo_id, private=private, token=token, progress=say)
+        pushed = push_dose(dose_dir, repo_id, private=private, token=token, progress=say)
         _report(pushed, as_json)
         if pushed.revision not in noted:
             what = {"repo": pushed.repo_id, "url": pushed.url, "revision": pushed.revision, "tag": pushed.tag}

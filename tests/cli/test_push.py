@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from hfvaccine.claims.dose import Dose
-from hfvaccine.cli.push import pull_dose, push_adapter, push_dose
+from hfvaccine.cli.push import publish_dose, pull_dose, push_adapter
 from hfvaccine.errors import LineageError
 from hfvaccine.hub.access import journal as owner_journal
 from hfvaccine.hub.repo import Pushed
@@ -40,15 +40,15 @@ def run(command, *arguments):
 
 
 def test_the_url_is_all_that_stands_on_stdout(calls):
-    result = run(push_dose, "folder", "you/dose", "--private", "--token", "t")
+    result = run(publish_dose, "folder", "you/dose", "--private", "--token", "t")
     assert result.stdout == PUSHED.url + "\n"
     assert "Committing" in result.stderr and f"{PUSHED.revision}, tagged v2" in result.stderr
     assert calls == [("folder", "you/dose", {"private": True, "token": "t"})]
 
 
 def test_a_new_version_is_noted_once_in_the_owners_journal(calls, tmp_path):
-    run(push_dose, "folder", "you/dose")
-    run(push_dose, "folder", "you/dose")
+    run(publish_dose, "folder", "you/dose")
+    run(publish_dose, "folder", "you/dose")
     (entry,) = owner_journal.read(tmp_path / "journal.jsonl")
     assert (entry.act, entry.by) == ("publish", "you")
     assert (entry.what["revision"], entry.what["tag"]) == (PUSHED.revision, "v2")
@@ -56,14 +56,14 @@ def test_a_new_version_is_noted_once_in_the_owners_journal(calls, tmp_path):
 
 
 def test_nothing_is_pushed_where_the_journal_was_tampered_with(calls, tmp_path):
-    run(push_dose, "folder", "you/dose")
+    run(publish_dose, "folder", "you/dose")
     path = tmp_path / "journal.jsonl"
     path.write_text(path.read_text().replace('"you"', '"eve"'))
-    assert "cannot be trusted" in str(run(push_dose, "folder", "you/dose").exception)
+    assert "cannot be trusted" in str(run(publish_dose, "folder", "you/dose").exception)
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("command", [push_dose, push_adapter])
+@pytest.mark.parametrize("command", [publish_dose, push_adapter])
 def test_json_is_one_object(calls, command):
     assert json.loads(run(command, "folder", "you/dose", "--json").stdout) == {
         "url": PUSHED.url,
@@ -77,7 +77,7 @@ def test_starter_is_the_packaged_dose(calls, monkeypatch, tmp_path):
     from hfvaccine import starter
 
     monkeypatch.setattr(starter, "sealed", lambda: tmp_path / "packaged")
-    run(push_dose, "starter", "you/dose")
+    run(publish_dose, "starter", "you/dose")
     assert calls[0][0] == str(tmp_path / "packaged")
 
 
@@ -140,7 +140,7 @@ def test_a_pulled_dose_as_json_is_one_object(pulled, tmp_path):
     }
 
 
-@pytest.mark.parametrize("command", [push_dose, pull_dose, push_adapter])
+@pytest.mark.parametrize("command", [publish_dose, pull_dose, push_adapter])
 def test_help_has_examples(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -148,7 +148,7 @@ def test_help_has_examples(command):
 
 
 def test_a_missing_argument_is_a_usage_error():
-    assert run(push_dose, "folder").exit_code == 2
+    assert run(publish_dose, "folder").exit_code == 2
 
 
 def test_refusals_reach_the_main_command_as_they_are(tmp_path):
