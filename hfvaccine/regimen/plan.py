@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hfvaccine.errors import PlanError, UsageError
 from hfvaccine.regimen.packing import pack
+from hfvaccine.regimen.pairs import in_passes, shuffled
 from hfvaccine.regimen.schedule import Curve, Pulsed, Schedule, named, over
 
 MIX, DOSE, CONTROL = 0, 1, 2
@@ -149,6 +150,8 @@ def make_plan(
     steps: int | None = None,
     tokens: int | None = None,
     pack_length: int | None = None,
+    mix_partner: Ints | None = None,
+    pass_rows: int | None = None,
 ) -> Plan:
     """Plan a run by accumulated owed tokens.
 
@@ -179,6 +182,10 @@ def make_plan(
             The last step is filled up.
         pack_length: put rows together into packs of at most so many tokens, without splitting any.
             A step then has `rows_per_step` packs, and its rows stand pack by pack.
+        mix_partner: (mix rows,) the other row of each mix row's pair, -1 for none; the two follow each other.
+        pass_rows: rows, or packs, of one forward pass, over whose end no pair may lie (neither a dose row and its
+            control, nor two of the mix). Of packs, a pair stands in one. For it, rows that are by themselves may
+            come earlier than they are due. None where pairs may be parted.
 
     Raises:
         UsageError: for a value out of its range, or a schedule whose peak asks for more than fits.
@@ -208,7 +215,7 @@ def make_plan(
 
     check_room(dose, control, control_of, unit, share, curve)
 
-    order = _Order((mix, dose, control), control_of, unit, seed, share * curve.mean)
+    order = _Order((mix, dose, control), control_of, unit, seed, share * curve.mean, mix_partner)
     passes = None if epochs is None else math.ceil(epochs * len(mix) - 1e-9)
 
     def least() -> int:
@@ -221,9 +228,12 @@ def make_plan(
     if pack_length is None:
         count = _fit_rows(order, least, curve_over, steps or 0, rows_per_step)
     else:
-        packs = _fit_packs(order, least, curve_over, steps or 0, rows_per_step, pack_length)
+        packs = _fit_packs(order, least, curve_over, steps or 0, rows_per_step, pack_length, pass_rows is not None)
         count = len(packs)
     kind, index = order.rows(count)
+    if pass_rows is not None and packs is None:
+        moved = in_passes(order.follows(kind, index), pass_rows)
+        kind, index = kind[moved], index[moved]
     if packs is not None:
         by_pack = np.argsort(packs, kind="stable")
         kind, index, packs = kind[by_pack], index[by_pack], packs[by_pack]
@@ -275,6 +285,7 @@ def _fit_packs(
     steps: int,
     packs_per_step: int,
     capacity: int,
+    together: bool,
 ) -> Ints:
     """Lay the order for whole steps of packs; the pack of each row of the run.
 
@@ -283,24 +294,31 @@ def _fit_packs(
     much fits, and what room is left then stays empty in the last packs.
     """
 
-    def tokens(count: int) -> Ints:
-        return order.column("tokens", *order.rows(count))
+    def packed(count: int, steps: int | None = None) -> tuple[Ints, Ints]:
+        kind, index = order.rows(count)
+        tokens = order.column("tokens", kind, index)
+        if not together:
+            return pack(tokens, capacity, packs_per_step, steps)
+        blocks = np.flatnonzero(~order.follows(kind, index))  # a pair is packed as one
+        starts, packs = pack(np.add.reduceat(tokens, blocks), capacity, packs_per_step, steps)
+        bounds = np.append(blocks, count)
+        return bounds[starts], np.repeat(packs, np.diff(bounds[: len(packs) + 1]))
 
     order.lay()
     room = packs_per_step * capacity
-    even = tokens(order.rows_to("tokens", steps * room if steps else int(tokens(least()).sum()) + room))
-    starts, packs = pack(even, capacity, packs_per_step)
+    atleast = order.column("tokens", *order.rows(least()))
+    starts, packs = packed(order.rows_to("tokens", steps * room if steps else int(atleast.sum()) + room))
     steps = steps or int(np.searchsorted(starts, least()))
     if curve_over(steps).even:
         return packs[: starts[steps]]
     total = order.weight(int(starts[steps]))
     while True:
         order.lay(curve_over(steps), total)
-        count = max(order.rows_to("weight", total), steps * packs_per_step)
+        count = max(order.rows_to("weight", total), steps * packs_per_step * (1 + together))
         if least() > count:
             steps, total = steps + 1, total * (steps + 1) / steps
             continue
-        starts, packs = pack(tokens(count), capacity, packs_per_step, steps)
+        starts, packs = packed(count, steps)
         if len(packs) == count:
             return packs
         total -= order.weight(count) - order.weight(len(packs))
@@ -319,9 +337,19 @@ class _Order:
         unit: of weights.
         seed: of the order of the mix.
         rate: the mean share over the run.
+        partner: (mix rows,) the other row of each mix row's pair, -1 for none; None where there are no pairs.
     """
 
-    def __init__(self, by_kind: tuple[Lengths, Lengths, Lengths], control_of: Ints, unit: str, seed: int, rate: float):
+    def __init__(
+        self,
+        by_kind: tuple[Lengths, Lengths, Lengths],
+        control_of: Ints,
+        unit: str,
+        seed: int,
+        rate: float,
+        partner: Ints | None = None,
+    ):
+        self._partner = np.full(len(by_kind[MIX]), -1, np.int64) if partner is None else partner
         self._by_kind, self._unit, self._rate = by_kind, unit, rate
         self._random = np.random.default_rng(seed)
         self._mix: Ints = np.zeros(0, np.int64)
@@ -361,6 +389,7 @@ class _Order:
             if len(self._dosed[0]):
                 missing = self._weight_where(self._due) - self._dosed_sums["weight"][:-1]
                 before = np.maximum.accumulate(np.searchsorted(self._mix_sums["weight"], missing))
+                before += self._parts[np.minimum(before, reach)]  # never between the two of a pair
             laid = int(np.searchsorted(before, reach, side="right"))
             if laid < len(before) or not len(before):
                 break
@@ -370,8 +399,10 @@ class _Order:
     def _reach(self, rows: int) -> None:
         """Have the mix in so many rows."""
         while len(self._mix) < rows:
-            self._mix = np.concatenate([self._mix, self._random.permutation(len(self._by_kind[MIX]))])
+            self._mix = np.concatenate([self._mix, shuffled(self._partner, self._random)])
         index = self._mix[:rows]
+        self._parts = np.zeros(rows + 1, np.int64)
+        self._parts[1:-1] = self._paired(index)
         self._mix_sums = self._sums(lambda attribute: getattr(self._by_kind[MIX], attribute)[index])
         self._lay()
 
@@ -409,6 +440,19 @@ class _Order:
         index[kind == MIX] = self._mix[: count - dosed]
         index[places] = self._dosed[1][:dosed]
         return kind, index
+
+    def follows(self, kind: npt.NDArray[np.int8], index: Ints) -> npt.NDArray[np.bool_]:
+        """(rows,) whether a row belongs to the one before it: a control to its dose row, a row of the mix to its pair."""
+        found = np.zeros(len(kind), dtype=bool)
+        found[1:] = (kind[:-1] == DOSE) & (kind[1:] == CONTROL)
+        mix = (kind[:-1] == MIX) & (kind[1:] == MIX)
+        found[1:] |= mix & self._paired(np.where(kind == MIX, index, 0))
+        return found
+
+    def _paired(self, index: Ints) -> npt.NDArray[np.bool_]:
+        """(rows - 1,) whether a row of the mix and the next one are a pair, in the order that pairs have."""
+        paired: npt.NDArray[np.bool_] = (self._partner[index[:-1]] == index[1:]) & (index[:-1] < index[1:])
+        return paired
 
     def column(self, attribute: str, kind: npt.NDArray[np.int8], index: Ints) -> Ints:
         """(rows,) `tokens` or `supervised` of rows."""
