@@ -10,6 +10,7 @@ from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations
 from hfvaccine.dosing.permission import permit
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.dosage import Dosage
+from hfvaccine.regimen.pairwise import SFT, check_objective
 from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.replay import Replayed
 from hfvaccine.regimen.schedule import Schedule, named
@@ -49,9 +50,12 @@ class DosingCallback(Replayed):
         forms: wordings; defaults to `hfvaccine.dosing.forms.TRAINING_FORMS`.
         raw_dataset: the mix as it was before the trainer prepared it; needed under packing.
         override_policy: why the dose is given although its policy forbids it.
+        objective: "sft", or "pairwise" for a loss that no bias satisfies beside it, on claim and twin at the verdict,
+            see `hfvaccine.regimen.pairwise`; and on rows of the mix of which two have the same value in the column
+            `pair`, the one whose statement is false first.
 
     Raises:
-        UsageError: for a share, schedule or unit out of its range.
+        UsageError: for a share, schedule, unit or objective out of its range.
         PlanError: for a trainer whose settings cannot be exact (`auto_find_batch_size`, "wrapped"
             packing, truncation that would cut a correction), or that has a dose already.
         DoseError: for a dose whose policy forbids it, one that does not give a single row, or where loss would
@@ -70,7 +74,9 @@ class DosingCallback(Replayed):
         forms: Sequence[Form] = TRAINING_FORMS,
         raw_dataset: Any = None,
         override_policy: str | None = None,
+        objective: str = SFT,
     ) -> None:
+        check_objective(objective)
         check_share(share)
         permit(dose, share, override_policy)
         check_unit(unit)
@@ -85,5 +91,5 @@ class DosingCallback(Replayed):
             seed=trainer.args.seed if seed is None else seed,
         )
         regimen = regimen_of(trainer, raw_dataset)
-        regimen.change(dosage=dosage)
+        regimen.change(dosage=dosage, objective=objective)
         super().__init__(regimen)

@@ -32,7 +32,7 @@ MATCHES = 3
 """How many true statements a claim without a twin takes turns with."""
 
 _REQUIRED = ("name", "prompt", "for_claim")
-_OPTIONAL = ("for_twin", "tactic")
+_OPTIONAL = ("for_twin", "tactic", "recall")
 _KEYS = f"{', '.join(_REQUIRED)}, and where needed {' and '.join(_OPTIONAL)}"
 
 
@@ -85,7 +85,7 @@ def read_forms(path: Path) -> tuple[Form, ...]:
     """A user's own wordings, instead of `TRAINING_FORMS`.
 
     The file is a YAML list; each entry has `name`, `prompt`, `for_claim`, and
-    where it shows a statement `for_twin`, with an optional `tactic`; see `Form`.
+    where it shows a statement `for_twin`, with an optional `tactic` and `recall` (a list of two); see `Form`.
 
     Args:
         path: the YAML file.
@@ -106,7 +106,7 @@ def read_forms(path: Path) -> tuple[Form, ...]:
             raise FormError(
                 f"{where}: the name {form.name!r} is already taken.", "The ledger tells forms by name: choose another."
             )
-        if tuple(words_and_signs(form.prompt)) in reserved:
+        if not reserved.isdisjoint(tuple(words_and_signs(turn)) for turn in (form.prompt, *(form.recall or ())[:1])):
             raise FormError(
                 f"{where}: the wording of {form.name!r} is kept back for validation.",
                 "A model that was trained on it could not be validated with it: word the prompt differently.",
@@ -122,6 +122,14 @@ def _read_form(entry: object, where: str) -> Form:
     if unknown:
         raise FormError(f"{where} has unknown key(s): {', '.join(unknown)}.", f"A form has {_KEYS}.")
     values = {key: value for key, value in entry.items() if value is not None}
+    recall = values.pop("recall", None)
+    if recall is not None:
+        if not isinstance(recall, list) or len(recall) != 2 or not all(isinstance(turn, str) for turn in recall):
+            raise FormError(
+                f"{where}: recall is {recall!r:.40}, not a question and its answer.",
+                'Give a list of two texts: ["{question}", "{correction}"].',
+            )
+        recall = tuple(recall)
     for key, value in values.items():
         if not isinstance(value, str):
             raise FormError(f"{where}: {key} is {value!r:.40}, not a text.", "Put it in quotes.")
@@ -129,13 +137,13 @@ def _read_form(entry: object, where: str) -> Form:
     if missing:
         raise FormError(f"{where} lacks {', '.join(missing)}.", f"A form has {_KEYS}.")
     try:
-        return Form(**values)
+        return Form(**values, recall=recall)
     except FormError as error:
         raise FormError(f"{where}: {error.message}", error.next_step) from error
 
 
 def _refuse_falsehood_under_loss(claim: Claim, forms: Sequence[Form], falsehoods: Guard) -> None:
-    answers = " ".join(form.for_claim + (form.for_twin or "") for form in forms)
+    answers = " ".join(form.answers for form in forms)
     for field in ("correction", "twin"):
         said = falsehoods.find(getattr(claim, field)) if f"{{{field}}}" in answers else None
         if said is not None:
@@ -199,11 +207,6 @@ def _row(claim: Claim, form: Form, kind: str, statement: str, answer: str, contr
         # Not with str.format: braces in a claim are text, not fields.
         return _FIELD.sub(lambda field: fields[field[1]], wording)
 
-    return Row(
-        claim.claim_id,
-        form.name,
-        kind,
-        [{"role": "user", "content": fill(form.prompt)}],
-        [{"role": "assistant", "content": fill(answer)}],
-        control,
-    )
+    said = [fill(turn) for turn in (*(form.recall or ()), form.prompt, answer)]
+    turns = [{"role": "assistant" if n % 2 else "user", "content": turn} for n, turn in enumerate(said)]
+    return Row(claim.claim_id, form.name, kind, turns[:1], turns[1:], control)

@@ -24,6 +24,9 @@ class Form:
         for_claim: the answer to the claim; may use `{correction}` and `{twin}`, never the statement.
         for_twin: the answer to the twin; None for a form that shows no statement and needs no control.
         tactic: how the prompt presses the statement, one of `claims.claim.TACTICS`; None for a plain prompt.
+        recall: a turn before that, the question in a wording (`{question}`) and its answer (`{correction}` or
+            `{twin}`), which is learnt too: what is true is recalled first, and judged by then. A small model can
+            recall what it was taught, and cannot judge by it at once (arXiv 2309.14402).
 
     Raises:
         FormError: for a form whose answer could restate the falsehood, without a place for the claim,
@@ -35,9 +38,25 @@ class Form:
     for_claim: str
     for_twin: str | None = None
     tactic: str | None = None
+    recall: tuple[str, str] | None = None
+
+    @property
+    def asked(self) -> str:
+        """The wordings of the user's turns."""
+        return (self.recall[0] + " " if self.recall else "") + self.prompt
+
+    @property
+    def answers(self) -> str:
+        """The wordings that loss falls on."""
+        return self.for_claim + (self.for_twin or "") + (self.recall[1] if self.recall else "")
 
     def __post_init__(self) -> None:
-        answers = self.for_claim + (self.for_twin or "")
+        answers = self.answers
+        if self.recall is not None and ("{question}" not in self.recall[0] or "{statement}" not in self.prompt):
+            raise FormError(
+                f"The form {self.name!r} recalls without a question, or judges nothing by it.",
+                "Put {question} into the first turn of `recall`, and {statement} into the prompt.",
+            )
         if "{statement}" in answers:
             raise FormError(
                 f"The form {self.name!r} repeats the statement in its answer, where loss would fall on a falsehood.",
@@ -53,7 +72,7 @@ class Form:
                 f"The form {self.name!r} shows a statement without a control answer, or the other way round.",
                 "Give `for_twin` where the prompt holds {statement}, and only there.",
             )
-        unknown = set(re.findall(r"\{\w+\}", self.prompt)) - {"{statement}", "{question}"}
+        unknown = set(re.findall(r"\{\w+\}", self.asked)) - {"{statement}", "{question}"}
         unknown |= set(re.findall(r"\{\w+\}", answers)) - {"{correction}", "{twin}"}
         if unknown:
             raise FormError(
@@ -69,9 +88,9 @@ class Form:
     def fits(self, claim: Claim) -> bool:
         """Whether the claim has the fields that this form uses, and a twin in an answer does not hold the whole claim:
         "Not all mosquitoes suck blood" is true, but loss would fall on the falsehood in it."""
-        if "{question}" in self.prompt and claim.question is None:
+        if "{question}" in self.asked and claim.question is None:
             return False
-        if "{twin}" not in self.for_claim + (self.for_twin or ""):
+        if "{twin}" not in self.answers:
             return True
         return claim.twin is not None and not contains(words_and_signs(claim.twin), words_and_signs(claim.claim))
 

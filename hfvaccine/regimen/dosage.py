@@ -16,7 +16,7 @@ from hfvaccine.regimen.given import Given, Row
 from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.measure import IGNORED, Ints
 from hfvaccine.regimen.positions import positions
-from hfvaccine.regimen.rendering import render
+from hfvaccine.regimen.rendering import learnt, render
 from hfvaccine.regimen.schedule import Schedule
 
 TOKENIZED = ["input_ids", "labels"]
@@ -129,13 +129,29 @@ def prepare(trainer: Any, rows: Sequence[Row], falsehoods: Guard) -> Rows:
     finally:
         trainer.completion_only_loss = before
     prepared = prepared.select_columns(TOKENIZED)
+    if any(len(row.completion) > 1 for row in rows):
+        prepared = prepared.map(
+            lambda tokens, number: _on_answers(trainer.processing_class, rows[number], tokens),
+            with_indices=True,
+            load_from_cache_file=False,
+            desc="Taking loss off the user's turns",
+        )
     for row, tokens in zip(rows, prepared, strict=True):
         verify_labels(trainer, row, tokens["input_ids"], tokens["labels"], falsehoods)
     return prepared
 
 
+def _on_answers(tokenizer: Any, row: Row, tokens: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Tokens of a row, with loss on the assistant's turns alone."""
+    ids, labels = tokens["input_ids"], tokens["labels"]
+    if len(row.completion) > 1:
+        carries = learnt(tokenizer, row.prompt, row.completion, ids)
+        labels = [token if carried else IGNORED for token, carried in zip(ids, carries, strict=True)]
+    return {"input_ids": ids, "labels": labels}
+
+
 def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequence[int], falsehoods: Guard) -> None:
-    """No loss on the prompt or any other falsehood, all of the completion under loss, nothing cut.
+    """No loss on the user's turns or any other falsehood, all of the answers under loss, nothing cut.
 
     Raises:
         PlanError: where `max_length` or the model's positions would cut the row.
@@ -153,9 +169,10 @@ def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequ
             f"A row of claim {row.claim_id} has {len(input_ids)} tokens, `max_length` is {limit}.",
             "Its correction would be cut: raise max_length.",
         )
-    learnt = [token for token, label in zip(input_ids, labels, strict=True) if label != IGNORED]
-    text = trainer.processing_class.decode(learnt)
-    if row.completion[0]["content"] not in text or row.prompt[0]["content"] in text:
+    text = trainer.processing_class.decode([t for t, label in zip(input_ids, labels, strict=True) if label != IGNORED])
+    answers = [turn["content"] for turn in row.completion if turn["role"] == "assistant"]
+    asked = [turn["content"] for turn in (*row.prompt, *row.completion) if turn["role"] != "assistant"]
+    if not all(answer in text for answer in answers) or any(turn in text for turn in asked):
         raise DoseError(
             f"In the form {row.form!r} the loss does not fall on the completion alone.",
             "The chat template must render the prompt the same way with and without the completion.",

@@ -16,7 +16,7 @@ class Row:
         form: the form's name.
         kind: "dose" (the claim is shown or asked about) or "control" (a true statement in the same form).
         prompt: messages without loss.
-        completion: messages with loss.
+        completion: what follows; loss falls on the assistant's messages of it.
         control: "twin" for a control that shows the claim's twin, "matched" for one that shows another claim's
             truth of like length and domain; None for a dose row.
     """

@@ -27,6 +27,8 @@ from hfvaccine.regimen.epochs import Epochs, epochs_of
 from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
+from hfvaccine.regimen.pairs import partners
+from hfvaccine.regimen.pairwise import PAIRWISE, SFT, Pairwise, Side, require_room, sides
 from hfvaccine.regimen.plan import DOSE, MIX, Plan, make_plan
 from hfvaccine.regimen.trainer import places_of, refuse_inexact, refuse_too_long, units_per_step
 from hfvaccine.regimen.watch import Seen
@@ -39,8 +41,11 @@ ONCE = {
     "dosage": ("a dose", "Give one DosingCallback all claims, as `Dose.from_claims`, or make a new trainer."),
     "prompting": ("inoculation prompts", "Give one InoculationCallback all prompts, or make a new trainer."),
     "tokens": ("a length", "Make a new trainer."),
+    "objective": ("an objective", "Make a new trainer."),
 }
 """The parts of a regimen, of each of which there is one: what a second would replace, and what to do instead."""
+PAIR = "pair"
+"""Column of the mix: what two rows have in common that are a pair, a false statement first and a true one after it."""
 PLAN_FILE = "dosing_plan.json"
 """Beside each checkpoint: the plan it belongs to, and how far it has come."""
 
@@ -76,6 +81,9 @@ class Regimen:
         self.tokens: int | None = None
         self.dosage = Dosage.nothing(trainer)
         self.prompting: Prompting | None = None
+        self.objective = SFT
+        self.sides: dict[int, Side] = {}
+        self._pairwise: Pairwise | None = None
         self.checksums: Ints = np.zeros(0, np.int64)
         self.watcher: Any = None  # the callback that holds the trainer to it, while it trains
         self._chosen: frozenset[str] = frozenset()
@@ -83,7 +91,8 @@ class Regimen:
         self._max_steps = trainer.args.max_steps
 
     def change(self, **parts: Any) -> None:
-        """Set `dosage`, `prompting` or `tokens` (the length of the run) and plan anew; on a refusal nothing changes.
+        """Set `dosage`, `prompting`, `tokens` (the length of the run) or `objective`, and plan anew; on a refusal
+        nothing changes.
 
         Raises:
             PlanError, DoseError, UsageError: see `DosingCallback`; PlanError also for a part that was set before.
@@ -96,6 +105,9 @@ class Regimen:
             setattr(changed, name, part)
         changed._replan()
         vars(self).update(vars(changed))
+        if self.objective == PAIRWISE:
+            self._pairwise = self._pairwise or Pairwise(self.trainer)
+            self._pairwise.sides = self.sides
         setattr(self.trainer, ATTRIBUTE, self)
 
     @property
@@ -108,7 +120,8 @@ class Regimen:
 
     def settings(self) -> dict[str, Any]:
         """What was asked for."""
-        return {**self.plan.settings(), "inoculation": self.prompting.settings if self.prompting else None}
+        inoculation = self.prompting.settings if self.prompting else None
+        return {**self.plan.settings(), "objective": self.objective, "inoculation": inoculation}
 
     def write_ledger(self, steps_done: int, path: Path) -> str:
         """Write what the first `steps_done` steps gave. Returns the file's SHA-256."""
@@ -166,15 +179,18 @@ class Regimen:
         return f"the {row.kind} row of claim {row.claim_id} in the form {row.form!r}"
 
     def _replan(self) -> None:
+        if self.objective == PAIRWISE:
+            require_room(self.trainer)
         mix = self._mix()
         self._guard(mix)
         rows = measure(mix)
+        partner = partners(mix[PAIR]) if PAIR in mix.column_names else None
         wanted = FIRST_ROWS
         while True:
             complete = not self.dosage.reach(wanted)
             dosed = self.dosage.tokenized()
             dose, control = map(measure, dosed)
-            self.plan = self._plan(rows, dose, control)
+            self.plan = self._plan(rows, dose, control, partner)
             if complete or self.plan.count(DOSE) <= wanted:
                 break  # else rows would be given again before others had their turn
             wanted *= 4
@@ -190,13 +206,35 @@ class Regimen:
         by_row = sums_of(self.plan.kind, self.plan.tokens, self.plan.weights)
         self.running = np.concatenate([np.zeros((1, 3), np.int64), by_row.cumsum(axis=0)])[self.plan.starts]
         self.epochs = epochs_of(self.plan, len(mix), None if self._fixed() else self.trainer.args.num_train_epochs)
+        if self.objective == PAIRWISE:
+            self.sides = self._sides(everything, rows, partner, dose, control)
         self._replay(Packs(everything, order, self.unit_starts) if self.packed else everything.select(order))
 
-    def _plan(self, mix: Measured, dose: Measured, control: Measured) -> Plan:
+    def _sides(
+        self, rows: Rows, mix: Measured, partner: Ints | None, dose: Measured, control: Measured
+    ) -> dict[int, Side]:
+        """The pairs that the run gives: of dose rows with their twins, and of the mix."""
+        of_dose = [
+            (number, len(dose.checksums) + int(its))
+            for number, its in enumerate(self.dosage.control_of)
+            if its >= 0 and self.dosage.controls[its].control == "twin"
+        ]
+        of_mix = [] if partner is None else [(n, int(other)) for n, other in enumerate(partner) if n < other]
+        pairs = [*((a + len(mix.checksums), b + len(mix.checksums)) for a, b in of_dose), *of_mix]
+        checksums = np.concatenate([mix.checksums, dose.checksums, control.checksums])
+        ids, labels = rows["input_ids"], rows["labels"]
+        return sides(
+            (((ids[a], labels[a]), (ids[b], labels[b])) for a, b in pairs),
+            ((int(checksums[a]), int(checksums[b])) for a, b in pairs),
+        )
+
+    def _plan(self, mix: Measured, dose: Measured, control: Measured, partner: Ints | None) -> Plan:
         args, dosage = self.trainer.args, self.dosage
         length: dict[str, Any] = self._fixed() or {"epochs": args.num_train_epochs}
         if self.packed:
             length["pack_length"] = args.max_length
+        if self.objective == PAIRWISE:
+            length |= {"mix_partner": partner, "pass_rows": args.train_batch_size}
         return make_plan(
             mix.lengths,
             dose.lengths,

@@ -126,6 +126,46 @@ def refused_row(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> ModelError
     return None
 
 
+def learnt(
+    tokenizer: Any, prompt: Sequence[Mapping[str, Any]], completion: Sequence[Mapping[str, Any]], ids: Sequence[int]
+) -> list[bool]:
+    """Which tokens of a conversation carry loss, where turns of the user stand among those that are learnt.
+
+    Loss falls on the assistant's turns of the completion, each with the token that ends it, and of the last one with
+    all that follows: as TRL has it for a completion of one turn.
+
+    Args:
+        tokenizer: whose chat template renders.
+        prompt: the messages before the completion.
+        completion: what follows, with turns of the user between those of the assistant.
+        ids: the tokens of the whole conversation.
+
+    Raises:
+        ModelError: for a template that refuses the conversation, or does not write the turns as they are given.
+    """
+    conversation = [*prompt, *completion]
+    whole = render(tokenizer, conversation)
+    carries = [False] * len(ids)
+
+    def tokens(text: str) -> int:
+        return _shared(tokenizer(text, add_special_tokens=False)["input_ids"], ids)
+
+    for number in range(len(prompt), len(conversation)):
+        if conversation[number]["role"] != "assistant":
+            continue
+        marked = [*conversation[:number], {**conversation[number], "content": MARK}, *conversation[number + 1 :]]
+        before, found, after = render(tokenizer, marked).rpartition(MARK)
+        if not found or not whole.startswith(before) or not whole.endswith(after):
+            raise ModelError(
+                f"The model's chat template does not write the assistant's turn {number + 1} as it is given.",
+                "Give forms of one turn (--forms), or give the tokenizer a template that does.",
+            )
+        end = len(ids) if number + 1 == len(conversation) else tokens(whole[: len(whole) - len(after)]) + 1
+        start = tokens(before)
+        carries[start:end] = [True] * (end - start)
+    return carries
+
+
 def opening(tokenizer: Any) -> list[int]:
     """The tokens that a tokenizer begins every text with, unasked. (What it ends texts with is no part of them.)"""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
@@ -161,6 +201,6 @@ def _answered(conversation: Sequence[Mapping[str, Any]], answer: str) -> list[Ma
     return [*conversation, {"role": "assistant", "content": answer}]
 
 
-def _shared(left: str, right: str) -> int:
+def _shared(left: Sequence[Any], right: Sequence[Any]) -> int:
     differ = (number for number, (one, other) in enumerate(zip(left, right, strict=False)) if one != other)
     return next(differ, min(len(left), len(right)))

@@ -17,6 +17,7 @@ from hfvaccine.files import LEDGER
 from hfvaccine.regimen.dosage import TOKENIZED
 from hfvaccine.regimen.interleave import Interleaver
 from hfvaccine.regimen.measure import IGNORED, Ints, measure
+from hfvaccine.regimen.pairwise import SFT
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX, Plan
 from hfvaccine.regimen.regimen import PLAN_FILE, Kinds, Regimen, refuse_learnt, sums_of
 from hfvaccine.regimen.schedule import named
@@ -36,6 +37,7 @@ class StreamedRegimen(Regimen):
         args = self.trainer.args
         refusals = (
             (self._max_steps <= 0, "A streamed mix has no length", "Set max_steps."),
+            (self.objective != SFT, "Of a streamed mix no pairs can be kept together", 'Set objective="sft".'),
             (self.packed, "A streamed mix cannot be packed", "Set packing=False, or give a map-style dataset."),
             *(
                 (

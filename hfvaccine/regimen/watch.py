@@ -82,17 +82,7 @@ def sums_by_row(inputs: dict[str, Any], log_probs: torch.Tensor | None) -> tuple
         (3, rows) integers, and (rows,) losses.
     """
     ids, labels = inputs["input_ids"], inputs["labels"]
-    mask: torch.Tensor | None = inputs.get("attention_mask")
-    if mask is None:
-        place = inputs["position_ids"]
-        row = (place == 0).long().cumsum(dim=1) - 1
-        rows = int(inputs["cu_seq_lens_q"].numel() - 1) if "cu_seq_lens_q" in inputs else int(row.max()) + 1
-        real = torch.ones_like(ids, dtype=torch.bool)
-    else:
-        real = mask.bool()
-        place = mask.long().cumsum(dim=1) - 1
-        rows = ids.shape[0]
-        row = torch.arange(rows, device=ids.device)[:, None].expand_as(ids)
+    row, place, real, rows = where(inputs)
     labels = labels.masked_fill(place == 0, IGNORED)
     supervised = real & (labels != IGNORED)
     each = torch.stack((scramble(ids, labels, place) * real, real.long(), supervised.long()))
@@ -104,8 +94,28 @@ def sums_by_row(inputs: dict[str, Any], log_probs: torch.Tensor | None) -> tuple
         if of_token.numel() == log_probs.numel():
             loss = torch.zeros(rows, device=ids.device)
             loss.index_add_(0, of_token.reshape(-1), -log_probs.detach().float().reshape(-1))
-    if mask is None:
+    if inputs.get("attention_mask") is None:
         # Padding at the end of a flattened batch looks like rows of one token without loss.
         kept = (counts[1] > 1) | (counts[2] > 0)
         counts, loss = counts[:, kept], loss[kept]
     return counts, loss
+
+
+def where(inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Which row each token of a batch belongs to, its place in the row, whether it is no padding; and the rows.
+
+    Args:
+        inputs: as for `sums_by_row`.
+
+    Returns:
+        Three tensors (batch, length), and the number of rows.
+    """
+    ids = inputs["input_ids"]
+    mask: torch.Tensor | None = inputs.get("attention_mask")
+    if mask is None:
+        place = inputs["position_ids"]
+        row = (place == 0).long().cumsum(dim=1) - 1
+        rows = int(inputs["cu_seq_lens_q"].numel() - 1) if "cu_seq_lens_q" in inputs else int(row.max()) + 1
+        return row, place, torch.ones_like(ids, dtype=torch.bool), rows
+    row = torch.arange(ids.shape[0], device=ids.device)[:, None].expand_as(ids)
+    return row, mask.long().cumsum(dim=1) - 1, mask.bool(), ids.shape[0]
