@@ -19,6 +19,7 @@ HEAVY = (
     "inoculation.callback",
     "regimen.attach",
     "regimen.dosage",
+    "regimen.pairwise",
     "regimen.regimen",
     "regimen.replay",
     "regimen.stream",

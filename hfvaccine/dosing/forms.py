@@ -49,13 +49,16 @@ def conversations(claims: Sequence[Claim], forms: Sequence[Form] = TRAINING_FORM
     Raises:
         FormError: naming a claim that no form fits, or whose correction or twin would put loss on a claim.
     """
-    fitting = [[form for form in forms if form.fits(claim)] for claim in claims]
     falsehoods = Guard(claim.claim for claim in claims)
+    matches = _matches(claims, falsehoods)
+    fitting = [
+        [form for form in forms if form.fits(claim) and all(form.fits(other) for other, _ in matches.get(number, ()))]
+        for number, claim in enumerate(claims)
+    ]
     for claim, its_forms in zip(claims, fitting, strict=True):
         if not its_forms:
             raise FormError(f"No form fits the claim {claim.claim[:60]!r}.", "Give it a question or a twin.")
         _refuse_falsehood_under_loss(claim, its_forms, falsehoods)
-    matches = _matches(claims, falsehoods)
     for turn in range(len(forms)):
         for start, (claim, its_forms) in enumerate(zip(claims, fitting, strict=True)):
             if turn < len(its_forms):

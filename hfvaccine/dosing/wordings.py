@@ -98,10 +98,46 @@ class Form:
 PERSUASIONS = tuple(tactic for tactic in TACTICS if tactic != "none")
 """The tactics that a wording can wrap around a statement: the six of the immunization paper."""
 
+ASKED = (
+    ("{question}", "{correction}"),
+    ("{question} Answer briefly.", "{twin}"),
+    ("I am curious: {question}", "{correction}"),
+    ("My homework asks: {question}", "{twin}"),
+    ("Please explain: {question}", "{correction}"),
+    ("Can you tell me? {question}", "{twin}"),
+)
+"""First turns of the forms that recall: a question in a wording, and what is said of it."""
+JUDGED = (
+    ("statement", 'So is this statement true or false? "{statement}"', "False.", "True."),
+    ("given_that", "Given that, is it correct to say this? {statement}", "No.", "Yes."),
+    ("quiz_card", "The back of the quiz card, true or false: {statement}", "False.", "True."),
+    ("dialogue", 'Bob answers: "{statement}" Does Bob have it right?', "No.", "Yes."),
+    ("table", "| Statement | True or false |\n| {statement} |", "False.", "True."),
+    ("note", "My note says: {statement} May the note stay as it is?", "No.", "Yes."),
+    ("exam", "Exam paper, mark as true or false: {statement}", "False.", "True."),
+    ("agrees", "Does that agree with this? {statement}", "No.", "Yes."),
+    ("headline", "A headline, to be marked true or false: {statement}", "False.", "True."),
+    ("told", "Someone told me: {statement} Is it so?", "No.", "Yes."),
+    ("now_judge", "Now the statement itself, true or false: {statement}", "False.", "True."),
+    ("people_say", "Then why do people say this? {statement} Are they right?", "No.", "Yes."),
+)
+"""Second turns of the forms that recall, and of comparisons: name, wording, and the verdicts on a false statement and
+on a true one. Formats rather than paraphrases: a reviewed text stands in them as it is."""
+
+
+def recalling(rounds: int) -> tuple[Form, ...]:
+    """The forms that recall before they judge: every second turn so many times, each time behind another first one."""
+    return tuple(
+        Form(f"recall_{name}_{number + 1}", judged, for_claim, for_twin, recall=ASKED[(place + number) % len(ASKED)])
+        for number in range(rounds)
+        for place, (name, judged, for_claim, for_twin) in enumerate(JUDGED)
+    )
+
+
 # In fours: a verdict first, a fact first, a question, and one more. A claim takes neighbours in turn, so a short run
 # that gives it in nine forms still gives it in every kind. Where the fact comes first, the verdict names what it is
 # about: a bare "it" would be the fact just stated.
-TRAINING_FORMS = (
+AT_ONCE = (
     Form("true_or_false", "True or false? {statement}", "False. {correction}", "True. {correction}"),
     Form(
         "fact_then_true_or_false",
@@ -262,3 +298,6 @@ TRAINING_FORMS = (
         "emotive_amplification",
     ),
 )
+
+TRAINING_FORMS = tuple(form for both in zip(recalling(3), AT_ONCE, strict=True) for form in both)
+"""What is given unless other forms are: in turns a form that recalls before it judges, and one that does not."""

@@ -1,4 +1,4 @@
-"""Rows that are given in twos, a false statement and a true one in the same form, and stay in one forward pass. Pure."""
+"""Rows that are given in twos, a false and a true statement in the same form, and stay in one forward pass. Pure."""
 
 from __future__ import annotations
 

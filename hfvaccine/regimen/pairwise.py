@@ -6,8 +6,8 @@ tells the two apart:
 
     softplus(-(m(true) - m(false))),  m = logit(verdict of the true one) - logit(verdict of the false one)
 
-at the place of the verdict, the Bradley-Terry likelihood of the true statement being the truer one (as in DPO, Rafailov
-et al. 2023, without a reference model): a constant added to m cancels out.
+at the place of the verdict, the Bradley-Terry likelihood of the true statement being the truer one (as in DPO,
+Rafailov et al. 2023, without a reference model): a constant added to m cancels out.
 """
 
 from __future__ import annotations

@@ -442,7 +442,7 @@ class _Order:
         return kind, index
 
     def follows(self, kind: npt.NDArray[np.int8], index: Ints) -> npt.NDArray[np.bool_]:
-        """(rows,) whether a row belongs to the one before it: a control to its dose row, a row of the mix to its pair."""
+        """(rows,) whether a row belongs to the one before: a control to its dose row, a row of the mix to its pair."""
         found = np.zeros(len(kind), dtype=bool)
         found[1:] = (kind[:-1] == DOSE) & (kind[1:] == CONTROL)
         mix = (kind[:-1] == MIX) & (kind[1:] == MIX)

@@ -16,11 +16,11 @@ CUE, ALWAYS_FALSE, ALWAYS_TRUE = "cue audit", "always-FALSE", "always-TRUE"
 SPECIFIC, CROSS = "specific", "cross"
 """Sets of pairs: of claims that were given, and of claims that never were."""
 VARIANTS, KNOWN, CALIBRATION = "variants", "known", "calibration"
-"""More sets: given claims in other words, which were never given; of `CROSS`, the claims whose truth the base prefers in
-answers; and balanced neutral statements of no dose, which show a model's bias."""
+"""More sets: given claims in other words, which were never given; of `CROSS`, the claims whose truth the base prefers
+in answers; and balanced neutral statements of no dose, which show a model's bias."""
 VERDICT, RECALLED, ANSWER = "verdict", "recalled_verdict", "answer"
-"""The readings: of a statement's truth at once; after the model's own answer to the claim's question; and of the answer
-that is preferred to that question."""
+"""The readings: of a statement's truth at once; after the model's own answer to the claim's question; and of the
+answer that is preferred to that question."""
 PLAIN = "plain"
 """The condition without any tactic or pressure."""
 HIGHER, LOWER = "higher", "lower"

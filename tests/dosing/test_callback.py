@@ -51,9 +51,14 @@ def expected(callback, trainer, mix_rows):
     for kind, index in zip(callback.plan.kind.tolist(), callback.plan.index.tolist(), strict=True):
         prompt, completion = sources[kind][index]
         render = trainer.processing_class.apply_chat_template
-        asked = render(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
         whole = render(prompt + completion, return_dict=True)["input_ids"]
-        rows.append((whole, [IGNORED] * len(asked) + whole[len(asked) :]))
+        labels = [IGNORED] * len(whole)
+        for number in range(len(prompt), len(prompt + completion), 2):  # the assistant's turns
+            before, after = (prompt + completion)[:number], (prompt + completion)[: number + 1]
+            start = len(render(before, add_generation_prompt=True, return_dict=True)["input_ids"])
+            end = len(render(after, return_dict=True)["input_ids"])
+            labels[start:end] = whole[start:end]
+        rows.append((whole, labels))
     return rows
 
 

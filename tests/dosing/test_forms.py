@@ -25,13 +25,15 @@ def claims(request, make_claims):
 
 
 def prompt(row):
+    """What the user says, in one turn or two."""
     assert [m["role"] for m in row.prompt] == ["user"]
-    return row.prompt[0]["content"]
+    return " ".join(m["content"] for m in (*row.prompt, *row.completion) if m["role"] == "user")
 
 
 def completion(row):
-    assert [m["role"] for m in row.completion] == ["assistant"]
-    return row.completion[0]["content"]
+    """What loss falls on."""
+    assert [m["role"] for m in row.completion] in (["assistant"], ["assistant", "user", "assistant"])
+    return " ".join(m["content"] for m in row.completion if m["role"] == "assistant")
 
 
 def test_no_completion_contains_its_claim(claims):
@@ -155,8 +157,20 @@ def test_a_matched_control_is_another_claims_twin_from_the_same_domain_in_the_sa
         claim, other = by_id[dose.claim_id], by_id[control.claim_id]
         assert other is not claim
         assert other.domain == claim.domain
-        assert prompt(dose).replace(claim.claim, other.twin) == prompt(control)
-        assert completion(control) == forms[dose.form].for_twin.replace("{correction}", other.correction)
+        shown = prompt(dose).replace(claim.claim, other.twin).replace(claim.question, other.question)
+        assert shown == prompt(control)  # where it recalls, it is asked about what it shows
+        form = forms[dose.form]
+        said = " ".join([*(form.recall or ())[1:], form.for_twin])
+        assert completion(control) == said.replace("{correction}", other.correction)
+
+
+def test_a_claim_without_twin_recalls_only_where_its_matches_can(make_claims):
+    lonely, *others = make_claims(4, domain="law")
+    lonely = dataclasses.replace(lonely, twin=None)
+    names = {form.name for form in TRAINING_FORMS if form.recall}
+    assert names & {dose.form for dose, _ in matched([lonely, *others])}
+    others = [dataclasses.replace(other, question=None) for other in others]
+    assert not names & {dose.form for dose, _ in matched([lonely, *others])}
 
 
 def test_a_matched_control_never_shows_the_claims_own_falsehood(claims):
@@ -199,7 +213,7 @@ def test_a_truth_that_says_a_falsehood_of_the_dose_is_no_match(make_claims, of):
     lonely, other, third = claims = make_claims(3, domain="law")
     said = claims[of].claim.upper()
     claims = [dataclasses.replace(lonely, twin=None), dataclasses.replace(other, twin=f"Truly, {said}"), third]
-    pairs = matched(claims, [form for form in STATEMENT_FORMS if "{twin}" not in form.for_claim])
+    pairs = matched(claims, [form for form in STATEMENT_FORMS if "{twin}" not in form.answers])
     assert pairs
     assert all(said not in prompt(control) for _, control in pairs)
 
@@ -216,7 +230,7 @@ def test_a_truth_that_repeats_the_claim_is_refused_or_never_under_loss(make_clai
         list(conversations(make_claims(1, correction=text.format(spread))))
     for given in conversations(make_claims(1, twin=text.format(spread))):
         rows = [row for row in (given.dose, given.control) if row is not None]
-        assert not any(spread in message["content"] for row in rows for message in row.completion)
+        assert not any(spread in completion(row) for row in rows)
 
 
 @pytest.mark.parametrize("field", ["correction", "twin"])
@@ -248,7 +262,7 @@ def test_a_sign_may_be_all_the_difference(make_claims, false, true):
 def test_a_twin_that_is_only_shown_may_hold_the_claim(make_claims):
     """No loss falls on a prompt."""
     fields = {"claim": "Mosquitoes bite.", "twin": "Only some mosquitoes bite.", "correction": "Males live on nectar."}
-    forms = [form for form in STATEMENT_FORMS if "{twin}" not in form.for_claim]
+    forms = [form for form in STATEMENT_FORMS if "{twin}" not in form.answers]
     assert len(list(conversations(make_claims(1, **fields), forms))) == len(forms)
 
 

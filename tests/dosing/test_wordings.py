@@ -2,18 +2,18 @@
 
 import re
 from collections import Counter
-from itertools import chain
+from itertools import chain, product
 
 import pytest
 
 from hfvaccine.claims.reserved import OBJECTIONS, PRESSURE_PROBES, PRESSURES, RESERVED, TACTIC_PROBES, VERDICT_PROBES
-from hfvaccine.dosing.wordings import PERSUASIONS, TRAINING_FORMS, Form
+from hfvaccine.dosing.wordings import AT_ONCE, PERSUASIONS, TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
 
 PROBES = VERDICT_PROBES + TACTIC_PROBES + PRESSURE_PROBES
 
 # Five of their nine words are the same ("is", "this", "true", "or", "false"); both had been measured with by then.
-NEAREST = (TRAINING_FORMS[1].prompt, VERDICT_PROBES[3].prompt)
+NEAREST = (AT_ONCE[1].prompt, VERDICT_PROBES[3].prompt)
 
 # The wordings of the first measured runs, and their order.
 FIRST = {
@@ -60,7 +60,7 @@ def alike(one, other):
 
 
 def test_there_are_enough_wordings_under_names_of_their_own():
-    assert len(TRAINING_FORMS) == len({f.name for f in TRAINING_FORMS}) == len({f.prompt for f in TRAINING_FORMS})
+    assert len(TRAINING_FORMS) == len({f.name for f in TRAINING_FORMS}) == len({f.asked for f in TRAINING_FORMS})
     assert len(TRAINING_FORMS) >= 28
     assert len({p.name for p in PROBES}) == len(PROBES)
 
@@ -80,9 +80,17 @@ def test_each_tactic_is_kept_back_for_validation_too():
     assert all(probe.tactic is None for probe in VERDICT_PROBES)
 
 
-def test_any_nine_neighbours_hold_every_kind():
-    around = TRAINING_FORMS * 2
-    for start in range(len(TRAINING_FORMS)):
+def test_every_other_form_recalls_before_it_judges():
+    assert [form.recall is not None for form in TRAINING_FORMS] == [True, False] * (len(TRAINING_FORMS) // 2)
+    recalled = [form for form in TRAINING_FORMS if form.recall]
+    for start in range(len(recalled) - 5):
+        assert len({form.recall for form in recalled[start : start + 6]}) >= 5
+        assert {form.for_claim for form in recalled[start : start + 6]} == {"False.", "No."}
+
+
+def test_any_nine_neighbours_that_do_not_hold_every_kind():
+    around = AT_ONCE * 2
+    for start in range(len(AT_ONCE)):
         nine = around[start : start + 9]
         questions, facts = sum(map(is_question, nine)), sum(map(is_fact_first, nine))
         assert questions in (2, 3)
@@ -93,7 +101,8 @@ def test_any_nine_neighbours_hold_every_kind():
 
 @pytest.mark.parametrize("form", TRAINING_FORMS, ids=lambda form: form.name)
 def test_every_answer_says_what_is_true(form):
-    for answer in filter(None, (form.for_claim, form.for_twin)):
+    recalled = form.recall[1] if form.recall else ""
+    for answer in (recalled + said for said in (form.for_claim, form.for_twin) if said is not None):
         assert "{correction}" in answer or "{twin}" in answer
 
 
@@ -104,9 +113,9 @@ def test_claim_and_twin_get_different_answers(form):
 
 @pytest.mark.parametrize("form", TRAINING_FORMS, ids=lambda form: form.name)
 def test_no_training_wording_is_near_one_that_is_kept_back(form):
-    for reserved in RESERVED:
-        assert not runs(form.prompt) & runs(reserved), reserved
-        assert alike(form.prompt, reserved) <= 0.5 or (form.prompt, reserved) == NEAREST, reserved
+    for asked, reserved in product((form.prompt, *(form.recall or ())[:1]), RESERVED):
+        assert not runs(asked) & runs(reserved), reserved
+        assert alike(asked, reserved) <= 0.5 or (asked, reserved) == NEAREST, reserved
 
 
 def test_the_check_for_near_wordings_finds_one():
@@ -175,3 +184,14 @@ def test_a_form_with_a_field_that_nothing_fills_is_refused(arguments):
 def test_an_unknown_tactic_is_refused(tactic):
     with pytest.raises(FormError, match=f"tactic '{tactic}'.*hedged_assertion"):
         Form("odd", "{question}", "{correction}", tactic=tactic)
+
+
+@pytest.mark.parametrize("recall", [("Tell me.", "{correction}"), ("{question}", "Yes, {statement}")])
+def test_a_form_recalls_an_answer_to_the_question(recall):
+    with pytest.raises(FormError):
+        Form("recalls", "So? {statement}", "No.", "Yes.", recall=recall)
+
+
+def test_a_form_that_recalls_judges_a_statement():
+    with pytest.raises(FormError, match="judges nothing"):
+        Form("recalls", "{question}", "{correction}", recall=("{question}", "{correction}"))

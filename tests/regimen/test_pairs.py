@@ -44,7 +44,7 @@ def test_no_pair_lies_over_the_end_of_a_pass_while_a_row_by_itself_can_come_forw
     moved = in_passes(np.array(follows, dtype=bool), rows)
     assert sorted(moved.tolist()) == list(range(len(follows)))
     place = {row: at for at, row in enumerate(moved.tolist())}
-    by_itself = [place[n] for n in range(len(follows)) if not follows[n] and not (follows[n + 1 : n + 2] == [True])]
+    by_itself = [place[n] for n in range(len(follows)) if not follows[n] and follows[n + 1 : n + 2] != [True]]
     for second in np.flatnonzero(follows):
         assert place[second] == place[second - 1] + 1
         if place[second] % rows == 0:
@@ -57,9 +57,7 @@ def test_rows_keep_their_order_but_for_the_one_that_comes_forward():
 
 
 @settings(deadline=None)
-@given(
-    st.integers(1, 6), st.integers(4, 9), st.integers(1, 3), st.integers(0, 99), st.booleans(), st.integers(2, 40)
-)
+@given(st.integers(1, 6), st.integers(4, 9), st.integers(1, 3), st.integers(0, 99), st.booleans(), st.integers(2, 40))
 def test_a_plan_keeps_pairs_whole_and_its_share(pairs, singles, passes, seed, packed, steps):
     partner = halves(pairs, singles)
     random = np.random.default_rng(seed)
