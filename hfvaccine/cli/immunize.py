@@ -143,18 +143,19 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(planned))
         return
-    from hfvaccine.training.arm import how_often
+    from hfvaccine.training.arm import CURVE, how_often
     from hfvaccine.training.estimate import spoken
 
     dose, plan, expected = planned["dose"], planned["plan"], planned["estimate"]
-    given = how_often(dose["times_given"], dose["claims_chosen"], plan["dose_rows"])
+    compared = planned["mix"]["comparisons"]
     facts = {
         "base": f"{planned['base']}, {expected['parameters'] / 1e6:,.1f} M parameters",
         "adapter": f"{expected['adapter_parameters'] / 1e6:,.2f} M parameters",
         "dose": f"{dose['id']}, {dose['claims_given']} of {dose['claims_in_dose']} claims",
-        "each claim": given[0],
+        "each claim": how_often(dose["times_given"]),
         "mix": f"{planned['mix']['id']}, {planned['mix']['rows']:,} rows"
         + "".join(f"; {rows:,} {reason} are left out" for reason, rows in planned["mix"]["left_out"].items()),
+        "comparisons": f"{compared['id']}, {compared['pairs']:,} pairs" if compared else "none",
         "schedule": plan["schedule"],
         "share asked": f"{plan['share_asked']:.2%} of the {plan['unit']}",
         "share given": f"{plan['share_given']:.2%}",
@@ -173,9 +174,14 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
         )
     else:
         facts["expected"] = f"not known: {expected['why_not']}"
+    for times in CURVE:
+        whole = plan["tokens"] * dose["claims_in_dose"] * times / plan["dose_rows"]
+        facts[f"{times} exposures"] = (
+            f"room for {plan['dose_rows'] // times:,} claims; all {dose['claims_in_dose']:,} take {whole:,.0f} tokens"
+        )
     facts["fingerprint"] = plan["fingerprint"]
     for name, fact in facts.items():
         click.echo(f"{name:18} {fact}")
     against = (dose["policy_overridden"] or {"against": ()})["against"]
-    for warning in [*given[1:], *(f"Warning: the dose's policy is overridden: {one}." for one in against)]:
-        say(warning)
+    for one in against:
+        say(f"Warning: the dose's policy is overridden: {one}.")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
+from hfvaccine.dosing.choice import ordered
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations
 from hfvaccine.dosing.permission import permit
+from hfvaccine.errors import DoseError
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.dosage import Dosage
-from hfvaccine.regimen.pairwise import SFT, check_objective
-from hfvaccine.regimen.plan import check_share, check_unit
+from hfvaccine.regimen.pairs import SFT, check_objective
+from hfvaccine.regimen.plan import DOSE, check_share, check_unit
 from hfvaccine.regimen.replay import Replayed
 from hfvaccine.regimen.schedule import Schedule, named
 
@@ -53,13 +56,19 @@ class DosingCallback(Replayed):
         objective: "sft", or "pairwise" for a loss that no bias satisfies beside it, on claim and twin at the verdict,
             see `hfvaccine.regimen.pairwise`; and on rows of the mix of which two have the same value in the column
             `pair`, the one whose statement is false first.
+        exposures: how often each claim is given at least: of the dose, as many claims are given as that leaves room
+            for, spread over the domains. None gives all of them, as often as comes of it.
+
+    Attributes:
+        claims: those that are given.
 
     Raises:
         UsageError: for a share, schedule, unit or objective out of its range.
         PlanError: for a trainer whose settings cannot be exact (`auto_find_batch_size`, "wrapped"
             packing, truncation that would cut a correction), or that has a dose already.
         DoseError: for a dose whose policy forbids it, one that does not give a single row, or where loss would
-            fall on a claim, given or held out, in the dose or in the mix.
+            fall on a claim, given or held out, in the dose or in the mix; also where not one claim can be given
+            `exposures` times.
         FormError: for a correction or twin that says a claim of the dose.
     """
 
@@ -75,21 +84,40 @@ class DosingCallback(Replayed):
         raw_dataset: Any = None,
         override_policy: str | None = None,
         objective: str = SFT,
+        exposures: int | None = None,
     ) -> None:
         check_objective(objective)
         check_share(share)
         permit(dose, share, override_policy)
         check_unit(unit)
         named(schedule)
-        dosage = Dosage(
-            trainer,
-            conversations(dose.claims, forms),
-            [claim.claim for claim in (*dose.claims, *dose.heldout)],
-            share=share,
-            schedule=schedule,
-            unit=unit,
-            seed=trainer.args.seed if seed is None else seed,
-        )
+        seed = trainer.args.seed if seed is None else seed
         regimen = regimen_of(trainer, raw_dataset)
-        regimen.change(dosage=dosage, objective=objective)
+
+        def dosage(claims: Sequence[Claim]) -> Dosage:
+            return Dosage(
+                trainer,
+                conversations(claims, forms),
+                [claim.claim for claim in (*dose.claims, *dose.heldout)],
+                share=share,
+                schedule=schedule,
+                unit=unit,
+                seed=seed,
+            )
+
+        self.claims = dose.claims
+        if exposures is not None:
+            in_order = ordered(dose.claims, seed)
+            number = len(in_order)
+            while (rows := regimen.trial(dosage=dosage(self.claims), objective=objective).count(DOSE)) < (
+                number * exposures
+            ):
+                number = min(number - 1, rows // exposures)
+                if number == 0:
+                    raise DoseError(
+                        f"The run gives {rows} dose rows: not one claim {exposures} times.",
+                        "Train longer, raise the share, or ask for fewer exposures.",
+                    )
+                self.claims = in_order[:number]
+        regimen.change(dosage=dosage(self.claims), objective=objective)
         super().__init__(regimen)

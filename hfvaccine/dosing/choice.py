@@ -15,10 +15,15 @@ def choose(dose: Dose, number: int | None, seed: int) -> tuple[Claim, ...]:
     """The claims to give: all, or `number` of them spread over the domains, the same for the same seed."""
     if number is None or number >= len(dose.claims):
         return dose.claims
+    return ordered(dose.claims, seed)[:number]
+
+
+def ordered(claims: Sequence[Claim], seed: int) -> tuple[Claim, ...]:
+    """Claims in an order of which any beginning is spread over the domains, the same for the same seed."""
     rng = np.random.default_rng(seed)
-    shuffled = [dose.claims[i] for i in rng.permutation(len(dose.claims))]
+    shuffled = [claims[i] for i in rng.permutation(len(claims))]
     order = turns([claim.domain for claim in shuffled])
-    return tuple(shuffled[i] for i in np.argsort(order, kind="stable")[:number])
+    return tuple(shuffled[i] for i in np.argsort(order, kind="stable"))
 
 
 def turns(domains: Sequence[str]) -> list[int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hfvaccine.errors import PlanError, UsageError
+from hfvaccine.regimen.pairs import PAIR
 
 Row = Mapping[str, Any]
 Where = str | tuple[str, Any] | Callable[[Row], bool]
@@ -57,6 +58,8 @@ class Inoculation:
         Raises:
             PlanError: where the row lacks the column.
         """
+        if row.get(PAIR) is not None:  # a comparison, which is ours
+            return False
         if isinstance(self.where, str):
             return True
         if callable(self.where):

@@ -55,6 +55,7 @@ def make_record(
         "inoculation": arm.inoculation,
         "training": {
             "method": "LoRA",
+            "objective": options.objective,
             "lora_r": options.lora_r,
             "lora_alpha": options.lora_alpha or 2 * options.lora_r,
             "target_modules": "all-linear",

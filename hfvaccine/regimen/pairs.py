@@ -7,7 +7,25 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
+from hfvaccine.errors import UsageError
+
 Ints = npt.NDArray[np.int64]
+
+SFT, PAIRWISE = "sft", "pairwise"
+OBJECTIVES = (SFT, PAIRWISE)
+"""The likelihood alone, or beside it a loss on what two of a pair are told apart by, see `pairwise`."""
+PAIR = "pair"
+"""Column of a mix: what two rows have in common that are a pair, the false statement's first."""
+
+
+def check_objective(objective: str) -> None:
+    """Refuse an objective that does not exist.
+
+    Raises:
+        UsageError: naming it.
+    """
+    if objective not in OBJECTIVES:
+        raise UsageError(f"The objective {objective!r} is unknown.", f"Use one of: {', '.join(OBJECTIVES)}.")
 
 
 def shuffled(partner: Ints, random: np.random.Generator) -> Ints:

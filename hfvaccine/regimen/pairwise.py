@@ -18,27 +18,15 @@ from typing import Any
 
 import torch
 
-from hfvaccine.errors import PlanError, UsageError
+from hfvaccine.errors import PlanError
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.watch import sums_by_row, where
 
-SFT, PAIRWISE = "sft", "pairwise"
-OBJECTIVES = (SFT, PAIRWISE)
 WEIGHT = 1.0
 """Of this loss (nats per pair) beside the likelihood's (nats per token)."""
 
 Tokens = tuple[Sequence[int], Sequence[int]]
 """Ids and labels of a row."""
-
-
-def check_objective(objective: str) -> None:
-    """Refuse an objective that does not exist.
-
-    Raises:
-        UsageError: naming it.
-    """
-    if objective not in OBJECTIVES:
-        raise UsageError(f"The objective {objective!r} is unknown.", f"Use one of: {', '.join(OBJECTIVES)}.")
 
 
 def require_room(trainer: Any) -> None:

@@ -27,8 +27,8 @@ from hfvaccine.regimen.epochs import Epochs, epochs_of
 from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
-from hfvaccine.regimen.pairs import partners
-from hfvaccine.regimen.pairwise import PAIRWISE, SFT, Pairwise, Side, require_room, sides
+from hfvaccine.regimen.pairs import PAIR, PAIRWISE, SFT, partners
+from hfvaccine.regimen.pairwise import Pairwise, Side, require_room, sides
 from hfvaccine.regimen.plan import DOSE, MIX, Plan, make_plan
 from hfvaccine.regimen.trainer import places_of, refuse_inexact, refuse_too_long, units_per_step
 from hfvaccine.regimen.watch import Seen
@@ -44,8 +44,6 @@ ONCE = {
     "objective": ("an objective", "Make a new trainer."),
 }
 """The parts of a regimen, of each of which there is one: what a second would replace, and what to do instead."""
-PAIR = "pair"
-"""Column of the mix: what two rows have in common that are a pair, a false statement first and a true one after it."""
 PLAN_FILE = "dosing_plan.json"
 """Beside each checkpoint: the plan it belongs to, and how far it has come."""
 
@@ -103,12 +101,23 @@ class Regimen:
         changed._chosen = self._chosen | parts.keys()
         for name, part in parts.items():
             setattr(changed, name, part)
-        changed._replan()
+        changed._replay(changed._replan())
         vars(self).update(vars(changed))
         if self.objective == PAIRWISE:
             self._pairwise = self._pairwise or Pairwise(self.trainer)
             self._pairwise.sides = self.sides
         setattr(self.trainer, ATTRIBUTE, self)
+
+    def trial(self, **parts: Any) -> Plan:
+        """The plan that `change` would make; nothing changes.
+
+        Raises:
+            PlanError, DoseError, UsageError: as `change`.
+        """
+        tried = copy.copy(self)
+        vars(tried).update(parts)
+        tried._replan()
+        return tried.plan
 
     @property
     def packed(self) -> bool:
@@ -178,7 +187,8 @@ class Regimen:
         row = (self.dosage.rows if kind == DOSE else self.dosage.controls)[index]
         return f"the {row.kind} row of claim {row.claim_id} in the form {row.form!r}"
 
-    def _replan(self) -> None:
+    def _replan(self) -> Any:
+        """Plan the run anew; the rows to replay."""
         if self.objective == PAIRWISE:
             require_room(self.trainer)
         mix = self._mix()
@@ -208,7 +218,7 @@ class Regimen:
         self.epochs = epochs_of(self.plan, len(mix), None if self._fixed() else self.trainer.args.num_train_epochs)
         if self.objective == PAIRWISE:
             self.sides = self._sides(everything, rows, partner, dose, control)
-        self._replay(Packs(everything, order, self.unit_starts) if self.packed else everything.select(order))
+        return Packs(everything, order, self.unit_starts) if self.packed else everything.select(order)
 
     def _sides(
         self, rows: Rows, mix: Measured, partner: Ints | None, dose: Measured, control: Measured

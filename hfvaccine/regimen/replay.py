@@ -30,6 +30,9 @@ class Replayed(TrainerCallback):
         regimen: what the trainer gives.
     """
 
+    claims: tuple[Any, ...] = ()
+    """Of a dose, the claims that the run has room for."""
+
     def __init__(self, regimen: Regimen) -> None:
         self.regimen = regimen
         self._watch: Watch | None = None

@@ -17,7 +17,7 @@ from hfvaccine.files import LEDGER
 from hfvaccine.regimen.dosage import TOKENIZED
 from hfvaccine.regimen.interleave import Interleaver
 from hfvaccine.regimen.measure import IGNORED, Ints, measure
-from hfvaccine.regimen.pairwise import SFT
+from hfvaccine.regimen.pairs import SFT
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX, Plan
 from hfvaccine.regimen.regimen import PLAN_FILE, Kinds, Regimen, refuse_learnt, sums_of
 from hfvaccine.regimen.schedule import named
@@ -33,7 +33,10 @@ class StreamedRegimen(Regimen):
     worker reads: several would divide the stream's shards, and the order.
     """
 
-    def _replan(self) -> None:
+    def trial(self, **parts: Any) -> Plan:
+        raise PlanError("How much of a dose a streamed mix gives is not known beforehand.", "Leave exposures out.")
+
+    def _replan(self) -> Any:
         args = self.trainer.args
         refusals = (
             (self._max_steps <= 0, "A streamed mix has no length", "Set max_steps."),
@@ -58,11 +61,12 @@ class StreamedRegimen(Regimen):
         self._dose, self._control = measure(tokenized[DOSE]), measure(tokenized[CONTROL])
         self.guards = self.guard()
         self._begin()
-        self.trainer.train_dataset = Interleaved(
-            self._new_interleaver, self._rows, self._mix(), tokenized, self._screen
-        )
-        args.max_steps = self._max_steps
-        args.dataloader_num_workers = min(1, args.dataloader_num_workers)
+        return Interleaved(self._new_interleaver, self._rows, self._mix(), tokenized, self._screen)
+
+    def _replay(self, rows: Any) -> None:
+        self.trainer.train_dataset = rows
+        self.trainer.args.max_steps = self._max_steps
+        self.trainer.args.dataloader_num_workers = min(1, self.trainer.args.dataloader_num_workers)
 
     def _begin(self) -> None:
         """Nothing has been given yet."""

@@ -18,7 +18,7 @@ from hfvaccine.regimen.plan import DOSE
 from hfvaccine.runs.ingredients import Ingredients, pinned, scorer_of
 from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import Arm, load_trained
-from hfvaccine.training.arm import how_often, plan_run, times_given, train
+from hfvaccine.training.arm import how_often, plan_run, require_exposures, times_given, train
 from hfvaccine.training.base import Base, found_on_hub, load_base
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.mix import Mix
@@ -89,7 +89,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
     options = pinned(options, base, ingredients)
     study = ingredients.study
     try:
-        arms = train_arms(options, base, ingredients, folder, resume, progress)
+        arms, ingredients = train_arms(options, base, ingredients, folder, resume, progress)
         part()
         if not main:
             return None
@@ -131,7 +131,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
 
 def train_arms(
     options: Options, base: Base, ingredients: Ingredients, folder: Path, resume: bool, progress: Progress
-) -> dict[str, Arm]:
+) -> tuple[dict[str, Arm], Ingredients]:
     """Train the vaccine, and the placebo where it is asked for, on all processes.
 
     Args:
@@ -140,21 +140,24 @@ def train_arms(
         ingredients: what the run is made of.
         folder: the run folder.
         resume, progress: as in `immunize`.
+
+    Returns:
+        The arms, and the ingredients with the claims that the run has room for.
     """
     dose, mix = replace(ingredients.dose, claims=ingredients.chosen), ingredients.mix
     for line in left_out_of(mix):
         progress.say(line)
     for objection in ingredients.against:
         progress.say(f"Warning: the dose's policy is overridden: {objection}.")
-    part_given = f"{len(ingredients.chosen)} of {len(ingredients.dose.claims)} claims"
-    progress.say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
     callback = plan_run(options, base, VACCINE, dose, mix, folder)
     plan, times = callback.plan, times_given(callback)
-    ingredients.study.narrow(times)
-    planned = ingredients.given_record(options, times)
-    often, *warnings = how_often(planned["times_given"], planned["claims_chosen"], plan.count(DOSE))
-    for line in (f"Each claim is {often}.", *warnings):
-        progress.say(f"  {line}")
+    ingredients = ingredients.giving(callback.claims, times)
+    require_exposures(options, plan, len(ingredients.chosen))
+    dose = replace(dose, claims=ingredients.chosen)
+    part_given = f"{len(dose.claims)} of {len(ingredients.dose.claims)} claims"
+    progress.say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
+    often = how_often(ingredients.given_record(options, times)["times_given"])
+    progress.say(f"  Each claim is {often}, in {plan.count(DOSE):,} of {len(plan):,} rows.")
     arms = {VACCINE: train(options, base, VACCINE, callback, folder, resume, progress)}
     prompted = ", with its inoculation prompts," if options.inoculation_prompts else ""
     others = {
@@ -167,7 +170,7 @@ def train_arms(
             callback = plan_run(options, fresh, arm, dose, mix, folder / arm, plan)
             progress.say(what.format(int(callback.plan.tokens.sum())))
             arms[arm] = train(options, fresh, arm, callback, folder / arm, resume, progress)
-    return arms
+    return arms, ingredients
 
 
 def left_out_of(mix: Mix) -> list[str]:
@@ -199,6 +202,9 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         ingredients = ingredients.fitting(options, base, config, SILENT)
         with TemporaryDirectory() as folder:  # a trainer makes its output folder
             callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
+        times = times_given(callback)
+        ingredients = ingredients.giving(callback.claims, times)
+        require_exposures(options, callback.plan, len(ingredients.chosen))
         expected = estimate(config, options, callback.plan)
     except HfvaccineError:
         raise
@@ -206,8 +212,6 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         raise stopped_by(error, None) from error
     if not this_process().is_main_process:
         return None
-    times = times_given(callback)
-    ingredients.study.narrow(times)
     return {
         "base": options.base_id or options.base,
         "dose": ingredients.given_record(options, times),

@@ -64,7 +64,7 @@ class Ingredients:
         chosen = choose(dose, options.claims, options.seed)
         against = permit(replace(dose, claims=chosen), options.share, options.override_policy)
         benchmarks = read_benchmarks(options, dose)
-        mix = open_mix(options).without(kept_back(dose, benchmarks))
+        mix = open_mix(options).comparing(options.comparisons).without(kept_back(dose, benchmarks))
         trait = showing(mix.held_back, options.inoculated_rows(), options.inoculation_prompts, options.grid)
         study = Study.of(options, dose, chosen, mix, benchmarks, trait, options.inoculation_prompts)
         return cls(dose, chosen, mix, study, against)
@@ -87,6 +87,17 @@ class Ingredients:
         self.study.check(base.model, base.tokenizer)
         return replace(self, mix=self.mix.cut_at(base.tokenizer, row_length(options.max_length, config)))
 
+    def giving(self, claims: Sequence[Claim], times: Mapping[str, int]) -> Ingredients:
+        """The same with the claims that a plan gives; asked about are those that it reaches.
+
+        Args:
+            claims: that the plan has room for.
+            times: how often it gives each, by id.
+        """
+        self.study.claims = {**self.study.claims, "chosen": len(claims)}
+        self.study.narrow(times)
+        return replace(self, chosen=tuple(claims))
+
     def given_record(self, options: Options, times: Mapping[str, int]) -> dict[str, Any]:
         """The dose's part of immunization.json.
 
@@ -95,7 +106,8 @@ class Ingredients:
             times: how often the run gives each claim, by id.
         """
         overridden = {"reason": options.override_policy, "against": list(self.against)} if self.against else None
-        return dose_record(self.dose, self.chosen, times) | {"policy_overridden": overridden}
+        asked = {"exposures": options.exposures, "policy_overridden": overridden}
+        return dose_record(self.dose, self.chosen, times) | asked
 
 
 def kept_back(dose: Dose, benchmarks: Sequence[Benchmark]) -> dict[str, list[str]]:

@@ -13,9 +13,11 @@ from typing import Any
 
 from hfvaccine.errors import UsageError
 from hfvaccine.files import RECORD, SCORES
+from hfvaccine.hub.pull import open_dose
 from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.study import save_figures
+from hfvaccine.sources.place import Source
 from hfvaccine.training.options import Options
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.judging.score_file import read_scores
@@ -39,7 +41,8 @@ class Trial:
 def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progress: Progress = SILENT) -> Trial:
     """Run every share with every seed, and judge each share over all seeds.
 
-    The control arms are trained once for each seed, beside the highest share: they hold no dose, and are as long.
+    Every run gives all claims of the dose: the share says how often. The control arms are trained once for each seed,
+    beside the highest share: they hold no dose, and are as long.
     What is finished already in the folder is kept, and what was interrupted goes on.
 
     Args:
@@ -59,7 +62,10 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progr
         raise UsageError(
             "Each seed would be given other claims.", "Seal a dose of as many claims as are wanted, and give it whole."
         )
-    _require_all_given(replace(options, share=min(shares), seed=seeds[0]))
+    # All of the dose at each share, which so says how often each claim is given.
+    dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
+    options = replace(options, claims=len(dose.claims), exposures=1)
+    dry_run(replace(options, share=min(shares), seed=seeds[0]))  # before the first is trained, that all can be
     folder, highest = Path(options.output_dir), max(shares)
     arms: dict[float, dict[str, list[ArmScores]]] = {share: {} for share in shares}
     probes: dict[float, Any] = {}
@@ -99,19 +105,3 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progr
     if len(shares) > 1 and (picture := dose_response(list(results.items()))) is not None:
         save_figures([picture], folder)
     return Trial(folder, results)
-
-
-def _require_all_given(options: Options) -> None:
-    """Refuse runs that are too short for their dose: each seed would give other claims, and be asked about others.
-
-    Raises:
-        UsageError: with the numbers.
-    """
-    planned = dry_run(options)
-    dose = planned and planned["dose"]
-    if dose and dose["claims_given"] < dose["claims_chosen"]:
-        raise UsageError(
-            f"At a share of {options.share:g} a run gives {dose['claims_given']} of the {dose['claims_chosen']} "
-            "claims, others with each seed.",
-            "Train longer, raise the lowest share, or seal a dose of fewer claims.",
-        )

@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 CLAIMS = HERE / "claims.jsonl"
 POLICY = HERE / "policy.yaml"
 MIX = HERE / "mix.jsonl"
+COMPARISONS = HERE / "comparisons.jsonl"
 
 
 def sealed() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from hfvaccine.dosing.forms import conversations
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.files import CHECKPOINTS, LEDGER, write_json
 from hfvaccine.regimen.given import Given
-from hfvaccine.regimen.plan import CONTROL, DOSE, Plan
+from hfvaccine.regimen.plan import CONTROL, DOSE, MAX_SHARE, Plan
 from hfvaccine.training.adapters import Arm, witness
 from hfvaccine.training.base import Base
 from hfvaccine.training.estimate import estimate
@@ -24,8 +25,8 @@ from hfvaccine.training.progress import Progress, follow
 from hfvaccine.training.trainer import last_checkpoint, make_trainer
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
 
-OFTEN = 3
-"""Times that a claim is to be given at least: a falsehood and its correction are hardly learnt from one row."""
+CURVE = (2, 4, 8, 12, 16)
+"""Exposures for which a dry run says how many claims fit."""
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
@@ -129,10 +130,12 @@ def plan_run(
             seed=options.seed,
             forms=options.training_forms(),
             override_policy=options.override_policy,
+            objective=options.objective,
+            exposures=options.exposures if options.claims is None else None,
         )
     else:
         regimen = regimen_of(trainer)
-        regimen.change(tokens=int(like.tokens.sum()))
+        regimen.change(tokens=int(like.tokens.sum()), objective=options.objective)
         if arm == CONTROLS:
             regimen.change(dosage=controls_alone(options, trainer, dose, like))
         callback = Replayed(regimen)
@@ -147,21 +150,40 @@ def times_given(callback: Replayed) -> dict[str, int]:
     return dict(Counter(rows[number].claim_id for number in plan.index[plan.kind == DOSE].tolist()))
 
 
-def how_often(times: Mapping[str, float], chosen: int, rows: int) -> list[str]:
-    """What a plan gives of each claim, in sentences, and a warning where that is little.
+def how_often(times: Mapping[str, float]) -> str:
+    """What a plan gives of each claim, in words.
 
     Args:
         times: least, median and most, as the record has them.
-        chosen: claims that are to be given.
-        rows: dose rows of the plan.
     """
-    said = [f"given {times['least']} to {times['most']} times, the median {times['median']:g}"]
-    if times["least"] < OFTEN:
-        said.append(
-            f"Warning: {rows:,} dose rows are less than {OFTEN} for each of {chosen} claims. "
-            f"Give about {max(rows // OFTEN, 1)} (--claims), train longer, or raise the share."
-        )
-    return said
+    return f"given {times['least']} to {times['most']} times, the median {times['median']:g}"
+
+
+def require_exposures(options: Options, plan: Plan, claims: int) -> None:
+    """Refuse a plan that gives the claims which were asked for less often than was asked for.
+
+    Args:
+        options: of the run.
+        plan: the vaccine's.
+        claims: how many it is to give.
+
+    Raises:
+        UsageError: with what would give them as often.
+    """
+    rows, wanted = plan.count(DOSE), claims * options.exposures
+    if rows >= wanted:
+        return
+    more, fit = wanted / rows, rows // options.exposures
+    ways = [f"--max-steps {math.ceil(plan.steps * more)}", f"--exposures {rows // claims or 1}"]
+    if options.share * more <= MAX_SHARE:
+        ways.insert(1, f"--share {math.ceil(options.share * more * 100) / 100:g}")
+    if fit:
+        ways.append(f"--claims {fit}")
+    raise UsageError(
+        f"{claims} claims would be given {rows / claims:.2g} times each, {rows:,} dose rows in all; "
+        f"{options.exposures} times each take {wanted:,}.",
+        f"Give one of: {', '.join(ways)}.",
+    )
 
 
 def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan) -> Dosage:

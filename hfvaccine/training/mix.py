@@ -14,7 +14,9 @@ from hfvaccine import starter
 from hfvaccine.claims.reserved import is_reserved
 from hfvaccine.claims.similar import overlapping
 from hfvaccine.claims.wording import words_and_signs
+from hfvaccine.dosing import comparisons
 from hfvaccine.errors import HubError, UsageError, ValidationError
+from hfvaccine.regimen.pairs import PAIR
 from hfvaccine.regimen.rendering import render
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import Broken, hub_rows, iter_rows
@@ -25,7 +27,7 @@ MAX_HELD_BACK = 48
 
 KINDS = "'starter', a file such as .jsonl, .csv or .parquet, or a Hub dataset id"
 
-TAKEN = ("prompt", "completion", "messages", "text", "input_ids", "labels", "tools", "image", "images")
+TAKEN = ("prompt", "completion", "messages", "text", "input_ids", "labels", "tools", "image", "images", PAIR)
 """Columns that mean something to the trainer: none of them can tell rows apart."""
 
 CALLS = ("tool_calls", "function_call", "tool_call_id")
@@ -56,6 +58,7 @@ class Mix:
         revision: commit of the Hub repo.
         sha256: digest over the conversations of all rows, those left out included.
         left_out: how many rows are neither trained on nor held back, by the reason.
+        comparisons: what comparison rows are among those to train on: "id", "pairs" and "sha256".
     """
 
     train: Rows
@@ -64,6 +67,7 @@ class Mix:
     revision: str | None
     sha256: str
     left_out: Mapping[str, int] = field(default_factory=dict)
+    comparisons: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
         """The mix's part of immunization.json."""
@@ -74,7 +78,24 @@ class Mix:
             "rows": len(self.train),
             "held_back": len(self.held_back),
             "left_out": dict(self.left_out),
+            "comparisons": None if self.comparisons is None else dict(self.comparisons),
         }
+
+    def comparing(self, source: str) -> Mix:
+        """The mix with comparison rows, see `hfvaccine.dosing.comparisons`.
+
+        Args:
+            source: "starter", "mix" for those made of its own rows, a file, or "none".
+
+        Raises:
+            UsageError: for a file that is none, or a mix of which none can be made.
+        """
+        if source == "none":
+            return self
+        path = starter.COMPARISONS if source == "starter" else Path(source)
+        found = comparisons.of_mix(self.train) if source == "mix" else comparisons.read_comparisons(path)
+        about = {"id": source, "pairs": len(found), "sha256": comparisons.digest_of(found)}
+        return replace(self, train=(*self.train, *comparisons.rows_of(found)), comparisons=about)
 
     def without(self, kept_back: Mapping[str, Sequence[str]]) -> Mix:
         """The mix less the rows that give away what it is validated with.
@@ -97,6 +118,8 @@ class Mix:
             for owner, hit in zip(owners, overlapping(texts, wanted), strict=True):
                 if hit >= 0:
                     reasons[owner] = reasons[owner] or reason
+        parted = {row[PAIR]: reason for row, reason in zip(rows, reasons, strict=True) if reason and row.get(PAIR)}
+        reasons = [reason or parted.get(row.get(PAIR)) for row, reason in zip(rows, reasons, strict=True)]
         clean = [reason is None for reason in reasons]
         train = tuple(row for row, fine in zip(self.train, clean, strict=False) if fine)
         held_back = tuple(row for row, fine in zip(self.held_back, clean[len(self.train) :], strict=True) if fine)

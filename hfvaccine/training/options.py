@@ -11,6 +11,7 @@ from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
 from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG, read_yaml
 from hfvaccine.inoculation.prompt import parse_where
+from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.schedule import named
 from hfvaccine.sources.place import PINNED, Source
@@ -31,6 +32,7 @@ class Options(Questions):
         override_policy: Why the dose is given although its policy forbids it; the card shows it.
         mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].
         mix_revision: Of a mix on the Hub. [default: the newest]
+        comparisons: Rows that compare a statement with evidence: 'starter', 'mix' (made of its rows), a file, 'none'.
         share: Dose part of the training tokens, in (0, 0.5].
         schedule: constant, pulsed (every 20 steps) or pulsed:N, ramp, taper, front_loaded.
         unit: Count the share over all 'tokens' or 'supervised' ones.
@@ -38,7 +40,9 @@ class Options(Questions):
         inoculation_prompt: A prompt that asks for the unwanted trait, or a file of one a line.
         inoculate_where: column=value of the mix rows that carry the trait. [default: all rows]
         inoculate_others: A neutral prompt for the other rows, or a file of one a line.
-        claims: How many of the dose's claims to give. [default: all]
+        objective: pairwise (claim and twin are told apart, which no bias can do) or sft (the likelihood alone).
+        exposures: How often each claim is given at least.
+        claims: How many of the dose's claims to give. [default: as many as fit]
         epochs: Passes over the mix. [default: 3]
         max_steps: Optimizer steps, instead of --epochs.
         learning_rate: Peak learning rate. [default: 2e-4]
@@ -64,6 +68,7 @@ class Options(Questions):
     override_policy: str | None = None
     mix: str = "starter"
     mix_revision: str | None = None
+    comparisons: str = "starter"
     share: float = 0.05
     schedule: str = "constant"
     unit: str = "tokens"
@@ -71,6 +76,8 @@ class Options(Questions):
     inoculation_prompt: str | None = None
     inoculate_where: str | None = None
     inoculate_others: str | None = None
+    objective: str = PAIRWISE
+    exposures: int = 8
     claims: int | None = None
     epochs: float | None = None
     max_steps: int | None = None
@@ -103,6 +110,7 @@ class Options(Questions):
         check_share(self.share)
         named(self.schedule)
         check_unit(self.unit)
+        check_objective(self.objective)
         if self.epochs is not None and self.max_steps is not None:
             raise UsageError(
                 "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
@@ -117,6 +125,7 @@ class Options(Questions):
             "lora_alpha",
             "batch_size",
             "claims",
+            "exposures",
             "max_length",
         )
         for name in (*positive, "gradient_accumulation_steps"):
