@@ -72,6 +72,19 @@ def rows_of(inputs):
     return pairs
 
 
+def encoded(tokenizer, prompt, completion, ignored=-100):
+    """Tokens and labels of a conversation, told from what the template writes up to each turn of the assistant."""
+    render = tokenizer.apply_chat_template
+    turns = prompt + completion
+    whole = render(turns, return_dict=True)["input_ids"]
+    labels = [ignored] * len(whole)
+    for number in range(len(prompt), len(turns), 2):
+        start = len(render(turns[:number], add_generation_prompt=True, return_dict=True)["input_ids"])
+        end = len(render(turns[: number + 1], return_dict=True)["input_ids"])
+        labels[start:end] = whole[start:end]
+    return whole, labels
+
+
 class Killed(Exception):
     """The run ends here, as if its process had."""
 

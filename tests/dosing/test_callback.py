@@ -11,7 +11,7 @@ import pytest
 import torch
 from datasets import Dataset as Rows
 from peft import LoraConfig
-from trainers import arriving, dosed, interrupt, watch
+from trainers import arriving, dosed, encoded, interrupt, watch
 from transformers import TrainerCallback
 
 from hfvaccine import Dose, DosingCallback
@@ -50,15 +50,7 @@ def expected(callback, trainer, mix_rows):
     rows = []
     for kind, index in zip(callback.plan.kind.tolist(), callback.plan.index.tolist(), strict=True):
         prompt, completion = sources[kind][index]
-        render = trainer.processing_class.apply_chat_template
-        whole = render(prompt + completion, return_dict=True)["input_ids"]
-        labels = [IGNORED] * len(whole)
-        for number in range(len(prompt), len(prompt + completion), 2):  # the assistant's turns
-            before, after = (prompt + completion)[:number], (prompt + completion)[: number + 1]
-            start = len(render(before, add_generation_prompt=True, return_dict=True)["input_ids"])
-            end = len(render(after, return_dict=True)["input_ids"])
-            labels[start:end] = whole[start:end]
-        rows.append((whole, labels))
+        rows.append(encoded(trainer.processing_class, prompt, completion))
     return rows
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+import trainers
 from datasets.utils.logging import disable_progress_bar
 from regimen import matrix
 
@@ -21,7 +22,6 @@ from hfvaccine import Dose
 from hfvaccine.claims.claim import Claim
 from hfvaccine.dosing.forms import conversations
 from hfvaccine.files import LEDGER
-from hfvaccine.regimen.measure import IGNORED
 
 SCHEDULES = ("constant", "pulsed:2", "ramp", "taper", "front_loaded")
 disable_progress_bar()
@@ -55,9 +55,8 @@ def expected(job):
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
 
     def encode(prompt, completion):
-        asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
-        whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)["input_ids"]
-        return [whole, ([IGNORED] * len(asked) + whole[len(asked) :])[1:]]
+        whole, labels = trainers.encoded(tokenizer, prompt, completion)
+        return [whole, labels[1:]]
 
     given = list(conversations(Dose.from_claims([Claim.from_row(row) for row in job["claims"]]).claims))
     sources = {
