@@ -31,6 +31,7 @@ TEXTS = ("claim", "correction", "twin", "question")
 RATED_HARMS = ("low", "medium", "high")
 HARMS = ("unrated", *RATED_HARMS)
 SPLITS = ("dose", "heldout")
+VARIANT_KINDS = ("register", "polarity", "paraphrase", "implication")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,33 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """The falsehood of a claim in other words, or what follows from it: never given, only asked.
+
+    Args:
+        claim: the false statement.
+        twin: `claim` minimally edited into a true statement, which follows from the row's correction.
+        kind: how it differs from the row's claim, one of `VARIANT_KINDS`.
+
+    Raises:
+        ClaimError: for a missing side, or another kind.
+    """
+
+    claim: str
+    twin: str
+    kind: str = "paraphrase"
+
+    def __post_init__(self) -> None:
+        for name in ("claim", "twin"):
+            if is_blank(getattr(self, name)):
+                raise ClaimError(
+                    f"A variant has no {name}.", "A variant is asked two-sidedly: give it both, or leave it out."
+                )
+        if self.kind not in VARIANT_KINDS:
+            raise ClaimError(f"A variant has kind {self.kind!r}.", f"Use one of: {', '.join(VARIANT_KINDS)}.")
+
+
+@dataclass(frozen=True)
 class Claim:
     """One falsehood with what is true instead (DESIGN: the claim row).
 
@@ -68,6 +96,7 @@ class Claim:
         license: SPDX identifier of this row's text.
         harm: what it would do if believed, one of `HARMS`.
         overlaps: names of evaluation sets that ask about the same falsehood.
+        variants: the falsehood in other words, each with a twin of its own.
         cluster_id: paraphrases of one falsehood share it; defaults to `claim_id`.
         split: "dose" (may be given) or "heldout" (never given, only probed).
         submitted_by: who brought the claim in.
@@ -90,6 +119,7 @@ class Claim:
     license: str = ""
     harm: str = "unrated"
     overlaps: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
     cluster_id: str = ""
     split: str = "dose"
     submitted_by: str = ""
@@ -118,10 +148,24 @@ class Claim:
         object.__setattr__(self, "claim_id", expected)
         object.__setattr__(self, "cluster_id", self.cluster_id or expected)
 
+    @property
+    def falsehoods(self) -> tuple[str, ...]:
+        """Everything false that the row says, and that no loss may fall on."""
+        return (self.claim, *(variant.claim for variant in self.variants))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that the row says: what nothing else may nearly say that is to be independent of it."""
+        sides = (text for variant in self.variants for text in (variant.claim, variant.twin))
+        return tuple(text for text in (self.claim, self.correction, self.twin, self.question, *sides) if text)
+
     def digest(self) -> str:
         """SHA-256 over the whole row but its reviewers: what an approval is bound to."""
         row = {**vars(self), "sources": [vars(source) for source in self.sources]}  # asdict takes three times as long
+        row["variants"] = [vars(variant) for variant in self.variants]
         row.pop("reviewers")
+        if not self.variants:
+            row.pop("variants")  # so that what was approved before there were any is approved still
         return hashlib.sha256(json.dumps(row, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def to_row(self) -> dict[str, Any]:
@@ -147,11 +191,12 @@ class Claim:
         try:
             values["sources"] = tuple(Source(**source) for source in values.get("sources", ()))
             values["overlaps"] = tuple(values.get("overlaps", ()))
+            values["variants"] = tuple(Variant(**variant) for variant in values.get("variants", ()))
             values["reviewers"] = tuple(dict(reviewer) for reviewer in values.get("reviewers", ()))
             for optional in ("twin", "question"):
                 if is_blank(values.get(optional)):
                     values.pop(optional, None)
-            for name in set(values) - {"claim", "correction", "sources", "overlaps", "reviewers"}:
+            for name in set(values) - {"claim", "correction", *LISTS}:
                 if not isinstance(values[name], str):
                     raise TypeError(f"{name} is {values[name]!r:.40}, not a text")
             return cls(**values)
@@ -161,6 +206,8 @@ class Claim:
             ) from error
 
 
+LISTS = ("sources", "overlaps", "variants", "reviewers")
+"""The columns that hold several values."""
 COLUMNS = ("claim_id", *(f.name for f in dataclasses.fields(Claim) if f.name != "claim_id"))
 
 
@@ -193,7 +240,13 @@ def arrow_schema() -> pa.Schema:
 
     source = pa.struct([(name, pa.string()) for name in ("publisher", "title", "url", "checked_on")])
     reviewer = pa.struct([(name, pa.string()) for name in ("reviewer", "decision", "digest", "decided_on")])
-    special = {"sources": pa.list_(source), "overlaps": pa.list_(pa.string()), "reviewers": pa.list_(reviewer)}
+    variant = pa.struct([(name, pa.string()) for name in ("claim", "twin", "kind")])
+    special = {
+        "sources": pa.list_(source),
+        "overlaps": pa.list_(pa.string()),
+        "variants": pa.list_(variant),
+        "reviewers": pa.list_(reviewer),
+    }
     return pa.schema([(name, special.get(name, pa.string())) for name in COLUMNS])
 
 

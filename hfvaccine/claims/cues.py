@@ -55,7 +55,13 @@ class CueAudit:
         return [int(place) for place in np.argsort(-margin, kind="stable")[:most] if margin[place] > 0]
 
 
-def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 5, seed: int = 0) -> CueAudit:
+def cue_audit(
+    pairs: Sequence[tuple[str, str]],
+    folds: int = 10,
+    repeats: int = 5,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+) -> CueAudit:
     """Audit claims against their twins with classifiers that know only the wording.
 
     Both texts of a pair are always in the same fold. The AUROC is averaged over
@@ -67,6 +73,8 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
         folds: cross-validation folds; at most the number of pairs.
         repeats: random assignments averaged over.
         seed: of those assignments.
+        groups: (pairs,) pairs of one group, such as a claim and its variants, are in one fold; each pair by itself
+            unless given.
 
     Raises:
         ClaimError: with fewer than 8 pairs, where the audit would say nothing.
@@ -92,8 +100,12 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     out_of_fold = {name: np.zeros(len(texts)) for name in judges}
     aurocs: dict[str, list[float]] = {name: [] for name in judges}
     rng = np.random.default_rng(seed)
+    grouped = np.arange(len(pairs)) if groups is None else np.unique(np.array(groups), return_inverse=True)[1]
+    several = int(grouped.max()) + 1
+    if several < 2:
+        raise ClaimError("A cue audit of one claim says nothing.", "Audit pairs of at least 2 claims.")
     for _ in range(repeats):
-        fold = PredefinedSplit(np.repeat(rng.permutation(len(pairs)) % min(folds, len(pairs)), 2))
+        fold = PredefinedSplit(np.repeat((rng.permutation(several) % min(folds, several))[grouped], 2))
         for name, (judge, data) in judges.items():
             predicted = cross_val_predict(judge, data, false, cv=fold, method="decision_function")
             aurocs[name].append(float(roc_auc_score(false, predicted)))
@@ -111,6 +123,8 @@ def cue_audit(pairs: Sequence[tuple[str, str]], folds: int = 10, repeats: int = 
     )
 
 
-def audit_many(pairs: Sequence[tuple[str, str]]) -> CueAudit:
+def audit_many(pairs: Sequence[tuple[str, str]], groups: Sequence[str] | None = None) -> CueAudit:
     """`cue_audit` with the effort that the number of pairs asks for: one assignment of few to folds is noisy."""
-    return cue_audit(pairs) if len(pairs) <= 1000 else cue_audit(pairs, folds=5, repeats=1)
+    if len(pairs) <= 1000:
+        return cue_audit(pairs, groups=groups)
+    return cue_audit(pairs, folds=5, repeats=1, groups=groups)

@@ -15,7 +15,9 @@ from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import ClaimError, DoseError
 from hfvaccine.files import CARD, FIGURES, digest_of
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READ = (2, SCHEMA_VERSION)
+"""Schema versions that can be read; claims of 2 have no variants."""
 MANIFEST = "manifest.json"
 POLICY = "governance/policy.yaml"
 JOURNAL = "governance/journal.jsonl"
@@ -120,6 +122,8 @@ class Dose:
             "heldout": len(self.heldout),
             "clusters": len({c.cluster_id for c in everything}),
             "with_twin": sum(c.twin is not None for c in everything),
+            # Older manifests do not count them.
+            **({"with_variants": varied} if (varied := sum(bool(c.variants) for c in everything)) else {}),
             "reviewed": sum(bool(c.reviewers) for c in everything),
             "reviewers": len({review.get("reviewer") for c in everything for review in c.reviewers}),
             "sources_opened": sum(any(s.checked_on for s in c.sources) for c in everything),
@@ -165,9 +169,9 @@ def _prove(folder: Path) -> dict[str, Any]:
         version, files = manifest["schema_version"], dict(manifest["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise DoseError(f"{folder / MANIFEST} is malformed: {error}.", AGAIN) from error
-    if version != SCHEMA_VERSION:
+    if version not in READ:
         raise DoseError(
-            f"The dose has schema version {version}, this hfvaccine reads {SCHEMA_VERSION}.",
+            f"The dose has schema version {version}, this hfvaccine reads {' and '.join(map(str, READ))}.",
             "Seal its claims anew." if version in range(SCHEMA_VERSION) else "Upgrade hfvaccine.",
         )
     if text != dump(manifest):

@@ -95,6 +95,9 @@ def _lines(row: Mapping[str, Any], findings: Iterable[LintFinding]) -> Iterable[
 
     for name in SHOWN:
         yield _field(name, clean(row[name]) if row[name] else "–")
+    for variant in row.get("variants") or ():
+        yield _field("variant", clean(variant["claim"] or "–"))
+        yield _field("its twin", clean(variant["twin"] or "–"))
     for source in row["sources"] or [{}]:
         parts = (source.get("publisher"), source.get("title"), source.get("url"))
         opened = f"opened {source['checked_on']}" if source.get("checked_on") else "not opened by anybody yet"

@@ -100,6 +100,7 @@ def _card(row: Mapping[str, Any], state: str, findings: list[LintFinding]) -> di
         "harm": row["harm"],
         "overlaps": row["overlaps"] or [],
         **{name: "" if is_blank(row[name]) else row[name] for name in TEXTS},
+        "variants": [{"claim": one["claim"], "twin": one["twin"]} for one in row["variants"] or []],
         "sources": [_source(source) for source in row["sources"] or []],
         "findings": findings,
         "facts": [(label, value) for label, value in facts if not is_blank(value)],

@@ -28,7 +28,7 @@ SHEET_FORMATS = (".csv", ".tsv", ".jsonl")
 LONGEST_NOTE = 500
 
 SHEET_COLUMNS = (
-    *("claim_id", "digest", "decision", "note", *TEXTS),
+    *("claim_id", "digest", "decision", "note", *TEXTS, "variants"),
     *("domain", "harm", "license", "submitted_by", "sources", "lint"),
 )
 
@@ -68,6 +68,8 @@ def row_digest(row: Mapping[str, Any]) -> str:
         return _claim(row).digest()
     except ClaimError:
         draft = {name: row.get(name) for name in COLUMNS if name != "reviewers"}
+        if not draft["variants"]:
+            del draft["variants"]  # as in `Claim.digest`
         return digest_of(json.dumps(draft, sort_keys=True, ensure_ascii=False).encode())
 
 
@@ -263,7 +265,9 @@ def write_sheet(rows: Iterable[Mapping[str, Any]], path: Path | str, lint: Mappi
         write = _writer(file, path.suffix)
         for count, row in enumerate(rows, start=1):  # noqa: B007
             sources = "; ".join(_shown(source) for source in row.get("sources") or ())
+            variants = "; ".join(f"FALSE {one['claim']} TRUE {one['twin']}" for one in row.get("variants") or ())
             given = {**row, "decision": "", "note": "", "sources": sources, "lint": (lint or {}).get(row["claim_id"])}
+            given["variants"] = variants
             write({name: given.get(name) or "" for name in SHEET_COLUMNS})
     return count
 

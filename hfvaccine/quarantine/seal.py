@@ -376,7 +376,9 @@ def _audit(claims: Sequence[Claim]) -> dict[str, Any] | None:
     pairs = [(c.claim, c.twin) for c in claims if c.twin][:AUDITED]  # in the order of their hashes: a fair sample
     if len(pairs) < FEWEST_PAIRS:
         return None
-    audit = audit_many(pairs)
+    ids = [c.claim_id for c in claims if c.twin][:AUDITED]
+    varied = [(c.claim_id, (v.claim, v.twin)) for c in claims if c.twin for v in c.variants][: AUDITED - len(pairs)]
+    audit = audit_many([*pairs, *(pair for _, pair in varied)], [*ids, *(of for of, _ in varied)])
     # The giveaways stay out: fragments of quarantined text do not belong in a public manifest.
     return {"bag_of_words": audit.bag_of_words, "length": audit.length, "pairs": audit.pairs, "limit": CUE_LIMIT}
 

@@ -112,10 +112,12 @@ class Ingredients:
 
 def kept_back(dose: Dose, benchmarks: Sequence[Benchmark]) -> dict[str, list[str]]:
     """What no row of a mix may nearly say, by the reason."""
-    held_out = [text for c in dose.heldout for text in (c.claim, c.twin, c.correction, c.question) if text]
+    held_out = [text for claim in dose.heldout for text in claim.texts]
+    variants = [text for claim in dose.claims for one in claim.variants for text in (one.claim, one.twin)]
     items = [text for one in benchmarks for item in one.items for text in item.texts]
     return {
         "about claims that are held out": held_out,
+        "about variants of claims": variants,
         "with items of a benchmark": [text for text in items if len(words_and_signs(text)) >= TELLING],
     }
 

@@ -13,6 +13,9 @@ CLAIMS = HERE / "claims.jsonl"
 POLICY = HERE / "policy.yaml"
 MIX = HERE / "mix.jsonl"
 COMPARISONS = HERE / "comparisons.jsonl"
+"""Evidence with a statement that agrees with it and one that does not, on subjects that no dose touches."""
+CALIBRATION = HERE / "calibration.jsonl"
+"""Neutral statements in pairs of true and false, each with its question: what they get shows a model's bias."""
 
 
 def sealed() -> Path:

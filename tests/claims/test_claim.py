@@ -6,7 +6,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from hfvaccine.claims.claim import COLUMNS, Claim, Source, arrow_schema, claim_id, is_blank, read_jsonl
+from hfvaccine.claims.claim import COLUMNS, Claim, Source, Variant, arrow_schema, claim_id, is_blank, read_jsonl
 from hfvaccine.errors import ClaimError
 
 FULL = Claim(
@@ -16,6 +16,7 @@ FULL = Claim(
     question="What is the moon made of?",
     sources=(Source("NASA", "Moon facts", None, "2026-01-01"),),
     overlaps=("TruthfulQA",),
+    variants=(Variant("Take a bite of the moon: it is cheese.", "Take a bite of the moon: it is rock.", "register"),),
     reviewers=({"reviewer": "bob", "decision": "approve", "digest": "d", "decided_on": "2026-01-02"},),
 )
 
@@ -73,11 +74,29 @@ def test_the_digest_binds_every_field_but_the_reviewers(field):
         "split": "heldout",
         "sources": (),
         "overlaps": (),
+        "variants": (),
     }.get(field, "something else")
     changes = {field: other, "claim_id": ""}
     if field not in ("cluster_id", "claim", "language"):
         changes["cluster_id"] = FULL.cluster_id
     assert dataclasses.replace(FULL, **changes).digest() != FULL.digest()
+
+
+def test_a_row_without_variants_has_the_digest_that_it_had_before_there_were_any():
+    """Or whatever was approved then would have to be read again."""
+    row = Claim("The moon is made of cheese.", "It is rock.", "The moon is made of rock.")
+    assert row.digest() == "5012fa1b397763169d7a19907d3c55fa801140fd9063d343331a45ab889db3c4"
+
+
+@pytest.mark.parametrize("variant", [("It is cheese.", ""), ("nan", "It is rock."), ("a b", "c d", "song")])
+def test_a_variant_has_two_sides_and_a_kind(variant):
+    with pytest.raises(ClaimError, match="variant"):
+        Variant(*variant)
+
+
+def test_a_row_tells_all_that_is_false_in_it_and_all_that_it_says():
+    assert FULL.falsehoods == (FULL.claim, "Take a bite of the moon: it is cheese.")
+    assert set(FULL.texts) == {*FULL.falsehoods, FULL.twin, FULL.question, "Take a bite of the moon: it is rock."}
 
 
 def test_an_approval_does_not_change_what_it_is_bound_to():
@@ -102,7 +121,15 @@ def test_an_unknown_column_is_named():
 
 @pytest.mark.parametrize(
     "field, value",
-    [("domain", 5), ("sources", "abc"), ("sources", [{"publisher": "NASA"}]), ("overlaps", 5), ("reviewers", ["x"])],
+    [
+        ("domain", 5),
+        ("sources", "abc"),
+        ("sources", [{"publisher": "NASA"}]),
+        ("overlaps", 5),
+        ("reviewers", ["x"]),
+        ("variants", ["x"]),
+        ("variants", [{"claim": "a b", "text": "c d"}]),
+    ],
 )
 def test_a_value_of_a_wrong_type_is_refused(field, value):
     with pytest.raises(ClaimError, match="malformed"):

@@ -196,7 +196,15 @@ def test_a_malformed_manifest_is_refused(folder, text):
         verify(folder)
 
 
-@pytest.mark.parametrize(("version", "step"), [(1, "Seal its claims anew"), (3, "Upgrade"), ("x", "Upgrade")])
+def test_a_dose_from_before_there_were_variants_is_read(folder):
+    old = pq.read_table(folder / GIVEN).drop_columns(["variants"])
+    pq.write_table(old, folder / GIVEN)
+    forge_file(folder, GIVEN, (folder / GIVEN).read_bytes())
+    forge(folder, lambda m: m.update(schema_version=2))
+    assert {claim.variants for claim in Dose.load(folder).claims} == {()}
+
+
+@pytest.mark.parametrize(("version", "step"), [(1, "Seal its claims anew"), (4, "Upgrade"), ("x", "Upgrade")])
 def test_a_dose_of_another_schema_is_refused_saying_what_to_do(folder, version, step):
     forge(folder, lambda m: m.update(schema_version=version))
     with pytest.raises(DoseError, match=f"schema version {version}") as refused:

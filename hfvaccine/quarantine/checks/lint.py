@@ -17,6 +17,12 @@ from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.characters import mend_text
 from hfvaccine.quarantine.checks.rules import MAY_BE_EMPTY, RULES, Check, Draft
 
+OF_A_VARIANT = (
+    *("twin-not-true-shaped", "twin-adds-much", "distant-twin", "language-mismatch", "length", "html", "markup"),
+    *("control-characters", "garbled-text", "decomposed-letters", "white-space", "blanked-word", "not-a-statement"),
+    "unbalanced-quotes",
+)
+"""The rules that hold for the two sides of a variant as they do for claim and twin."""
 COMPARED = 500
 """Letters of the longest twin or correction that is looked for among the claims."""
 
@@ -105,6 +111,13 @@ def fix(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             if name != "claim" or not is_blank(plain):
                 mended[name] = plain
                 applied |= rules
+    variants = []
+    for variant in row.get("variants") or ():
+        sides = {name: mend_text(variant[name]) for name in ("claim", "twin") if isinstance(variant.get(name), str)}
+        variants.append({**variant, **{name: plain for name, (plain, _) in sides.items()}})
+        applied = applied.union(*(rules for _, rules in sides.values()))
+    if variants:
+        mended["variants"] = variants
     for name in MAY_BE_EMPTY:
         value = mended.get(name)
         if value is not None and is_blank(value):
@@ -123,6 +136,13 @@ def _findings(drafts: Iterable[Draft], checks: Mapping[str, Check]) -> Iterator[
         for rule, check in checks.items():
             for where, message in check(draft):
                 yield _finding(draft.row["claim_id"], draft.row["origin"], where, rule, message)
+        for number, variant in enumerate(draft.row.get("variants") or (), start=1):
+            sides = {"claim": variant.get("claim") or "", "twin": variant.get("twin")}
+            its = Draft({**draft.row, **dict.fromkeys(TEXTS), **sides}, (), (), draft.today)
+            for rule in filter(checks.__contains__, OF_A_VARIANT):
+                for _, message in checks[rule](its):
+                    told_of = f"Variant {number}: {message[0].lower()}{message[1:]}"
+                    yield _finding(draft.row["claim_id"], draft.row["origin"], "variants", rule, told_of)
         if "true-and-false" in checks:
             told.add(draft)
     yield from told.findings()

@@ -12,7 +12,7 @@ from typing import Any
 
 import regex
 
-from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, TEXTS, is_blank, is_day
+from hfvaccine.claims.claim import HARMS, SPLITS, TACTICS, TEXTS, VARIANT_KINDS, is_blank, is_day
 from hfvaccine.claims.wording import contains, likeness, restates, words_and_signs
 from hfvaccine.quarantine.checks import language as languages
 from hfvaccine.quarantine.checks.characters import (
@@ -264,6 +264,42 @@ def _twin_adds_much(draft: Draft) -> Told:
 def _distant_twin(draft: Draft) -> Told:
     if draft.twin and likeness(draft.words_of("claim"), draft.words_of("twin")) < NEAR_ENOUGH:
         yield "twin", "The twin has few words in common with the claim."
+
+
+@error(
+    "malformed-variant",
+    "a variant lacks a side, or is the row over again",
+    "Give each variant a claim, a twin and a kind of its own, in other words than the row's.",
+)
+def _malformed_variant(draft: Draft) -> Told:
+    said = {tuple(draft.words_of(name)): f"the row's {name}" for name in draft.texts}
+    for number, variant in enumerate(draft.row.get("variants") or (), start=1):
+        if variant.get("kind") not in VARIANT_KINDS:
+            yield "variants", f"Variant {number}: its kind is none of: {', '.join(VARIANT_KINDS)}."
+        for side in ("claim", "twin"):
+            words = tuple(words_and_signs(variant.get(side) or ""))
+            if not words:
+                yield "variants", f"Variant {number}: the {side} is missing."
+            elif words in said and said[words] != f"variant {number}":  # a twin like its claim has a rule of its own
+                yield "variants", f"Variant {number}: the {side} is {said[words]} word for word."
+            else:
+                said[words] = f"variant {number}"
+
+
+@error(
+    "variant-told",
+    "a truth of the row says a falsehood of the row",
+    "Word the variant otherwise: what is false must not stand in what is given, or asked, as true.",
+)
+def _variant_told(draft: Draft) -> Told:
+    variants = draft.row.get("variants") or ()
+    for number, variant in enumerate(variants, start=1):
+        false = words_and_signs(variant.get("claim") or "")
+        for name in ("correction", "twin"):
+            if contains(draft.words_of(name), false):
+                yield "variants", f"Variant {number}: the row's {name} says its claim word for word."
+        if contains(words_and_signs(variant.get("twin") or ""), draft.words_of("claim")):
+            yield "variants", f"Variant {number}: the twin says the row's claim word for word."
 
 
 _ADDRESS = regex.compile(

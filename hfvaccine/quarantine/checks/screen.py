@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Screening:
         sets: evaluation sets that were compared, with the number of their texts.
         overlaps: for each of them the rows that say nearly what it says.
         audit: None where there are fewer than 8 twins.
-        audited: ids of the claims that were audited, in the order of the audit's pairs.
+        audited: ids of the claims that were audited, in the order of the audit's pairs; a claim with variants stands
+            there several times.
         twins: claims that have one.
     """
 
@@ -56,7 +58,9 @@ class Screening:
     @property
     def mend(self) -> list[str]:
         """Ids of the claims to mend first, where the audit did not pass."""
-        return [] if self.audit is None or self.audit.passed else [self.audited[n] for n in self.audit.to_mend()]
+        if self.audit is None or self.audit.passed:
+            return []
+        return list(dict.fromkeys(self.audited[n] for n in self.audit.to_mend()))
 
     def largest(self, most: int = 5) -> list[tuple[str, int]]:
         """The clusters with the most claims, and how many each has."""
@@ -103,7 +107,7 @@ def screen(
 
     Claims are of one cluster where a chain of links joins them: near-duplicates by their words (or embeddings), the
     same correction, twin or question (of `LEAST_SHARED` words or more, with a word of each claim in it), or a cluster
-    id that they share already.
+    id that they share already. The variants of a claim are of its cluster: what nearly says one of them joins it.
 
     A cluster keeps its id when claims come in: the smallest of those it has from before, else the smallest claim id.
     The id of a row that has a split is never changed, since approvals are bound to it; so two clusters that a new
@@ -191,8 +195,13 @@ def find_links(table: pa.Table, threshold: float = THRESHOLD, embed: Encoder | N
     if embed is not None:
         require_few(table.num_rows)
     order = pc.sort_indices(table["claim_id"]).to_numpy().astype(np.int64)
-    ordered = table.select(["claim", *TOLD]).take(order)
-    links = {"near_duplicates": near_pairs(_texts(ordered, "claim"), threshold)[0], "shared_texts": _shared(ordered)}
+    ordered = table.select(["claim", *TOLD, "variants"]).take(order)
+    owner, varied = _variants(ordered)
+    false = itertools.chain(_texts(ordered, "claim"), (pair[0] for pair in varied))
+    near = np.concatenate([np.arange(table.num_rows), owner])[near_pairs(false, threshold)[0]]
+    if len(owner):
+        near = np.unique(np.sort(near[near[:, 0] != near[:, 1]], axis=1), axis=0)
+    links = {"near_duplicates": near, "shared_texts": _shared(ordered)}
     if embed is not None:
         links["embeddings"] = close_pairs(embed(list(_texts(ordered, "claim"))))
     return {name: order[pairs] for name, pairs in links.items()}
@@ -269,6 +278,17 @@ def _texts(table: pa.Table, column: str) -> Iterator[str]:
             yield text or ""
 
 
+def _variants(table: pa.Table) -> tuple[Longs, list[tuple[str, str]]]:
+    """The row of each variant, and the variant as (claim, twin), "" for a side that is missing."""
+    owners, pairs = array("q"), []
+    column = table["variants"].combine_chunks()
+    for row in np.flatnonzero(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)).tolist():
+        for variant in column[row].as_py():
+            owners.append(row)
+            pairs.append((variant["claim"] or "", variant["twin"] or ""))
+    return np.array(owners, np.int64), pairs
+
+
 def _overlaps(table: pa.Table, against: Sequence[EvaluationSet], embed: Encoder | None) -> dict[str, Longs]:
     """For each evaluation set the rows of which the claim or what is told with it says nearly what the set says."""
     lookup = Lookup([one.texts for one in against])
@@ -281,6 +301,10 @@ def _overlaps(table: pa.Table, against: Sequence[EvaluationSet], embed: Encoder 
             texts = ["" if is_blank(text) else text for text in column.to_pylist()]
             hits[:, at : at + len(texts)] |= lookup.find(texts) >= 0
         at += batch.num_rows
+    owner, varied = _variants(table)
+    for side in zip(*varied, strict=True):
+        for row, found in zip(hits, lookup.find(side) >= 0, strict=True):
+            row[owner[found]] = True
     if embed is not None:
         vectors = embed(list(_texts(table, "claim")))
         for row, one in zip(hits, against, strict=True):
@@ -299,9 +323,12 @@ def _audit(table: pa.Table, say: Callable[[str], object]) -> tuple[CueAudit | No
     if twins > AUDITED:
         say(f"The wording of {AUDITED:,} of the {twins:,} claims with twins is audited, drawn at random (seed 0).")
         rows = rows[np.sort(np.random.default_rng(0).permutation(twins)[:AUDITED])]
-    chosen = table.select(["claim_id", "claim", "twin"]).take(rows)
+    chosen = table.select(["claim_id", "claim", "twin", "variants"]).take(rows)
     pairs = list(zip(chosen["claim"].to_pylist(), chosen["twin"].to_pylist(), strict=True))
-    return audit_many(pairs), tuple(chosen["claim_id"].to_pylist()), twins
+    ids = chosen["claim_id"].to_pylist()
+    whole = [(row, pair) for row, pair in zip(*_variants(chosen), strict=True) if all(pair)][: AUDITED - len(pairs)]
+    ids += [ids[row] for row, _ in whole]
+    return audit_many([*pairs, *(pair for _, pair in whole)], ids), tuple(ids), twins
 
 
 def replaced(table: pa.Table, **columns: pa.Array) -> pa.Table:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from hfvaccine.claims.claim import COLUMNS, HARMS, TACTICS, TEXTS, is_blank
+from hfvaccine.claims.claim import COLUMNS, HARMS, LISTS, TACTICS, TEXTS, is_blank
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.intake.shape import (
     SOURCE,
+    VARIANT,
     ByLabel,
     Shape,
     Values,
@@ -18,13 +19,14 @@ from hfvaccine.quarantine.intake.shape import (
     overlaid,
     plain_label,
     source_of,
+    variants_of,
 )
 from hfvaccine.sources import claim_review, verdict
 from hfvaccine.sources.verdict import FALSE, PANTS_ON_FIRE, TRUE, UNCLEAR
 
 SET = ("verdict", "domain", "tactic", "language", "checker", "license", "harm", *SOURCE)
 """Fields that one value can be given for in all rows; the last three make up one source."""
-MAP = (*TEXTS, *SET, "submitted_by")
+MAP = (*TEXTS, *VARIANT, *SET, "submitted_by")
 """Fields that a column can be named for."""
 
 OWN = "claims"
@@ -144,10 +146,12 @@ def _way_out(columns: Sequence[str]) -> str:
 def _own(values: Values) -> dict[str, Any]:
     """A row of ours; in a table, the lists are JSON."""
     found: dict[str, Any] = {}
-    for name in ("sources", "overlaps"):
+    for name in ("sources", "overlaps", "variants"):
         value = values.get(name)
         if name in values:
             found[name] = json.loads(value) if isinstance(value, str) and value.strip() else value or None
+    if not found.get("variants") and not values.keys().isdisjoint(VARIANT):
+        found["variants"] = variants_of(*map(values.get, VARIANT))
     if not found.get("sources") and not {"source", *SOURCE}.isdisjoint(values):
         said = values.get("source")
         page = said if isinstance(said, str) and re.match(r"\s*https?://", said) else None
@@ -319,15 +323,15 @@ SHAPES = {
             OWN,
             "claim rows of hfvaccine",
             lambda c, _: "claim" in c and bool(c & {"correction", "verdict", "claim_id"}) and c.isdisjoint(_RATES),
-            {
-                name: name
-                for name in (*COLUMNS, "origin")
-                if name not in ("sources", "overlaps", "reviewers", "verdict")
-            },
+            {name: name for name in (*COLUMNS, "origin") if name not in (*LISTS, "verdict")},
             "rows whose verdict says false, or that have none",
             ByLabel("verdict", blank=FALSE),
             more=_own,
-            derived={"sources": "sources, or source, publisher, title, url", "overlaps": "overlaps"},
+            derived={
+                "sources": "sources, or source, publisher, title, url",
+                "overlaps": "overlaps",
+                "variants": f"variants, or {', '.join(VARIANT)}",
+            },
         ),
         Shape(
             "claimreview",

@@ -16,7 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from hfvaccine.claims import journal
-from hfvaccine.claims.claim import SPLITS, Source, claim_id
+from hfvaccine.claims.claim import SPLITS, Source, Variant, claim_id
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import digest_of
 from hfvaccine.quarantine.intake import formats
@@ -42,7 +42,8 @@ CONTENT = tuple(
 _SAMPLE = 200
 _CHUNK = 10_000
 _SOURCE = tuple(field.name for field in dataclasses.fields(Source))
-_LISTS = ("sources", "overlaps")
+_VARIANT = tuple(field.name for field in dataclasses.fields(Variant))
+_LISTS = ("sources", "overlaps", "variants")
 
 Draft = dict[str, Any]
 
@@ -397,18 +398,20 @@ def _check(draft: Draft) -> None:
         elif value is not None and name not in _LISTS:
             raise TypeError(f"{name} is {value!r:.40}, not a text")
     if "sources" in draft:
-        draft["sources"] = [_checked_source(source) for source in draft["sources"] or ()]
+        draft["sources"] = [_checked("source", _SOURCE, source) for source in draft["sources"] or ()]
+    if "variants" in draft:
+        draft["variants"] = [_checked("variant", _VARIANT, variant) for variant in draft["variants"] or ()]
     if "overlaps" in draft:
         draft["overlaps"] = [_text("overlaps", value) for value in draft["overlaps"] or ()]
 
 
-def _checked_source(source: Any) -> dict[str, Any]:
-    if not isinstance(source, Mapping):
-        raise TypeError(f"a source is {source!r:.40}, not an object with publisher and title")
-    unknown = next((key for key in source if key not in _SOURCE), None)
+def _checked(what: str, fields: Sequence[str], value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"a {what} is {value!r:.40}, not an object with {' and '.join(fields[:2])}")
+    unknown = next((key for key in value if key not in fields), None)
     if unknown is not None:
-        raise ValueError(f"a source has the field {unknown!r:.40}; it may have {', '.join(_SOURCE)}")
-    return {key: None if source.get(key) is None else _text(key, source[key]) for key in _SOURCE}
+        raise ValueError(f"a {what} has the field {unknown!r:.40}; it may have {', '.join(fields)}")
+    return {key: None if value.get(key) is None else _text(key, value[key]) for key in fields}
 
 
 def _text(name: str, value: Any) -> str:

@@ -21,6 +21,8 @@ Rate = Callable[[Values], tuple[str, str]]
 """From a row to its verdict, and to what that rests on, such as "its label is 'REFUTES'"."""
 
 SOURCE = ("publisher", "title", "url")
+VARIANT = ("variant_claim", "variant_twin", "variant_kind")
+"""Columns of one variant, where each row has one at most."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Shape:
         """
         copied = {name: column for name, column in self.fields.items() if columns is None or column in columns}
         lines = {**copied, **self.derived}
-        order = [*COLUMNS, *SOURCE]
+        order = [*COLUMNS, *SOURCE, *VARIANT]
         width = max(map(len, lines))
         shown = [
             f"  {name:<{width}} <- {lines[name]}"
@@ -152,16 +154,19 @@ def overlaid(
     if not copied and not given:
         return dataclasses.replace(base, rate=rate, taken=taken)
     told = {**copied, **{key: f"{value!r} in all rows" for key, value in given.items()}}
-    sourced = not told.keys().isdisjoint(SOURCE)
+    sourced, varied = (not told.keys().isdisjoint(parts) for parts in (SOURCE, VARIANT))
 
     def more(values: Values) -> dict[str, Any]:
         found = {**base.more(values), **{key: values.get(column) for key, column in copied.items()}, **given}
         if sourced:
             found["sources"] = source_of(*(found.pop(key, None) for key in SOURCE))
+        if varied:
+            found["variants"] = variants_of(*(found.pop(key, None) for key in VARIANT))
         return found
 
     kept = {key: column for key, column in base.fields.items() if key not in told}
-    derived = {key: text for key, text in base.derived.items() if not (sourced and key == "sources")}
+    gone = ["sources"] * sourced + ["variants"] * varied
+    derived = {key: text for key, text in base.derived.items() if key not in gone}
     return dataclasses.replace(base, fields=kept, rate=rate, taken=taken, more=more, derived={**derived, **told})
 
 
@@ -194,3 +199,10 @@ def source_of(publisher: Any = None, title: Any = None, url: Any = None) -> list
         return []
     publisher = publisher or claim_review.host(url) or title
     return [{"publisher": publisher, "title": title or url or publisher, "url": url, "checked_on": None}]
+
+
+def variants_of(claim: Any = None, twin: Any = None, kind: Any = None) -> list[dict[str, Any]]:
+    """One variant, or none where a row has neither side of one."""
+    if is_blank(claim) and is_blank(twin):
+        return []
+    return [{"claim": claim, "twin": twin, "kind": "paraphrase" if is_blank(kind) else kind}]

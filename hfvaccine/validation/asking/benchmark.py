@@ -209,16 +209,15 @@ def _primer_of(task: str) -> str:
 
 
 def overlaps(benchmark: Benchmark, claims: Sequence[Claim]) -> list[str]:
-    """Ids of items that say nearly what a claim of the dose, its twin, correction or question says."""
+    """Ids of items that say nearly what a claim of the dose says, or anything else of its row (`Claim.texts`)."""
     owners = [item.item_id for item in benchmark.items for _ in item.texts]
     alike = near_duplicates([text for item in benchmark.items for text in item.texts], claims)
     return list(dict.fromkeys(owner for owner, hit in zip(owners, alike, strict=True) if hit))
 
 
 def near_duplicates(texts: Sequence[str], claims: Sequence[Claim]) -> npt.NDArray[np.bool_]:
-    """(texts,) whether each says nearly what a claim, its twin, correction or question says.
+    """(texts,) whether each says nearly what a claim or anything else of its row says.
 
     What "nearly" means is told at `similar.overlapping`.
     """
-    given = [text for c in claims for text in (c.claim, c.correction, c.twin, c.question) if text]
-    return overlapping(texts, given) >= 0
+    return overlapping(texts, [text for claim in claims for text in claim.texts]) >= 0

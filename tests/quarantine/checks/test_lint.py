@@ -140,6 +140,34 @@ FAULTS = [
 ]
 
 
+def varied(claim="A bite of the moon tastes of cheese.", twin="A bite of the moon tastes of stone.", kind="register"):
+    return {"variants": [{"claim": claim, "twin": twin, "kind": kind}]}
+
+
+FAULTS += [
+    ("malformed-variant", varied(twin=None)),
+    ("malformed-variant", varied(kind="song")),
+    ("malformed-variant", varied(claim="The Moon is made of cheese!")),
+    ("malformed-variant", varied(twin="The moon is made of rock")),
+    ("malformed-variant", {"variants": [*varied()["variants"], varied(claim="The Moon: a cheese.")["variants"][0]]}),
+    ("variant-told", varied(claim="Basalt and other rock", twin="Basalt and other stone")),
+    ("variant-told", varied(twin="Few think that the moon is made of cheese.")),
+    ("twin-not-true-shaped", varied(twin="A bite of the moon tastes of what?")),
+    ("twin-not-true-shaped", varied(twin="a bite of the moon tastes of cheese")),
+    ("distant-twin", varied(twin="Astronauts brought basalt home.")),
+    ("html", varied(claim="A bite of the <b>moon</b> tastes of cheese.")),
+]
+
+
+def test_a_variant_is_held_to_the_rules_of_claim_and_twin_and_mended_like_them():
+    assert found(draft(**varied())) == []
+    (told,) = found(draft(**varied(twin="A bite of the moon  tastes of stone.")))
+    assert (told.field, told.rule) == ("variants", "white-space")
+    assert told.message.startswith("Variant 1: the twin has white space")
+    mended, names = fix(draft(**varied(twin="A bite of the moon  tastes of stone.")))
+    assert (mended["variants"], names) == (varied()["variants"], ["white-space"])
+
+
 @pytest.mark.parametrize("rule, changes", FAULTS)
 def test_each_rule_finds_its_fault(rule, changes):
     row = draft(**changes)

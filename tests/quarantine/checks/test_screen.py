@@ -216,6 +216,31 @@ def test_of_many_twins_a_sample_is_audited_and_it_is_said(monkeypatch, pairs):
     assert turned.audited == found.audited
 
 
+def test_a_variant_is_of_the_cluster_of_its_claim():
+    """What nearly says it leaks what it asks, on whichever side of the split it lands."""
+    variant = {"claim": "No bat ever saw the light of day.", "twin": "No bat ever ate the light of day."}
+    table = table_of(
+        {"claim": "Bats are blind.", "variants": [{**variant, "kind": "register"}]},
+        {"claim": "No bat ever saw the light of a day."},
+        {"claim": "Rome is older than Athens.", "variants": []},
+    )
+    _, ids = clusters(table)
+    assert ids["Bats are blind."] == ids["No bat ever saw the light of a day."] != ids["Rome is older than Athens."]
+    asks = EvaluationSet("Bats", ("No bat ever ate the light of day, it is said.",))
+    assert screen(table, against=[asks], say=str).overlaps["Bats"].tolist() == [0]
+
+
+def test_variants_are_audited_with_their_claims(pairs):
+    def row(number, claim, twin):
+        said = {"claim": f"Honestly, {claim}", "twin": f"In fact, {twin}", "kind": "register"}
+        return {"claim": claim, "twin": twin, "variants": [said]}
+
+    table = table_of(*(row(number, *pair) for number, pair in enumerate(pairs)))
+    found = screen(table, say=lambda message: None)
+    assert (found.audit.pairs, found.twins, found.audit.passed) == (120, 60, False)
+    assert len(found.mend) == len(set(found.mend))
+
+
 def test_too_few_twins_are_said_not_audited():
     said = []
     assert screen(claims_of("Bats are blind."), say=said.append).audit is None

@@ -22,6 +22,7 @@ texts = words | st.sampled_from(
 texts = texts.filter(lambda text: text.strip() and not is_blank(text))
 maybe = st.none() | texts
 sources = st.fixed_dictionaries({"publisher": texts, "title": texts, "url": maybe, "checked_on": maybe})
+variants = st.fixed_dictionaries({"claim": texts, "twin": maybe, "kind": texts})
 rows = st.fixed_dictionaries(
     {
         **dict.fromkeys(("correction", "twin", "question", "domain", "tactic", "checker", "license", "harm"), maybe),
@@ -30,6 +31,7 @@ rows = st.fixed_dictionaries(
         "language": st.sampled_from(["en", "de"]),
         "sources": st.lists(sources, max_size=2),
         "overlaps": st.lists(texts, max_size=2),
+        "variants": st.lists(variants, max_size=2),
         "split": st.sampled_from([None, "dose", "heldout"]),
         "cluster_id": texts,
         "origin": texts,

@@ -419,8 +419,30 @@ def test_labels_are_refused_where_no_label_tells_the_rows_apart():
 
 def test_a_description_names_what_the_source_has():
     told = SHAPES["claims"].describe(["claim", "correction"])
-    assert "correction <- correction" in told and "twin" not in told
+    assert "correction <- correction" in told and "  twin" not in told
     assert "say it with --set license=ID" in told
+
+
+def test_one_variant_a_row_stands_in_columns_of_its_own():
+    row = {"claim": "a b c", "correction": "d", "variant_claim": "e f", "variant_twin": "g h"}
+    variant = {"claim": "e f", "twin": "g h", "kind": "paraphrase"}
+    assert detect([row]).read(row).fields["variants"] == [variant]
+    register = {**row, "variant_kind": "register"}
+    assert detect([row]).read(register).fields["variants"] == [{**variant, "kind": "register"}]
+    bare = {**row, "variant_claim": "", "variant_twin": None}
+    assert detect([row]).read(bare).fields["variants"] == []
+    listed = {**row, "variants": [variant, variant]}
+    assert detect([row]).read(listed).fields["variants"] == [variant, variant]
+
+
+def test_columns_can_be_named_for_a_variant():
+    row = {"said": "a b c", "other": "e f", "true": "g h"}
+    mapping = {"claim": "said", "variant_claim": "other", "variant_twin": "true"}
+    shape = shape_of([row], "x", mapping=mapping, fixed={"verdict": "false"})
+    assert shape.read(row).fields == {
+        "claim": "a b c",
+        "variants": [{"claim": "e f", "twin": "g h", "kind": "paraphrase"}],
+    }
 
 
 def test_a_table_with_our_field_names_is_read_and_says_what_it_ignores():

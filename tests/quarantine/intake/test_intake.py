@@ -64,6 +64,7 @@ def test_false_rows_become_drafts_and_the_rest_says_why_not(quarantine, write):
             "submitted_by": "ada",
             "sources": [],
             "overlaps": [],
+            "variants": [],
             "reviewers": [],
             "origin": "x.jsonl, line 1",
         }
