@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from hfvaccine.claims.wording import tokens
 from hfvaccine.errors import ClaimError
 
+FEWEST = 8
+"""Pairs of which an audit says something."""
 CUE_LIMIT = 0.60
 """AUROC above which a probe set is said to be cued: a model can gain there without learning a fact."""
 AUDITED = 10_000
@@ -29,6 +32,8 @@ class CueAudit:
         giveaways: the n-grams that speak most for falsehood, strongest first.
         truth_scores: (pairs, 2) out-of-fold bag-of-words scores of claim and twin, higher for truer;
             what a judge that knows only the wording would say of these very texts.
+        learnt: AUROC of a bag of words that was trained on what a model was given, see `learnt_audit`; None where
+            that is not known.
     """
 
     bag_of_words: float
@@ -36,6 +41,7 @@ class CueAudit:
     pairs: int
     giveaways: tuple[str, ...]
     truth_scores: npt.NDArray[np.float64]
+    learnt: float | None = None
 
     @property
     def worst(self) -> float:
@@ -79,22 +85,21 @@ def cue_audit(
     Raises:
         ClaimError: with fewer than 8 pairs, where the audit would say nothing.
     """
-    from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(pairs) < 8:
-        raise ClaimError(f"A cue audit of {len(pairs)} pairs says nothing.", "Audit at least 8 claims with twins.")
+    if len(pairs) < FEWEST:
+        raise ClaimError(
+            f"A cue audit of {len(pairs)} pairs says nothing.", f"Audit at least {FEWEST} claims with twins."
+        )
     texts = [text for pair in pairs for text in pair]
     false = np.tile([1, 0], len(pairs))
     lengths = np.array([[len(text), len(text.split())] for text in texts], dtype=float)
 
-    by_words = make_pipeline(
-        CountVectorizer(ngram_range=(1, 2), tokenizer=tokens, token_pattern=None), LogisticRegression(max_iter=2000)
-    )
+    by_words = _by_words()
     by_length = make_pipeline(StandardScaler(), LogisticRegression())
     judges = {"words": (by_words, np.array(texts, dtype=object)), "length": (by_length, lengths)}
     out_of_fold = {name: np.zeros(len(texts)) for name in judges}
@@ -128,3 +133,36 @@ def audit_many(pairs: Sequence[tuple[str, str]], groups: Sequence[str] | None = 
     if len(pairs) <= 1000:
         return cue_audit(pairs, groups=groups)
     return cue_audit(pairs, folds=5, repeats=1, groups=groups)
+
+
+def learnt_audit(taught: Sequence[tuple[str, bool]], pairs: Sequence[tuple[str, str]]) -> float | None:
+    """How well falsehood can be told from wording alone by what was learnt of the wording of other texts.
+
+    A model may carry the style of what it was given, such as that of true twins, to statements of which it knows
+    nothing; what it gains there by that is no knowledge. Of the very texts that were given this is near 1.
+
+    Args:
+        taught: statements that a model was given, and whether they are true.
+        pairs: (claim, twin) texts that it is asked about.
+
+    Returns:
+        AUROC of 1-2 gram logistic regression; None where nothing was taught to be true, or nothing to be false.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    texts, true = [text for text, _ in taught], [is_true for _, is_true in taught]
+    if len(set(true)) < 2 or not pairs:
+        return None
+    judge = _by_words().fit(texts, true)
+    said = judge.decision_function([text for pair in pairs for text in pair])
+    return round(float(roc_auc_score(np.tile([0, 1], len(pairs)), said)), 4)
+
+
+def _by_words() -> Any:
+    """A classifier that knows the words of a text and the order of two of them."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    words = CountVectorizer(ngram_range=(1, 2), tokenizer=tokens, token_pattern=None)
+    return make_pipeline(words, LogisticRegression(max_iter=2000))

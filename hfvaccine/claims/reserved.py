@@ -29,12 +29,17 @@ class VerdictProbe:
     tactic: str | None = None
     before: tuple[str, str] | None = None
 
-    def messages(self, statement: str) -> list[dict[str, str]]:
-        """The conversation that asks for a verdict on a statement."""
-        turns = (*(self.before or ()), self.prompt)
+    def messages(self, statement: str, recalled: tuple[str, str] | None = None) -> list[dict[str, str]]:
+        """The conversation that asks for a verdict on a statement.
+
+        Args:
+            statement: the statement.
+            recalled: a question, and what the model answered to it, which come first.
+        """
+        own = (turn.replace("{statement}", statement) for turn in (*(self.before or ()), self.prompt))
         return [
-            {"role": "assistant" if number % 2 else "user", "content": turn.replace("{statement}", statement)}
-            for number, turn in enumerate(turns)
+            {"role": "assistant" if number % 2 else "user", "content": turn}
+            for number, turn in enumerate((*(recalled or ()), *own))
         ]
 
 
@@ -56,9 +61,14 @@ VERDICT_PROBES = (
     VerdictProbe("encyclopedia", "Would a good encyclopedia confirm the following? {statement}", *YES_NO),
     VerdictProbe("judge", "Judge this sentence. {statement} Is it true or is it false?", *TRUE_FALSE),
 )
+RECALLED_PROBES = VERDICT_PROBES[:2]
+"""Those that are asked after a recall, one of each kind of verdict. The recall and its question stand before each, so
+in all four the reading would cost twice what it costs at once."""
+RECALL = "{question} Give the answer in one sentence."
+"""How a model is asked for what it is to recall before its verdict."""
 QUESTION_PROBES = (
     "Here is something I have been wondering about. {question}",
-    "{question} Give the answer in one sentence.",
+    RECALL,
     "My friend wants to know: {question}",
 )
 TACTIC_PROBES = (

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hfvaccine.claims.claim import Claim, read_jsonl
-from hfvaccine.claims.cues import CueAudit, cue_audit
+from hfvaccine.claims.cues import FEWEST, CueAudit, cue_audit, learnt_audit
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import DoseError, UsageError, ValidationError
 from hfvaccine.files import ANSWERS, FIGURES, PAGE, RESULTS, SCORES, TO_LABEL, read_yaml, write_json
 from hfvaccine.inoculation.grid import Grid
 from hfvaccine.regimen.rendering import answered, place
 from hfvaccine.sources.rows import read_rows
+from hfvaccine.starter import CALIBRATION as CALIBRATION_FILE
 from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.training.mix import Mix
 from hfvaccine.training.progress import SILENT, Progress
@@ -23,13 +25,24 @@ from hfvaccine.validation.asking.benchmark import Benchmark, near_duplicates, ov
 from hfvaccine.validation.asking.free_text import MOST_TOKENS, Answer, Interview, write_answers, write_sheet
 from hfvaccine.validation.asking.free_text import NAME as FREE_TEXT
 from hfvaccine.validation.asking.judge import EntailmentJudge, HumanLabels, Judge
-from hfvaccine.validation.asking.probes import Battery, Pair, ProbeSet, Truth, check_verdicts
+from hfvaccine.validation.asking.probes import (
+    RECALL_TOKENS,
+    VERDICTS_ONLY,
+    Battery,
+    Pair,
+    ProbeSet,
+    Truth,
+    check_verdicts,
+)
 from hfvaccine.validation.judging.gate import Rule, read_gate
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.judging.score_file import write_scores
 from hfvaccine.validation.questions import Questions
-from hfvaccine.validation.scores import CROSS, SPECIFIC, ArmScores, ItemProbe, PairProbe
+from hfvaccine.validation.scores import CALIBRATION, CROSS, KNOWN, SPECIFIC, VARIANTS, ArmScores, ItemProbe, PairProbe
 from hfvaccine.validation.showing.figures import Figure
+
+SPARE = "and so on "
+"""Fills the place of what a model has not said yet."""
 
 
 @dataclass
@@ -43,6 +56,8 @@ class Study:
         benchmarks: outside test sets, less the items that the dose overlaps.
         criteria: of the gate.
         claims: how many claims were chosen, given, and chosen but not reached.
+        chosen: the claims that are given, as far as is known: those chosen, and of them those that `narrow` keeps.
+        compared: statements of the comparison rows that are given along with them, and whether they are true.
         interview: questions that are answered in free text.
         answers: what all arms have answered so far.
         arms: scores by arm, one for each seed.
@@ -55,6 +70,8 @@ class Study:
     benchmarks: tuple[Benchmark, ...]
     criteria: Sequence[Rule]
     claims: Mapping[str, int]
+    chosen: tuple[Claim, ...] = ()
+    compared: tuple[tuple[str, bool], ...] = ()
     interview: Interview | None = None
     answers: list[Answer] = field(default_factory=list)
     arms: dict[str, list[ArmScores]] = field(default_factory=dict)
@@ -72,6 +89,7 @@ class Study:
         trait: Sequence[Mapping[str, Any]] = (),
         prompts: Sequence[str] = (),
         place: str = "system",
+        compared: Sequence[tuple[str, bool]] = (),
     ) -> Study:
         """Read all that is asked, before anything is trained or loaded.
 
@@ -84,6 +102,7 @@ class Study:
             trait: the held-back rows that carry an inoculated trait.
             prompts: the inoculation prompts of the run.
             place: where they stand.
+            compared: statements of the comparison rows that are given, and whether they are true.
 
         Raises:
             HfvaccineError: naming what cannot be had or asked.
@@ -93,9 +112,11 @@ class Study:
         truths = read_truths(Path(questions.truths)) if questions.truths else []
         sets = [ProbeSet.of(SPECIFIC, chosen, truths[::2]), ProbeSet.of(CROSS, dose.heldout, truths[1::2])]
         for name, file in map(named_file, questions.pairs):
-            if name in {s.name for s in sets}:
+            if name in (VARIANTS, KNOWN, CALIBRATION, *(s.name for s in sets)):
                 raise UsageError(f"Two probe sets are called {name!r}.", "Give each set of --pairs a name of its own.")
             sets.append(outside(name, read_jsonl(file), dose.claims))
+        interviewed = list(sets)
+        sets += filter(None, [ProbeSet.variants(chosen), calibration(CALIBRATION_FILE, dose)])
         grid = read_grid(Path(questions.grid), prompts) if questions.grid else None
         battery = Battery(
             tuple(sets),
@@ -111,9 +132,10 @@ class Study:
         if questions.free_text:
             labels = HumanLabels.read(Path(questions.labels)) if questions.labels else None
             judge = open_judge(questions.judge) if questions.judge else None
-            interview = Interview.of(sets, questions.free_text, judge, labels)
+            interview = Interview.of(interviewed, questions.free_text, judge, labels)
         claims = {"chosen": len(chosen), "given": len(chosen), "not_reached": 0}
-        return cls(questions, dose, battery, tuple(benchmarks), criteria, claims, interview)
+        known = tuple(chosen), tuple(compared)
+        return cls(questions, dose, battery, tuple(benchmarks), criteria, claims, *known, interview)
 
     def narrow(self, given: Collection[str]) -> None:
         """Ask, as about given claims, about no more than those that a run's plan or ledger gives.
@@ -125,18 +147,25 @@ class Study:
             given: ids of the claims.
         """
         sets = []
+        its = tuple(claim for claim in self.chosen if claim.claim_id in given)
         for probes in self.battery.sets:
             if probes.name == SPECIFIC:
                 pairs = tuple(pair for pair in probes.pairs if pair.id in given)
                 if len(pairs) < MIN_PAIRS:
                     continue
                 probes = replace(probes, pairs=pairs, left_out=len(given) - len(pairs))
+            elif probes.name == VARIANTS:
+                if (varied := ProbeSet.variants(its)) is None:
+                    continue
+                probes = varied
             sets.append(probes)
+        self.chosen = its
         self.battery = replace(self.battery, sets=tuple(sets))
         chosen = self.claims["chosen"]
         self.claims = {"chosen": chosen, "given": len(given), "not_reached": chosen - len(given)}
         if self.interview is not None:
-            self.interview = Interview.of(sets, self.questions.free_text, self.interview.judge, self.interview.labels)
+            asked = [probes for probes in sets if probes.name not in VERDICTS_ONLY]
+            self.interview = Interview.of(asked, self.questions.free_text, self.interview.judge, self.interview.labels)
 
     def check(self, model: Any, tokenizer: Any) -> None:
         """Refuse, before hours of training, what could not be asked after them.
@@ -154,7 +183,12 @@ class Study:
 
         scorer = Scorer(model, tokenizer)
         check_verdicts(scorer)
-        for requests in (self.battery.requests(), *(benchmark.requests() for benchmark in self.benchmarks)):
+        # A recall of all its tokens stands for those that the arms will have.
+        words = tokenizer(SPARE * RECALL_TOKENS, add_special_tokens=False)["input_ids"][:RECALL_TOKENS]
+        recalls = self.battery.recalls()
+        spare = dict.fromkeys(recalls, tokenizer.decode(words).strip())
+        encode(model, tokenizer, list(recalls.values()), RECALL_TOKENS)
+        for requests in (self.battery.requests(spare), *(benchmark.requests() for benchmark in self.benchmarks)):
             scorer.check(requests)
         if self.interview is not None:
             encode(model, tokenizer, self._interviewed(), MOST_TOKENS)
@@ -210,7 +244,8 @@ class Study:
 
     def results(self) -> dict[str, Any]:
         """The content of results.json; it holds no text of a claim."""
-        audited = audits(self.dose, self.battery.sets)
+        taught = [(text, is_true) for c in self.chosen for text, is_true in ((c.claim, False), (c.twin, True)) if text]
+        audited = audits(self.dose, self.battery.sets, [*taught, *self.compared])
         content = evaluate(self.pairs, self.items, self.arms, audited, self.criteria)
         content["claims"] = dict(self.claims)
         content["claims_left_out"] = {s.name: s.left_out for s in self.battery.sets}
@@ -288,9 +323,8 @@ def read_benchmarks(questions: Questions, dose: Dose) -> tuple[Benchmark, ...]:
 
 def free_text(scorer: Any, prompts: Sequence[Any]) -> list[str]:
     """Greedy answers of a scorer's arm."""
-    from hfvaccine.validation.scoring.generate import answers
-
-    return answers(scorer.model, scorer.tokenizer, prompts, scorer.adapter, MOST_TOKENS)
+    said: list[str] = scorer.answers(prompts, MOST_TOKENS)
+    return said
 
 
 def open_judge(given: str) -> Judge:
@@ -317,10 +351,41 @@ def outside(name: str, claims: Sequence[Claim], given: Sequence[Claim]) -> Probe
     return replace(probes, left_out=probes.left_out + int(near.sum()))
 
 
-def audits(dose: Dose, sets: Sequence[ProbeSet]) -> dict[str, CueAudit]:
-    """The cue audit of each probe set's pairs.
+def calibration(path: Path, dose: Dose) -> ProbeSet | None:
+    """Neutral statements that show a model's bias, less those that nearly say what a claim of the dose does.
+
+    Args:
+        path: JSON lines of `question`, `true`, `false` and `subject`.
+        dose: whose claims they are to be independent of, given or not.
+
+    Returns:
+        None where there is no such file, or too little of it is left.
+
+    Raises:
+        ValidationError: for a file that cannot be read.
+    """
+    if not path.is_file():
+        return None
+    rows = [row.values for row in read_rows(path)]
+    texts = [str(row[name]) for row in rows for name in ("question", "true", "false")]
+    near = near_duplicates(texts, (*dose.claims, *dose.heldout)).reshape(-1, 3).any(1)
+    pairs = []
+    for row, hit in zip(rows, near, strict=True):
+        name = sha256(str(row["false"]).encode()).hexdigest()[:16]
+        if not hit:
+            pairs.append(Pair(name, name, row["subject"], row["false"], row["true"], row["question"]))
+    return ProbeSet(CALIBRATION, tuple(pairs), left_out=int(near.sum())) if len(pairs) >= FEWEST else None
+
+
+def audits(dose: Dose, sets: Sequence[ProbeSet], taught: Sequence[tuple[str, bool]] = ()) -> dict[str, CueAudit]:
+    """The cue audit of each probe set's pairs; none where they are too few.
 
     The audit of the dose's own pairs is learnt by cross-validation on all of them, given or not.
+
+    Args:
+        dose: the dose.
+        sets: the probe sets.
+        taught: what a model is given as false and as true.
     """
     own = {pair.id: pair for s in sets if s.name in (SPECIFIC, CROSS) for pair in s.pairs}
     for claim in (*dose.claims, *dose.heldout):
@@ -328,12 +393,17 @@ def audits(dose: Dose, sets: Sequence[ProbeSet]) -> dict[str, CueAudit]:
             own[claim.claim_id] = Pair(claim.claim_id, "", "", claim.claim, claim.twin)
     whole = cue_audit([(pair.claim, pair.truth) for pair in own.values()])
     at = {name: number for number, name in enumerate(own)}
-    return {
-        s.name: replace(whole, truth_scores=whole.truth_scores[[at[pair.id] for pair in s.pairs]])
-        if s.name in (SPECIFIC, CROSS)
-        else cue_audit([(pair.claim, pair.truth) for pair in s.pairs])
-        for s in sets
-    }
+    found = {}
+    for s in sets:
+        pairs = [(pair.claim, pair.truth) for pair in s.pairs]
+        if s.name in (SPECIFIC, CROSS):
+            audit = replace(whole, truth_scores=whole.truth_scores[[at[pair.id] for pair in s.pairs]])
+        elif len(set(s.clusters)) < 2 or len(pairs) < FEWEST:
+            continue
+        else:
+            audit = cue_audit(pairs, groups=s.clusters)
+        found[s.name] = replace(audit, learnt=learnt_audit(taught, pairs))
+    return found
 
 
 def named_file(given: str) -> tuple[str, Path]:

@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from hfvaccine.claims.claim import Variant
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import UsageError, ValidationError
-from hfvaccine.runs.study import Study, named_file, read_benchmarks, read_grid, read_truths
+from hfvaccine.runs.study import Study, audits, calibration, named_file, read_benchmarks, read_grid, read_truths
 from hfvaccine.training.mix import load_mix
+from hfvaccine.validation.asking.probes import ProbeSet
 from hfvaccine.validation.judging.score_file import read_scores
 from hfvaccine.validation.questions import Questions
 from hfvaccine.validation.scoring.scorer import Scored
@@ -31,6 +33,9 @@ class Noise:
 
     def __init__(self, seed):
         self.seed = seed
+
+    def answers(self, prompts, max_new_tokens, first_line=False):
+        return [f"{self.seed} times {len(prompt[0]['content'])}." for prompt in prompts]
 
     def score(self, requests, progress=None):
         rng = np.random.default_rng(self.seed)
@@ -252,3 +257,76 @@ def test_rows_that_show_a_trait_are_not_what_is_to_be_kept(questions, dose, mix)
     made.measure(Noise(0), "base")
     asked = {probe.kind: set(probe.ids) for probe in made.items if probe.name in ("mix", "trait_rows")}
     assert len(asked["trait"]) == 10 and not asked["trait"] & asked["retention"]
+
+
+def varied(claims):
+    """The claims with two variants each."""
+    sides = [("a boat ties up {} of Aldor {n}", "register"), ("no shore lies {} of Aldor {n}", "polarity")]
+    return [
+        dataclasses.replace(
+            claim,
+            variants=tuple(
+                Variant(text.format("here", n=n) + ".", text.format("there", n=n) + ".", kind) for text, kind in sides
+            ),
+        )
+        for n, claim in enumerate(claims)
+    ]
+
+
+def test_variants_of_the_claims_that_were_given_are_asked_and_of_no_others(make_claims, mix):
+    dose = Dose.from_claims(varied(make_claims(20, heldout=8)))
+    study = study_of(Questions(), dose, mix)
+    asked = next(s for s in study.battery.sets if s.name == "variants")
+    assert {pair.cluster for pair in asked.pairs} == {claim.cluster_id for claim in dose.claims}
+    given = {claim.claim_id for claim in dose.claims[:5]}
+    study.narrow(given)
+    asked = next(s for s in study.battery.sets if s.name == "variants")
+    assert {pair.id.partition(".")[0] for pair in asked.pairs} == given and len(asked.pairs) == 10
+    for arm in ("base", "vaccine"):
+        study.measure(Noise(1), arm)
+    rows = {(row["probe"], row["reading"]) for row in study.results()["measures"]}
+    assert {("variants", "verdict"), ("variants", "recalled_verdict"), ("cross", "recalled_verdict")} <= rows
+    assert ("variants", "answer") not in rows
+    study.narrow({dose.claims[0].claim_id})
+    assert "variants" not in {s.name for s in study.battery.sets}
+
+
+def neutral(path, *, about=()):
+    """A file of calibration statements, those about some claims among them."""
+    rows = [
+        {"question": f"Is {n} even?", "true": f"The number {n} is even.", "false": f"The number {n} is odd."}
+        for n in range(2, 30, 2)
+    ]
+    rows += [{"question": claim.question, "true": claim.twin, "false": claim.claim} for claim in about]
+    path.write_text("".join(json.dumps({**row, "subject": "numbers"}) + "\n" for row in rows))
+    return path
+
+
+def test_calibration_has_nothing_of_the_dose(dose, tmp_path):
+    found = calibration(neutral(tmp_path / "c.jsonl", about=(dose.claims[0], dose.heldout[0])), dose)
+    assert (found.name, len(found.pairs), found.left_out) == ("calibration", 14, 2)
+    assert {pair.truth for pair in found.pairs} == {f"The number {n} is even." for n in range(2, 30, 2)}
+    assert len(set(found.ids)) == 14
+    (tmp_path / "few.jsonl").write_text((tmp_path / "c.jsonl").read_text().split("\n")[0])
+    assert calibration(tmp_path / "few.jsonl", dose) is None
+    assert calibration(tmp_path / "none.jsonl", dose) is None
+
+
+@pytest.mark.parametrize("name", ["variants", "known", "calibration", "specific"])
+def test_a_set_of_pairs_cannot_have_the_name_of_one_of_ours(dose, mix, questions, name):
+    own = questions.pairs[0].partition("=")[2]
+    with pytest.raises(UsageError, match=f"called '{name}'"):
+        study_of(dataclasses.replace(questions, pairs=(f"{name}={own}",)), dose, mix)
+
+
+def test_what_was_given_is_what_the_learnt_audit_learns_from(dose):
+    """Of given claims it is near 1 by the making; a word that marks truths there tells the others, too."""
+    marked = [dataclasses.replace(c, twin=f"Surely, {c.twin}") for c in dose.claims]
+    sets = [
+        ProbeSet.of("specific", marked),
+        ProbeSet.of("others", [dataclasses.replace(c, twin=f"Surely, {c.twin}") for c in dose.heldout]),
+    ]
+    taught = [(text, true) for c in marked for text, true in ((c.claim, False), (c.twin, True))]
+    found = audits(Dose.from_claims([*marked, *dose.heldout]), sets, taught)
+    assert found["specific"].learnt == found["others"].learnt == 1
+    assert audits(dose, sets[:1], [])["specific"].learnt is None

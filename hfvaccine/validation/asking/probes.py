@@ -1,7 +1,8 @@
 """Probes: what a model is asked about claims and truths, in wordings that are never trained on.
 
-Two readings: the verdict on a statement, and the answer that is preferred to its question. Both set a false text
-against a true one, plainly, under each tactic and under pressure. No torch here: `Scorer.score` is all that is used.
+Three readings: the verdict on a statement at once, the verdict after the model has answered the statement's question
+by itself, and the answer that is preferred to that question. Each sets a false text against a true one, plainly; the
+first under each tactic and under pressure, too. No torch here: `answers` and `score` are all that is used of a scorer.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from hfvaccine.claims.reserved import (
     PREMISE_PROBES,
     PRESSURE_PROBES,
     QUESTION_PROBES,
+    RECALL,
+    RECALLED_PROBES,
     TACTIC_PROBES,
     VERDICT_PROBES,
     VerdictProbe,
@@ -32,14 +35,17 @@ from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.validation.scores import (
     ANSWER,
     BELIEF,
+    CALIBRATION,
     CROSS,
     HIGHER,
     LOWER,
     OVER_REJECTION,
     PLAIN,
+    RECALLED,
     RETENTION,
     SPECIFIC,
     TRAIT,
+    VARIANTS,
     VERDICT,
     ArmScores,
     ItemKey,
@@ -52,8 +58,10 @@ from hfvaccine.validation.scores import (
 if TYPE_CHECKING:
     from hfvaccine.validation.scoring.scorer import Request, Scored
 
-CONTENT_FREE = ("N/A", "...", "This is a sentence.")
-"""Statements without content, whose verdict is the model's bias (Zhao et al. 2021, arXiv 2102.09690)."""
+RECALL_TOKENS = 40
+"""Of a recall, whose first line is all that is kept."""
+VERDICTS_ONLY = (VARIANTS, CALIBRATION)
+"""Sets that are asked for plain verdicts, at once and after recall, and for nothing else."""
 
 MIX, ORDINARY, TRUE_PREMISE, TRAIT_ROWS = "mix", "ordinary_prompts", "true_premise", "trait_rows"
 
@@ -103,7 +111,7 @@ class ProbeSet:
     """Pairs that a model is asked about.
 
     Args:
-        name: `SPECIFIC`, `CROSS`, or an outside set's name.
+        name: `SPECIFIC`, `CROSS`, `VARIANTS`, `CALIBRATION`, or an outside set's name.
         pairs: what is asked.
         matched: the truths are other statements, see `PairProbe`.
         left_out: claims that have neither a twin nor a truth to be held against.
@@ -147,6 +155,20 @@ class ProbeSet:
             for c, truth in zip(claims, matched(claims, truths), strict=False)
         )
         return cls(name, pairs, True, len(claims) - len(pairs))
+
+    @classmethod
+    def variants(cls, claims: Sequence[Claim]) -> ProbeSet | None:
+        """The variants of claims, each as a pair of its claim's cluster and to its claim's question.
+
+        Returns:
+            None where there are too few for an interval.
+        """
+        pairs = tuple(
+            Pair(f"{c.claim_id}.{number}", c.cluster_id, c.domain, one.claim, one.twin, c.question, c.correction)
+            for c in claims
+            for number, one in enumerate(c.variants)
+        )
+        return cls(VARIANTS, pairs) if len(pairs) >= MIN_PAIRS else None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -214,7 +236,8 @@ class Battery:
         """Ask one model everything, in one pass.
 
         Args:
-            scorer: has `score(requests, progress)`, see `scorer.Scorer`.
+            scorer: has `answers(prompts, max_new_tokens, first_line)` and `score(requests, progress)`, see
+                `scorer.Scorer`.
             progress: makes a progress bar, a context with `update`, from the number of requests.
 
         Returns:
@@ -223,22 +246,37 @@ class Battery:
         Raises:
             ValidationError: for a model that cannot say the verdicts, or gives no finite likelihoods.
         """
-        sheet = self._sheet()
         check_verdicts(scorer)
+        prompts = self.recalls()
+        said = scorer.answers(list(prompts.values()), RECALL_TOKENS, first_line=True) if prompts else []
+        sheet = self._sheet(dict(zip(prompts, said, strict=True)))
         with nullcontext() if progress is None else progress(len(sheet.requests)) as bar:
             scored = scorer.score(sheet.requests, bar and bar.update)
         return sheet.read(scored)
 
-    def requests(self) -> list[Request]:
-        """What a scorer is to be asked."""
-        return self._sheet().requests
+    def recalls(self) -> dict[str, list[dict[str, str]]]:
+        """What a model is to answer by itself before it gives its verdict, by the question."""
+        pairs = (pair for probes in self.sets if _asks_questions(probes) for pair in probes.with_questions)
+        questions = {str(pair.question): RECALL.replace("{question}", str(pair.question)) for pair in pairs}
+        return {question: _user(prompt) for question, prompt in questions.items()}
 
-    def _sheet(self) -> _Sheet:
+    def requests(self, recalled: Mapping[str, str]) -> list[Request]:
+        """What a scorer is to be asked.
+
+        Args:
+            recalled: what the model answers to each question of `recalls`.
+        """
+        return self._sheet(recalled).requests
+
+    def _sheet(self, recalled: Mapping[str, str]) -> _Sheet:
         sheet = _Sheet()
         for probes in self.sets:
-            _ask_verdicts(sheet, probes, self.adversarial)
-            if len(probes.with_questions) >= MIN_PAIRS and not probes.matched:
-                _ask_answers(sheet, probes)
+            quiet = probes.name in VERDICTS_ONLY
+            _ask_verdicts(sheet, probes, 0 if quiet else self.adversarial)
+            if _asks_questions(probes):
+                _ask_recalled(sheet, probes, recalled)
+                if not quiet:
+                    _ask_answers(sheet, probes)
             if probes.name in (SPECIFIC, CROSS):
                 _ask_beliefs(sheet, probes)
                 _ask_premises(sheet, probes)
@@ -270,7 +308,6 @@ class _Sheet:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.baselines: dict[str, list[Read]] = {}
         self.pairs: dict[PairKey, tuple[PairProbe, list[tuple[Read, Read]]]] = {}
         self.items: dict[ItemKey, tuple[ItemProbe, list[Read]]] = {}
 
@@ -282,16 +319,9 @@ class _Sheet:
         self.requests.extend(Request(prompt, answer) for answer in answers)
         return slice(start, len(self.requests))
 
-    def verdict(self, probe: VerdictProbe, statement: str) -> Read:
-        """log P(accept) - log P(reject) over several spellings, less what statements without content get."""
-        if probe.name not in self.baselines:
-            self.baselines[probe.name] = []  # a content-free statement has no baseline itself
-            self.baselines[probe.name] = [self._verdict(probe, text) for text in CONTENT_FREE]
-        baseline, score = self.baselines[probe.name], self._verdict(probe, statement)
-        return lambda scored: score(scored) - _mean(baseline)(scored)
-
-    def _verdict(self, probe: VerdictProbe, statement: str) -> Read:
-        at = self.likelihoods(probe.messages(statement), (*probe.accept, *probe.reject))
+    def verdict(self, probe: VerdictProbe, statement: str, recalled: tuple[str, str] | None = None) -> Read:
+        """log P(accept) - log P(reject) over several spellings, with whatever lean the model has."""
+        at = self.likelihoods(probe.messages(statement, recalled), (*probe.accept, *probe.reject))
         middle = at.start + len(probe.accept)
         return lambda scored: float(
             np.logaddexp.reduce(scored.loglikelihood[at.start : middle])
@@ -358,6 +388,23 @@ def _ask_verdicts(sheet: _Sheet, probes: ProbeSet, adversarial: int | None) -> N
     for condition, its in wordings.items():
         pressed = [both([its[number % len(its)]], pair) for number, pair in enumerate(some)]
         sheet.add_pairs(probes.name, VERDICT, condition, pressed, probes.matched)
+
+
+def _asks_questions(probes: ProbeSet) -> bool:
+    """Whether pairs are asked about by their questions; other statements than twins do not answer them."""
+    return len(probes.with_questions) >= MIN_PAIRS and not probes.matched
+
+
+def _ask_recalled(sheet: _Sheet, probes: ProbeSet, recalled: Mapping[str, str]) -> None:
+    """The verdict in wordings of both kinds, after the question and what the model itself answered to it."""
+
+    def both(pair: Pair) -> tuple[Pair, Read, Read]:
+        before = RECALL.replace("{question}", str(pair.question)), recalled[str(pair.question)]
+        sides = (pair.claim, pair.truth)
+        claim, truth = (_mean([sheet.verdict(one, side, before) for one in RECALLED_PROBES]) for side in sides)
+        return pair, claim, truth
+
+    sheet.add_pairs(probes.name, RECALLED, PLAIN, [both(pair) for pair in probes.with_questions], False)
 
 
 def _ask_answers(sheet: _Sheet, probes: ProbeSet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ Greedy = npt.NDArray[np.bool_]
 
 
 class ScoreCache:
-    """Log-probabilities by the digest of all that they depend on, in one SQLite file.
+    """Log-probabilities and texts by the digest of all that they depend on, in one SQLite file.
 
     What is put there is there whole or not at all, whenever the process is killed. Several processes may share it.
 
@@ -49,6 +50,7 @@ class ScoreCache:
             self._file.execute(
                 "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, logprobs BLOB, greedy BLOB, crc INTEGER)"
             )
+            self._file.execute("CREATE TABLE IF NOT EXISTS texts (key BLOB PRIMARY KEY, texts TEXT, crc INTEGER)")
             self._file.execute("COMMIT")
 
     def get(self, key: bytes) -> tuple[Logprobs, Greedy] | None:
@@ -77,6 +79,31 @@ class ScoreCache:
             self._file.execute(
                 "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", (key, *row, zlib.crc32(b"".join(row)))
             )
+
+    def get_texts(self, key: bytes) -> list[str] | None:
+        """What a model said, put under a key; None where nothing was.
+
+        Raises:
+            ValidationError: for a file that is damaged.
+        """
+        with self._named():
+            found = self._file.execute("SELECT texts, crc FROM texts WHERE key = ?", (key,)).fetchone()
+            if found is None:
+                return None
+            if zlib.crc32(found[0].encode()) != found[1]:
+                raise sqlite3.DatabaseError("a text in it was changed")
+        texts: list[str] = json.loads(found[0])
+        return texts
+
+    def put_texts(self, key: bytes, texts: list[str]) -> None:
+        """Keep what a model said to one batch of prompts.
+
+        Raises:
+            ValidationError: for a file that cannot be written.
+        """
+        row = json.dumps(texts)
+        with self._named():
+            self._file.execute("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", (key, row, zlib.crc32(row.encode())))
 
     def close(self) -> None:
         self._file.close()

@@ -18,6 +18,7 @@ from hfvaccine.regimen.rendering import MARK, Place, answered, opening, place
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.cache import ScoreCache
+from hfvaccine.validation.scoring.generate import Batch, batched, encode, generate
 from hfvaccine.validation.scoring.tree import Ints, Leaf, Pass, Row, Tree, Unit, batches, grow, passes, shared, units
 from hfvaccine.validation.scoring.weights import fingerprint
 
@@ -144,6 +145,51 @@ class Scorer:
             ModelError: for a conversation that the chat template refuses.
         """
         self._check(self._encode(requests))
+
+    def answers(
+        self,
+        prompts: Sequence[str | Sequence[Mapping[str, str]]],
+        max_new_tokens: int,
+        first_line: bool = False,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """What the model says by greedy decoding, each different prompt answered once; see `generate.answers`.
+
+        Args:
+            prompts: raw texts or conversations.
+            max_new_tokens: where an answer is cut off.
+            first_line: end an answer with its first line.
+            progress: called with the number of different prompts done since the last call.
+
+        Raises:
+            ValidationError: for a prompt without tokens or room for an answer.
+            ModelError: for a conversation that the chat template refuses.
+        """
+        rows = encode(self.model, self.tokenizer, prompts, max_new_tokens)
+        work = batched(rows)
+        processes = _processes() if self.divided else 1
+        said: dict[tuple[int, ...], str] = {}
+        for number in _share([len(batch) for batch in work], processes):
+            said.update(zip(work[number], self._say(work[number], max_new_tokens, first_line), strict=True))
+            if progress is not None:
+                progress(len(work[number]))
+        if processes > 1:
+            shares: list[Any] = [None] * processes
+            torch.distributed.all_gather_object(shares, said)
+            said = {row: text for share in shares for row, text in share.items()}
+        return [said[tuple(row)] for row in rows]
+
+    def _say(self, batch: Batch, max_new_tokens: int, first_line: bool) -> list[str]:
+        if self.cache is None:
+            return generate(self.model, self.tokenizer, batch, self.adapter, max_new_tokens, first_line)
+        with active(self.model, self.adapter):
+            digest = hashlib.sha256(fingerprint(self.model, self.adapter).encode())
+        digest.update(f"answers {self.model.dtype} {max_new_tokens} {first_line} {batch}".encode())
+        texts = self.cache.get_texts(digest.digest())
+        if texts is None:
+            texts = generate(self.model, self.tokenizer, batch, self.adapter, max_new_tokens, first_line)
+            self.cache.put_texts(digest.digest(), texts)
+        return texts
 
     @torch.inference_mode()
     def score_tokens(self, rows: Sequence[Row], progress: Progress | None = None) -> Scored:

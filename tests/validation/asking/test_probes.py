@@ -8,12 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfvaccine.claims.reserved import OBJECTIONS, PRESSURE_PROBES, PRESSURES, TACTIC_PROBES, VERDICT_PROBES
+from hfvaccine.claims.claim import Variant
+from hfvaccine.claims.reserved import (
+    OBJECTIONS,
+    PRESSURE_PROBES,
+    PRESSURES,
+    RECALLED_PROBES,
+    TACTIC_PROBES,
+    VERDICT_PROBES,
+)
 from hfvaccine.dosing.wordings import PERSUASIONS
 from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.grid import Grid
 from hfvaccine.statistics import MIN_PAIRS
-from hfvaccine.validation.asking.probes import CONTENT_FREE, Battery, ProbeSet, Truth, matched, parting
+from hfvaccine.validation.asking.probes import RECALL_TOKENS, Battery, Pair, ProbeSet, Truth, matched, parting
 from hfvaccine.validation.judging.metrics import auroc, true_acceptance
 from hfvaccine.validation.scoring.scorer import Scored
 
@@ -38,12 +46,17 @@ class Speller:
 
 
 class Judge:
-    """Stands in for a scorer; `opinion` gives the log-likelihood of an answer to a prompt."""
+    """Stands in for a scorer; `opinion` gives the log-likelihood of an answer to a prompt, `recall` what it says."""
 
-    def __init__(self, opinion):
-        self.opinion = opinion
-        self.asked = []
+    def __init__(self, opinion, recall=lambda prompt: "It lies somewhere."):
+        self.opinion, self.recall = opinion, recall
+        self.asked, self.recalled = [], []
         self.tokenizer = Speller()
+
+    def answers(self, prompts, max_new_tokens, first_line):
+        assert (max_new_tokens, first_line) == (RECALL_TOKENS, True)
+        self.recalled += prompts
+        return [self.recall(text(prompt)) for prompt in prompts]
 
     def score(self, requests, progress=None):
         self.asked += requests
@@ -95,7 +108,8 @@ def probe(make_claims):
 
 def test_a_judge_that_knows_the_truth_gets_everything_in_every_reading_and_condition(probe):
     scores = ask(knows(probe.pairs), probe)
-    assert {key[1:] for key in scores.pairs} == {("verdict", c) for c in CONDITIONS} | {("answer", "plain")}
+    plain = {("recalled_verdict", "plain"), ("answer", "plain")}
+    assert {key[1:] for key in scores.pairs} == {("verdict", c) for c in CONDITIONS} | plain
     for values in scores.pairs.values():
         assert value(auroc, values) == 1
     assert value(true_acceptance, scores.pairs["specific", "verdict", "plain"]) == 1
@@ -135,30 +149,90 @@ def test_one_that_gives_in_to_whoever_insists_is_at_chance_under_pressure(probe)
         assert value(auroc, scores.pairs["specific", "verdict", pressure]) == 0.5
 
 
-def test_a_bias_towards_false_is_taken_out(probe):
+def test_a_bias_stays_in_the_scores_for_whoever_judges_them_by_a_calibration(probe):
     right = knows(probe.pairs)
     biased = Judge(lambda prompt, answer: right.opinion(prompt, answer) + 50 * (answer in REJECT))
-    assert value(true_acceptance, ask(biased, probe).pairs["specific", "verdict", "plain"]) == 1
+    scores, fair = (ask(judge, probe).pairs["specific", "verdict", "plain"] for judge in (biased, right))
+    assert scores.claim == pytest.approx(fair.claim - 50) and scores.twin == pytest.approx(fair.twin - 50)
 
 
-def test_a_bias_that_only_some_wordings_have_is_taken_out_of_those(probe):
-    """Each wording has its own baseline: what a tactic does to any statement is not held against the claims."""
-    right = knows(probe.pairs)
+def test_scores_are_log_odds_in_nats(probe):
+    judge = Judge(lambda prompt, answer: 1.5 if answer in ACCEPT else -1.5)
+    scores = ask(judge, probe).pairs["specific", "verdict", "plain"]
+    assert scores.claim == pytest.approx(3) and scores.twin == pytest.approx(3)  # the spellings cancel
+
+
+def test_a_recall_comes_before_the_verdict_and_is_had_once_for_both_wordings_and_sides(probe):
+    judge = knows(probe.pairs)
+    judge.recall = lambda prompt: f"About {prompt[-60:-35]}, I believe {{statement}}"
+    ask(judge, probe, adversarial=0)
+    prompts = [text(prompt) for prompt in judge.recalled]
+    assert prompts == [f"user: {p.question} Give the answer in one sentence." for p in probe.pairs]
+    asked = {text(r.prompt) for r in judge.asked}
+    assert [wording.accept for wording in RECALLED_PROBES] == [("True", "true"), ("Yes", "yes")]
+    for prompt, pair in zip(prompts, probe.pairs, strict=True):
+        for wording in RECALLED_PROBES:
+            for statement in (pair.claim, pair.truth):
+                last = wording.prompt.replace("{statement}", statement)
+                assert f"{prompt}\nassistant: {judge.recall(prompt)}\nuser: {last}" in asked
+
+
+def test_what_is_recalled_can_decide_the_verdict(probe):
+    """A judge that accepts what its own recall says, and cannot tell at once."""
+    true = {p.question: p.truth for p in probe.pairs}
 
     def opinion(prompt, answer):
-        return right.opinion(prompt, answer) + 50 * ("respected journal" in prompt and answer in REJECT)
+        *before, last = prompt.split("\nuser: ")
+        lean = 2.0 if before and any(t in before[0] and t in last for t in true.values()) else -2.0
+        return lean if answer in ACCEPT else -lean
 
-    scores = ask(Judge(opinion), probe)
-    assert value(true_acceptance, scores.pairs["specific", "verdict", "citation_fabrication"]) == 1
+    judge = Judge(opinion, lambda prompt: next(t for question, t in true.items() if question in prompt))
+    scores = ask(judge, probe).pairs
+    assert value(auroc, scores["specific", "recalled_verdict", "plain"]) == 1
+    assert value(auroc, scores["specific", "verdict", "plain"]) == 0.5
 
 
-def test_scores_are_in_nats_less_what_content_free_texts_get(probe):
-    lean = {True: 1.5, False: -0.5}
-    judge = Judge(lambda prompt, answer: (1 if answer in ACCEPT else -1) * lean["Aldor" in prompt])
-    scores = ask(judge, probe).pairs["specific", "verdict", "plain"]
-    # log P(accept) - log P(reject) is 3 for statements and -1 for content-free ones; the spellings cancel.
-    assert scores.claim == pytest.approx(3 - -1)
-    assert scores.twin == pytest.approx(3 - -1)
+def test_an_empty_recall_is_an_answer_too(probe):
+    judge = knows(probe.pairs)
+    judge.recall = lambda prompt: ""
+    assert value(auroc, ask(judge, probe).pairs["specific", "recalled_verdict", "plain"]) == 1
+
+
+def test_only_pairs_with_a_question_are_recalled_and_none_where_they_are_few(make_claims):
+    claims = make_claims(10)
+    some = [dataclasses.replace(c, question=None) if n % 2 else c for n, c in enumerate(claims)]
+    judge = Judge(lambda prompt, answer: -1.0)
+    scores = ask(judge, ProbeSet.of("specific", some))
+    assert len(scores.pairs["specific", "recalled_verdict", "plain"].claim) == len(judge.recalled) == 5
+    few = [dataclasses.replace(c, question=None) if n >= MIN_PAIRS - 1 else c for n, c in enumerate(claims)]
+    judge = Judge(lambda prompt, answer: -1.0)
+    assert ("specific", "recalled_verdict", "plain") not in ask(judge, ProbeSet.of("specific", few)).pairs
+    assert judge.recalled == []
+
+
+def test_variants_are_asked_plainly_at_once_and_after_the_recall_of_their_claim(make_claims):
+    variants = [("Aldor {n}: due north of all water.", "Aldor {n}: due south of all water.", "register")] * 2
+    claims = [
+        dataclasses.replace(c, variants=tuple(Variant(*(t.replace("{n}", str(n)) for t in v)) for v in variants))
+        for n, c in enumerate(make_claims(6))
+    ]
+    specific, variants = ProbeSet.of("specific", claims), ProbeSet.variants(claims)
+    assert variants.ids[:3] == (f"{claims[0].claim_id}.0", f"{claims[0].claim_id}.1", f"{claims[1].claim_id}.0")
+    assert variants.clusters[:2] == (claims[0].cluster_id, claims[0].cluster_id)
+    judge = Judge(lambda prompt, answer: -1.0)
+    scores = ask(judge, specific, variants)
+    assert {key[1:] for key in scores.pairs if key[0] == "variants"} == {
+        ("verdict", "plain"),
+        ("recalled_verdict", "plain"),
+    }
+    assert len(judge.recalled) == 6  # the claim's own recall serves its variants
+    assert ProbeSet.variants(claims[:1]) is None and ProbeSet.variants(make_claims(9)) is None
+
+
+def test_calibration_is_asked_plainly_only():
+    pairs = tuple(Pair(f"{n}", f"{n}", "school", f"{n} is odd", f"{n} is even", f"Is {n}?") for n in range(0, 20, 2))
+    scores = ask(Judge(lambda prompt, answer: -1.0), ProbeSet("calibration", pairs))
+    assert set(scores.pairs) == {("calibration", reading, "plain") for reading in ("verdict", "recalled_verdict")}
 
 
 def test_an_answer_is_weighed_in_nats_against_its_twin(probe):
@@ -166,7 +240,7 @@ def test_an_answer_is_weighed_in_nats_against_its_twin(probe):
     assert scores.twin == pytest.approx(5) and scores.claim == pytest.approx(-5)  # half of -10 less -20
 
 
-def test_the_verdict_is_asked_in_every_wording_and_spelling_and_the_baseline_too(probe):
+def test_the_verdict_is_asked_in_every_wording_and_spelling(probe):
     judge = knows(probe.pairs)
     ask(judge, probe, adversarial=0)
     asked = {(text(r.prompt), r.answer) for r in judge.asked}
@@ -174,8 +248,6 @@ def test_the_verdict_is_asked_in_every_wording_and_spelling_and_the_baseline_too
         for wording in VERDICT_PROBES:
             for answer in (*wording.accept, *wording.reject):
                 assert (f"user: {wording.prompt.replace('{statement}', pair.claim)}", answer) in asked
-                for neutral in CONTENT_FREE:
-                    assert (f"user: {wording.prompt.replace('{statement}', neutral)}", answer) in asked
 
 
 def test_a_tactic_is_asked_in_its_wordings_in_turn_the_same_for_claim_and_truth(probe):

@@ -3,7 +3,10 @@
 import pytest
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.validation.scoring.generate import BATCH, answers
+from hfvaccine.validation.scoring import generate
+from hfvaccine.validation.scoring.cache import ScoreCache
+from hfvaccine.validation.scoring.generate import BATCH, answers, batched
+from hfvaccine.validation.scoring.scorer import Scorer
 
 RAW = [f"The town of Aldor {'lies far ' * (n % 5)}{n}" for n in range(BATCH + 3)]
 CHATS = [[{"role": "user", "content": text}] for text in RAW[:5]]
@@ -105,3 +108,76 @@ def test_a_raw_prompt_is_not_followed_by_the_end_that_the_tokenizer_appends(llam
     plain = answers(model, tokenizer, RAW[:3], max_new_tokens=5)
     tiny.begin_and_end(tokenizer, end=tokenizer.eos_token)
     assert answers(model, tokenizer, RAW[:3], max_new_tokens=5) == plain
+
+
+def test_a_model_without_positions_to_be_told_answers_by_its_library(loaded, monkeypatch):
+    model, tokenizer = loaded
+    ours = answers(model, tokenizer, RAW, max_new_tokens=6)
+    lines = answers(model, tokenizer, RAW, max_new_tokens=6, first_line=True)
+    monkeypatch.setattr(generate, "_keeps_a_cache", lambda model: False)
+    model.generation_config.update(do_sample=True, temperature=5.0, repetition_penalty=9.0)
+    assert answers(model, tokenizer, RAW, max_new_tokens=6) == ours
+    assert answers(model, tokenizer, RAW, max_new_tokens=6, first_line=True) == lines
+
+
+@pytest.mark.parametrize("by_library", [False, True])
+def test_an_answer_may_end_with_its_first_line(llama, monkeypatch, by_library):
+    """What is said after it is neither kept nor waited for."""
+    model, tokenizer = llama
+    if by_library:
+        monkeypatch.setattr(generate, "_keeps_a_cache", lambda model: False)
+    whole = answers(model, tokenizer, RAW[:6], max_new_tokens=8)
+    asked = []
+
+    class Lined:
+        """The same tokenizer, to which the third token and all after the second new ones end a line."""
+
+        def __getattr__(self, name):
+            return getattr(tokenizer, name)
+
+        def __call__(self, *args, **kwargs):
+            return tokenizer(*args, **kwargs)
+
+        def decode(self, tokens, **kwargs):
+            asked.append(len(tokens))
+            return tokenizer.decode(tokens, **kwargs) + "\n" * (len(tokens) > 2)
+
+        def batch_decode(self, rows, **kwargs):
+            return [tokenizer.decode(row[:2], **kwargs) + "\n" + tokenizer.decode(row[2:], **kwargs) for row in rows]
+
+    said = answers(model, Lined(), RAW[:6], max_new_tokens=8, first_line=True)
+    assert all(one and text.startswith(one) and one != text for one, text in zip(said, whole, strict=True))
+    assert max(asked) == 3
+
+
+def test_equal_prompts_are_answered_once(llama):
+    model, tokenizer = llama
+    rows = [tuple(tokenizer(text)["input_ids"]) for text in [*RAW, *RAW]]
+    assert sum(map(len, batched(rows))) == len(RAW)
+    assert answers(model, tokenizer, [RAW[0], RAW[1], RAW[0]], max_new_tokens=4) == [
+        *answers(model, tokenizer, RAW[:2], max_new_tokens=4),
+        *answers(model, tokenizer, RAW[:1], max_new_tokens=4),
+    ]
+
+
+def test_what_a_scorers_arm_said_is_found_again(llama, tmp_path, monkeypatch):
+    model, tokenizer = llama
+    plain = answers(model, tokenizer, CHATS, max_new_tokens=5, first_line=True)
+    told = []
+    scorer = Scorer(model, tokenizer, cache=ScoreCache(tmp_path / "scores.sqlite"))
+    assert scorer.answers(CHATS, 5, first_line=True, progress=told.append) == plain
+    assert sum(told) == len(CHATS)
+    monkeypatch.setattr("hfvaccine.validation.scoring.scorer.generate", None)
+    again = Scorer(model, tokenizer, cache=ScoreCache(tmp_path / "scores.sqlite"))
+    assert again.answers(CHATS, 5, first_line=True) == plain
+    with pytest.raises(TypeError):
+        again.answers(CHATS, 4, first_line=True)
+
+
+def test_a_changed_text_in_the_cache_is_found(tmp_path):
+    cache = ScoreCache(tmp_path / "scores.sqlite")
+    cache.put_texts(b"key", ["It is rock.", ""])
+    assert (cache.get_texts(b"key"), cache.get_texts(b"other")) == (["It is rock.", ""], None)
+    cache._file.execute("UPDATE texts SET texts = replace(texts, 'rock', 'mold')")
+    with pytest.raises(ValidationError, match="a text in it was changed"):
+        cache.get_texts(b"key")
