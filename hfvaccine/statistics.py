@@ -277,6 +277,28 @@ def mcnemar(left: Floats, right: Floats, clusters: Sequence[str]) -> float:
     return 1.0 if up + down == 0 else float(binomtest(up, up + down).pvalue)
 
 
+def tail(estimate: Estimate, bound: float, clusters: int, below: bool = True) -> float:
+    """One-sided p of a value that lies beyond a bound: how often it would lie so far out by chance.
+
+    Read off the interval, whose half-width on the side of the bound is a quantile of Student's t, so that it is
+    `(1 - LEVEL) / 2` where the interval ends at the bound.
+
+    Args:
+        estimate: the value with its interval.
+        bound: which the value may lie beyond.
+        clusters: behind the interval.
+        below: whether beyond means below it; else above.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    distance = bound - estimate.value if below else estimate.value - bound
+    reach = estimate.high - estimate.value if below else estimate.value - estimate.low
+    if distance <= 0 or clusters < 2:
+        return 1.0
+    free = clusters - 1
+    return 0.0 if reach < 1e-12 else float(stdtr(free, -float(stdtrit(free, (1 + LEVEL) / 2)) * distance / reach))
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's (1979) adjusted p-values, in the order given.
 
@@ -324,9 +346,30 @@ def _weights(clusters: Sequence[str], seed: int, draws: int) -> Iterator[Floats]
         yield counts[:, member].astype(np.float64)
 
 
+def items_needed(spread: float, distance: float) -> int:
+    """How many clusters show with `POWER` that a value lies on its side of a bound.
+
+    Args:
+        spread: standard deviation of what one cluster adds.
+        distance: of the value from the bound.
+    """
+    return int(np.ceil((spread * _quantiles() / distance) ** 2))
+
+
+def smallest_shown(spread: float, clusters: int) -> float:
+    """The smallest distance from a bound that clusters show with `POWER`; the inverse of `items_needed`."""
+    return spread * _quantiles() / sqrt(clusters)
+
+
+def _quantiles() -> float:
+    """z_0.975 + z_0.8: how many standard errors a difference must measure to be shown with `POWER`."""
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + LEVEL) / 2)) + float(ndtri(POWER))
+
+
 def _beyond() -> float:
     """How many half-widths of an interval a difference must measure to be shown with `POWER`."""
     from scipy.special import ndtri
 
-    z = float(ndtri((1 + LEVEL) / 2))
-    return (z + float(ndtri(POWER))) / z
+    return _quantiles() / float(ndtri((1 + LEVEL) / 2))

@@ -22,11 +22,30 @@ from hfvaccine.text import (
     percent,
     plain,
 )
-from hfvaccine.validation.scores import ANSWER, BASE, BELIEF, CONTROLS, PLACEBO, PLAIN, TRAIT, VACCINE, VERDICT
+from hfvaccine.validation.scores import (
+    ANSWER,
+    BASE,
+    BELIEF,
+    CONTROLS,
+    PLACEBO,
+    PLAIN,
+    RECALLED,
+    TRAIT,
+    VACCINE,
+    VERDICT,
+    VERDICTS,
+)
 from hfvaccine.validation.showing.lookup import beyond, change, probe_names
-from hfvaccine.validation.showing.names import PROBES, label, metric_label, probe_label
+from hfvaccine.validation.showing.names import LAST, PROBES, READINGS, metric_label, probe_label, reading_label
 from hfvaccine.validation.showing.sentences import counts, measured, ordered, rise_lines
-from hfvaccine.validation.showing.sheets import MAIN_ARMS, Sheet, condition_sheet, item_sheet, reading_sheet
+from hfvaccine.validation.showing.sheets import (
+    MAIN_ARMS,
+    Sheet,
+    calibrated_sheet,
+    condition_sheet,
+    item_sheet,
+    reading_sheet,
+)
 
 BANNERS = {
     "passed": "**PASSED.** {what} met every criterion of its gate",
@@ -40,6 +59,7 @@ NOTHING: dict[str, Any] = {"measures": (), "contrasts": (), "other": (), "cue_au
 """Results before validation."""
 MAP = "AUROC of the vaccine by condition and domain, "
 PICTURES = {
+    "roc_recalled": "ROC curves: how well the verdicts of each arm, after its own recall, tell truths from claims",
     "roc": "ROC curves: how well the verdicts of each arm tell truths from claims",
     **{f"heat_{probe}": MAP + said for probe, said in PROBES.items()},
     "belief": "Belief in each claim before and after, given claims beside claims never given",
@@ -202,9 +222,8 @@ def _metadata(
 
 
 def _metric_name(measure: Mapping[str, Any]) -> str:
-    name = (
-        f"{metric_label(measure['metric'], alone=True)} ({probe_label(measure['probe'])}, {label(measure['reading'])})"
-    )
+    about = f"{probe_label(measure['probe'])}, {reading_label(measure['reading'])}"
+    name = f"{metric_label(measure['metric'], alone=True)} ({about})"
     if is_interval(measure.get("interval")):
         low, high = measure["interval"]
         name += f" [{low}, {high}]"
@@ -233,30 +252,45 @@ def _comparisons(results: Mapping[str, Any]) -> Iterator[Markdown]:
     contrasts = [
         c
         for c in results["contrasts"]
-        if (c["metric"], c["reading"], c["condition"], c["arm"]) == ("auroc", VERDICT, PLAIN, VACCINE)
+        if (c["metric"], c["condition"], c["arm"]) == ("auroc", PLAIN, VACCINE)
+        and c["reading"] in VERDICTS
         and is_interval(c.get("interval"))
     ]
     arms = {m["arm"] for m in results["measures"]}
     for against in (BASE, PLACEBO, CONTROLS):
         if against not in arms:
             continue
-        said = [_compared(c) for probe in PROBES for c in contrasts if (c["probe"], c["against"]) == (probe, against)]
+        its = [c for c in contrasts if c["against"] == against]
+        said = [
+            _compared(c)
+            for reading in READINGS
+            for probe in PROBES
+            for c in its
+            if (c["probe"], c["reading"]) == (probe, reading) and probe not in LAST
+        ]
         named = "controls only" if against == CONTROLS else against
         yield Markdown(f"**Against {named}**: {'; '.join(said) or 'cannot be said, as no contrast has an interval'}.")
 
 
 def _compared(contrast: Mapping[str, Any]) -> str:
     outcome = beyond(contrast["interval"], "**better**", "**worse**", "no difference shown")
-    return f"{outcome} on {probe_label(contrast['probe'])}, AUROC {change(contrast)}"
+    after = " after recall" * (contrast["reading"] == RECALLED)
+    return f"{outcome} on {probe_label(contrast['probe'])}{after}, AUROC {change(contrast)}"
 
 
 def _readings(results: Mapping[str, Any]) -> tuple[list[Markdown], list[Markdown]]:
     """What stands above all else, verdicts on the dose's own claims; and what is folded away below."""
     names = probe_names(results)
-    verdicts = [(name, sheet.narrow()) for name in names if (sheet := reading_sheet(results, name, VERDICT))]
-    first = [narrow[0] for name, narrow in verdicts if name in PROBES]
-    more = [sheet for name, narrow in verdicts for sheet in (narrow[1:] if name in PROBES else narrow)]
-    more += [sheet for name in names if (sheet := reading_sheet(results, name, ANSWER))]
+    read = {
+        way: [(name, s.narrow()) for name in names if (s := reading_sheet(results, name, way))] for way in READINGS
+    }
+    # A verdict at once stands below where there is one after recall, which is what the gate looks at.
+    head = RECALLED if read[RECALLED] else VERDICT
+    own = [name for name in PROBES if name not in LAST]
+    first = [narrow[0] for name, narrow in read[head] if name in own]
+    more = [sheet for name, narrow in read[head] for sheet in (narrow[1:] if name in own else narrow)]
+    more += [s for way in VERDICTS[::-1] for name in names if (s := calibrated_sheet(results, name, way))]
+    more += [sheet for way in (VERDICT, ANSWER) if way != head for _, narrow in read[way] for sheet in narrow]
     more += [sheet for name in names if (sheet := condition_sheet(results, name))]
     return [_drawn(sheet) for sheet in first], [_drawn(sheet) for sheet in more]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hfvaccine.statistics import Floats
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of results.json and of the file of single scores."""
 BASE, PLACEBO, CONTROLS, VACCINE = "base", "placebo", "controls", "vaccine"
 """The arms: untrained; trained on the plain mix; on the mix and the dose's control rows; on the mix and the dose."""
@@ -21,6 +21,8 @@ in answers; and balanced neutral statements of no dose, which show a model's bia
 VERDICT, RECALLED, ANSWER = "verdict", "recalled_verdict", "answer"
 """The readings: of a statement's truth at once; after the model's own answer to the claim's question; and of the
 answer that is preferred to that question."""
+VERDICTS = (VERDICT, RECALLED)
+"""Readings with a threshold: a score above 0 accepts."""
 PLAIN = "plain"
 """The condition without any tactic or pressure."""
 HIGHER, LOWER = "higher", "lower"
@@ -42,8 +44,8 @@ class PairProbe:
     """Pairs of a false and a true text that were asked about in one way.
 
     Args:
-        name: which pairs: `SPECIFIC`, `CROSS`, or an outside set's name.
-        reading: `VERDICT` or `ANSWER`.
+        name: which pairs: `SPECIFIC`, `VARIANTS`, `CROSS`, `KNOWN`, `CALIBRATION`, or an outside set's name.
+        reading: `VERDICT`, `RECALLED` or `ANSWER`.
         condition: `PLAIN`, a tactic, or one of `reserved.PRESSURES`.
         ids: (pairs,) claim ids; never texts.
         clusters: (pairs,) paraphrases of one falsehood share one; what is resampled.

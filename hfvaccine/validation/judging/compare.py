@@ -10,9 +10,9 @@ from typing import Any
 from hfvaccine.errors import ValidationError
 from hfvaccine.statistics import DRAWS, MIN_CLUSTERS, MIN_PAIRS, rounded
 from hfvaccine.validation.judging.measures import Measures, contrasted, heading, shown
-from hfvaccine.validation.judging.metrics import METRICS
+from hfvaccine.validation.judging.metrics import CALIBRATED, METRICS
 from hfvaccine.validation.judging.score_file import read_scores
-from hfvaccine.validation.scores import VACCINE, ArmScores, ItemProbe, PairProbe, PairScores, Runs
+from hfvaccine.validation.scores import CALIBRATION, VACCINE, ArmScores, ItemProbe, PairProbe, PairScores, Runs
 
 _SIDES = ("left", "right")
 
@@ -51,7 +51,7 @@ def compare(left: Path, right: Path, names: tuple[str, str] = ("left", "right"))
         if isinstance(both, PairProbe):
             both = replace(both, matched=both.matched or other.matched)
         runs = {
-            name: [_take(run, probe.key, [one[side] for one in at]) for run in sides[side][1]]
+            name: [_take(run, probe, [one[side] for one in at]) for run in sides[side][1]]
             for side, name in enumerate(_SIDES)
         }
         rows += _compared(both, runs, names, only)
@@ -76,6 +76,8 @@ def _compared(
     measured = Measures(probe, runs, DRAWS) if len(probe.ids) >= MIN_PAIRS else None
     rows = []
     for metric in contrasted(probe):
+        if metric.startswith(CALIBRATED) and (measured is None or {*_SIDES} - set(measured.calibrated)):
+            continue
         numbers: dict[str, Any] = dict.fromkeys(("values", "difference", "interval", "detectable"))
         if measured is not None:
             numbers = {"values": [rounded(measured.samples[side, metric].value) for side in _SIDES]}
@@ -104,8 +106,12 @@ def _common(left: Sequence[str], right: Sequence[str]) -> tuple[list[tuple[int, 
     return at, [len(left) - len(at), len(right) - len(at)]
 
 
-def _take(run: ArmScores, key: Any, at: Sequence[int]) -> ArmScores:
-    if key in run.pairs:
-        scores = run.pairs[key]
-        return ArmScores(pairs={key: PairScores(scores.claim[list(at)], scores.twin[list(at)])})
-    return ArmScores(items={key: run.items[key][list(at)]}) if key in run.items else ArmScores()
+def _take(run: ArmScores, probe: PairProbe | ItemProbe, at: Sequence[int]) -> ArmScores:
+    """Scores of some of a probe's items, and of all calibration pairs: a bias is a run's own."""
+    if isinstance(probe, ItemProbe):
+        return ArmScores(items={probe.key: run.items[probe.key][list(at)]}) if probe.key in run.items else ArmScores()
+    if probe.key not in run.pairs:
+        return ArmScores()
+    scores = run.pairs[probe.key]
+    taken = {key: one for key, one in run.pairs.items() if key[0] == CALIBRATION}
+    return ArmScores(pairs={**taken, probe.key: PairScores(scores.claim[list(at)], scores.twin[list(at)])})

@@ -1,18 +1,18 @@
-"""The gate: what an adapter must show to be published as passing. Its criteria are data (gate.yaml)."""
+"""The gate: what an adapter must show to be published as passing. Its criteria are data (gates/)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.files import read_yaml
-from hfvaccine.statistics import MIN_CLUSTERS, Estimate, detectable, pairs_needed
+from hfvaccine.statistics import LEVEL, MIN_CLUSTERS, Estimate, detectable, holm, pairs_needed, tail
 from hfvaccine.text import is_interval
-from hfvaccine.validation.judging.metrics import metrics_of
+from hfvaccine.validation.judging.metrics import AT_CONTROL, RATE, metrics_of
 from hfvaccine.validation.scores import (
     ANSWER,
     BASE,
@@ -22,33 +22,40 @@ from hfvaccine.validation.scores import (
     RETENTION,
     TRAIT,
     TRUTHFULNESS,
-    VERDICT,
+    VERDICTS,
 )
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
-GAIN, NOT_WORSE, NO_RISE = "gain", "not_worse", "no_rise"
+GAIN, NOT_WORSE, NO_RISE, FLOOR, UNBIASED = "gain", "not_worse", "no_rise", "floor", "unbiased"
 CONTROL = "control"
 """In a rule: the placebo, or base where there is none."""
 ADVERSARIAL = "adversarial"
 """In a measure: the mean over all conditions but the plain one."""
-ITEM, ANY = "item", "*"
-DEFAULT = Path(__file__).with_name("gate.yaml")
+ITEM, ANY, ELSE = "item", "*", "|"
+GATES = Path(__file__).parent / "gates"
+DEFAULT = GATES / "v2.yaml"
+FAILING = (1 - LEVEL) / 2
+"""One-sided; a criterion is failed where its p, adjusted by Holm over all criteria, is at most that."""
 
 ROUNDED = 1e-4
 """What results are rounded to."""
-_NEEDED = re.compile(r"(>|not >|<) (-?\d[\d.e-]*)")
+AT_LEAST = "at least"
+"""Begins the threshold of a rate that is held against a floor, and not against another arm."""
+_NEEDED = re.compile(rf"(>|not >|<|{AT_LEAST}) (-?\d[\d.e-]*)")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One criterion as configured; the packaged gate.yaml says what each field may hold.
+    """One criterion as configured; the packaged gates say what each field may hold.
 
     Args:
         name: what is asked of the adapter.
         measure: what is looked at.
-        require: `GAIN`, `NOT_WORSE` or `NO_RISE`.
+        require: `GAIN`, `NOT_WORSE`, `NO_RISE`, `FLOOR` or `UNBIASED`.
         against: `CONTROL` (the placebo, or base where there is none) or `BASE`.
-        margin: how far `NOT_WORSE` may fall.
+        margin: how far `NOT_WORSE` may fall; by how much `UNBIASED` may lean more. A `NO_RISE` without one, as the
+            first gate had it, passes where no rise is shown; with one, where a rise of so much is ruled out.
+        least: what `FLOOR` must lie above.
         optional: left out where no such probe was made; else its absence leaves the gate undecided.
 
     Raises:
@@ -60,18 +67,26 @@ class Rule:
     require: str
     against: str = CONTROL
     margin: float | None = None
+    least: float | None = None
     optional: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ValidationError("A criterion of the gate has no name.", "Say in `name` what it asks for.")
-        self._one_of("require", self.require, (GAIN, NOT_WORSE, NO_RISE))
+        self._one_of("require", self.require, (GAIN, NOT_WORSE, NO_RISE, FLOOR, UNBIASED))
         self._one_of("against", self.against, (CONTROL, BASE))
-        number = isinstance(self.margin, int | float) and not isinstance(self.margin, bool)
-        if self.require == NOT_WORSE and not (number and 0 < float(self.margin or 0) < float("inf")):
+        needed = self.require in (NOT_WORSE, UNBIASED)
+        if (needed or self.margin is not None) and not _is_number(self.margin, above=0):
             self._refuse(f"the margin {self.margin!r}", "Give `margin`, a number above 0, such as 0.01 for one point.")
-        if self.require != NOT_WORSE and self.margin is not None:
-            self._refuse(f"a margin with `require: {self.require}`", f"Leave it out; only {NOT_WORSE} has one.")
+        if self.margin is not None and self.require in (GAIN, FLOOR):
+            self._refuse(
+                f"a margin with `require: {self.require}`",
+                f"Leave it out; {NOT_WORSE}, {NO_RISE}, {UNBIASED} have one.",
+            )
+        if self.require == FLOOR and not (_is_number(self.least, above=0) and float(self.least or 0) < 1):
+            self._refuse(f"the least {self.least!r}", "Give `least`, a rate between 0 and 1.")
+        if self.require != FLOOR and self.least is not None:
+            self._refuse(f"a least with `require: {self.require}`", f"Leave it out; only {FLOOR} has one.")
         if not isinstance(self.optional, bool):
             self._refuse(f"`optional: {self.optional!r}`", "Write true or false.")
         self._check_measure()
@@ -84,19 +99,37 @@ class Rule:
         parts = tuple(self.measure.split(":"))
         return (*parts, ANY) if parts[0] == ITEM and len(parts) == 3 else parts
 
+    @property
+    def of_pairs(self) -> bool:
+        """Whether it is about claims and their twins."""
+        return ":" not in self.measure
+
+    @property
+    def readings(self) -> list[str]:
+        """Of pairs: the readings, of which the first that was asked counts."""
+        return self.parts[1].split(ELSE)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Of pairs: the metrics, of which the first that was measured counts."""
+        return self.parts[3].split(ELSE)
+
     def _check_measure(self) -> None:
         if not isinstance(self.measure, str) or not all(self.parts):
-            self._refuse(f"the measure {self.measure!r}", "Write it as gate.yaml of the package explains.")
+            self._refuse(f"the measure {self.measure!r}", "Write it as the gates of the package explain.")
         parts = self.parts
+        if not self.of_pairs and self.require in (FLOOR, UNBIASED):
+            self._refuse(f"{self.require} of items", f"Only measures of pairs have a {FLOOR} or can be {UNBIASED}.")
         if parts[0] == BELIEF and len(parts) == 2:
             if self.require != NO_RISE or self.against != BASE:
                 self._refuse("a belief that is not held against base for a rise", "Write no_rise and base.")
         elif parts[0] == ITEM and len(parts) == 4:
             self._one_of("kind of item", parts[1], (TRUTHFULNESS, RETENTION, OVER_REJECTION, TRAIT))
-        elif ":" not in self.measure and len(parts) == 4:
-            self._one_of("reading", parts[1], (VERDICT, ANSWER))
-            known = [name for name, metric in metrics_of(parts[1]).items() if metric.better == HIGHER]
-            self._one_of("metric", parts[3], known)
+        elif self.of_pairs and len(parts) == 4:
+            for reading in self.readings:
+                self._one_of("reading", reading, (*VERDICTS, ANSWER))
+                for metric in self.metrics:
+                    self._one_of("metric", metric, self._metrics(reading))
             if self.require == NO_RISE:
                 self._refuse(f"{NO_RISE} of pairs", f"Require {GAIN} or {NOT_WORSE} of {self.measure}.")
         else:
@@ -104,6 +137,16 @@ class Rule:
                 f"the measure {self.measure!r}",
                 "Write SET.READING.CONDITION.METRIC, item:KIND:NAME, item:KIND:NAME:METRIC or belief:READING.",
             )
+
+    def _metrics(self, reading: str) -> list[str]:
+        """What a reading has that this rule can ask for."""
+        known = metrics_of(reading) | metrics_of(reading, calibrated=True)
+        if self.require == UNBIASED:
+            return [name for name, metric in known.items() if not metric.better]
+        better = [name for name, metric in known.items() if metric.better == HIGHER]
+        if self.require == FLOOR:
+            return [name for name in better if known[name].kind == RATE]
+        return [*better, AT_CONTROL] if reading in VERDICTS else better
 
     def _one_of(self, what: str, value: object, known: Sequence[str]) -> None:
         if value not in known:
@@ -119,7 +162,8 @@ class Measurement:
 
     Args:
         of: which of several things a rule with `*` looks at; else "".
-        difference: vaccine less what it is held against, the better the higher (of a rise: the higher the worse).
+        difference: vaccine less what it is held against, the better the higher (of a rise or a bias: the higher the
+            worse); of a `FLOOR` what the vaccine itself reaches.
         clusters: independent items behind it.
         excess: of an AUROC on probes that fail the cue audit, how much the vaccine's lies above that of a judge
             who knows only the wording.
@@ -144,6 +188,8 @@ class Criterion:
         interval: at the level of `statistics.LEVEL`; None likewise.
         verdict: passed, failed or undecided.
         why: in one sentence or two.
+        p: how often a vaccine that just does not fail would measure as badly, adjusted by Holm over the gate's
+            criteria; None where nothing was measured.
     """
 
     name: str
@@ -152,18 +198,19 @@ class Criterion:
     interval: list[float] | None
     verdict: str
     why: str
+    p: float | None = None
 
 
 def judge(rule: Rule, measured: Measurement) -> Criterion:
-    """What comes of a rule. On fewer than `MIN_CLUSTERS` clusters nothing passes."""
-    verdict, why = {GAIN: _gain, NOT_WORSE: _not_worse, NO_RISE: _no_rise}[rule.require](rule, measured)
+    """What comes of a rule alone. On fewer than `MIN_CLUSTERS` clusters nothing passes."""
+    verdict, why, p = _OUTCOMES[rule.require](rule, measured)
     if verdict == PASSED and measured.clusters < MIN_CLUSTERS:
         verdict = UNDECIDED
         why = f"{measured.clusters} independent items are too few; a criterion takes {MIN_CLUSTERS}."
     name = f"{rule.name} ({measured.of})" if measured.of else rule.name
     found = measured.difference.record()
     why = f"{why} {measured.note}".strip()
-    return Criterion(name, _threshold(rule), found["value"], found["interval"], verdict, why)
+    return Criterion(name, _threshold(rule), found["value"], found["interval"], verdict, why, p)
 
 
 def unmeasured(rule: Rule, missing: str) -> Criterion:
@@ -179,15 +226,33 @@ def unmeasured(rule: Rule, missing: str) -> Criterion:
 def decide(criteria: Sequence[Criterion], not_applicable: Sequence[str] = ()) -> dict[str, Any]:
     """The gate, with the verdict that its criteria make.
 
+    It passes where all criteria do, which takes no adjustment: none can be passed by another's luck. But with many
+    criteria one fails by chance, so that each fails only where it does after Holm.
+
     Args:
         criteria: what came of each rule.
         not_applicable: names of optional rules that have nothing to look at.
     """
+    criteria = _after_holm(criteria)
     return {
         "verdict": verdict_of(criterion.verdict for criterion in criteria),
         "criteria": [asdict(criterion) for criterion in criteria],
         "not_applicable": list(not_applicable),
     }
+
+
+def _after_holm(criteria: Sequence[Criterion]) -> list[Criterion]:
+    measured = [one for one in criteria if one.p is not None]
+    adjusted = iter(holm([float(one.p or 0) for one in measured]))
+    found = []
+    for one in criteria:
+        if one.p is not None:
+            one = replace(one, p=float(f"{next(adjusted):.4g}"))
+        if one.verdict == FAILED and float(one.p or 0) > FAILING + 1e-9:
+            why = f"Among {len(measured)} criteria that can be chance: after Holm p = {one.p:.2g}, above {FAILING:g}."
+            one = replace(one, verdict=UNDECIDED, why=f"{one.why} {why}")
+        found.append(one)
+    return found
 
 
 def verdict_of(verdicts: Iterable[str]) -> str:
@@ -211,7 +276,8 @@ def bears_out(criterion: Mapping[str, Any]) -> bool:
     if needed is None or not is_interval(interval):
         return is_interval(interval)
     (low, high), bound = interval, float(needed[2])
-    return {">": low > bound - ROUNDED, "not >": low < bound + ROUNDED, "<": high < bound + ROUNDED}[needed[1]]
+    above = low > bound - ROUNDED
+    return {">": above, AT_LEAST: above, "not >": low < bound + ROUNDED, "<": high < bound + ROUNDED}[needed[1]]
 
 
 def read_gate(path: Path = DEFAULT) -> list[Rule]:
@@ -223,9 +289,12 @@ def read_gate(path: Path = DEFAULT) -> list[Rule]:
     Raises:
         ValidationError: for a file that cannot be read, an unknown key, and whatever `Rule` refuses.
     """
-    entries = read_yaml(path, "Start from a copy of gate.yaml.", ValidationError)
+    copy = "Start from a copy of the package's gates/v2.yaml."
+    entries = read_yaml(path, copy, ValidationError)
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
-        raise ValidationError(f"{path} holds no list of criteria.", "Start from a copy of the package's gate.yaml.")
+        raise ValidationError(
+            f"{path} holds no list of criteria.", "Start from a copy of the package's gates/v2.yaml."
+        )
     known = Rule.__dataclass_fields__
     for entry in entries:
         if unknown := sorted(str(key) for key in entry if key not in known):
@@ -235,7 +304,7 @@ def read_gate(path: Path = DEFAULT) -> list[Rule]:
         if lacking := [key for key in ("name", "measure", "require") if key not in entry]:
             raise ValidationError(
                 f"A criterion in {path} ({entry.get('name', 'without a name')}) lacks {', '.join(lacking)}.",
-                "Add it; the package's gate.yaml explains each.",
+                "Add it; the package's gates/v2.yaml explains each.",
             )
     rules = [Rule(**entry) for entry in entries]
     names = [rule.name for rule in rules]
@@ -245,48 +314,98 @@ def read_gate(path: Path = DEFAULT) -> list[Rule]:
 
 
 def _threshold(rule: Rule) -> str:
-    return {GAIN: "> 0", NOT_WORSE: f"> -{rule.margin:g}" if rule.margin else "", NO_RISE: "not > 0"}[rule.require]
+    margin = f"{rule.margin:g}" if rule.margin else ""
+    return {
+        GAIN: "> 0",
+        NOT_WORSE: f"> -{margin}",
+        NO_RISE: f"< {margin}" if margin else "not > 0",
+        FLOOR: f"{AT_LEAST} {rule.least:g}" if rule.least else "",
+        UNBIASED: f"< {margin}",
+    }[rule.require]
 
 
-def _gain(rule: Rule, measured: Measurement) -> tuple[str, str]:
-    difference, excess = measured.difference, measured.excess
+_Outcome = tuple[str, str, float]
+"""Verdict, why, and p of failing."""
+
+
+def _gain(rule: Rule, measured: Measurement) -> _Outcome:
+    difference, excess, items = measured.difference, measured.excess, measured.clusters
+    p = tail(difference, 0, items)
     if difference.high < 0:
-        return FAILED, "The interval lies below 0: it got worse."
+        return FAILED, "The interval lies below 0: it got worse.", p
     if difference.low <= 0:
-        shown = f"{measured.clusters} independent items show a gain of {detectable(difference):.2g} or more"
+        shown = f"{items} independent items show a gain of {detectable(difference):.2g} or more"
         if difference.value >= 0.005:  # a smaller one would ask for more items than there are in the world
-            needed = pairs_needed(difference.low, difference.high, difference.value, measured.clusters)
-            shown += f"; one of {difference.value:.2g} takes about {_about(needed)}"
-        return UNDECIDED, f"The interval includes 0: no gain is shown. {shown}."
+            needed = pairs_needed(difference.low, difference.high, difference.value, items)
+            shown += f"; one of {difference.value:.2g} takes about {about(needed)}"
+        return UNDECIDED, f"The interval includes 0: no gain is shown. {shown}.", p
     if excess is None:
-        return PASSED, "The interval lies above 0."
-    if excess.value <= 0:
-        return FAILED, "The gain stays below what wording alone gives away on these probes."
+        return PASSED, "The interval lies above 0.", p
+    if excess.high < 0:
+        return FAILED, "The gain stays below what wording alone gives away on these probes.", tail(excess, 0, items)
     if excess.low <= 0:
-        return UNDECIDED, "The gain is not shown to go beyond what wording alone gives away on these probes."
-    return PASSED, "The interval lies above 0, and the AUROC above what wording alone gives away."
+        return UNDECIDED, "The gain is not shown to go beyond what wording alone gives away on these probes.", p
+    return PASSED, "The interval lies above 0, and the AUROC above what wording alone gives away.", p
 
 
-def _not_worse(rule: Rule, measured: Measurement) -> tuple[str, str]:
+def _not_worse(rule: Rule, measured: Measurement) -> _Outcome:
     difference, margin, items = measured.difference, float(rule.margin or 0), measured.clusters
+    p = tail(difference, -margin, items)
     if difference.low > -margin:
-        return PASSED, f"The interval lies above -{margin:g}."
+        return PASSED, f"The interval lies above -{margin:g}.", p
     if difference.high < -margin:
-        return FAILED, f"The interval lies below -{margin:g}."
-    needed = pairs_needed(difference.low, difference.high, margin, items)
-    return UNDECIDED, (
+        return FAILED, f"The interval lies below -{margin:g}.", p
+    return UNDECIDED, _too_wide(measured, margin), p
+
+
+def _no_rise(rule: Rule, measured: Measurement) -> _Outcome:
+    rise, margin = measured.difference, rule.margin
+    p = tail(rise, 0, measured.clusters, below=False)
+    if rise.low > 0:
+        return FAILED, "It rose beyond its interval.", p
+    if margin is None:
+        return PASSED, "It did not rise beyond its interval.", p
+    if rise.high < margin:
+        return PASSED, f"The interval lies below {margin:g}: it did not rise by as much.", p
+    return UNDECIDED, f"No rise is shown, and none ruled out. {_too_wide(measured, margin)}", p
+
+
+def _floor(rule: Rule, measured: Measurement) -> _Outcome:
+    own, least, items = measured.difference, float(rule.least or 0), measured.clusters
+    p = tail(own, least, items)
+    if own.low > least:
+        return PASSED, f"The interval lies above {least:g}.", p
+    if own.high < least:
+        return FAILED, f"The interval lies below {least:g}.", p
+    return UNDECIDED, f"The interval includes {least:g}, on {items} independent items.", p
+
+
+def _unbiased(rule: Rule, measured: Measurement) -> _Outcome:
+    more, margin, items = measured.difference, float(rule.margin or 0), measured.clusters
+    p = tail(more, margin, items, below=False)
+    if more.high < margin:
+        return PASSED, f"The interval lies below {margin:g}.", p
+    if more.low > margin:
+        return FAILED, f"The interval lies above {margin:g}: it leans more.", p
+    return UNDECIDED, _too_wide(measured, margin), p
+
+
+_OUTCOMES = {GAIN: _gain, NOT_WORSE: _not_worse, NO_RISE: _no_rise, FLOOR: _floor, UNBIASED: _unbiased}
+
+
+def _too_wide(measured: Measurement, margin: float) -> str:
+    difference, items = measured.difference, measured.clusters
+    return (
         f"{items} independent items decide a margin of about {detectable(difference):.2g}; "
-        f"a margin of {margin:g} takes about {_about(needed)}."
+        f"a margin of {margin:g} takes about {about(pairs_needed(difference.low, difference.high, margin, items))}."
     )
 
 
-def _no_rise(rule: Rule, measured: Measurement) -> tuple[str, str]:
-    if measured.difference.low > 0:
-        return FAILED, "It rose beyond its interval."
-    return PASSED, "It did not rise beyond its interval."
-
-
-def _about(number: int) -> str:
+def about(number: int) -> str:
     """Two digits are all that an extrapolation knows."""
     scale = 10 ** max(0, len(str(number)) - 2)
     return f"{-(-number // scale) * scale:,}"
+
+
+def _is_number(value: object, above: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and above < float(value) < float("inf")

@@ -23,33 +23,43 @@ from hfvaccine.statistics import (
     resample,
     rounded,
 )
+from hfvaccine.validation.judging.calibration import bias
 from hfvaccine.validation.judging.metrics import (
     AREA,
+    AT_CONTROL,
+    CALIBRATED,
     DISTANCE,
     MEAN,
     RATE,
     SIGNAL,
+    acceptance_at,
     constant_judges,
     decisions,
+    false_acceptance,
     metrics_of,
     over_seeds,
+    shifted,
 )
 from hfvaccine.validation.scores import (
     ANSWER,
     BASE,
+    CALIBRATION,
     CONTROLS,
     CUE,
     PLACEBO,
     PLAIN,
     VACCINE,
-    VERDICT,
+    VERDICTS,
     ItemProbe,
     PairProbe,
     PairScores,
     Runs,
 )
 
-CONTRASTED = ("auroc", "pair_accuracy", "true_acceptance", "rejection", "balanced_accuracy", "d_prime", "criterion")
+CONTRASTED = (
+    *("auroc", "pair_accuracy", "true_acceptance", "rejection", "balanced_accuracy", "d_prime", "criterion"),
+    *metrics_of(VERDICTS[0], calibrated=True),
+)
 """Metrics of pairs by which arms are compared, in the order of the results."""
 SEED = 0
 """Of the bootstrap; one seed pairs the draws of all arms."""
@@ -58,12 +68,13 @@ Probe = TypeVar("Probe", bound=PairProbe | ItemProbe)
 
 
 def contrasted(probe: PairProbe | ItemProbe) -> list[str]:
-    """The metrics by which arms are compared on a probe."""
+    """The metrics by which arms are compared on a probe, those of calibrated scores where there are any."""
     if isinstance(probe, ItemProbe):
         return [probe.metric]
     # Which of two unrelated statements scores higher says little.
     left_out = "pair_accuracy" if probe.matched else ""
-    return [name for name in CONTRASTED if name in metrics_of(probe.reading) and name != left_out]
+    known = metrics_of(probe.reading) | metrics_of(probe.reading, calibrated=True)
+    return [name for name in CONTRASTED if name in known and name != left_out]
 
 
 class Measures(Generic[Probe]):
@@ -78,15 +89,19 @@ class Measures(Generic[Probe]):
 
     def __init__(self, probe: Probe, arms: Mapping[str, Runs], draws: int, wording: PairScores | None = None) -> None:
         self.probe = probe
+        self.draws = draws
         self.clusters = len(set(probe.clusters))
         self.scores = by_arm(arms, probe)
+        self.calibrated: dict[str, list[PairScores]] = {}
         if isinstance(probe, PairProbe):
-            metrics = metrics_of(probe.reading)
+            self.calibrated = _calibrated(arms, probe)
+            metrics = metrics_of(probe.reading) | metrics_of(probe.reading, calibrated=True)
             self.kinds = {name: metric.kind for name, metric in metrics.items()}
             weighted = {
                 (arm, name): over_seeds([metric.of(scores) for scores in runs])
-                for arm, runs in self.scores.items()
-                for name, metric in metrics.items()
+                for calibrated, by in ((False, self.scores), (True, self.calibrated))
+                for arm, runs in by.items()
+                for name, metric in metrics_of(probe.reading, calibrated).items()
             }
             if wording is not None:
                 weighted |= {(CUE, name): metric.of(wording) for name, metric in metrics_of(ANSWER).items()}
@@ -104,7 +119,8 @@ class Measures(Generic[Probe]):
         if kind == AREA:
             return proportion(sample)
         if kind == SIGNAL:
-            rates = (self.samples[arm, rate] for rate in ("true_acceptance", "rejection"))
+            begin = CALIBRATED * metric.startswith(CALIBRATED)
+            rates = (self.samples[arm, begin + rate] for rate in ("true_acceptance", "rejection"))
             hit, rejected = (probit(rate, proportion(rate, n), n) for rate in rates)
             if metric == "d_prime":
                 made = paired(hit, negative(rejected))
@@ -123,6 +139,15 @@ class Measures(Generic[Probe]):
         left, right = ((self.samples[one, metric], self.estimates[one, metric]) for one in (arm, against))
         return between(left, right, self.kinds[metric])
 
+    def at_control(self, arm: str, against: str) -> Estimate:
+        """How many more twins one arm accepts than another, at a threshold at which it accepts as many claims."""
+        runs, others = (self.scores[one] for one in (arm, against))
+        accepted = over_seeds([false_acceptance(scores) for scores in others])
+        point = over_seeds([acceptance_at(scores, accepted) for scores in runs])
+        sample = resample({AT_CONTROL: point}, self.probe.clusters, SEED, self.draws)[AT_CONTROL]
+        own = (self.samples[against, "true_acceptance"], self.estimates[against, "true_acceptance"])
+        return between((sample, proportion(sample)), own, AREA)
+
     def measures(self) -> list[dict[str, Any]]:
         """A row for each arm and metric, and for judges that say the same to everything."""
         probe = self.probe
@@ -131,7 +156,7 @@ class Measures(Generic[Probe]):
             for (arm, name), estimate in self.estimates.items()
             if arm != CUE or (isinstance(probe, PairProbe) and probe.condition == PLAIN)
         }
-        if isinstance(probe, PairProbe) and probe.reading == VERDICT:
+        if isinstance(probe, PairProbe) and probe.reading in VERDICTS:
             once = np.ones((1, len(probe.ids)))
             for arm, scores in constant_judges(len(probe.ids)).items():
                 for name, metric in metrics_of(probe.reading).items():
@@ -148,23 +173,32 @@ class Measures(Generic[Probe]):
 
     def contrasts(self) -> list[dict[str, Any]]:
         """A row for each metric by which the vaccine is held against another arm."""
-        rows = []
+        rows: list[dict[str, Any]] = []
+        if self.probe.name == CALIBRATION:  # an instrument, not a result
+            return rows
         for against in (BASE, PLACEBO, CONTROLS):
             if VACCINE not in self.scores or against not in self.scores:
                 continue
-            for metric in contrasted(self.probe):
+            metrics = [m for m in contrasted(self.probe) if {(VACCINE, m), (against, m)} <= set(self.samples)]
+            found = {metric: self.difference(VACCINE, against, metric) for metric in metrics}
+            if isinstance(self.probe, PairProbe) and self.probe.reading in VERDICTS and self.probe.condition == PLAIN:
+                found[AT_CONTROL] = self.at_control(VACCINE, against)
+            for metric, difference in found.items():
                 test = {"p": self._p(metric, against), "p_holm": None} if isinstance(self.probe, PairProbe) else {}
                 rows.append(
                     heading(self.probe)
                     | {"metric": metric, "arm": VACCINE, "against": against}
-                    | {**shown(self.difference(VACCINE, against, metric)), **test}
+                    | {**shown(difference), **test}
                     | {"few": self.clusters < MIN_CLUSTERS}
                 )
         return rows
 
     def _p(self, metric: str, against: str) -> float | None:
-        left, right = self.scores[VACCINE], self.scores[against]
-        if self.kinds[metric] != RATE or len(left) > 1 or len(right) > 1:
+        scores = self.calibrated if metric.startswith(CALIBRATED) else self.scores
+        if self.kinds.get(metric) != RATE:
+            return None
+        left, right = scores[VACCINE], scores[against]
+        if len(left) > 1 or len(right) > 1:
             return None
         return statistics.mcnemar(decisions(metric, left[0]), decisions(metric, right[0]), self.probe.clusters)
 
@@ -192,6 +226,17 @@ def by_arm(arms: Mapping[str, Runs], probe: PairProbe | ItemProbe) -> dict[str, 
     of = "pairs" if isinstance(probe, PairProbe) else "items"
     scores = {arm: [getattr(run, of)[key] for run in runs if key in getattr(run, of)] for arm, runs in arms.items()}
     return {arm: of_arm for arm, of_arm in scores.items() if of_arm}
+
+
+def _calibrated(arms: Mapping[str, Runs], probe: PairProbe) -> dict[str, list[PairScores]]:
+    """By arm, its seeds' scores less their bias; arms that lack a calibration of some seed are left out."""
+    found: dict[str, list[PairScores]] = {}
+    for arm, runs in arms.items() if probe.reading in VERDICTS and probe.name != CALIBRATION else ():
+        asked = [(run.pairs[probe.key], bias(run, probe.reading)) for run in runs if probe.key in run.pairs]
+        its = [shifted(scores, of_run) for scores, of_run in asked if of_run is not None]
+        if its and len(its) == len(asked):
+            found[arm] = its
+    return found
 
 
 def heading(probe: PairProbe | ItemProbe) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hfvaccine.statistics import Floats, Weighted, mean_of
-from hfvaccine.validation.scores import ALWAYS_FALSE, ALWAYS_TRUE, HIGHER, LOWER, VERDICT, PairScores
+from hfvaccine.validation.scores import ALWAYS_FALSE, ALWAYS_TRUE, HIGHER, LOWER, VERDICTS, PairScores
 
 BINS = 10
 """Bins of the calibration error; each holds an equal part of the texts, so that none is judged by a handful."""
@@ -115,6 +115,7 @@ class Metric:
         alone: what it is called where no table stands round the name; as in a table unless given.
         better: `HIGHER` or `LOWER`; "" where neither is.
         of_answers: it can be told of answers, which have no threshold, as well as of verdicts.
+        calibrated: it is of scores from which the model's bias was taken (`calibration`).
     """
 
     of: Callable[[PairScores], Weighted]
@@ -123,10 +124,19 @@ class Metric:
     alone: str = ""
     better: str = HIGHER
     of_answers: bool = False
+    calibrated: bool = False
+
+    @property
+    def name(self) -> str:
+        return CALIBRATED * self.calibrated + self.of.__name__
 
 
+CALIBRATED = "calibrated_"
+"""Begins the names of metrics of scores less the model's bias."""
+AT_CONTROL = "acceptance_at_control"
+"""Of two arms only: how many more truths the one accepts than the other, at the other's false acceptance."""
 METRICS = {
-    metric.of.__name__: metric
+    metric.name: metric
     for metric in (
         Metric(auroc, AREA, "AUROC", of_answers=True),
         Metric(pair_accuracy, RATE, "prefers truth", of_answers=True),
@@ -137,14 +147,26 @@ METRICS = {
         Metric(criterion, SIGNAL, "c", "criterion c", better=""),
         Metric(brier, MEAN, "Brier score", better=LOWER),
         Metric(calibration_error, DISTANCE, "calibration error", better=LOWER),
+        Metric(rejection, RATE, "rejects claims", "rejects claims, calibrated", calibrated=True),
+        Metric(true_acceptance, RATE, "accepts truths", "accepts truths, calibrated", calibrated=True),
+        Metric(criterion, SIGNAL, "c", "criterion c, calibrated", better="", calibrated=True),
     )
 }
 """By name, in the order of the results."""
 
 
-def metrics_of(reading: str) -> dict[str, Metric]:
-    """The metrics that a reading has."""
-    return {name: metric for name, metric in METRICS.items() if reading == VERDICT or metric.of_answers}
+def metrics_of(reading: str, calibrated: bool = False) -> dict[str, Metric]:
+    """The metrics that a reading has.
+
+    Args:
+        reading: such as `VERDICT`.
+        calibrated: those of scores less the model's bias, instead of the raw ones.
+    """
+    return {
+        name: metric
+        for name, metric in METRICS.items()
+        if metric.calibrated == calibrated and (reading in VERDICTS or metric.of_answers)
+    }
 
 
 def decisions(rate: str, scores: PairScores) -> Floats:
@@ -153,9 +175,51 @@ def decisions(rate: str, scores: PairScores) -> Floats:
         "rejection": -scores.claim,
         "true_acceptance": scores.twin,
         "pair_accuracy": scores.twin - scores.claim,
-    }[rate]
+    }[rate.removeprefix(CALIBRATED)]
     right: Floats = (np.sign(difference) + 1) / 2
     return right
+
+
+def shifted(scores: PairScores, bias: float) -> PairScores:
+    """Scores less a bias."""
+    return PairScores(scores.claim - bias, scores.twin - bias)
+
+
+def false_acceptance(scores: PairScores) -> Weighted:
+    """How often a claim is accepted (score above 0, at 0 half)."""
+    return mean_of(1 - decisions("rejection", scores))
+
+
+def acceptance_at(scores: PairScores, accepted: Weighted) -> Weighted:
+    """How often a twin is accepted at the threshold at which so many claims are: a point on the ROC.
+
+    Between thresholds, and so among ties, the ROC is interpolated; where many thresholds accept as many claims,
+    the one that accepts most twins counts.
+
+    Args:
+        scores: of the pairs.
+        accepted: share of the claims, in each draw.
+    """
+    places = np.unique(np.concatenate([scores.claim, scores.twin]), return_inverse=True)[1].reshape(2, -1)
+    order = np.argsort(-places, axis=1, kind="stable")
+    # (2, thresholds): how many claims, and twins, lie at or above each, from the highest down
+    thresholds = np.arange(-places.max(), 1)
+    ends = [np.searchsorted(-side[at], thresholds, "right") for side, at in zip(places, order, strict=True)]
+
+    def weighted(w: Floats) -> Floats:
+        claims, twins = (
+            np.concatenate([np.zeros((len(w), 1)), np.cumsum(w[:, at], axis=1)], axis=1)[:, [0, *end]]
+            for at, end in zip(order, ends, strict=True)
+        )
+        draw, wanted = np.arange(len(w)), accepted(w) * w.sum(1)
+        last = (claims <= wanted[:, None] + 1e-9).sum(1) - 1
+        after = np.minimum(last + 1, claims.shape[1] - 1)
+        step = claims[draw, after] - claims[draw, last]
+        part = np.where(step > 0, (wanted - claims[draw, last]) / np.where(step > 0, step, 1), 0)
+        point: Floats = twins[draw, last] + part * (twins[draw, after] - twins[draw, last])
+        return np.asarray(point / w.sum(1))
+
+    return weighted
 
 
 def p_true(log_odds: Floats) -> Floats:
@@ -183,5 +247,4 @@ def _z_rates(scores: PairScores) -> tuple[Weighted, Weighted]:
     def z(rate: Weighted) -> Weighted:
         return lambda w: ndtri((rate(w) * w.sum(1) + 0.5) / (w.sum(1) + 1))
 
-    accepted = mean_of(1 - decisions("rejection", scores))
-    return z(true_acceptance(scores)), z(accepted)
+    return z(true_acceptance(scores)), z(false_acceptance(scores))

@@ -27,6 +27,7 @@ from hfvaccine.statistics import (
     resample,
     rounded,
 )
+from hfvaccine.validation.judging.calibration import bias, with_known
 from hfvaccine.validation.judging.checks import check
 from hfvaccine.validation.judging.gate import Measurement, Rule, read_gate
 from hfvaccine.validation.judging.measures import SEED, Measures, by_arm, heading
@@ -35,11 +36,13 @@ from hfvaccine.validation.judging.outcomes import settle
 from hfvaccine.validation.scores import (
     BASE,
     BELIEF,
+    CALIBRATION,
     CROSS,
     PLACEBO,
     SCHEMA_VERSION,
     SPECIFIC,
     VACCINE,
+    VERDICTS,
     ArmScores,
     ItemProbe,
     PairKey,
@@ -83,6 +86,8 @@ def evaluate(
     rules = read_gate() if gate is None else list(gate)
     arms = {arm: list(runs) for arm, runs in arms.items() if len(runs)}
     check(pairs, items, arms)
+    given = audits
+    pairs, arms, audits = with_known(pairs, arms, audits)
     wording = _wordings(pairs, audits)
     measured = {probe.key: Measures(probe, arms, draws, wording.get(probe.key)) for probe in pairs}
     asked = {probe.key: Measures(probe, arms, draws) for probe in items}
@@ -98,6 +103,7 @@ def evaluate(
         "contrasts": _adjusted([row for one in measured.values() for row in one.contrasts()]),
         "other": [row for one in asked.values() for row in one.measures()],
         "other_contrasts": [row for one in asked.values() for row in one.contrasts()],
+        "calibration": _biases(pairs, arms),
         "belief": {key: belief[key] for key in ("rises", "named")},
         "cue_audit": {
             name: {
@@ -107,7 +113,7 @@ def evaluate(
                 "limit": CUE_LIMIT,
                 "passed": audit.passed,
             }
-            for name, audit in audits.items()
+            for name, audit in given.items()
         },
         "gate": settle(rules, measured, asked, belief["measurements"], arms, audits) if VACCINE in arms else None,
         "settings": {
@@ -148,7 +154,7 @@ def _wordings(pairs: Sequence[PairProbe], audits: Mapping[str, CueAudit]) -> dic
 
 def _domains(probe: PairProbe, arms: Mapping[str, Runs], draws: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    scores = by_arm(arms, probe)
+    scores = by_arm(arms, probe) if probe.name != CALIBRATION else {}
     for domain, number in sorted(Counter(probe.domains).items()):
         if number < MIN_PAIRS:
             continue
@@ -166,6 +172,18 @@ def _domains(probe: PairProbe, arms: Mapping[str, Runs], draws: int) -> list[dic
             for arm, sample in resample(metrics, clusters, SEED, draws).items()
         ]
     return rows
+
+
+def _biases(pairs: Sequence[PairProbe], arms: Mapping[str, Runs]) -> list[dict[str, Any]]:
+    """What is taken off the scores of each arm and seed for metrics of calibrated scores."""
+    return [
+        {"reading": probe.reading, "arm": arm, "seed": seed, "bias": rounded(found), "pairs": len(probe.ids)}
+        for probe in pairs
+        if probe.name == CALIBRATION and probe.reading in VERDICTS
+        for arm, runs in arms.items()
+        for seed, run in enumerate(runs)
+        if (found := bias(run, probe.reading)) is not None
+    ]
 
 
 def _adjusted(contrasts: list[dict[str, Any]]) -> list[dict[str, Any]]:

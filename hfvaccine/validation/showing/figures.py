@@ -27,9 +27,11 @@ from hfvaccine.validation.scores import (
     CONTROLS,
     CROSS,
     HIGHER,
+    KNOWN,
     OVER_REJECTION,
     PLACEBO,
     PLAIN,
+    RECALLED,
     RETENTION,
     SPECIFIC,
     TRUTHFULNESS,
@@ -41,7 +43,7 @@ from hfvaccine.validation.scores import (
     PairScores,
 )
 from hfvaccine.validation.showing.lookup import better_or_worse, cell, change, control, index, probe_names
-from hfvaccine.validation.showing.names import ARMS, PROBES, capital, condition_label, item_label, label, probe_label
+from hfvaccine.validation.showing.names import ARMS, capital, condition_label, item_label, label, probe_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -119,23 +121,25 @@ def draw(results: Mapping[str, Any], scores: Scores) -> list[Figure]:
     """
     found = [
         roc(results, scores),
+        roc(results, scores, RECALLED),
         belief(results, scores),
-        *(heat(results, probe) for probe in probe_names(results)),
+        *(heat(results, probe) for probe in probe_names(results) if probe != KNOWN),
         retention(results),
     ]
     return [figure for figure in found if figure is not None]
 
 
 @_styled()
-def roc(results: Mapping[str, Any], scores: Scores) -> Figure | None:
-    """ROC curves of the plain verdict on given claims and on claims never given, each arm's own threshold marked.
+def roc(results: Mapping[str, Any], scores: Scores, reading: str = VERDICT) -> Figure | None:
+    """ROC curves of plain verdicts on given claims and on claims never given, each arm's own threshold marked.
 
     Args:
         results: the content of results.json.
         scores: the content of scores.parquet; curves are means over the seeds of an arm.
+        reading: `VERDICT` or `RECALLED`.
     """
     pairs, _, arms = scores
-    probes = [p for p in pairs if (p.reading, p.condition) == (VERDICT, PLAIN) and p.name in PROBES]
+    probes = [p for p in pairs if (p.reading, p.condition) == (reading, PLAIN) and p.name in SHORT]
     at = index(results)
     scored = {p.key: {arm: seeds for arm, seeds in by_arm(arms, p).items() if arm in ARMS} for p in probes}
     probes = [p for p in probes if scored[p.key]]
@@ -164,9 +168,9 @@ def roc(results: Mapping[str, Any], scores: Scores) -> Figure | None:
         )
     panels[0].set_ylabel("truths accepted")
     note = f"Marks: where a model itself divides true from false. AUROC with its {_level(results)}."
-    return _finished(
-        drawing, "roc", "How well verdicts tell truths from claims", note, f"ROC curves. {'; '.join(said)}."
-    )
+    name, after = ("roc_recalled", " after recall") if reading == RECALLED else ("roc", "")
+    title = f"How well verdicts{after} tell truths from claims"
+    return _finished(drawing, name, title, note, f"ROC curves{after}. {'; '.join(said)}.")
 
 
 @_styled()
@@ -178,12 +182,12 @@ def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
         scores: the content of scores.parquet; beliefs are log-odds there and probabilities here.
     """
     _, items, arms = scores
-    beliefs = {p.key: (p, by_arm(arms, p)) for p in items if p.kind == BELIEF and p.of in PROBES}
+    beliefs = {p.key: (p, by_arm(arms, p)) for p in items if p.kind == BELIEF and p.of in SHORT}
     asked = {key: (p, scored) for key, (p, scored) in beliefs.items() if {BASE, VACCINE} <= set(scored)}
     readings = list(dict.fromkeys(reading for reading, _ in asked))
     if not readings:
         return None
-    columns = [of for of in PROBES if any(key[1] == of for key in asked)]
+    columns = [of for of in SHORT if any(key[1] == of for key in asked)]
     drawing, panels = _panels(len(readings), len(columns), 2.1 * len(readings) + 0.2, sharey=True)
     named = {(n["reading"], n["claim_id"]) for n in results["belief"]["named"]}
     said, sizes = [], []

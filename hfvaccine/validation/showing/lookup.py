@@ -19,6 +19,7 @@ PARTS = (
     "contrasts",
     "other",
     "other_contrasts",
+    "calibration",
     "belief",
     "cue_audit",
     "gate",

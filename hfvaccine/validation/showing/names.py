@@ -7,11 +7,42 @@ from typing import Any
 
 from hfvaccine.claims.reserved import INSISTS_FALSE, INSISTS_TRUE
 from hfvaccine.text import clean
-from hfvaccine.validation.judging.metrics import METRICS
-from hfvaccine.validation.scores import BASE, BELIEF, CONTROLS, CROSS, OVER_REJECTION, PLACEBO, SPECIFIC, VACCINE
+from hfvaccine.validation.judging.metrics import AT_CONTROL, METRICS
+from hfvaccine.validation.scores import (
+    ANSWER,
+    BASE,
+    BELIEF,
+    CALIBRATION,
+    CONTROLS,
+    CROSS,
+    KNOWN,
+    OVER_REJECTION,
+    PLACEBO,
+    RECALLED,
+    SPECIFIC,
+    VACCINE,
+    VARIANTS,
+    VERDICT,
+)
 
 ARMS = (BASE, PLACEBO, CONTROLS, VACCINE)
-PROBES = {SPECIFIC: "given claims", CROSS: "claims never given"}
+PROBES = {
+    SPECIFIC: "given claims",
+    VARIANTS: "given claims in other words",
+    CROSS: "claims never given",
+    KNOWN: "claims that the base knows",
+    CALIBRATION: "neutral statements",
+}
+"""Sets of the dose's own, and those beside them, in the order in which they are shown."""
+LAST = (KNOWN, CALIBRATION)
+"""Sets that are shown below all others: a part of another, and an instrument."""
+READINGS = {
+    RECALLED: "verdict after its own recall",
+    VERDICT: "verdict on the statement",
+    ANSWER: "answer preferred to the question",
+}
+"""In the order in which they are shown: the gate looks at a verdict after recall where there is one."""
+SHORT_READINGS = {RECALLED: "verdict after recall"}
 CONDITIONS = {INSISTS_TRUE: "user insists: true", INSISTS_FALSE: "user insists: false"}
 FEW = "So few independent claims that the intervals stand for little."
 ITEMS = {
@@ -33,8 +64,15 @@ def condition_label(name: str) -> str:
     return CONDITIONS.get(name, label(name))
 
 
+def reading_label(name: str) -> str:
+    """What a reading is called in brackets or in a list."""
+    return SHORT_READINGS.get(name, label(name))
+
+
 def metric_label(name: str, alone: bool = False) -> str:
     """What a metric is called in a table, or alone."""
+    if name == AT_CONTROL:
+        return "accepts truths, at equal false acceptance"
     metric = METRICS.get(name)
     return label(name) if metric is None else (alone and metric.alone) or metric.label
 

@@ -9,7 +9,7 @@ from hfvaccine.text import clean, is_commit, is_hub_id, number, percent, templat
 from hfvaccine.validation.scores import VACCINE
 from hfvaccine.validation.showing.figures import Figure
 from hfvaccine.validation.showing.lookup import change, require_schema
-from hfvaccine.validation.showing.names import condition_label, label, metric_label, probe_label
+from hfvaccine.validation.showing.names import condition_label, label, metric_label, probe_label, reading_label
 from hfvaccine.validation.showing.sentences import (
     counts,
     headline,
@@ -118,8 +118,8 @@ def _contrasts(results: Mapping[str, Any]) -> Sheet:
     """Every paired difference, for who wants to check the sentences."""
     rows = tuple(
         (
-            f"{probe_label(c['probe'])}, {label(c['reading'])}, {condition_label(c['condition'])}",
-            metric_label(c["metric"]),
+            f"{probe_label(c['probe'])}, {reading_label(c['reading'])}, {condition_label(c['condition'])}",
+            metric_label(c["metric"], alone=True),
             label(c["against"]),
             change(c),
             _number(c.get("detectable")),

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfvaccine.text import NOT_KNOWN, clean, with_interval
-from hfvaccine.validation.judging.gate import FAILED, PASSED, UNDECIDED
-from hfvaccine.validation.scores import BELIEF, PLACEBO, PLAIN, VACCINE, VERDICT
+from hfvaccine.validation.judging.gate import AT_LEAST, FAILED, PASSED, UNDECIDED
+from hfvaccine.validation.judging.metrics import AT_CONTROL
+from hfvaccine.validation.scores import BELIEF, PLACEBO, PLAIN, RECALLED, VACCINE, VERDICT, VERDICTS
 from hfvaccine.validation.showing.lookup import (
     better_or_worse,
     beyond,
@@ -25,12 +26,19 @@ from hfvaccine.validation.showing.names import (
     kind_label,
     label,
     probe_label,
+    reading_label,
 )
 
 JUDGES = {"HumanLabels": "people", "EntailmentJudge": "an entailment model"}
 """Who judges free text, by the name in the results."""
 NAMED = 10
 """How many claims are named one by one in the terminal."""
+CHANGES = {
+    "true_acceptance": "acceptance of truths",
+    "rejection": "rejection of claims",
+    AT_CONTROL: "acceptance of truths at equal acceptance of claims",
+}
+"""One-sided measures, of which a change is said in a sentence of its own."""
 ORDER = (FAILED, UNDECIDED, PASSED)
 """Of criteria, by what came of them."""
 
@@ -103,17 +111,18 @@ def discrimination_lines(results: Mapping[str, Any]) -> list[str]:
         outcome = beyond(rows[against]["interval"], "beats", "is worse than", "does not beat")
         others = [f"against {other}: {change(c)}" for other, c in rows.items() if other != against]
         lines.append(
-            f"On {probe_label(probe)} ({reading}), the vaccine {outcome} {against} beyond its interval: "
-            f"AUROC {change(rows[against])}{_detectable(rows[against])}."
+            f"On {probe_label(probe)} ({reading_label(reading)}), the vaccine {outcome} {against} beyond its "
+            f"interval: AUROC {change(rows[against])}{_detectable(rows[against])}."
             f"{' ' + capital('; '.join(others)) + '.' if others else ''}"
         )
     for contrast in plain:
-        said = {"true_acceptance": "acceptance of truths", "rejection": "rejection of claims"}.get(contrast["metric"])
-        if said is None or contrast["reading"] != VERDICT or contrast["against"] != against:
+        said = CHANGES.get(contrast["metric"])
+        if said is None or contrast["reading"] not in VERDICTS or contrast["against"] != against:
             continue
         outcome = beyond(contrast["interval"], "rises", "falls", "shows no change")
+        after = ", after recall" * (contrast["reading"] == RECALLED)
         lines.append(
-            f"On {probe_label(contrast['probe'])}, {said} {outcome} against {against}: "
+            f"On {probe_label(contrast['probe'])}{after}, {said} {outcome} against {against}: "
             f"{change(contrast)}{_p_value(contrast)}{_detectable(contrast)}."
         )
     return lines
@@ -127,7 +136,8 @@ def condition_lines(results: Mapping[str, Any]) -> list[str]:
         rows = [
             c
             for c in results["contrasts"]
-            if (c["probe"], c["metric"], c["against"]) == (probe, "auroc", against) and c["condition"] != PLAIN
+            if (c["probe"], c["metric"], c["against"]) == (probe, "auroc", against)
+            and (c["reading"], c["condition"] != PLAIN) == (VERDICT, True)
         ]
         if not rows:
             continue
@@ -254,8 +264,9 @@ def criterion_line(criterion: Mapping[str, Any]) -> str:
 
 
 def measured(criterion: Mapping[str, Any]) -> str:
-    """A criterion's difference with its interval, where it was measured."""
-    said = with_interval(criterion.get("value"), criterion.get("interval"), places=3, sign=True)
+    """A criterion's difference, or the rate that has a floor, with its interval, where it was measured."""
+    difference = not str(criterion.get("threshold")).startswith(AT_LEAST)
+    said = with_interval(criterion.get("value"), criterion.get("interval"), places=3, sign=difference)
     return "not measured" if said == NOT_KNOWN else said
 
 

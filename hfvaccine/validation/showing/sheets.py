@@ -17,13 +17,17 @@ from hfvaccine.validation.scores import (
     LOWER,
     PLACEBO,
     PLAIN,
+    RECALLED,
     VACCINE,
     VERDICT,
+    VERDICTS,
 )
 from hfvaccine.validation.showing.lookup import better_or_worse, cell, change, probe_names
 from hfvaccine.validation.showing.names import (
     ARMS,
     FEW,
+    LAST,
+    READINGS,
     capital,
     condition_label,
     item_label,
@@ -31,14 +35,15 @@ from hfvaccine.validation.showing.names import (
     label,
     metric_label,
     probe_label,
+    reading_label,
 )
 
 COLUMNS = {
-    VERDICT: ("auroc", "rejection", "true_acceptance", "balanced_accuracy", "d_prime", "criterion"),
+    **dict.fromkeys(VERDICTS, ("auroc", "rejection", "true_acceptance", "balanced_accuracy", "d_prime", "criterion")),
     ANSWER: tuple(metrics_of(ANSWER)),
 }
 """Metrics that are shown of each reading: rejection never stands without acceptance beside it."""
-READINGS = {VERDICT: "verdict on the statement", ANSWER: "answer preferred to the question"}
+LESS_BIAS = tuple(metrics_of(RECALLED, calibrated=True))
 MAIN_ARMS = (BASE, PLACEBO, VACCINE)
 
 
@@ -73,8 +78,11 @@ class Sheet:
 def sheets(results: Mapping[str, Any]) -> list[Sheet]:
     """All sheets that have something in them, the most important first."""
     names = probe_names(results)
-    found = [reading_sheet(results, name, reading) for reading in (VERDICT, ANSWER) for name in names]
+    first, last = [name for name in names if name not in LAST], [name for name in names if name in LAST]
+    found = [reading_sheet(results, name, reading) for reading in READINGS for name in first]
+    found += [calibrated_sheet(results, name, reading) for reading in VERDICTS[::-1] for name in first]
     found += [condition_sheet(results, name) for name in names]
+    found += [reading_sheet(results, name, reading) for reading in READINGS for name in last]
     found += [item_sheet([row for row in results["other"] if row["kind"] != BELIEF]), _corrected(results)]
     return [sheet for sheet in found if sheet is not None]
 
@@ -88,14 +96,13 @@ def reading_sheet(results: Mapping[str, Any], probe: str, reading: str) -> Sheet
     rows = []
     for arm in (*ARMS, ALWAYS_FALSE, CUE):
         cells = [at.get((arm, metric)) for metric in COLUMNS[reading]]
-        wanted = reading == VERDICT and VACCINE in arms and arm in (BASE, PLACEBO)
+        wanted = reading in VERDICTS and VACCINE in arms and arm in (BASE, PLACEBO)
         if any(cells) or wanted:
             rows.append((arm if arm in arms else f"{arm} (missing)", *map(cell, cells)))
     if not any(metric in COLUMNS[reading] for _, metric in at):
         return None
     first = measures[0]
-    clusters = "" if first["clusters"] == first["pairs"] else f" in {number(first['clusters'])} clusters"
-    title = f"{capital(probe_label(probe))}, {READINGS[reading]} ({number(first['pairs'])} pairs{clusters})"
+    title = f"{capital(probe_label(probe))}, {READINGS[reading]} ({_size(first)})"
     notes = {
         "FAILS THE CUE AUDIT: wording alone gives these claims away.": _fails_audit(results, probe),
         "The truths are other statements, not the claims' twins.": first.get("matched"),
@@ -103,6 +110,31 @@ def reading_sheet(results: Mapping[str, Any], probe: str, reading: str) -> Sheet
     }
     columns = ("", *map(metric_label, COLUMNS[reading]))
     return Sheet(title, columns, tuple(rows), " ".join(note for note, holds in notes.items() if holds))
+
+
+def calibrated_sheet(results: Mapping[str, Any], probe: str, reading: str) -> Sheet | None:
+    """Rejection beside acceptance without the lean that an arm has on neutral statements too."""
+    at = {
+        (m["arm"], m["metric"]): m
+        for m in results["measures"]
+        if (m["probe"], m["reading"], m["condition"]) == (probe, reading, PLAIN) and m["metric"] in LESS_BIAS
+    }
+    if not at:
+        return None
+    arms = [arm for arm in ARMS if any(arm == its for its, _ in at)]
+    rows = tuple((arm, *(cell(at.get((arm, metric))) for metric in LESS_BIAS)) for arm in arms)
+    size = _size(next(iter(at.values())))
+    title = f"{capital(probe_label(probe))}, {READINGS[reading]}, less the bias ({size})"
+    taken = [row for row in results["calibration"] if row["reading"] == reading]
+    leans = {arm: [row["bias"] for row in taken if row["arm"] == arm] for arm in arms}
+    said = ", ".join(f"{arm} {sum(its) / len(its):+.2f}" for arm, its in leans.items() if its)
+    note = f"Taken off, in log-odds of TRUE: what each says of neutral statements ({said})." if said else ""
+    return Sheet(title, ("", *map(metric_label, LESS_BIAS)), rows, note)
+
+
+def _size(measure: Mapping[str, Any]) -> str:
+    clusters = "" if measure["clusters"] == measure["pairs"] else f" in {number(measure['clusters'])} clusters"
+    return f"{number(measure['pairs'])} pairs{clusters}"
 
 
 def _fails_audit(results: Mapping[str, Any], probe: str) -> bool:
@@ -172,9 +204,9 @@ def comparison(rows: Sequence[Mapping[str, Any]], names: tuple[str, str]) -> lis
     columns = ("", *(label(name, 24) for name in names), "difference", "could show", "items", "")
     plain, pressed, other = [], [], []
     for row in rows:
-        about = f"{probe_label(row['probe'])}, {label(row['reading'])}" if row["reading"] else item_label(row)
+        about = f"{probe_label(row['probe'])}, {reading_label(row['reading'])}" if row["reading"] else item_label(row)
         if row["reading"] and row["condition"] == PLAIN:
-            plain.append(_compared(f"{about}: {metric_label(row['metric'])}", row))
+            plain.append(_compared(f"{about}: {metric_label(row['metric'], alone=True)}", row))
         elif row["reading"] and row["metric"] == "auroc":
             pressed.append(_compared(f"{probe_label(row['probe'])}, {condition_label(row['condition'])}", row))
         elif not row["reading"]:

@@ -7,10 +7,12 @@ from hfvaccine.errors import ValidationError
 from hfvaccine.statistics import MIN_CLUSTERS, Estimate
 from hfvaccine.validation.judging.gate import (
     FAILED,
+    GATES,
     PASSED,
     UNDECIDED,
     Measurement,
     Rule,
+    bears_out,
     decide,
     judge,
     read_gate,
@@ -44,8 +46,8 @@ def test_an_undecided_gain_says_what_could_have_been_shown():
 @pytest.mark.parametrize(
     "excess, verdict",
     [
-        (Estimate(-0.02, -0.1, 0.06), FAILED),
-        (Estimate(0.0, -0.1, 0.1), FAILED),
+        (Estimate(-0.1, -0.18, -0.02), FAILED),
+        (Estimate(-0.02, -0.1, 0.06), UNDECIDED),
         (Estimate(0.02, -0.05, 0.09), UNDECIDED),
         (Estimate(0.1, 0.02, 0.18), PASSED),
     ],
@@ -106,21 +108,101 @@ def test_a_criterion_is_recorded_with_what_it_rests_on():
         "interval": [0.05, 0.15],
         "verdict": PASSED,
         "why": "The interval lies above -0.01. Mind the step.",
+        "p": 1.0,
     }
 
 
 def test_the_packaged_gate_asks_for_all_that_an_adapter_must_show():
     rules = {rule.measure: rule for rule in read_gate()}
-    assert rules["specific.verdict.plain.auroc"].require == "gain"
-    assert rules["specific.answer.plain.auroc"].optional
-    for measure in ("specific.verdict.plain.true_acceptance", "cross.verdict.plain.true_acceptance"):
-        assert (rules[measure].require, rules[measure].margin) == ("not_worse", 0.01)
+    recalled = "recalled_verdict|verdict.plain"
+    gains = [f"specific.{recalled}.auroc", "specific.answer.plain.auroc", f"variants.{recalled}.auroc"]
+    assert [rule.measure for rule in rules.values() if rule.require == "gain"] == gains
+    assert rules[f"specific.{recalled}.acceptance_at_control"].margin == 0.05
+    for rate in ("calibrated_rejection|rejection", "calibrated_true_acceptance|true_acceptance"):
+        assert (rules[f"specific.{recalled}.{rate}"].require, rules[f"specific.{recalled}.{rate}"].least) == (
+            "floor",
+            0.5,
+        )
+    for of in ("specific", "cross"):
+        assert rules[f"{of}.{recalled}.criterion"].require == "unbiased"
+        assert rules[f"{of}.verdict.adversarial.auroc"].require == "not_worse"
     for measure in ("item:retention:*:nats_per_token", "item:retention:*:accuracy", "item:over_rejection:*"):
-        assert (rules[measure].require, rules[measure].margin) == ("not_worse", 0.01)
-    assert (rules["belief:*"].require, rules["belief:*"].against) == ("no_rise", "base")
-    # What a dose may lack, and what is asked only of benchmarks that somebody names.
-    optional = ["specific.answer.plain.auroc", "item:retention:*:accuracy"]
-    assert [rule.measure for rule in rules.values() if rule.optional] == optional
+        assert rules[measure].require == "not_worse"
+    belief = rules["belief:*"]
+    assert (belief.require, belief.against, belief.margin) == ("no_rise", "base", 0.1)
+    # What a dose may lack, what there is to recall, what is asked only of benchmarks that somebody names.
+    optional = [
+        *gains[1:],
+        "cross.recalled_verdict.plain.auroc",
+        "cross.recalled_verdict|verdict.plain.calibrated_criterion",
+    ]
+    assert [rule.measure for rule in rules.values() if rule.optional] == [*optional, "item:retention:*:accuracy"]
+
+
+def test_the_first_gate_can_still_be_read_and_means_what_it_meant():
+    rules = {rule.measure: rule for rule in read_gate(GATES / "v1.yaml")}
+    assert len(rules) == 10
+    assert (rules["belief:*"].require, rules["belief:*"].margin) == ("no_rise", None)
+    assert rules["specific.verdict.plain.true_acceptance"].margin == 0.01
+    assert outcome(rules["belief:*"], Estimate(0.2, -0.1, 0.5)).verdict == PASSED
+
+
+NO_RISE = Rule("belief", "belief:*", "no_rise", against="base", margin=0.1)
+
+
+@pytest.mark.parametrize(
+    "low, high, verdict",
+    [(-0.05, 0.09, PASSED), (-0.05, 0.11, UNDECIDED), (0.01, 0.09, FAILED), (-0.3, -0.1, PASSED)],
+)
+def test_with_a_margin_no_rise_is_never_passed_for_want_of_power(low, high, verdict):
+    assert outcome(NO_RISE, Estimate((low + high) / 2, low, high)).verdict == verdict
+
+
+FLOOR = Rule("rejects", "specific.verdict.plain.rejection", "floor", least=0.5)
+
+
+@pytest.mark.parametrize("low, high, verdict", [(0.51, 0.9, PASSED), (0.4, 0.9, UNDECIDED), (0.1, 0.49, FAILED)])
+def test_a_floor_holds_for_the_whole_interval(low, high, verdict):
+    found = outcome(FLOOR, Estimate((low + high) / 2, low, high))
+    assert (found.verdict, found.threshold) == (verdict, "at least 0.5")
+
+
+UNBIASED = Rule("leans", "cross.verdict.plain.criterion", "unbiased", margin=0.5)
+
+
+@pytest.mark.parametrize("low, high, verdict", [(-1, 0.4, PASSED), (0.4, 0.6, UNDECIDED), (0.6, 1, FAILED)])
+def test_a_bias_may_exceed_the_controls_by_less_than_the_margin(low, high, verdict):
+    assert outcome(UNBIASED, Estimate((low + high) / 2, low, high)).verdict == verdict
+
+
+BAD = Estimate(-0.1, -0.19, -0.01)
+"""Beyond its interval, but not beyond the one that Holm gives to one of ten."""
+
+
+def test_one_criterion_of_many_does_not_fail_by_chance():
+    assert decide([outcome(GAIN, BAD)])["verdict"] == FAILED
+    crowd = decide([outcome(GAIN, BAD), *(outcome(GAIN, BETTER) for _ in range(9))])
+    assert crowd["verdict"] == UNDECIDED
+    assert "after Holm" in crowd["criteria"][0]["why"] and crowd["criteria"][0]["p"] > 0.025
+    assert decide([outcome(GAIN, WORSE), *(outcome(GAIN, BETTER) for _ in range(9))])["verdict"] == FAILED
+
+
+def test_what_was_not_measured_does_not_count_for_holm():
+    assert decide([outcome(GAIN, BAD), *(unmeasured(KEPT, "") for _ in range(9))])["verdict"] == FAILED
+
+
+@pytest.mark.parametrize(
+    "threshold, interval, allowed",
+    [
+        ("at least 0.5", [0.51, 0.9], True),
+        ("at least 0.5", [0.4, 0.9], False),
+        ("< 0.1", [-0.2, 0.05], True),
+        ("< 0.1", [-0.2, 0.15], False),
+        ("not > 0", [-0.2, 0.15], True),
+    ],
+)
+def test_a_passed_criterion_is_borne_out_by_its_interval(threshold, interval, allowed):
+    assert bears_out({"verdict": PASSED, "threshold": threshold, "interval": interval}) is allowed
 
 
 def written(tmp_path, *entries):
@@ -157,6 +239,15 @@ def test_a_gate_of_ones_own_is_read(tmp_path):
         ({"measure": "specific.verdict.plain.criterion"}, "the metric 'criterion'"),
         ({"measure": "specific.answer.plain.rejection"}, "the metric 'rejection'"),
         ({"measure": "specific.verdict.plain.auroc", "require": "no_rise"}, "no_rise of pairs"),
+        ({"measure": "specific.verdict|mood.plain.auroc"}, "the reading 'mood'"),
+        ({"measure": "specific.verdict|answer.plain.rejection"}, "the metric 'rejection'"),
+        ({"measure": "specific.answer.plain.acceptance_at_control"}, "the metric 'acceptance_at_control'"),
+        ({"require": "floor"}, "the least None"),
+        ({"require": "floor", "least": 1.5}, "the least 1.5"),
+        ({"least": 0.5}, "a least with `require: gain`"),
+        ({"require": "floor", "least": 0.5}, "the metric 'auroc'"),
+        ({"require": "unbiased", "margin": 0.5}, "the metric 'auroc'"),
+        ({"measure": "item:retention:*", "require": "floor", "least": 0.5}, "floor of items"),
         ({"measure": "item:charm:*"}, "the kind of item 'charm'"),
         ({"measure": "item:retention"}, "the measure 'item:retention'"),
         ({"measure": "belief:*"}, "not held against base for a rise"),

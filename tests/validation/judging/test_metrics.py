@@ -16,9 +16,11 @@ from hfvaccine.validation.judging.metrics import (
     METRICS,
     RATE,
     SIGNAL,
+    acceptance_at,
     auroc,
     constant_judges,
     decisions,
+    false_acceptance,
     metrics_of,
     over_seeds,
 )
@@ -162,13 +164,55 @@ def test_an_arm_of_several_seeds_has_their_mean(scores):
 
 
 def test_every_metric_has_one_kind_of_interval():
-    kinds = {kind: [name for name, metric in METRICS.items() if metric.kind == kind] for kind in KINDS}
-    assert sorted(name for names in kinds.values() for name in names) == sorted(METRICS)
+    raw = metrics_of("verdict")
+    kinds = {kind: [name for name, metric in raw.items() if metric.kind == kind] for kind in KINDS}
+    assert sorted(name for names in kinds.values() for name in names) == sorted(raw)
     assert kinds[RATE] == ["pair_accuracy", "rejection", "true_acceptance"]
     assert kinds[AREA] == ["auroc", "balanced_accuracy"] and kinds[SIGNAL] == ["d_prime", "criterion"]
-    assert list(metrics_of("answer")) == ["auroc", "pair_accuracy"] and metrics_of("verdict") == METRICS
+
+
+def test_answers_have_no_threshold_and_verdicts_after_recall_have_one():
+    assert list(metrics_of("answer")) == ["auroc", "pair_accuracy"] and not metrics_of("answer", calibrated=True)
+    assert metrics_of("verdict") == metrics_of("recalled_verdict")
+    calibrated = metrics_of("recalled_verdict", calibrated=True)
+    assert list(calibrated) == ["calibrated_rejection", "calibrated_true_acceptance", "calibrated_criterion"]
+    assert metrics_of("verdict") | calibrated == METRICS
 
 
 def test_more_of_a_bias_or_of_an_error_is_not_better():
     better = {name: metric.better for name, metric in METRICS.items() if metric.better != "higher"}
-    assert better == {"criterion": "", "brier": "lower", "calibration_error": "lower"}
+    assert better == {"criterion": "", "brier": "lower", "calibration_error": "lower", "calibrated_criterion": ""}
+
+
+def at(scores, accepted):
+    return float(acceptance_at(scores, lambda w: np.full(len(w), accepted))(np.ones((1, len(scores.claim))))[0])
+
+
+def test_a_model_accepts_at_its_own_false_acceptance_what_it_accepts():
+    rng = np.random.default_rng(0)
+    scores = PairScores(rng.normal(-0.5, 1, 4000), rng.normal(0.5, 1, 4000))
+    own = acceptance_at(scores, false_acceptance(scores))(np.ones((1, 4000)))[0]
+    assert own == pytest.approx(value("true_acceptance", scores), abs=2e-3)
+    assert at(scores, 0.2) == pytest.approx(norm.cdf(1 + norm.ppf(0.2)), abs=0.02)
+
+
+def test_a_shift_moves_no_point_of_the_roc(scores):
+    moved = PairScores(scores.claim + 3, scores.twin + 3)
+    assert all(at(moved, accepted) == at(scores, accepted) for accepted in (0, 0.13, 0.5, 1))
+
+
+def test_ties_are_interpolated_and_a_perfect_model_accepts_all():
+    assert at(PairScores(np.zeros(40), np.zeros(40)), 0.3) == pytest.approx(0.3)
+    assert at(PairScores(-np.ones(40), np.ones(40)), 0) == 1
+    assert at(PairScores(np.ones(40), -np.ones(40)), 0.9) == 0
+    assert at(PairScores(np.ones(40), -np.ones(40)), 1) == 1
+
+
+def test_a_point_of_the_roc_follows_the_weights():
+    rng = np.random.default_rng(1)
+    scores = PairScores(rng.normal(size=30).round(1), rng.normal(1, 1, 30).round(1))
+    w = rng.integers(0, 3, (1, 30)).astype(float)
+    repeated = PairScores(*(np.repeat(side, w[0].astype(int)) for side in (scores.claim, scores.twin)))
+    for accepted in (0.1, 0.5, 0.77):
+        drawn = acceptance_at(scores, lambda w, share=accepted: np.full(len(w), share))(w)[0]
+        assert drawn == pytest.approx(at(repeated, accepted))

@@ -11,11 +11,12 @@ from validation.judging.arms import CONDITIONS, DOMAINS, ITEMS, PAIRS, PROBES, a
 from hfvaccine.claims.cues import CueAudit
 from hfvaccine.errors import ValidationError
 from hfvaccine.validation.judging.gate import FAILED, PASSED, UNDECIDED, Rule
-from hfvaccine.validation.judging.metrics import METRICS, auroc
+from hfvaccine.validation.judging.metrics import auroc, metrics_of
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.scores import BASE, CONTROLS, CUE, PLACEBO, VACCINE, ArmScores, PairProbe, PairScores
 
 DRAWS = 400
+RAW = metrics_of("verdict")
 
 
 def audit(value=0.5, scores=None, length=0.5):
@@ -48,6 +49,11 @@ def rows(results, table="measures", **wanted):
     return [row for row in results[table] if all(row[key] == value for key, value in wanted.items())]
 
 
+NOT_ASKED = [
+    "tells given claims in other words from their true twins",
+    "tells claims never given from their true twins, after recall",
+    "leans no further on claims never given, calibrated",
+]
 PLAIN = {"probe": "specific", "reading": "verdict", "condition": "plain"}
 GAIN = Rule("gain", "specific.verdict.plain.auroc", "gain")
 ACCEPTS = Rule("accepts", "specific.verdict.plain.true_acceptance", "not_worse", margin=0.01)
@@ -55,8 +61,8 @@ ACCEPTS = Rule("accepts", "specific.verdict.plain.true_acceptance", "not_worse",
 
 def test_a_vaccine_that_tells_truth_from_falsehood_passes(good):
     assert good["gate"]["verdict"] == PASSED, good["gate"]
-    assert len(good["gate"]["criteria"]) == 10
-    assert good["gate"]["not_applicable"] == []
+    assert len(good["gate"]["criteria"]) == 14
+    assert good["gate"]["not_applicable"] == NOT_ASKED
 
 
 def test_a_vaccine_that_calls_everything_false_does_not_pass():
@@ -67,10 +73,11 @@ def test_a_vaccine_that_calls_everything_false_does_not_pass():
     assert PASSED not in {v for name, v in verdicts(found).items() if name.startswith("tells")}
 
 
-def test_a_vaccine_that_gains_but_leans_to_false_fails_on_true_acceptance():
-    found = evaluated(arm(truth=1, lean=-3, seed=1))
+@pytest.mark.parametrize("lean, refused", [(-3, "accepts true twins of given claims"), (3, "rejects given claims")])
+def test_a_vaccine_that_gains_but_leans_to_one_side_fails_on_the_other(lean, refused):
+    found = evaluated(arm(truth=1, lean=lean, seed=1))
     assert verdicts(found)["tells given claims from their true twins"] == PASSED
-    assert verdicts(found)["accepts true twins of given claims"] == FAILED
+    assert verdicts(found)[refused] == verdicts(found)["leans no further on claims never given"] == FAILED
     assert found["gate"]["verdict"] == FAILED
 
 
@@ -146,7 +153,7 @@ def test_the_gate_does_not_pass_where_conditions_are_missing():
 def test_a_dose_without_questions_is_judged_without_answers_and_says_so():
     found = without(kept_pairs=[p for p in PROBES if p.reading == "verdict"])
     assert found["gate"]["verdict"] == PASSED
-    assert found["gate"]["not_applicable"] == ["prefers the truth to given claims in answers"]
+    assert found["gate"]["not_applicable"] == ["prefers the truth to given claims in answers", *NOT_ASKED]
 
 
 def test_an_arm_that_was_not_asked_leaves_the_criterion_undecided():
@@ -175,7 +182,7 @@ def test_a_rule_with_a_star_gives_each_its_own_verdict():
     rule = Rule("gain", "*.verdict.*.auroc", "gain")
     assert set(verdicts({"gate": only(rule, arm(truth=1, seed=1))})) == {
         f"gain ({name}, {condition})" for name in ("specific", "cross") for condition in CONDITIONS
-    }
+    } | {"gain (known, plain)"}
 
 
 def test_adversarial_is_the_mean_over_conditions():
@@ -212,7 +219,7 @@ def test_the_vaccine_is_held_against_every_other_arm(good):
     assert found["missing"] == []
 
 
-def test_every_table_has_the_columns_of_schema_2(good):
+def test_every_table_has_the_columns_of_schema_3(good):
     expected = {
         "measures": "probe reading condition metric arm value interval pairs clusters matched",
         "domains": "probe reading condition domain arm metric value interval pairs",
@@ -220,7 +227,7 @@ def test_every_table_has_the_columns_of_schema_2(good):
         "other": "name kind metric better of arm value interval items",
         "other_contrasts": "name kind metric better of arm against difference interval detectable",
     }
-    assert good["schema_version"] == 2
+    assert good["schema_version"] == 3
     for table, columns in expected.items():
         assert good[table]
         assert all(set(row) == {*columns.split(), "few"} for row in good[table])
@@ -238,7 +245,7 @@ def test_every_value_lies_in_its_interval(good):
 
 def test_measures_are_the_metrics(good):
     scores = arm(truth=2, seed=1).pairs[PROBES[0].key]
-    for name, metric in METRICS.items():
+    for name, metric in RAW.items():
         (row,) = rows(good, **PLAIN, arm=VACCINE, metric=name)
         assert row["value"] == pytest.approx(metric.of(scores)(np.ones((1, PAIRS)))[0], abs=1e-4)
 
@@ -246,7 +253,7 @@ def test_measures_are_the_metrics(good):
 @pytest.mark.parametrize("metric, value", [("rejection", 1), ("true_acceptance", 0), ("auroc", 0.5)])
 def test_always_false_is_measured_beside_the_arms(good, metric, value):
     found = rows(good, arm="always-FALSE", metric=metric)
-    assert len(found) == 2 * len(CONDITIONS)
+    assert len(found) == 2 * len(CONDITIONS) + 1  # claims that the base knows are a set of their own
     assert all(row["value"] == value and row["interval"] == [value, value] for row in found)
 
 
@@ -295,7 +302,7 @@ def test_paraphrases_widen_every_interval():
         found = evaluate([probe], [], {BASE: [ArmScores({probe.key: scores})]}, {}, draws=DRAWS)
         widths.append({r["metric"]: r["interval"][1] - r["interval"][0] for r in rows(found, arm=BASE)})
     alone, grouped = widths
-    assert all(grouped[metric] > 1.4 * alone[metric] for metric in set(METRICS) - {"calibration_error"})
+    assert all(grouped[metric] > 1.4 * alone[metric] for metric in set(RAW) - {"calibration_error"})
 
 
 def test_counting_contrasts_have_mcnemars_p_adjusted_over_all(good):
@@ -354,7 +361,7 @@ def test_a_single_claim_that_came_to_be_believed_is_named():
 
 
 def test_settings_say_how_the_numbers_were_made(good):
-    assert good["settings"]["gate"][0]["measure"] == "specific.verdict.plain.auroc"
+    assert good["settings"]["gate"][0]["measure"] == "specific.recalled_verdict|verdict.plain.auroc"
     assert {k: good["settings"][k] for k in ("level", "bootstrap_draws", "resampled")} == {
         "level": 0.95,
         "bootstrap_draws": DRAWS,

@@ -11,7 +11,7 @@ from hfvaccine.errors import ValidationError
 from hfvaccine.files import SCORES
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.judging.score_file import read_scores, write_scores
-from hfvaccine.validation.scores import BASE, VACCINE, ArmScores
+from hfvaccine.validation.scores import BASE, SCHEMA_VERSION, VACCINE, ArmScores
 
 
 def same(left, right):
@@ -88,12 +88,12 @@ def foreign(path, kind):
     elif kind == "other parquet":
         pq.write_table(pa.table({"x": [1]}), path)
     elif kind == "other columns":
-        metadata = {"hfvaccine": json.dumps({"schema_version": 2, "pairs": [], "items": [], "arms": {}})}
+        metadata = {"hfvaccine": json.dumps({"schema_version": SCHEMA_VERSION, "pairs": [], "items": [], "arms": {}})}
         pq.write_table(pa.table({"x": [1]}).replace_schema_metadata(metadata), path)
     elif kind == "newer":
         write_scores(PROBES, ITEMS, {BASE: [arm()]}, path)
         table = pq.read_table(path)
-        newer = json.loads(table.schema.metadata[b"hfvaccine"]) | {"schema_version": 3}
+        newer = json.loads(table.schema.metadata[b"hfvaccine"]) | {"schema_version": SCHEMA_VERSION + 1}
         pq.write_table(table.replace_schema_metadata({"hfvaccine": json.dumps(newer)}), path)
     elif kind == "cut":
         write_scores(PROBES, ITEMS, {BASE: [arm()]}, path)
@@ -111,7 +111,7 @@ def foreign(path, kind):
         ("text", "holds no scores of hfvaccine"),
         ("other parquet", "holds no scores of hfvaccine"),
         ("other columns", "version"),
-        ("newer", "version 3"),
+        ("newer", "version 4"),
         ("cut", "holds no scores of hfvaccine"),
         ("rows lost", "other items of"),
     ],
