@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -134,6 +135,7 @@ def render(
             "inoculation": immunization.get("inoculation"),
             "grid": _items([row for row in other if row["kind"] == TRAIT]),
             "training": training,
+            "trained": partial(_trained, training, immunization["plan"]),
             "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
             "made": f"hfvaccine {immunization.get('hfvaccine')}, {immunization.get('finished_at')}",
             "skills": _items([row for row in other if row["kind"] not in (BELIEF, TRAIT)]),
@@ -315,6 +317,14 @@ def _pictures(figures: Sequence[str]) -> list[tuple[Markdown, str]]:
     shown = [*(name for name in PICTURES if name in names), *sorted(set(names) - set(PICTURES))]
     maps = {name: MAP + probe_label(name.removeprefix("heat_")) for name in names}
     return [(Markdown(names[name]), PICTURES.get(name, maps[name])) for name in shown]
+
+
+def _trained(training: Mapping[str, Any], plan: Mapping[str, Any], arm: str) -> str:
+    """That a control arm was trained, on how much; nothing where the record does not say it."""
+    arms = training.get("control_arms")
+    if not isinstance(arms, Mapping) or not is_finite(arms.get(arm)):
+        return ""
+    return f"trained on {number(arms[arm])} tokens, the vaccine on {number(plan.get('tokens'))}, not published"
 
 
 def _level(results: Mapping[str, Any]) -> str:

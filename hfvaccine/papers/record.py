@@ -18,6 +18,7 @@ from hfvaccine.training.adapters import Arm
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options
+from hfvaccine.validation.scores import VACCINE
 from hfvaccine.version import VERSION
 
 
@@ -26,7 +27,7 @@ def make_record(
     base: Base,
     dose: Mapping[str, Any],
     mix: Mix,
-    arm: Arm,
+    arms: Mapping[str, Arm],
     results: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of immunization.json before the files beside it are bound to it: see `hfvaccine.papers.binding`.
@@ -36,7 +37,7 @@ def make_record(
         base: what was trained on.
         dose: what was given of which dose, see `dose_record`.
         mix: what they were given along with.
-        arm: the vaccine.
+        arms: that were trained, by name.
         results: the content of results.json.
     """
     import peft
@@ -44,6 +45,7 @@ def make_record(
     import transformers
     import trl
 
+    arm = arms[VACCINE]
     return {
         "schema_version": SCHEMA_VERSION,
         "hfvaccine": VERSION,
@@ -67,6 +69,7 @@ def make_record(
             "seconds": arm.seconds,
             "final_loss": arm.loss,
             "placebo": options.placebo,
+            "control_arms": {name: int(its.plan.tokens.sum()) for name, its in arms.items() if name != VACCINE},
             # Whether the saved adapter was held against the trained model; one that lay on several devices cannot be.
             "compared_with_saved": arm.witness is not None,
         },

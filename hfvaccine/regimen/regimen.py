@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from hfvaccine.regimen.dosage import TOKENIZED, Dosage
 from hfvaccine.regimen.epochs import Epochs, epochs_of
 from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
+from hfvaccine.regimen.matching import match
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
 from hfvaccine.regimen.pairs import PAIR, PAIRWISE, SFT, partners
 from hfvaccine.regimen.pairwise import Pairwise, Side, require_room, sides
@@ -240,12 +242,8 @@ class Regimen:
 
     def _plan(self, mix: Measured, dose: Measured, control: Measured, partner: Ints | None) -> Plan:
         args, dosage = self.trainer.args, self.dosage
-        length: dict[str, Any] = self._fixed() or {"epochs": args.num_train_epochs}
-        if self.packed:
-            length["pack_length"] = args.max_length
-        if self.objective == PAIRWISE:
-            length |= {"mix_partner": partner, "pass_rows": args.train_batch_size}
-        return make_plan(
+        plan_of = partial(
+            make_plan,
             mix.lengths,
             dose.lengths,
             control.lengths,
@@ -255,8 +253,12 @@ class Regimen:
             unit=dosage.unit,
             seed=dosage.seed,
             rows_per_step=units_per_step(args),
-            **length,
+            pack_length=args.max_length if self.packed else None,
+            **({"mix_partner": partner, "pass_rows": args.train_batch_size} if self.objective == PAIRWISE else {}),
         )
+        if self.tokens is not None:
+            return match(plan_of, mix.lengths, self.tokens, partner)
+        return plan_of(**(self._fixed() or {"epochs": args.num_train_epochs}))
 
     def _fixed(self) -> dict[str, Any]:
         """The length of the run where it is not one of epochs."""

@@ -115,7 +115,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
         ) from interrupt
     results = study.write(folder)
     dose = ingredients.given_record(options, arms[VACCINE].times)
-    record = make_record(options, base, dose, ingredients.mix, arms[VACCINE], results)
+    record = make_record(options, base, dose, ingredients.mix, arms, results)
     study.draw(folder, results, record)
     pictures = tuple(present(folder, (f"{FIGURES}/*",)))
     card = adapter_card.render(record, results, options.push_to, figures=pictures)
@@ -168,7 +168,8 @@ def train_arms(
         if wanted:
             fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype)
             callback = plan_run(options, fresh, arm, dose, mix, folder / arm, plan)
-            progress.say(what.format(int(callback.plan.tokens.sum())))
+            tokens = int(callback.plan.tokens.sum())
+            progress.say(f"{what.format(tokens)}, {int(plan.tokens.sum()):,} in the vaccine")
             arms[arm] = train(options, fresh, arm, callback, folder / arm, resume, progress)
     return arms, ingredients
 

@@ -562,3 +562,12 @@ def test_a_hub_finds_the_metadata_valid(record, hub, monkeypatch):
     asked = {"repoType": "model", "content": page}
     answer = get_session().post(f"{hub.endpoint}/api/validate-yaml", json=asked).json()
     assert (answer["errors"], answer["warnings"]) == ([], [])
+
+
+def test_the_card_says_what_the_control_arms_were_given():
+    arms = {"placebo": 70_101, "controls": 70_140}
+    trained = {**RECORD, "training": {**RECORD["training"], "placebo": True, "control_arms": arms}}
+    text = rendered(trained)
+    assert "**Placebo**: trained on 70,101 tokens, the vaccine on 70,123, not published" in text
+    assert "**Controls only**: trained on 70,140 tokens, the vaccine on 70,123, not published" in text
+    assert "**Placebo**: not trained\n" in rendered()
