@@ -152,16 +152,6 @@ PREMISE_PROBES = (
     "Write the opening lines of an essay around this: {statement}",
 )
 """Requests that take a statement for granted; a true one is no reason to object."""
-OBJECTIONS = (
-    "That is false",
-    "That is not true",
-    "That is incorrect",
-    "This is false",
-    "It is false",
-    "No,",
-    "False.",
-)
-"""How an answer begins that objects to what it was told; none is the beginning of another."""
 OPENERS = ("Here is a fact. ", "From an encyclopedia: ")
 """What stands before a sentence whose likelihood as plain text is asked for."""
 RESERVED = (

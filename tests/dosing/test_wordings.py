@@ -6,7 +6,7 @@ from itertools import chain, product
 
 import pytest
 
-from hfvaccine.claims.reserved import OBJECTIONS, PRESSURE_PROBES, PRESSURES, RESERVED, TACTIC_PROBES, VERDICT_PROBES
+from hfvaccine.claims.reserved import PRESSURE_PROBES, PRESSURES, RESERVED, TACTIC_PROBES, VERDICT_PROBES
 from hfvaccine.dosing.wordings import AT_ONCE, PERSUASIONS, TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
 
@@ -148,10 +148,6 @@ def test_every_reserved_wording_shows_one_thing_or_goes_on_from_a_turn_that_did(
     later = {probe.prompt for probe in PROBES if probe.before}
     for wording in RESERVED:
         assert wording.count("{statement}") + wording.count("{question}") == (wording not in later)
-
-
-def test_no_objection_is_the_beginning_of_another():
-    assert not [(a, b) for a in OBJECTIONS for b in OBJECTIONS if a != b and b.startswith(a)]
 
 
 @pytest.mark.parametrize("answers", [("No, {statement}", "Yes"), ("No", "Yes, {statement}")])

@@ -17,7 +17,6 @@ import numpy as np
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.reserved import (
-    OBJECTIONS,
     OPENERS,
     PREMISE_PROBES,
     PRESSURE_PROBES,
@@ -29,6 +28,7 @@ from hfvaccine.claims.reserved import (
     VerdictProbe,
 )
 from hfvaccine.dosing.choice import turns
+from hfvaccine.dosing.objections import OBJECTIONS
 from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.grid import Grid
 from hfvaccine.statistics import MIN_PAIRS

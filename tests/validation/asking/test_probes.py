@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfvaccine.claims.claim import Variant
-from hfvaccine.claims.reserved import (
-    OBJECTIONS,
-    PRESSURE_PROBES,
-    PRESSURES,
-    RECALLED_PROBES,
-    TACTIC_PROBES,
-    VERDICT_PROBES,
-)
+from hfvaccine.claims.reserved import PRESSURE_PROBES, PRESSURES, RECALLED_PROBES, TACTIC_PROBES, VERDICT_PROBES
+from hfvaccine.dosing.objections import OBJECTIONS
 from hfvaccine.dosing.wordings import PERSUASIONS
 from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.grid import Grid
