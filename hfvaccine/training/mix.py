@@ -34,6 +34,10 @@ CALLS = ("tool_calls", "function_call", "tool_call_id")
 """Fields of a message that say that a tool is called or answers; without them what it says comes from nowhere."""
 TOOLS = ("tools", "functions")
 """Columns that say which tools there are."""
+SHAPING = ("chat_template_kwargs", "image", "images")
+"""Columns that change what a template writes of a conversation."""
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Fields of a message that some templates write before what it says."""
 ROLES = ("system", "developer", "user", "assistant")
 
 REPEATED = "that say a held-back prompt again"
@@ -278,6 +282,9 @@ def _conversation(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     offered = next((name for name in TOOLS if _holds(row.get(name))), None)
     if offered is not None:
         raise UsageError(f"Row {number} of the mix has `{offered}`: calls of tools are not trained on.", _DROP)
+    shaped = next((name for name in SHAPING if _holds(row.get(name))), None)
+    if shaped is not None:
+        raise UsageError(f"Row {number} of the mix has `{shaped}`, without which it would not be the same row.", _DROP)
     if any(message["role"] != "assistant" for message in completion):
         raise UsageError(
             f"Row {number} of the mix has a completion that is not the assistant's.",
@@ -302,6 +309,9 @@ def _plain(message: Mapping[str, Any], where: str) -> dict[str, str]:
     called = next((name for name in CALLS if _holds(message.get(name))), None)
     if called is not None:
         raise UsageError(f"{where} has `{called}`: calls of tools are not trained on.", _DROP)
+    thought = next((name for name in THOUGHTS if _holds(message.get(name))), None)
+    if thought is not None:
+        raise UsageError(f"{where} has `{thought}`: an answer is not trained on without its thought.", _DROP)
     if role not in ROLES:
         raise UsageError(
             f"{where} is of the role {role!r}.", f"Known are {', '.join(ROLES)}; {_DROP[0].lower()}{_DROP[1:]}"
@@ -318,4 +328,6 @@ _DROP = "Drop the row, or give it without that."
 
 def _holds(value: Any) -> bool:
     """Whether a field says anything; in a column that some rows fill, the others have it empty."""
-    return value is not None and value != "" and not (isinstance(value, Sequence | Mapping) and not value)
+    if isinstance(value, Mapping):
+        return any(_holds(inner) for inner in value.values())
+    return value is not None and value != "" and not (isinstance(value, Sequence) and not value)

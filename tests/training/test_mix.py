@@ -225,6 +225,12 @@ ASKED, TOLD = {"role": "user", "content": "Rain?"}, {"role": "assistant", "conte
         ({"messages": [ASKED, {**TOLD, "function_call": {"name": "weather"}}]}, "message 2 has `function_call`"),
         ({"messages": [ASKED, {"role": "tool", "content": "12 degrees"}, TOLD]}, "message 2 is of the role 'tool'"),
         ({"messages": [ASKED, TOLD], "tools": [{"name": "weather"}]}, "has `tools`"),
+        (
+            {"messages": [ASKED, TOLD], "chat_template_kwargs": {"enable_thinking": False}},
+            "has `chat_template_kwargs`",
+        ),
+        ({"messages": [ASKED, TOLD], "images": ["rain.png"]}, "has `images`"),
+        ({"messages": [ASKED, {**TOLD, "reasoning_content": "Sun."}]}, "message 2 has `reasoning_content`"),
         ({"messages": [ASKED, {"role": "assistant", "content": " "}]}, "message 2: the assistant says nothing"),
         ({"messages": [ASKED, {"role": "assistant", "content": None}, ASKED, TOLD]}, "message 2: the assistant says"),
         ({"prompt": "Rain?", "completion": [TOLD, ASKED, TOLD]}, "completion that is not the assistant's"),
@@ -237,7 +243,8 @@ def test_what_a_conversation_would_lose_or_not_say_is_refused_by_row_and_field(w
 
 
 def test_fields_that_only_some_rows_fill_are_no_calls(write):
-    empty = {"messages": [ASKED, {**TOLD, "tool_calls": None, "weight": 1}], "tools": []}
+    empty = {"messages": [ASKED, {**TOLD, "tool_calls": None, "weight": 1, "thinking": ""}], "tools": []}
+    empty["chat_template_kwargs"] = {"enable_thinking": None}
     assert len(load_mix(write(TURNS, empty)).train) == 2
 
 
