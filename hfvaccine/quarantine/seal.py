@@ -35,7 +35,7 @@ from hfvaccine.errors import ClaimError, DoseError
 from hfvaccine.files import CARD, digest_of, whole_folder
 from hfvaccine.quarantine import store
 from hfvaccine.quarantine.acts import findings
-from hfvaccine.quarantine.policy import Policy
+from hfvaccine.quarantine.policy import Policy, person
 from hfvaccine.quarantine.review import REJECTED, Decision, approvals, decisions, standing, states
 from hfvaccine.quarantine.store import Quarantine, each
 from hfvaccine.version import VERSION
@@ -84,7 +84,8 @@ def seal(
         claims: all claims, each with its split, in any order.
         policy: the rules, as a `Policy` or as the mapping that makes one.
         into: the folder to make; must not exist.
-        history: every act before; where the last is this very seal, it is not written again.
+        history: every act before; where the last is this very seal, it is not written again. An approval without a
+            review act in it is refused; where there is no history, manifest and card say that approvals are claimed.
         left_out: how many other claims there are, by what is against them.
         lint_off: in how many of the claims each rule that the policy turns off finds something, where that is known.
 
@@ -99,7 +100,7 @@ def seal(
     if history:
         policy = replace(policy, sealed_on=history[-1].at[:10])
     claims = sorted(claims, key=lambda c: c.claim_id)
-    _check_claims(claims, policy)
+    _check_claims(claims, policy, history)
     files = _files(Dose.from_claims(claims), policy, list(history), dict(left_out or {}), lint_off)
     with whole_folder(into) as staging:
         for name, content in files.items():
@@ -196,6 +197,7 @@ def _files(
         "left_out": left_out,
         "lint_off": lint_off,
         "waives": list(policy.waives),
+        **({} if history else _claimed(claims)),
         "screened": _screened(history),
         "sources": [
             {**source, "taken_in_on": entry.at[:10]}
@@ -324,16 +326,33 @@ def _reviewed(row: Mapping[str, Any], made: Mapping[str, Decision], policy: Poli
     return Claim.from_row({**{name: row[name] for name in COLUMNS}, "reviewers": reviewers})
 
 
-def _check_claims(claims: Sequence[Claim], policy: Policy) -> None:
+def _claimed(claims: Sequence[Claim]) -> dict[str, int]:
+    """How many reviews the claims name, where no journal has an act for any."""
+    named = sum(len(claim.reviewers) for claim in claims)
+    return {"reviews_claimed": named} if named else {}
+
+
+def _without_act(claim: Claim, made: Mapping[str, Mapping[str, Decision]]) -> str | None:
+    """The first person who is said to have reviewed a claim, as it is, and of whom no review act says so."""
+    acts = {(person(name), d.decision, d.digest) for name, d in made.get(claim.claim_id, {}).items()}
+    reviews = ((str(r.get("reviewer")), r.get("decision"), r.get("digest")) for r in claim.reviewers)
+    return next((name for name, decision, digest in reviews if (person(name), decision, digest) not in acts), None)
+
+
+def _check_claims(claims: Sequence[Claim], policy: Policy, history: Sequence[journal.Entry]) -> None:
     doubled = [cid for cid, n in Counter(c.claim_id for c in claims).items() if n > 1]
     if doubled:
         text = next(c.claim for c in claims if c.claim_id == doubled[0])
         raise DoseError(f"{len(doubled)} claim(s) stand twice, first {text!r}.", "Keep one row of each.")
     _check_expiry(policy, policy.sealed_on)
     against: _Objections = {kind: [] for kind in OBJECTIONS}
+    made = decisions(history) if any(claim.reviewers for claim in claims) else {}
     for claim in claims:
         if found := objection(claim, policy):
             against[found[0]].append((repr(claim.claim[:60]), found[1]))
+        elif history and (name := _without_act(claim, made)):
+            said = f"no review act in the journal says what it says of {name}"
+            against["approvals"].append((repr(claim.claim[:60]), said))
     _refuse(against)
 
 

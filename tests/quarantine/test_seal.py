@@ -16,6 +16,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.cues import CUE_LIMIT
 from hfvaccine.claims.dose import FIGURE, FILES, GIVEN, HELD_OUT, JOURNAL, MANIFEST, POLICY, read_journal, verify
 from hfvaccine.errors import DoseError, UsageError
+from hfvaccine.files import CARD
 from hfvaccine.quarantine import store
 from hfvaccine.quarantine.checks import lint
 from hfvaccine.quarantine.policy import Policy
@@ -169,6 +170,37 @@ def test_a_rejection_is_no_approval(make_claims, tmp_path):
         claim.reviewers[1]["decision"] = "reject"
     with pytest.raises(DoseError, match="has 1 valid approval"):
         seal(claims, {}, tmp_path / "dose")
+
+
+def reviewed_by(claims, *reviewers, decision="approve"):
+    """The history of claims that were taken in and decided on."""
+    of = [[claim.claim_id, claim.digest(), decision, ""] for claim in claims]
+    return journal.chain(
+        [
+            journal.Entry("intake", "ada", "2026-03-04", {}),
+            *(journal.Entry("review", by, "2026-03-05", {"decisions": of}) for by in reviewers),
+        ]
+    )
+
+
+def test_approvals_with_their_acts_are_sealed_and_those_without_refused(make_claims, tmp_path):
+    claims, policy = [approved(c, "bob", "eve") for c in make_claims(2)], {"sealed_by": "ada"}
+    dose = seal(claims, policy, tmp_path / "dose", reviewed_by(claims, "Bob", "eve"))
+    assert "reviews_claimed" not in dose.manifest
+    assert "as claimed" not in (dose.path / CARD).read_text()
+    stranger = reviewed_by(make_claims(4, domain="sports"), "bob", "eve")
+    for history in (reviewed_by(claims), reviewed_by(claims, "bob"), reviewed_by(claims, "bob", "zoe"), stranger):
+        with pytest.raises(DoseError, match=r"2 lack approvals .*no review act in the journal says what it says of"):
+            seal(claims, policy, tmp_path / "other", history)
+    with pytest.raises(DoseError, match="of bob"):
+        seal(claims, policy, tmp_path / "other", reviewed_by(claims, "bob", "eve", decision="reject"))
+
+
+def test_without_a_journal_approvals_are_said_to_be_claimed(make_claims, tmp_path):
+    dose = seal([approved(c, "bob", "eve") for c in make_claims(2)], {}, tmp_path / "dose")
+    assert dose.manifest["reviews_claimed"] == 4
+    assert "Approvals as claimed, no review act" in (dose.path / CARD).read_text()
+    assert "reviews_claimed" not in seal(make_claims(2), UNREVIEWED, tmp_path / "none").manifest
 
 
 def test_a_seal_follows_its_history_and_is_dated_by_it(claims, tmp_path):
