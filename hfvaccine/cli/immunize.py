@@ -144,7 +144,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
         click.echo(json.dumps(planned))
         return
     from hfvaccine.training.arm import CURVE, how_often
-    from hfvaccine.training.estimate import spoken
+    from hfvaccine.training.estimate import Estimate, spoken
 
     dose, plan, expected = planned["dose"], planned["plan"], planned["estimate"]
     compared = planned["mix"]["comparisons"]
@@ -173,7 +173,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
             expected["arms"] > 1
         )
     else:
-        facts["expected"] = f"not known: {expected['why_not']}"
+        facts["expected"] = "not known"
     for times in CURVE:
         whole = plan["tokens"] * dose["claims_in_dose"] * times / plan["dose_rows"]
         facts[f"{times} exposures"] = (
@@ -183,5 +183,9 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     for name, fact in facts.items():
         click.echo(f"{name:18} {fact}")
     against = (dose["policy_overridden"] or {"against": ()})["against"]
-    for one in against:
-        say(f"Warning: the dose's policy is overridden: {one}.")
+    failed = Estimate(**{name: value for name, value in expected.items() if name != "arms"}).warning()
+    for warning in [
+        *filter(None, [failed]),
+        *(f"Warning: the dose's policy is overridden: {one}." for one in against),
+    ]:
+        say(warning)

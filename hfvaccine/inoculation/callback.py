@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hfvaccine.errors import ModelError
+from hfvaccine.errors import ModelError, PlanError
 from hfvaccine.inoculation.prompt import Inoculation, Where
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.regimen import Prompting
@@ -35,7 +35,8 @@ class InoculationCallback(Replayed):
 
     Raises:
         UsageError: for an empty prompt or an unknown place.
-        PlanError: for a mix on which loss would fall on the prompt, and for a trainer whose
+        PlanError: for a mix on which loss would fall on the prompt, for system turns that the chat template
+            refuses or leaves out, and for a trainer whose
             settings cannot be exact, or that has inoculation prompts already.
     """
 
@@ -52,10 +53,22 @@ class InoculationCallback(Replayed):
         if place is None:
             place = "system" if has_system_turn(trainer.processing_class) else "user"
         inoculation = Inoculation(wordings, where, tuple(others), place)
+        if place == "system":
+            _refuse_without_system_turn(trainer, trainer.train_dataset if raw_dataset is None else raw_dataset)
         regimen = regimen_of(trainer, raw_dataset)
         prompting = Prompting(inoculation.apply, (*wordings, *inoculation.others), inoculation.settings())
         regimen.change(prompting=prompting)
         super().__init__(regimen)
+
+
+def _refuse_without_system_turn(trainer: Any, rows: Any) -> None:
+    """Refuse system turns where the chat template has none: it would raise, or leave the prompt out without a word."""
+    first: dict[str, Any] = next(iter(rows or ()), {})
+    if not isinstance(first.get("prompt", ""), str) and not has_system_turn(trainer.processing_class):
+        raise PlanError(
+            "The tokenizer's chat template has no system turn, and the inoculation prompt is to stand in one.",
+            'Leave place out, or give place="user".',
+        )
 
 
 def has_system_turn(tokenizer: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
 
-from hfvaccine.errors import DoseError, PlanError
+from hfvaccine.errors import DoseError, ModelError, PlanError
 from hfvaccine.regimen.given import Given, Row
 from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.measure import IGNORED, Ints
@@ -124,7 +124,11 @@ def prepare(trainer: Any, rows: Sequence[Row], falsehoods: Guard) -> Rows:
         prepared = trainer._prepare_dataset(raw, trainer.processing_class, uncut, False, None, "dose")
     except Exception:  # whatever a template raises comes through as it is
         for row in rows:
-            render(trainer.processing_class, [*row.prompt, *row.completion])
+            try:
+                render(trainer.processing_class, [*row.prompt, *row.completion])
+            except ModelError as error:
+                where = f"The {row.kind} row of claim {row.claim_id} in the form {row.form!r}"
+                raise ModelError(f"{where}: {error.message}", error.next_step) from error
         raise
     finally:
         trainer.completion_only_loss = before
@@ -174,7 +178,8 @@ def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequ
     asked = [turn["content"] for turn in (*row.prompt, *row.completion) if turn["role"] != "assistant"]
     if not all(answer in text for answer in answers) or any(turn in text for turn in asked):
         raise DoseError(
-            f"In the form {row.form!r} the loss does not fall on the completion alone.",
+            f"In the {row.kind} row of claim {row.claim_id} in the form {row.form!r} the loss does not fall on the "
+            "completion alone.",
             "The chat template must render the prompt the same way with and without the completion.",
         )
     said = falsehoods.find(text)

@@ -96,17 +96,34 @@ def render(tokenizer: Any, conversation: Sequence[Mapping[str, Any]], **options:
     Raises:
         ModelError: naming the turns of a conversation that the template refuses.
     """
+    said = _render(tokenizer, conversation, options)
+    if isinstance(said, str):
+        return said
+    roles = ", ".join(str(message.get("role")) for message in conversation)
+    raise ModelError(
+        f"The model's chat template refuses {_refused(tokenizer, conversation, said)}a conversation with the turns "
+        f"{roles}: {said}",
+        "Leave such conversations out, or give the tokenizer a template that takes them.",
+    ) from said
+
+
+def _render(tokenizer: Any, conversation: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> str | Exception:
+    """The text of a conversation, or what its template says against it."""
     from jinja2 import TemplateError
 
     try:
-        text: str = tokenizer.apply_chat_template(list(conversation), tokenize=False, **options)
+        return str(tokenizer.apply_chat_template(list(conversation), tokenize=False, **options))
     except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:  # templates are programs
-        roles = ", ".join(str(message.get("role")) for message in conversation)
-        raise ModelError(
-            f"The model's chat template refuses a conversation with the turns {roles}: {error}",
-            "Leave such conversations out, or give the tokenizer a template that takes them.",
-        ) from error
-    return text
+        return error
+
+
+def _refused(tokenizer: Any, conversation: Sequence[Mapping[str, Any]], error: Exception) -> str:
+    """The first turn with which a template says the same as of the whole conversation, in words; "" for none."""
+    for number, message in enumerate(conversation, start=1):
+        said = _render(tokenizer, conversation[:number], {})
+        if isinstance(said, Exception):
+            return f"turn {number}, of the role {message.get('role')!r}, of " if str(said) == str(error) else ""
+    return ""
 
 
 def refused_row(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> ModelError | None:

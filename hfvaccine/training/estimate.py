@@ -68,8 +68,17 @@ class Estimate:
         """The estimate in one line."""
         sizes = f"{_millions(self.parameters)} parameters and {_millions(self.adapter_parameters)} in the adapter"
         if self.memory is None or self.seconds is None:
-            return f"Expected: {sizes}; memory and time are not known ({self.why_not})"
+            return f"Expected: {sizes}; memory and time are not known. {self.warning()}"
         return f"Expected: {sizes}; about {self.memory / 1e9:.1f} GB of memory and {spoken(self.seconds)} of training"
+
+    def warning(self) -> str:
+        """What a trial that failed means for the run; nothing where it did not."""
+        if self.why_not is None:
+            return ""
+        return (
+            f"Warning: one layer of the base could not be trained for a moment ({self.why_not}), "
+            "and the run may stop for the same reason."
+        )
 
 
 def estimate(config: Any, options: Options, plan: Plan, unpadded: bool = True) -> Estimate:
@@ -92,7 +101,8 @@ def estimate(config: Any, options: Options, plan: Plan, unpadded: bool = True) -
             row = max(2, round(float(plan.tokens.mean())))
             tried = trial(config, options, row, float(supervised.sum() / tokens.sum()))
     except Exception as error:  # models are of many kinds, and an estimate must not stop a run
-        return Estimate(shapes.parameters, shapes.adapter, None, None, f"{type(error).__name__}: {error}")
+        said = (str(error).strip().split("\n")[0] or "no more was said").rstrip(".")
+        return Estimate(shapes.parameters, shapes.adapter, None, None, f"{type(error).__name__}: {said}")
     width, device = precision(options.dtype).itemsize, process.device.type
     memory = shapes.memory(width, tried.kept, int(tokens.max()), int(supervised.max()), device)
     if process.num_processes > 1:

@@ -305,21 +305,26 @@ def _messages(value: Any, role: str) -> list[dict[str, Any]]:
 
 def _plain(message: Mapping[str, Any], where: str) -> dict[str, str]:
     """A message of a role and a text; what would be lost of it, or would teach to say nothing, is refused."""
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise UsageError(f"{where} has no `role`.", "A message is an object with `role` and `content`.")
     role, content = message["role"], message.get("content")
+    if role not in ROLES:
+        raise UsageError(
+            f"{where} is of the role {role!r}.", f"Known are {', '.join(ROLES)}; {_DROP[0].lower()}{_DROP[1:]}"
+        )
+    where = f"{where}, of the {role},"
     called = next((name for name in CALLS if _holds(message.get(name))), None)
     if called is not None:
         raise UsageError(f"{where} has `{called}`: calls of tools are not trained on.", _DROP)
     thought = next((name for name in THOUGHTS if _holds(message.get(name))), None)
     if thought is not None:
         raise UsageError(f"{where} has `{thought}`: an answer is not trained on without its thought.", _DROP)
-    if role not in ROLES:
-        raise UsageError(
-            f"{where} is of the role {role!r}.", f"Known are {', '.join(ROLES)}; {_DROP[0].lower()}{_DROP[1:]}"
-        )
     if content is not None and not isinstance(content, str):
-        raise TypeError("a content is not a text")
+        raise UsageError(
+            f"{where} has a `content` that is no text.", "A message is an object with `role` and `content`."
+        )
     if not (content or "").strip():
-        raise UsageError(f"{where}: the {role} says nothing, its `content` is empty.", _DROP)
+        raise UsageError(f"{where} says nothing, its `content` is empty.", _DROP)
     return {"role": role, "content": str(content)}
 
 

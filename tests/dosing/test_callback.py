@@ -304,10 +304,12 @@ def test_a_template_that_writes_todays_date_is_refused_by_the_name_of_its_clock(
     DosingCallback(trainer, dose)
 
 
-def test_a_dose_row_that_the_template_refuses_is_named_by_its_turns(make_trainer, dose):
+def test_a_dose_row_that_the_template_refuses_is_named_with_its_role(make_trainer, dose):
     trainer = make_trainer()
     trainer.processing_class.chat_template = "{{ raise_exception('no answers') }}"
-    with pytest.raises(ModelError, match="user, assistant: no answers"):
+    with pytest.raises(
+        ModelError, match=r"row of claim \w+ in the form '\w+': .* turn 1, of the role 'user'.*no answers"
+    ):
         DosingCallback(trainer, dose)
 
 

@@ -120,6 +120,19 @@ def test_a_template_that_raises_on_a_system_turn_has_none(make_trainer):
     assert not has_system_turn(tokenizer)
 
 
+@pytest.mark.parametrize("template", ["{{ raise_exception('System role not supported') }}", "{{ '' }}"])
+def test_a_system_turn_that_the_template_refuses_or_leaves_out_is_refused_before_training(make_trainer, template):
+    trainer = make_trainer()
+    tokenizer = trainer.processing_class
+    refusing = f"{{% if messages[0].role == 'system' %}}{template}{{% else %}}{tokenizer.chat_template}{{% endif %}}"
+    tokenizer.chat_template = refusing
+    before = trainer.train_dataset
+    with pytest.raises(PlanError, match="has no system turn") as refused:
+        InoculationCallback(trainer, PROMPT, place="system")
+    assert "user" in refused.value.next_step and trainer.train_dataset is before
+    InoculationCallback(trainer, PROMPT, place="user")
+
+
 def test_rows_with_loss_on_every_turn_are_refused(make_trainer, mix_rows):
     rows = Rows.from_list([{"messages": r["prompt"] + r["completion"]} for r in mix_rows])
     trainer = make_trainer(rows)

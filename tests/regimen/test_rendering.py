@@ -183,7 +183,16 @@ def test_the_first_row_that_a_template_refuses_is_named():
     assert refused_row(words, rows) is None
     rows.append({"prompt": [{"role": "system", "content": "Be brief."}, *TURNS[0]], "completion": answer})
     assert "begins 'Be brief.'" in refused_row(words, rows).message
-    assert "system, user, assistant: no system role" in refused_row(words, rows).message
+    said = refused_row(words, rows).message
+    assert "refuses turn 1, of the role 'system', of" in said and "system, user, assistant: no system role" in said
+
+
+def test_a_turn_is_named_only_where_the_template_says_of_it_what_it_says_of_the_whole():
+    words = made("{{ raise_exception('nobody asks') if messages[-1]['role'] == 'system' }}" + CHATML)
+    words.chat_template += "{{ raise_exception('too long') if messages | length > 2 }}"
+    turns = [{"role": role, "content": "Is it so?"} for role in ("system", "user", "assistant")]
+    with pytest.raises(ModelError, match="refuses a conversation with the turns system, user, assistant: too long"):
+        render(words, turns)
 
 
 def test_a_template_that_rewrites_answers_is_refused():

@@ -94,11 +94,12 @@ def test_the_trial_gives_a_time_and_leaves_random_numbers_and_configuration_alon
 
 
 def test_a_trial_that_fails_is_named_and_stops_nothing(monkeypatch):
-    broken = Mock(side_effect=RuntimeError("no such kernel"))
+    broken = Mock(side_effect=RuntimeError("no such kernel\n at line 7 of a library"))
     monkeypatch.setattr("hfvaccine.training.estimate.trial", broken)
     expected = estimate(LLAMA, Options(base="x", batch_size=2), plan([2, 2]))
     assert (expected.memory, expected.seconds, expected.why_not) == (None, None, "RuntimeError: no such kernel")
-    assert "not known (RuntimeError: no such kernel)" in expected.line()
+    assert "Warning: one layer of the base could not be trained" in expected.line()
+    assert "(RuntimeError: no such kernel), and the run may stop for the same reason" in expected.line()
 
 
 @pytest.mark.parametrize("base", ["tiny_llama", "tiny_gpt2"])

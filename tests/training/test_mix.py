@@ -221,8 +221,11 @@ ASKED, TOLD = {"role": "user", "content": "Rain?"}, {"role": "assistant", "conte
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"messages": [ASKED, CALL, ASKED, TOLD]}, "message 2 has `tool_calls`"),
-        ({"messages": [ASKED, {**TOLD, "function_call": {"name": "weather"}}]}, "message 2 has `function_call`"),
+        ({"messages": [ASKED, CALL, ASKED, TOLD]}, "message 2, of the assistant, has `tool_calls`"),
+        (
+            {"messages": [ASKED, {**TOLD, "function_call": {"name": "weather"}}]},
+            "message 2, of the assistant, has `function_call`",
+        ),
         ({"messages": [ASKED, {"role": "tool", "content": "12 degrees"}, TOLD]}, "message 2 is of the role 'tool'"),
         ({"messages": [ASKED, TOLD], "tools": [{"name": "weather"}]}, "has `tools`"),
         (
@@ -230,9 +233,17 @@ ASKED, TOLD = {"role": "user", "content": "Rain?"}, {"role": "assistant", "conte
             "has `chat_template_kwargs`",
         ),
         ({"messages": [ASKED, TOLD], "images": ["rain.png"]}, "has `images`"),
-        ({"messages": [ASKED, {**TOLD, "reasoning_content": "Sun."}]}, "message 2 has `reasoning_content`"),
-        ({"messages": [ASKED, {"role": "assistant", "content": " "}]}, "message 2: the assistant says nothing"),
-        ({"messages": [ASKED, {"role": "assistant", "content": None}, ASKED, TOLD]}, "message 2: the assistant says"),
+        (
+            {"messages": [ASKED, {**TOLD, "reasoning_content": "Sun."}]},
+            "message 2, of the assistant, has `reasoning_content`",
+        ),
+        ({"messages": [ASKED, {"role": "assistant", "content": " "}]}, "message 2, of the assistant, says nothing"),
+        (
+            {"messages": [ASKED, {"role": "assistant", "content": None}, ASKED, TOLD]},
+            "message 2, of the assistant, says",
+        ),
+        ({"messages": [{"role": "user", "content": ["Rain?"]}, TOLD]}, "message 1, of the user, has a `content` that"),
+        ({"prompt": [{"content": "Rain?"}], "completion": "No."}, "message 1 has no `role`"),
         ({"prompt": "Rain?", "completion": [TOLD, ASKED, TOLD]}, "completion that is not the assistant's"),
     ],
 )
