@@ -17,6 +17,7 @@ from hfvaccine.cli.review import review
 
 SHOWN = 10
 """Rows named one by one."""
+NOTHING_HELD_OUT = "No claim is held out: what a model makes of falsehoods that it was not given cannot be measured."
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -314,7 +315,7 @@ def split(
     for side, name in (("dose", "May be given"), ("heldout", "Held out")):
         click.echo(f"{name}: {done[side]['claims']:,} claims in {done[side]['clusters']:,} clusters.")
     if not done["heldout"]["claims"]:
-        say("No claim is held out: what a model makes of falsehoods that it was not given cannot be measured.")
+        say(NOTHING_HELD_OUT)
     if not done["dose"]["claims"]:
         say("No claim may be given, so that no dose can be sealed: take in more, or split again with --again.")
     for one in done["held_out_by"]:
@@ -414,6 +415,8 @@ def seal(folder: Path, dose: Path, by: str, ready_only: bool, as_json: bool) -> 
     click.echo(dose)
     given, heldout = len(sealed.claims), len(sealed.heldout)
     say(f"Sealed {given:,} claims to give and {heldout:,} held out, digest {sealed.digest()[:12]}.")
+    if not heldout:
+        say(NOTHING_HELD_OUT)
     say(f"The journal ends at {sealed.manifest['journal_head']}: keep that elsewhere, to tell it from one made anew.")
     if sealed.manifest["left_out"]:
         left_out = (

@@ -149,6 +149,8 @@ def train_arms(
         progress.say(line)
     for objection in ingredients.against:
         progress.say(f"Warning: the dose's policy is overridden: {objection}.")
+    for line in ingredients.study.unmeasured():
+        progress.say(f"Warning: {line}.")
     callback = plan_run(options, base, VACCINE, dose, mix, folder)
     plan, times = callback.plan, times_given(callback)
     ingredients = ingredients.giving(callback.claims, times)
@@ -186,7 +188,8 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         options: see `Options`.
 
     Returns:
-        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them, and `estimate`.
+        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them, `unmeasured` and
+        `estimate`.
         None on all processes but the main one.
 
     Raises:
@@ -219,6 +222,7 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         "mix": ingredients.mix.record(),
         "plan": plan_record(callback.plan, callback.fingerprint()),
         "inoculation": callback.regimen.settings()["inoculation"],
+        "unmeasured": ingredients.study.unmeasured(),
         "estimate": asdict(expected) | {"arms": 1 + options.placebo + options.controls},
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 from hfvaccine.claims.claim import Claim, read_jsonl
 from hfvaccine.claims.cues import FEWEST, CueAudit, cue_audit, learnt_audit
 from hfvaccine.claims.dose import Dose
-from hfvaccine.errors import DoseError, UsageError, ValidationError
+from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import ANSWERS, FIGURES, PAGE, RESULTS, SCORES, TO_LABEL, read_yaml, write_json
 from hfvaccine.inoculation.grid import Grid
 from hfvaccine.regimen.rendering import answered, place
@@ -107,10 +107,10 @@ class Study:
         Raises:
             HfvaccineError: naming what cannot be had or asked.
         """
-        if not dose.heldout:
-            raise DoseError("The dose holds out no claims.", "Seal it with claims of split 'heldout' to measure on.")
         truths = read_truths(Path(questions.truths)) if questions.truths else []
-        sets = [ProbeSet.of(SPECIFIC, chosen, truths[::2]), ProbeSet.of(CROSS, dose.heldout, truths[1::2])]
+        sets = [ProbeSet.of(SPECIFIC, chosen, truths[::2])]
+        if len(dose.heldout) >= MIN_PAIRS:
+            sets.append(ProbeSet.of(CROSS, dose.heldout, truths[1::2]))
         for name, file in map(named_file, questions.pairs):
             if name in (VARIANTS, KNOWN, CALIBRATION, *(s.name for s in sets)):
                 raise UsageError(f"Two probe sets are called {name!r}.", "Give each set of --pairs a name of its own.")
@@ -166,6 +166,15 @@ class Study:
         if self.interview is not None:
             asked = [probes for probes in sets if probes.name not in VERDICTS_ONLY]
             self.interview = Interview.of(asked, self.questions.free_text, self.interview.judge, self.interview.labels)
+
+    def unmeasured(self) -> list[str]:
+        """What cannot be measured for want of claims, in sentences."""
+        if any(probes.name == CROSS for probes in self.battery.sets):
+            return []
+        return [
+            f"The dose holds out {len(self.dose.heldout)} claims, and an interval takes {MIN_PAIRS}: what becomes of "
+            "falsehoods that are not given, and of their true twins, is not measured, and the gate cannot pass"
+        ]
 
     def check(self, model: Any, tokenizer: Any) -> None:
         """Refuse, before hours of training, what could not be asked after them.
@@ -247,6 +256,7 @@ class Study:
         taught = [(text, is_true) for c in self.chosen for text, is_true in ((c.claim, False), (c.twin, True)) if text]
         audited = audits(self.dose, self.battery.sets, [*taught, *self.compared])
         content = evaluate(self.pairs, self.items, self.arms, audited, self.criteria)
+        content["missing"] += [CROSS] * bool(self.unmeasured())
         content["claims"] = dict(self.claims)
         content["claims_left_out"] = {s.name: s.left_out for s in self.battery.sets}
         content["benchmarks"] = [benchmark.record() for benchmark in self.benchmarks]

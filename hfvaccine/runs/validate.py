@@ -49,6 +49,8 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     study = Study.of(options, dose, chosen, mix, benchmarks, trait, prompted["prompts"], place)
     if given is not None:
         study.narrow(given)
+    for line in study.unmeasured():
+        progress.say(f"Warning: {line}.")
     progress.say(f"{BASE}: {options.base}")
     base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
     study.fit(base.tokenizer, positions(base.model.config))

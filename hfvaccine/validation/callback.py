@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import UsageError
+from hfvaccine.regimen.plan import DOSE
+from hfvaccine.regimen.regimen import ATTRIBUTE
+from hfvaccine.regimen.stream import StreamedRegimen
+from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.validation.asking.probes import Battery, ProbeSet
 from hfvaccine.validation.judging.metrics import metrics_of
 from hfvaccine.validation.scores import CROSS, SPECIFIC
@@ -33,7 +38,8 @@ class ValidationCallback(TrainerCallback):
 
     Args:
         trainer: the trainer; its model, its tokenizer and its `log` are used.
-        dose: whose claims are given, and whose held-out claims are not.
+        dose: whose claims are given, as far as the trainer's plan reaches them, and whose held-out claims are not.
+            Fewer than an interval takes are not asked about.
         every: optimizer steps between validations.
         pairs: most pairs of either set, the same each time; None for all.
 
@@ -46,12 +52,16 @@ class ValidationCallback(TrainerCallback):
         if every <= 0:
             raise UsageError(f"every is {every}.", "Give the optimizer steps between validations, at least 1.")
         self.trainer, self.every = trainer, every
-        sets = (ProbeSet.of(SPECIFIC, dose.claims), ProbeSet.of(CROSS, dose.heldout))
-        self.battery = Battery(tuple(ProbeSet(one.name, one.some(pairs)) for one in sets), adversarial=0)
+        sets = [ProbeSet.of(SPECIFIC, dose.claims)]
+        if len(dose.heldout) >= MIN_PAIRS:
+            sets.append(ProbeSet.of(CROSS, dose.heldout))
+        self.sets, self.pairs = sets, pairs
+        self.battery = self._battery()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self.battery = self._battery()  # any dose has been planned by now
         if state.global_step == 0:
             self._validate()
 
@@ -60,6 +70,17 @@ class ValidationCallback(TrainerCallback):
     ) -> None:
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
             self._validate()
+
+    def _battery(self) -> Battery:
+        given, asked = planned(self.trainer), []
+        for one in self.sets:
+            if one.name == SPECIFIC and given is not None:
+                its = tuple(pair for pair in one.pairs if pair.id in given)
+                if len(its) < MIN_PAIRS:
+                    continue
+                one = replace(one, pairs=its)
+            asked.append(ProbeSet(one.name, one.some(self.pairs)))
+        return Battery(tuple(asked), adversarial=0)
 
     def _validate(self) -> None:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model, keep_fp32_wrapper=False)
@@ -73,6 +94,15 @@ class ValidationCallback(TrainerCallback):
                 value = float(metrics[name].of(values)(np.ones((1, len(probe.ids))))[0])
                 logs[f"validation/{probe.name}_{probe.reading}_{name}"] = round(value, 4)
         self.trainer.log(logs)
+
+
+def planned(trainer: Any) -> set[str] | None:
+    """The ids of the claims that a trainer's plan gives; None where it has no dose, or a stream, which has no plan."""
+    regimen = getattr(trainer, ATTRIBUTE, None)
+    if regimen is None or isinstance(regimen, StreamedRegimen) or not regimen.dosage.rows:
+        return None
+    plan = regimen.plan
+    return {regimen.dosage.rows[number].claim_id for number in plan.index[plan.kind == DOSE].tolist()}
 
 
 @contextmanager

@@ -2,13 +2,18 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli.quarantine import quarantine
 from hfvaccine.errors import DoseError, HfvaccineError, UsageError
+from hfvaccine.files import CARD
+from hfvaccine.quarantine.store import Quarantine
 
 TOWNS = ("Ardley", "Brokton", "Calvine", "Dorrim", "Eastmuir", "Farnoch", "Gallow", "Hexter", "Ilmour", "Jarrow")
 POLICY = """\
@@ -160,6 +165,27 @@ def test_split_tells_both_sides(folder):
     run("screen", folder)
     result = run("split", folder, "--hold-out", "domain=general", "--json")
     assert json.loads(result.stdout)["heldout"]["claims"] in range(len(TOWNS) + 1)
+
+
+def test_a_side_that_is_empty_is_said_at_the_split_and_what_is_not_held_out_at_the_seal(folder, tmp_path):
+    folder = Path(folder)
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    run("screen", str(folder))
+    result = run("split", str(folder), "--heldout", "0.999")
+    assert "Held out: 10 claims" in result.stdout and "May be given: 0 claims" in result.stdout
+    assert "No claim may be given, so that no dose can be sealed" in result.stderr
+    quarantine = Quarantine.open(whole)
+    run("screen", str(whole))
+    run("split", str(whole))
+    table = quarantine.table()
+    sides = pa.array(["dose"] * len(table), pa.string())
+    quarantine.commit(
+        "split", "ada", {}, table=table.set_column(table.schema.get_field_index("split"), "split", sides)
+    )
+    approve(str(whole), tmp_path, "bob", "carol")
+    sealed = run("seal", str(whole), "--into", str(tmp_path / "dose"))
+    assert "No claim is held out: what a model makes of falsehoods" in sealed.stderr
+    assert "**Nothing is held out**" in (tmp_path / "dose" / CARD).read_text()
 
 
 def test_the_reviewer_at_the_terminal_decides_one_by_one(split, tmp_path):

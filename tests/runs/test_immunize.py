@@ -425,10 +425,26 @@ def test_rows_of_the_mix_are_cut_to_the_models_positions(options, tiny_gpt2, tmp
     assert trainer.args.max_length == 512
 
 
-def test_a_dose_that_holds_nothing_out_is_refused(make_claims, options, tmp_path):
-    whole = sealed(tmp_path / "dose", make_claims(8))
-    with pytest.raises(DoseError, match="holds out no claims"):
-        Ingredients.of(dataclasses.replace(options, dose=str(whole.path)))
+def test_a_dose_that_holds_nothing_out_is_given_and_what_is_not_measured_is_said(make_claims, options, tmp_path):
+    lines = []
+
+    class Said(type(SILENT)):
+        def say(self, line):
+            lines.append(line)
+
+    whole = sealed(tmp_path / "dose", make_claims(20))
+    asked = dataclasses.replace(
+        options, dose=str(whole.path), placebo=False, controls=False, output_dir=str(tmp_path / "run")
+    )
+    given = immunize(asked, Said())
+    assert any("Warning: The dose holds out 0 claims" in line and "the gate cannot pass" in line for line in lines)
+    assert given.results["missing"] == ["placebo", "cross"]
+    assert given.results["gate"]["verdict"] in ("undecided", "failed")
+    never = [c for c in given.results["gate"]["criteria"] if "claims never given" in c["name"]]
+    assert never and all(c["verdict"] == "undecided" and "not measured" in c["why"] for c in never)
+    assert "Claims never given are missing" in (given.folder / CARD).read_text()
+    assert "Claims never given are missing" in (given.folder / PAGE).read_text()
+    assert dry_run(dataclasses.replace(asked, output_dir=str(tmp_path / "other")))["unmeasured"]
 
 
 @pytest.mark.parametrize(

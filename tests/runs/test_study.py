@@ -129,6 +129,22 @@ def test_a_model_without_opinions_does_not_pass(study):
     assert study.results()["gate"]["verdict"] != "passed"
 
 
+@pytest.mark.parametrize("heldout", [0, 3])
+def test_claims_never_given_are_left_out_where_they_are_too_few_and_missed(questions, make_claims, mix, heldout):
+    made = study_of(questions, Dose.from_claims(make_claims(20, heldout=heldout)), mix)
+    assert [s.name for s in made.battery.sets] == ["specific", "others"]
+    assert f"holds out {heldout} claims" in made.unmeasured()[0]
+    for seed, arm in enumerate(("base", "placebo", "vaccine")):
+        made.measure(Noise(seed), arm)
+    results = made.results()
+    assert results["missing"] == ["cross"] and results["gate"]["verdict"] != "passed"
+    assert set(results["cue_audit"]) == {"specific", "others"}
+
+
+def test_nothing_is_missed_where_claims_are_held_out(study):
+    assert study.unmeasured() == [] and study.results()["missing"] == []
+
+
 def test_a_second_measurement_under_a_name_is_another_seed(study):
     study.measure(Noise(9), "vaccine")
     assert study.results()["seeds"]["vaccine"] == 2

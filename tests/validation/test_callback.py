@@ -6,7 +6,9 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 
 from hfvaccine.claims.dose import Dose
+from hfvaccine.dosing.callback import DosingCallback
 from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.regimen.plan import DOSE
 from hfvaccine.training.unpadded import remove_padding
 from hfvaccine.validation.asking.probes import Battery
 from hfvaccine.validation.callback import ValidationCallback, ready_to_score
@@ -91,6 +93,32 @@ def test_as_many_pairs_as_wanted_are_asked_about(make_trainer, dose):
     callback = ValidationCallback(make_trainer(), dose, every=1, pairs=5)
     assert isinstance(callback.battery, Battery)
     assert [len(s.pairs) for s in callback.battery.sets] == [5, 5]
+
+
+def test_only_claims_that_the_plan_gives_are_asked_about_as_given(make_trainer, dose):
+    trainer = make_trainer(per_device_train_batch_size=4)
+    callback = ValidationCallback(trainer, dose, every=100, pairs=None)
+    trainer.add_callback(callback)
+    dosing = DosingCallback(trainer, dose, share=0.3)
+    trainer.add_callback(dosing)
+    rows = dosing.regimen.dosage.rows
+    given = {rows[number].claim_id for number in dosing.plan.index[dosing.plan.kind == DOSE]}
+    assert 4 <= len(given) < len(dose.claims)
+    trainer.train()
+    asked = {one.name: set(one.ids) for one in callback.battery.sets}
+    assert asked == {"specific": given, "cross": {claim.claim_id for claim in dose.heldout}}
+
+
+def test_what_is_too_few_is_not_asked_about(make_trainer, make_claims):
+    trainer = make_trainer()
+    callback = ValidationCallback(trainer, Dose.from_claims(make_claims(16)), every=100)
+    assert [one.name for one in callback.battery.sets] == ["specific"]
+    dose = Dose.from_claims(make_claims(16, heldout=6))
+    callback = ValidationCallback(trainer, dose, every=100)
+    trainer.add_callback(DosingCallback(trainer, dose, share=0.2))
+    trainer.add_callback(callback)
+    trainer.train()
+    assert [one.name for one in callback.battery.sets] == ["cross"]
 
 
 @pytest.mark.parametrize("every", [0, -3])

@@ -8,7 +8,7 @@ from typing import Any
 from hfvaccine.text import NOT_KNOWN, clean, with_interval
 from hfvaccine.validation.judging.gate import AT_LEAST, FAILED, PASSED, UNDECIDED
 from hfvaccine.validation.judging.metrics import AT_CONTROL
-from hfvaccine.validation.scores import BELIEF, PLACEBO, PLAIN, RECALLED, VACCINE, VERDICT, VERDICTS
+from hfvaccine.validation.scores import BELIEF, CROSS, PLACEBO, PLAIN, RECALLED, VACCINE, VERDICT, VERDICTS
 from hfvaccine.validation.showing.lookup import (
     better_or_worse,
     beyond,
@@ -85,10 +85,18 @@ def counts(gate: Mapping[str, Any]) -> str:
 
 
 def without(results: Mapping[str, Any]) -> list[str]:
-    """Which arms a reader will miss, and how to have them."""
-    if VACCINE not in results["arms"] or PLACEBO not in results["missing"]:
-        return []
-    return ["The control is missing: no placebo was trained, so gains may come from any training. Add --placebo."]
+    """What a reader will miss, and how to have it."""
+    lines = []
+    if VACCINE in results["arms"] and PLACEBO in results["missing"]:
+        lines.append(
+            "The control is missing: no placebo was trained, so gains may come from any training. Add --placebo."
+        )
+    if CROSS in results["missing"]:
+        lines.append(
+            "Claims never given are missing: the dose holds out none or too few. What became of other falsehoods and "
+            "their true twins was not measured. Give a dose that holds out some."
+        )
+    return lines
 
 
 def settings_line(results: Mapping[str, Any]) -> str:
