@@ -122,7 +122,7 @@ def of_mix(rows: Sequence[Mapping[str, Any]]) -> tuple[Comparison, ...]:
     ordered = sorted(short.items(), key=lambda one: (len(one[0]), one[0]))
     if len(ordered) < 2:
         raise UsageError(
-            f"The mix has {len(ordered)} answers of one line and {LONGEST} characters at most, to compare with another.",
+            f"The mix has {len(ordered)} answers of one line, at most {LONGEST} characters long, to compare.",
             "Give --comparisons starter, a file of comparisons, or none.",
         )
     circle = [*ordered, ordered[0]]
