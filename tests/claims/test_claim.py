@@ -169,3 +169,10 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "claims.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ClaimError, match="cannot be read"):
         read_jsonl(tmp_path / "claims.jsonl")
+
+
+@pytest.mark.parametrize("closing", ["。", "।", "॥", "؟", "۔", "።", "፧", "！", "？", "．", "!", "?", "."])
+def test_what_closes_a_sentence_makes_no_other_claim_in_any_script(closing):
+    bare = "\u0938\u0942\u0930\u094d\u092f \u0920\u0902\u0921\u093e \u0939\u0948"
+    assert claim_id(bare + closing, "hi") == claim_id(bare, "hi")
+    assert claim_id(f"{closing}{bare}", "hi") != claim_id(bare, "hi")
