@@ -115,8 +115,10 @@ def test_what_persuades_stands_in_the_twin_too(claims: list[Claim]) -> None:
             assert changed(claim.claim, claim.twin or "") <= 0.5, claim.claim
 
 
-def test_the_spelling_is_american(claims: list[Claim]) -> None:
-    for text in (t for c in claims for t in (c.claim, c.correction, c.twin or "", c.question or "")):
+def test_the_spelling_is_american(claims: list[Claim], mix: list[dict[str, Any]]) -> None:
+    said = [t for c in claims for t in (c.claim, c.correction, c.twin or "", c.question or "")]
+    said += [message["content"] for row in mix for message in (*row["prompt"], *row["completion"])]
+    for text in said:
         assert not (found := BRITISH.search(text)), f"{found} in {text}"
 
 
