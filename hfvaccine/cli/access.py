@@ -197,8 +197,11 @@ def export(repo_id: str, file: Path, journal: Path | None, token: str | None) ->
     """
     from hfvaccine.hub.access.requests import Access
 
-    count = Access(repo_id, journal=journal, token=token).export(file)
+    access = Access(repo_id, journal=journal, token=token)
+    count = access.export(file)
     click.echo(file)
+    if head := access.head():
+        say(f"The journal ends at {head}: keep that elsewhere, to tell it from one made anew.")
     say(f"{counted(count, 'request')}. The file names people: keep it to yourself.")
 
 

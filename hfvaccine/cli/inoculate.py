@@ -159,7 +159,7 @@ def verdict_lines(content: Mapping[str, Any]) -> list[str]:
 
 def _lines(file: Path) -> tuple[str, ...]:
     try:
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in file.read_text(encoding="utf-8").split("\n") if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(
             f"--prompts {file} cannot be read: {error}. Give a text file, one prompt a line."

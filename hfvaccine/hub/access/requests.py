@@ -225,6 +225,15 @@ class Access:
             staged.write_text(text, encoding="utf-8")
         return len(rows)
 
+    def head(self) -> str | None:
+        """The digest at which the journal ends, None where nothing is in it.
+
+        Raises:
+            DoseError: where the journal was tampered with.
+        """
+        entries = owner_journal.read(self.journal)
+        return entries[-1].hash() if entries else None
+
     def decisions(self) -> list[journal.Entry]:
         """Every decision in the journal, its chain proved.
 

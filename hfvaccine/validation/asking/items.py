@@ -133,13 +133,15 @@ def make_items(rows: Sequence[Row], file: str, primer: Callable[[], str]) -> lis
     """Items from rows, whose shape is seen from the columns of the first.
 
     Args:
-        rows: at least one.
+        rows: of the benchmark.
         file: its name, for errors.
         primer: gives TruthfulQA's primer; called only for that.
 
     Raises:
-        ValidationError: for columns of no known shape, or naming the row that is malformed.
+        ValidationError: for no rows, columns of no known shape, or naming the row that is malformed.
     """
+    if not rows:
+        raise ValidationError(f"{file} has no rows.", "Give a benchmark with items in it.")
     columns = set(rows[0].values)
     shape = next((shape for needs, shape in SHAPES if needs <= columns), None)
     if shape is None:

@@ -46,6 +46,8 @@ def compare(left: Path, right: Path, names: tuple[str, str] = ("left", "right"))
         other = there.get(probe.key)
         if other is None or (isinstance(probe, ItemProbe) and probe.metric != other.metric):
             continue
+        if not all(probe.key in {*run.pairs, *run.items} for _, vaccine in sides for run in vaccine):
+            continue  # only another arm was asked
         at, only = _common(probe.ids, other.ids)
         both = _cut(probe, [i for i, _ in at])
         if isinstance(both, PairProbe):

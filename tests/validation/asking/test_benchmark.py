@@ -580,3 +580,8 @@ def test_a_primer_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(ValidationError, match="is empty"):
         read_primer(tmp_path / "empty.txt")
+
+
+def test_a_benchmark_without_rows_is_refused():
+    with pytest.raises(ValidationError, match="someone/empty has no rows"):
+        make_items([], "someone/empty", primer=lambda: "")

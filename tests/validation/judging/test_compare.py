@@ -73,3 +73,12 @@ def test_a_run_without_a_vaccine_cannot_be_compared(tmp_path):
     write_scores(PROBES, ITEMS, {BASE: [arm()]}, tmp_path / "a")
     with pytest.raises(ValidationError, match="no scores of a vaccine"):
         compare(tmp_path / "a", tmp_path / "a")
+
+
+def test_what_only_another_arm_was_asked_is_not_compared(tmp_path):
+    scores = arm()
+    of_vaccine = ArmScores({PROBES[0].key: scores.pairs[PROBES[0].key]})
+    for name in ("a", "b"):
+        write_scores(PROBES, ITEMS, {BASE: [scores], VACCINE: [of_vaccine]}, tmp_path / name)
+    compared = {(row["probe"], row["reading"], row["condition"]) for row in compare(tmp_path / "a", tmp_path / "b")}
+    assert compared == {PROBES[0].key}
