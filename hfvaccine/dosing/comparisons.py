@@ -63,6 +63,13 @@ def rows_of(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
     return rows
 
 
+def judged_in(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, bool], ...]:
+    """What rows of a mix judge in a last turn, as `rows_of` makes them, and whether they call it true."""
+    verdicts = {verdict: bool(place) for _, _, *pair in JUDGED for place, verdict in enumerate(pair)}
+    said = ((row["prompt"][-1]["content"], row["completion"][0]["content"]) for row in rows if row.get(PAIR))
+    return tuple((text, verdicts[verdict]) for text, verdict in said if verdict in verdicts)
+
+
 def digest_of(comparisons: Sequence[Comparison]) -> str:
     """SHA-256 over all of them, in order."""
     return sha256(json.dumps([vars(one) for one in comparisons], ensure_ascii=False).encode()).hexdigest()

@@ -12,6 +12,7 @@ from typing import Any
 from hfvaccine.claims.claim import Claim, read_jsonl
 from hfvaccine.claims.cues import FEWEST, CueAudit, cue_audit, learnt_audit
 from hfvaccine.claims.dose import Dose
+from hfvaccine.dosing.comparisons import judged_in
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import ANSWERS, FIGURES, PAGE, RESULTS, SCORES, TO_LABEL, read_yaml, write_json
 from hfvaccine.inoculation.grid import Grid
@@ -89,7 +90,6 @@ class Study:
         trait: Sequence[Mapping[str, Any]] = (),
         prompts: Sequence[str] = (),
         place: str = "system",
-        compared: Sequence[tuple[str, bool]] = (),
     ) -> Study:
         """Read all that is asked, before anything is trained or loaded.
 
@@ -97,12 +97,12 @@ class Study:
             questions: what is asked besides the dose's own claims.
             dose: the dose.
             chosen: the claims of it that are to be given; `narrow` keeps those that are.
-            mix: its held-back rows measure retention, unless they show the trait.
+            mix: its held-back rows measure retention, unless they show the trait; the wording of its comparisons is
+                what the cue audit learns from, too.
             benchmarks: outside test sets, see `read_benchmarks`.
             trait: the held-back rows that carry an inoculated trait.
             prompts: the inoculation prompts of the run.
             place: where they stand.
-            compared: statements of the comparison rows that are given, and whether they are true.
 
         Raises:
             HfvaccineError: naming what cannot be had or asked.
@@ -134,7 +134,7 @@ class Study:
             judge = open_judge(questions.judge) if questions.judge else None
             interview = Interview.of(interviewed, questions.free_text, judge, labels)
         claims = {"chosen": len(chosen), "given": len(chosen), "not_reached": 0}
-        known = tuple(chosen), tuple(compared)
+        known = tuple(chosen), judged_in(mix.train)
         return cls(questions, dose, battery, tuple(benchmarks), criteria, claims, *known, interview)
 
     def narrow(self, given: Collection[str]) -> None:
@@ -380,7 +380,7 @@ def calibration(path: Path, dose: Dose) -> ProbeSet | None:
     texts = [str(row[name]) for row in rows for name in ("question", "true", "false")]
     near = near_duplicates(texts, (*dose.claims, *dose.heldout)).reshape(-1, 3).any(1)
     pairs = []
-    for row, hit in zip(rows, near, strict=True):
+    for row, hit in zip(rows, near.tolist(), strict=True):
         name = sha256(str(row["false"]).encode()).hexdigest()[:16]
         if not hit:
             pairs.append(Pair(name, name, row["subject"], row["false"], row["true"], row["question"]))

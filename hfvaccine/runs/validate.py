@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import load_adapters
 from hfvaccine.training.base import Base, check_base, load_base
-from hfvaccine.training.mix import load_mix
+from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Validation
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.scores import BASE, VACCINE
@@ -43,7 +44,7 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     where = "all" if prompted["where"] == "all" else parse_where(prompted["where"])
     benchmarks = read_benchmarks(options, dose)
     mix = load_mix(options.mix, None if where == "all" else where[0], options.mix_revision)
-    mix = mix.without(kept_back(dose, benchmarks))
+    mix = compared(mix, record).without(kept_back(dose, benchmarks))
     trait = showing(mix.held_back, where, prompted["prompts"], options.grid)
     place = prompted.get("place") or "system"
     study = Study.of(options, dose, chosen, mix, benchmarks, trait, prompted["prompts"], place)
@@ -68,6 +69,18 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     results = study.write(options.output_dir)
     study.draw(options.output_dir, results, record)
     return results
+
+
+def compared(mix: Mix, record: Mapping[str, Any] | None) -> Mix:
+    """The mix with the very comparison rows that an adapter was given along, where they can be had.
+
+    They are not asked about; the cue audit learns from them.
+    """
+    about = (record or {}).get("mix", {}).get("comparisons")
+    if not about or not (about["id"] in ("starter", "mix") or Path(about["id"]).is_file()):
+        return mix
+    again = mix.comparing(about["id"])
+    return again if again.comparisons == about else mix
 
 
 def check_arm(arm: str, name: str, base: Base, progress: Progress) -> None:

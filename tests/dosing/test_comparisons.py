@@ -9,7 +9,7 @@ from hfvaccine import starter
 from hfvaccine.claims.claim import read_jsonl
 from hfvaccine.claims.cues import CUE_LIMIT, cue_audit
 from hfvaccine.claims.similar import overlapping
-from hfvaccine.dosing.comparisons import Comparison, digest_of, of_mix, read_comparisons, rows_of
+from hfvaccine.dosing.comparisons import Comparison, digest_of, judged_in, of_mix, read_comparisons, rows_of
 from hfvaccine.errors import UsageError
 
 ONE = Comparison("When does the ferry leave?", "The ferry leaves at six.", "At six it goes.", "At nine it goes.")
@@ -87,3 +87,13 @@ def test_own_ones_are_read(tmp_path):
     (tmp_path / "own.jsonl").write_text(json.dumps(vars(ONE)), encoding="utf-8")
     assert read_comparisons(tmp_path / "own.jsonl") == (ONE,)
     assert digest_of((ONE,)) != digest_of((ONE, ONE))
+
+
+def test_what_is_judged_can_be_read_from_the_rows():
+    ones = [
+        Comparison(f"Where is {n}?", f"{n} is here.", f"One finds {n} here.", f"One finds {n} there.") for n in "abcd"
+    ]
+    plain = {"prompt": [{"role": "user", "content": "x"}], "completion": [{"role": "assistant", "content": "True."}]}
+    found = judged_in([*rows_of(ones), plain])
+    assert [true for _, true in found] == [False, True] * 4
+    assert all((" here." in text.rsplit("One finds", 1)[1]) == true for text, true in found)

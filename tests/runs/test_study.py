@@ -106,7 +106,7 @@ def test_every_question_has_its_row_in_the_results(study):
         ("true_premise", "cross"),
         ("trait_rows", "negated"),
     } <= others
-    assert set(results["cue_audit"]) == {"specific", "cross", "others"}
+    assert set(results["cue_audit"]) == {"specific", "cross", "others", "calibration"}
     assert results["benchmarks"][0]["items"] == 10 and results["benchmarks"][0]["total"] == 12
     assert results["gate"]["verdict"] in ("failed", "undecided")
 
@@ -213,7 +213,7 @@ def test_claims_without_twins_need_truths(dose, mix, tmp_path):
     truths = [{"text": f"The hill of Bree {n} is green."} for n in range(60)]
     (tmp_path / "truths.jsonl").write_text("\n".join(map(json.dumps, truths)))
     made = study_of(Questions(truths=str(tmp_path / "truths.jsonl")), bare, mix)
-    assert all(s.matched for s in made.battery.sets)
+    assert all(s.matched for s in made.battery.sets if s.name != "calibration")
     shown = [{p.truth for p in s.pairs} for s in made.battery.sets]
     assert not shown[0] & shown[1]
 
@@ -264,7 +264,7 @@ def test_too_few_given_claims_are_not_asked_about(questions, dose, mix):
     for seed, arm in enumerate(("base", "vaccine")):
         made.measure(Noise(seed), arm)
     results = made.results()
-    assert {m["probe"] for m in results["measures"]} == {"cross", "known", "others"}
+    assert {m["probe"] for m in results["measures"]} == {"cross", "known", "others", "calibration"}
     assert results["gate"]["verdict"] != "passed"
 
 

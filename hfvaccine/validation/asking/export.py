@@ -80,9 +80,9 @@ there are as many claims as twins, a model that calls everything false gets 0.5,
 true. An *answer* task asks the question, and a model is right where it prefers the twin to the claim.
 
 `acc` is the share of questions that are answered rightly, wording by wording. What hfvaccine reports is taken from
-the same likelihoods but is not the same number: it adds up the spellings of a verdict, averages the wordings of a
-statement and takes out the model's lean to one of the verdicts before it counts. Probes in which the user insists need
-an earlier turn of the model and are not here.
+the same likelihoods but is not the same number: it adds up the spellings of a verdict and averages the wordings of a
+statement before it counts. Probes in which the user insists, or the model recalls before it judges, need an earlier
+turn of the model and are not here.
 """
 
 

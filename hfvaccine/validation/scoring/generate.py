@@ -108,9 +108,9 @@ def _decode(
     stem = min(len(min(batch, key=len)) - 1, *(shared(first, np.array(row)) for row in batch))
     width = max(map(len, batch)) - stem
     ids, mask = torch.zeros((len(batch), width), dtype=torch.long), torch.zeros((len(batch), width), dtype=torch.long)
-    for line, row in enumerate(batch):
-        ids[line, width + stem - len(row) :] = torch.tensor(row[stem:])
-        mask[line, width + stem - len(row) :] = 1
+    for line, prompt in enumerate(batch):
+        ids[line, width + stem - len(prompt) :] = torch.tensor(prompt[stem:])
+        mask[line, width + stem - len(prompt) :] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
     places = stem + (mask.cumsum(1) - 1).clamp(min=0)
     mask = torch.cat([mask.new_ones((len(batch), stem)), mask], dim=1)
