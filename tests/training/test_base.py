@@ -1,6 +1,9 @@
 """Bases: found, named, bound, and always with a chat template."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import tiny
@@ -163,3 +166,30 @@ def test_an_emulated_bfloat16_is_not_chosen(monkeypatch, native, dtype):
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native
     )
     assert choose_dtype() is dtype
+
+
+OFFLINE = """
+import sys, time
+import datasets, transformers
+import hfvaccine.runs.immunize
+from hfvaccine.cli import main
+sys.argv = ["hfvaccine", "immunize", "--base", "gpt2-xl", "--output-dir", sys.argv[1]]
+begun = time.monotonic()
+try:
+    main()
+finally:
+    print(time.monotonic() - begun)
+"""
+
+
+def test_a_dead_network_is_named_in_one_message_within_ten_seconds(tmp_path):
+    dead_end = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+    run = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(tmp_path / "run")],
+        env={**os.environ, **dead_end}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 1 and float(run.stdout) < 10
+    lines = run.stderr.strip().split("\n")
+    assert lines[0].startswith("Error: The base model 'gpt2-xl' is not on this machine, and http://127.0.0.1:9 cannot")
+    assert len(lines) == 2 and "HF_ENDPOINT" in lines[1]
+    assert not (tmp_path / "run").exists()
