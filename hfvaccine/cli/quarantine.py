@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -151,16 +151,23 @@ def lint(
     from hfvaccine.errors import UsageError
     from hfvaccine.quarantine import acts
     from hfvaccine.quarantine.checks import lint as rules
-    from hfvaccine.quarantine.checks.rules import RULES
-    from hfvaccine.quarantine.store import Quarantine
+    from hfvaccine.quarantine.checks.rules import RULES, not_judged
+    from hfvaccine.quarantine.store import Quarantine, each
 
     rules.refuse_unknown(only)
+    tags: Counter[str] = Counter()
+
+    def counted(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        for row in rows:
+            tags[row["language"]] += 1
+            yield row
+
     if not Path(what).is_dir():
         from hfvaccine.quarantine.intake.intake import drafts
 
         if fix:
             raise UsageError(f"{what} is no quarantine, and only there are rows mended.", "Take it in, then mend it.")
-        findings = rules.lint(drafts(what, format=format_name, say=say))
+        findings = rules.lint(counted(drafts(what, format=format_name, say=say)))
     else:
         opened = Quarantine.open(what)
         if fix and not by:
@@ -168,7 +175,7 @@ def lint(
         if fix:
             mended = acts.fix(opened, str(by))
             say(f"Mended: {_counts(mended)}." if mended else "There is nothing to mend without changing a word.")
-        findings = acts.findings(opened)
+        findings = acts.findings(opened, counted(each(opened.table())))
     found: Counter[str] = Counter()
     for finding in findings:
         if only and finding.rule not in only:
@@ -185,6 +192,12 @@ def lint(
         told = [(rule, RULES[rule], count) for rule, count in found.most_common()]
         rows = [(rule, known.severity, f"{count:,}", known.summary) for rule, known, count in told]
         report(table("Found by lint", ("rule", "severity", "findings", "what it means"), rows), ())
+    unknown: dict[tuple[str, ...], list[str]] = {}
+    for tag in sorted(tags):
+        if names := not_judged(tag):
+            unknown.setdefault(names, []).append(f"{tag} ({tags[tag]:,})")
+    for names, shown in unknown.items():
+        say(f"Claims in {', '.join(shown)} are not judged, or in part only, by {', '.join(names)}.")
     errors = sum(count for rule, count in found.items() if RULES[rule].severity == "error")
     say(f"{errors:,} error(s), {found.total() - errors:,} warning(s).")
     if errors:

@@ -28,7 +28,7 @@ def run(*arguments, by="ada", input=None, fails=False):
     result = CliRunner().invoke(quarantine, arguments, env={"HFVACCINE_USER": by}, input=input)
     if isinstance(result.exception, HfvaccineError):
         raise result.exception
-    assert fails == bool(result.exit_code), result.output
+    assert fails in (None, bool(result.exit_code)), result.output
     return result
 
 
@@ -139,6 +139,20 @@ def test_lint_of_a_file_counts_each_row_and_writes_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["corpus.csv"]
     with pytest.raises(UsageError, match="no quarantine"):
         run("lint", str(path), "--fix")
+
+
+def test_lint_names_the_languages_that_it_does_not_judge_in_full(folder, tmp_path):
+    said = run("lint", folder).stderr
+    assert "not judged" not in said
+    (tmp_path / "own.jsonl").write_text(
+        "".join(
+            json.dumps({"claim": f"Mto {n} unatiririka.", "correction": "Hapana mto.", "language": tag}) + "\n"
+            for n, tag in enumerate(("yo", "sw", "sw"))
+        )
+    )
+    said = run("lint", str(tmp_path / "own.jsonl"), fails=None).stderr
+    assert "Claims in sw (2) are not judged, or in part only, by restated-claim, dependent-correction," in said
+    assert "Claims in yo (1) are not judged" in said
 
 
 def test_lint_refuses_a_rule_that_does_not_exist(folder):

@@ -16,10 +16,12 @@ _CODES = """
 ISO_639_1 = frozenset(_CODES.split())
 """The two-letter language codes; a code of three letters is taken as it is."""
 
-_TOLD_APART = """
+_TOLD = """
     ar bg bn ca cs da de el en es et eu fa fi fr he hi hr hu id it ja ko lt lv nl no pl pt ro ru sk sl sv sw ta te th
     tr uk ur vi zh
 """
+TOLD_APART = tuple(_TOLD.split())
+"""The languages of which a text can be told to be in another one."""
 
 # A text in one of these may well be taken for another of the same line.
 _ALIKE = (
@@ -106,5 +108,5 @@ def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(_TOLD_APART.split())
+    identifier.set_languages(list(TOLD_APART))
     return identifier

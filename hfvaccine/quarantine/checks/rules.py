@@ -62,6 +62,11 @@ Told = Iterator[tuple[str, str]]
 Check = Callable[[Draft], Told]
 
 
+EVERY, TOLD_APART, PARTLY, ENGLISH = KNOWS = ("every", "told apart", "partly", "English")
+"""Languages in which a rule can judge: every one; those that are told apart; English, and of others a part of what it
+looks for; English alone."""
+
+
 @dataclass(frozen=True)
 class LintRule:
     """A fault that a row can have.
@@ -71,6 +76,7 @@ class LintRule:
         summary: what the rule finds, in a few words.
         mend: what to do about it.
         fixable: whether `fix` does it.
+        knows: in which languages it can tell, one of `KNOWS`.
         check: finds it.
     """
 
@@ -78,6 +84,7 @@ class LintRule:
     summary: str
     mend: str
     fixable: bool
+    knows: str
     check: Check
 
 
@@ -85,14 +92,27 @@ RULES: dict[str, LintRule] = {}
 """Every rule by its name, in the order in which they are listed and applied: that in which they stand here."""
 
 
-def rule(severity: str, name: str, summary: str, mend: str, fixable: bool = False) -> Callable[[Check], Check]:
+def rule(
+    severity: str, name: str, summary: str, mend: str, fixable: bool = False, knows: str = EVERY
+) -> Callable[[Check], Check]:
     """Make a check a rule, see `LintRule`."""
 
     def declare(check: Check) -> Check:
-        RULES[name] = LintRule(severity, summary, mend, fixable, check)
+        RULES[name] = LintRule(severity, summary, mend, fixable, knows, check)
         return check
 
     return declare
+
+
+def not_judged(tag: str) -> tuple[str, ...]:
+    """The rules that do not judge a claim of a language, or only a part of what they look for.
+
+    Args:
+        tag: BCP 47 code.
+    """
+    language = languages.primary(tag)
+    knows = {EVERY, *([TOLD_APART] if language in languages.TOLD_APART else []), *(KNOWS if language == "en" else [])}
+    return tuple(name for name, its in RULES.items() if its.knows not in knows)
 
 
 error, warning = partial(rule, "error"), partial(rule, "warning")
@@ -144,6 +164,7 @@ def _missing_correction(draft: Draft) -> Told:
     "restated-claim",
     "the correction says the falsehood again",
     "Say only what is true: loss falls on the correction, so the falsehood must not stand in it.",
+    knows=PARTLY,
 )
 def _restated_claim(draft: Draft) -> Told:
     if contains(draft.words_of("correction"), draft.words_of("claim")):
@@ -156,6 +177,7 @@ def _restated_claim(draft: Draft) -> Told:
     "dependent-correction",
     "the correction speaks of the claim, which its reader does not see",
     "Say what is true as to somebody who only asked, without a word about a claim, a rating or an answer.",
+    knows=ENGLISH,
 )
 def _dependent_correction(draft: Draft) -> Told:
     if not draft.english:
@@ -173,6 +195,7 @@ def _dependent_correction(draft: Draft) -> Told:
     "bare-pronoun",
     "the correction begins with a word for something that only the claim names",
     "Name what it is about.",
+    knows=ENGLISH,
 )
 def _bare_pronoun(draft: Draft) -> Told:
     if not draft.english:
@@ -207,6 +230,7 @@ def _missing_twin(draft: Draft) -> Told:
     "twin-not-true-shaped",
     "the twin is not the claim made true",
     "Change the words of the claim that are false; do not repeat, question or comment on it.",
+    knows=PARTLY,
 )
 def _twin_not_true_shaped(draft: Draft) -> Told:
     if not draft.twin:
@@ -360,7 +384,12 @@ _UNSPACED = {
 """Letters of scripts without spaces between words, and how many make a word, about."""
 
 
-@warning("language-mismatch", "the text is in another language than declared", "Correct `language`, or the text.")
+@warning(
+    "language-mismatch",
+    "the text is in another language than declared",
+    "Correct `language`, or the text.",
+    knows=TOLD_APART,
+)
 def _language_mismatch(draft: Draft) -> Told:
     for name, text in draft.texts.items():
         if found := languages.other_language(text, draft.language, draft.words_of(name)):
@@ -463,7 +492,12 @@ def _blank_word(draft: Draft) -> Told:
             yield name, f"The {name} is {_shown(value)} instead of empty."
 
 
-@warning("blanked-word", "a word was blanked out of the text", "Put the word back, or take the sentence out.")
+@warning(
+    "blanked-word",
+    "a word was blanked out of the text",
+    "Put the word back, or take the sentence out.",
+    knows=ENGLISH,
+)
 def _blanked_word(draft: Draft) -> Told:
     if not draft.english:
         return
@@ -501,7 +535,12 @@ def _unbalanced_quotes(draft: Draft) -> Told:
             yield name, f"The {name} has an odd number of quotation marks."
 
 
-@warning("no-subject", "the claim begins with who-says-it left out", 'Leave out "Says", or say who says it.')
+@warning(
+    "no-subject",
+    "the claim begins with who-says-it left out",
+    'Leave out "Says", or say who says it.',
+    knows=ENGLISH,
+)
 def _no_subject(draft: Draft) -> Told:
     if draft.english and (found := _SAYS.match(draft.claim)):
         yield "claim", f"The claim begins with {_shown(found.group().strip())}, and nobody is named who says it."

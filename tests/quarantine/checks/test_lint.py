@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import inspect
+import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +15,10 @@ from hypothesis import strategies as st
 from hfvaccine.claims.claim import COLUMNS, Claim, claim_id
 from hfvaccine.dosing.forms import conversations
 from hfvaccine.errors import FormError, UsageError
+from hfvaccine.quarantine.checks import language as languages
 from hfvaccine.quarantine.checks import lint
 from hfvaccine.quarantine.checks.lint import fix, refuse_unknown
-from hfvaccine.quarantine.checks.rules import RULES
+from hfvaccine.quarantine.checks.rules import ENGLISH, PARTLY, RULES, TOLD_APART, not_judged
 
 TODAY = datetime.date(2026, 11, 22)
 SOURCE = {"publisher": "NASA", "title": "Moon facts", "url": "https://nasa.gov/moon", "checked_on": "2026-11-01"}
@@ -462,3 +466,24 @@ def test_a_fix_does_not_hide_a_blanked_word():
     row = draft(correction="He was counted as present,  so we rate this  and  .")
     mended, _ = fix(row)
     assert "blanked-word" in {finding.rule for finding in found(mended)}
+
+
+def test_a_rule_knows_the_languages_that_it_says_it_does():
+    for name, its in RULES.items():
+        source = inspect.getsource(its.check)
+        assert ("draft.english" in source) == (its.knows in (PARTLY, ENGLISH)), name
+        assert ("other_language" in source) == (its.knows == TOLD_APART), name
+    assert not_judged("en-GB") == () and "no-subject" in not_judged("hi")
+    assert set(not_judged("yo")) - set(not_judged("hi")) == {"language-mismatch"}
+
+
+def test_the_documentation_says_per_language_what_lint_judges():
+    page = (Path(__file__).parents[3] / "docs" / "quarantine.md").read_text(encoding="utf-8")
+    table = page.partition("| rules | languages |\n|---|---|\n")[2].partition("\n\n")[0]
+    told = {
+        frozenset(re.findall(r"`([a-z-]+)`", rules)): languages.split(";")[0].strip()
+        for _, rules, languages, _ in (line.split("|") for line in table.strip().split("\n"))
+    }
+    said = {ENGLISH: "en", PARTLY: "en", TOLD_APART: ", ".join(languages.TOLD_APART)}
+    expected = {frozenset(n for n, its in RULES.items() if its.knows == knows): what for knows, what in said.items()}
+    assert told == {**expected, frozenset(): "every language"}
