@@ -21,7 +21,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def creak(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """CREAK's false claims with a correction that can stand alone and does not repeat the claim."""
-    from hfvaccine.regimen.guard import Guard
+    from hfvaccine.claims.guard import Guard
 
     for row in rows:
         claim, why = row["sentence"].strip(), row["explanation"].strip()

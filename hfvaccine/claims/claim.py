@@ -29,8 +29,8 @@ TACTICS = (
 TEXTS = ("claim", "correction", "twin", "question")
 """The columns that hold a sentence."""
 CLOSING = ".!?\u3002\u0964\u0965\u061f\u06d4\u1362\u1367"
-"""What ends a sentence: beside our own signs the full stops of Chinese and Japanese, Hindi and its kin, Urdu and Amharic,
-and the question marks of Arabic and Amharic. NFKC makes the wide signs ours."""
+"""What ends a sentence: beside our own signs the full stops of Chinese and Japanese, Hindi and its kin, Urdu and
+Amharic, and the question marks of Arabic and Amharic. NFKC makes the wide signs ours."""
 RATED_HARMS = ("low", "medium", "high")
 HARMS = ("unrated", *RATED_HARMS)
 SPLITS = ("dose", "heldout")

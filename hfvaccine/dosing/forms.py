@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hfvaccine.claims.claim import Claim
+from hfvaccine.claims.guard import Guard
 from hfvaccine.claims.reserved import RESERVED
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.wordings import TRAINING_FORMS, Form
 from hfvaccine.errors import FormError
 from hfvaccine.files import read_yaml
 from hfvaccine.regimen.given import Given, Row
-from hfvaccine.regimen.guard import Guard
 
 __all__ = ["TRAINING_FORMS", "Form", "conversations", "converse", "read_forms"]
 

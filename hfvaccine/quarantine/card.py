@@ -64,6 +64,7 @@ LEFT_OUT = {
     "rejected": "rejected by a reviewer",
     "incomplete": "lacking what a claim must have",
     "lint": "with lint errors",
+    "echo": "saying another claim of the set in their correction or twin",
     "license": "under a licence that the policy does not allow",
     "harm": "doing more harm than the policy allows",
     "sources": "lacking sources",

@@ -31,6 +31,7 @@ from hfvaccine.claims.dose import (
     dump,
     read_journal,
 )
+from hfvaccine.claims.guard import Guard
 from hfvaccine.errors import ClaimError, DoseError
 from hfvaccine.files import CARD, digest_of, whole_folder
 from hfvaccine.quarantine import store
@@ -51,6 +52,10 @@ OBJECTIONS = {
     "lint": (
         "have lint errors",
         "Run `hfvaccine quarantine lint` and mend them, or name the rule under `lint_off`: the card then says so.",
+    ),
+    "echo": (
+        "say another claim of the set in their correction or twin",
+        "Mend the text so that it says what is true by itself; where it is true, the other claim is none: drop that.",
     ),
     "license": ("come under a licence that the policy does not allow", "Leave them out or add to `licenses_allowed`."),
     "harm": ("would do more harm than the policy allows", "Leave them out, or raise `highest_harm`."),
@@ -314,7 +319,21 @@ def _judge(
             against[found[0]].append((shown, found[1]))
         else:
             ready.append(claim)
-    return ready, against
+    echoes = _echoes(ready)
+    against["echo"] = [(repr(claim.claim[:60]), echoes[claim.claim_id]) for claim in ready if claim.claim_id in echoes]
+    return [claim for claim in ready if claim.claim_id not in echoes], against
+
+
+def _echoes(claims: Sequence[Claim]) -> dict[str, str]:
+    """What is against claims whose correction or twin says another claim: loss would fall on that falsehood."""
+    falsehoods = Guard(claim.claim for claim in claims)
+    found: dict[str, str] = {}
+    for claim in claims:
+        for name in ("correction", "twin"):
+            said = falsehoods.find(getattr(claim, name) or "", but=claim.claim)
+            if said is not None:
+                found.setdefault(claim.claim_id, f"its {name} says the claim {said[:60]!r}")
+    return found
 
 
 def _reviewed(row: Mapping[str, Any], made: Mapping[str, Decision], policy: Policy) -> Claim:
@@ -347,9 +366,12 @@ def _check_claims(claims: Sequence[Claim], policy: Policy, history: Sequence[jou
     _check_expiry(policy, policy.sealed_on)
     against: _Objections = {kind: [] for kind in OBJECTIONS}
     made = decisions(history) if any(claim.reviewers for claim in claims) else {}
+    echoes = _echoes(claims)
     for claim in claims:
         if found := objection(claim, policy):
             against[found[0]].append((repr(claim.claim[:60]), found[1]))
+        elif claim.claim_id in echoes:
+            against["echo"].append((repr(claim.claim[:60]), echoes[claim.claim_id]))
         elif history and (name := _without_act(claim, made)):
             said = f"no review act in the journal says what it says of {name}"
             against["approvals"].append((repr(claim.claim[:60]), said))

@@ -11,9 +11,9 @@ import numpy as np
 from datasets import Dataset as Rows
 from datasets import concatenate_datasets
 
+from hfvaccine.claims.guard import Guard
 from hfvaccine.errors import DoseError, ModelError, PlanError
 from hfvaccine.regimen.given import Given, Row
-from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.measure import IGNORED, Ints
 from hfvaccine.regimen.positions import positions
 from hfvaccine.regimen.rendering import learnt, render

@@ -22,10 +22,10 @@ import torch
 from datasets import Dataset as Rows
 from datasets import IterableDataset, concatenate_datasets
 
+from hfvaccine.claims.guard import Guard
 from hfvaccine.errors import DoseError, PlanError
 from hfvaccine.regimen.dosage import TOKENIZED, Dosage
 from hfvaccine.regimen.epochs import Epochs, epochs_of
-from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
 from hfvaccine.regimen.matching import match
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure

@@ -15,13 +15,13 @@ from trainers import arriving, dosed, encoded, interrupt, watch
 from transformers import TrainerCallback
 
 from hfvaccine import Dose, DosingCallback
+from hfvaccine.claims.guard import Guard
 from hfvaccine.dosing.forms import Form, conversations
 from hfvaccine.errors import DoseError, ModelError, PlanError, UsageError
 from hfvaccine.files import LEDGER
 from hfvaccine.inoculation.callback import InoculationCallback
 from hfvaccine.regimen import regimen
 from hfvaccine.regimen.dosage import prepare
-from hfvaccine.regimen.guard import Guard
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.regimen.rendering import frozen

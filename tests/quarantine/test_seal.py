@@ -172,6 +172,16 @@ def test_a_rejection_is_no_approval(make_claims, tmp_path):
         seal(claims, {}, tmp_path / "dose")
 
 
+@pytest.mark.parametrize("field", ["correction", "twin"])
+def test_a_claim_that_says_another_one_of_the_set_is_not_sealed(make_claims, tmp_path, field):
+    first, second = make_claims(2)
+    echo = dataclasses.replace(first, **{field: f"Both are so: {second.claim}"})
+    with pytest.raises(DoseError, match=f"1 say another claim of the set .*its {field} says the claim 'The town"):
+        seal([echo, second], UNREVIEWED, tmp_path / "dose")
+    within = dataclasses.replace(first, twin=f"It is not so that {first.claim}")
+    assert seal([within, second], UNREVIEWED, tmp_path / "dose").claims
+
+
 def reviewed_by(claims, *reviewers, decision="approve"):
     """The history of claims that were taken in and decided on."""
     of = [[claim.claim_id, claim.digest(), decision, ""] for claim in claims]

@@ -31,12 +31,17 @@ class Guard:
                 self._starts.setdefault(start, []).append((text, wanted))
                 self._runs.add(len(start))
 
-    def find(self, text: str) -> str | None:
-        """The first of the texts that stands whole in `text`, or None."""
+    def find(self, text: str, but: str | None = None) -> str | None:
+        """The first of the texts that stands whole in `text`, or None.
+
+        Args:
+            text: where to look.
+            but: one of the texts that may stand there.
+        """
         said = tuple(words_and_signs(text))
         for run in self._runs:
             for at in range(len(said) - run + 1):
                 for original, whole in self._starts.get(said[at : at + run], ()):
-                    if said[at : at + len(whole)] == whole:
+                    if original != but and said[at : at + len(whole)] == whole:
                         return original
         return None

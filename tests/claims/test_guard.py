@@ -2,7 +2,7 @@
 
 import pytest
 
-from hfvaccine.regimen.guard import Guard
+from hfvaccine.claims.guard import Guard
 
 CLAIM = "The Great Wall of China can be seen from the Moon."
 guard = Guard([CLAIM, "Bats are blind.", "Water"])
@@ -42,3 +42,9 @@ def test_texts_that_begin_alike_are_told_apart():
 
 def test_nothing_is_found_where_nothing_is_sought():
     assert Guard(["", "..."]).find("anything ...") is None
+
+
+def test_a_text_that_may_stand_there_hides_no_other():
+    guard = Guard(["The sky is green", "Grass is blue"])
+    assert guard.find("The sky is green, and grass is blue.", but="The sky is green") == "Grass is blue"
+    assert guard.find("The sky is green.", but="The sky is green") is None
