@@ -98,7 +98,7 @@ class DosingCallback(Replayed):
             return Dosage(
                 trainer,
                 conversations(claims, forms),
-                [claim.claim for claim in (*dose.claims, *dose.heldout)],
+                [text for claim in (*dose.claims, *dose.heldout) for text in claim.falsehoods],
                 share=share,
                 schedule=schedule,
                 unit=unit,

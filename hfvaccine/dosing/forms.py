@@ -49,7 +49,7 @@ def conversations(claims: Sequence[Claim], forms: Sequence[Form] = TRAINING_FORM
     Raises:
         FormError: naming a claim that no form fits, or whose correction or twin would put loss on a claim.
     """
-    falsehoods = Guard(claim.claim for claim in claims)
+    falsehoods = Guard(text for claim in claims for text in claim.falsehoods)
     matches = _matches(claims, falsehoods)
     fitting = [
         [form for form in forms if form.fits(claim) and all(form.fits(other) for other, _ in matches.get(number, ()))]
