@@ -22,7 +22,7 @@ def seed_tiny(token, folder):
     api.upload_folder(repo_id=quickstart.BASE_ID, folder_path={model!r})
 
 quickstart.seed_base = seed_tiny
-quickstart.TREATMENT = {{**quickstart.TREATMENT, "max_steps": 6}}
+quickstart.TREATMENT = {{**quickstart.TREATMENT, "max_steps": 12, "exposures": 1}}
 sys.argv = ["hfvaccine", "quickstart", "--json", "--placebo", "--dir", {folder!r}]
 main()
 """

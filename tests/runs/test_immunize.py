@@ -51,7 +51,7 @@ def options(dose, tiny_gpt2, mix_file):
     """Asks for a run of six steps with both its control arms; the folder is still to be named."""
     return Options(
         base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix_file), share=0.2, max_steps=STEPS, batch_size=4,
-        max_length=512, lora_r=4, dtype="float32", placebo=True, controls=True, seed=3,
+        max_length=512, lora_r=4, dtype="float32", placebo=True, controls=True, seed=3, exposures=1, comparisons="none",
     )  # fmt: skip
 
 
@@ -167,22 +167,19 @@ def test_no_claim_stands_in_the_papers(straight, dose):
 
 
 def test_given_claims_are_those_of_the_ledger_in_every_paper(straight, dose):
-    chosen = len(dose.claims)
     ledger = pq.read_table(straight.folder / LEDGER).to_pydict()
     given = Counter(c for c, kind in zip(ledger["claim_id"], ledger["kind"], strict=True) if kind == "dose")
     recorded = straight.record["dose"]
     scores = pq.read_table(straight.folder / SCORES).to_pydict()
     asked = {i for i, probe in zip(scores["item_id"], scores["probe"], strict=True) if probe == "specific"}
     assert asked == set(recorded["claim_ids"]) == set(given) == {claim.claim_id for claim in straight.given}
-    assert recorded["claims_given"] == len(given) < recorded["claims_chosen"] == chosen
-    assert not set(recorded["not_reached"]) & set(given) and len(recorded["not_reached"]) == chosen - len(given)
-    assert (recorded["times_given"]["least"], recorded["times_given"]["most"]) == (0, max(given.values()))
-    counted = {"chosen": chosen, "given": len(given), "not_reached": chosen - len(given)}
-    assert straight.results["claims"] == counted
-    assert f"{counted['not_reached']} more were chosen and never reached" in (straight.folder / CARD).read_text()
+    assert recorded["claims_given"] == recorded["claims_chosen"] == len(given) <= len(dose.claims)
+    assert recorded["not_reached"] == [] and recorded["exposures"] == 1
+    assert (recorded["times_given"]["least"], recorded["times_given"]["most"]) == (1, max(given.values()))
+    assert straight.results["claims"] == {"chosen": len(given), "given": len(given), "not_reached": 0}
 
 
-def test_what_is_not_reached_is_said_before_training(options, tmp_path):
+def test_how_often_each_claim_is_given_is_said_before_training(options, tmp_path):
     lines = []
 
     class Said(Stopping):
@@ -191,8 +188,15 @@ def test_what_is_not_reached_is_said_before_training(options, tmp_path):
 
     with pytest.raises(RunInterrupted):
         immunize(dataclasses.replace(options, output_dir=str(tmp_path / "run")), Said("Training vaccine", 1))
-    assert any("Each claim is given 0 to" in line for line in lines)
-    assert any("Warning:" in line and "--claims" in line for line in lines)
+    assert any("Each claim is given 1 to" in line for line in lines)
+
+
+def test_claims_that_have_no_room_are_refused_with_what_would_give_it(options, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(UsageError, match=r"15 claims would be given .* 8 times each take 120") as refused:
+        run(dataclasses.replace(options, claims=15, exposures=8, output_dir=str(folder)))
+    assert "--max-steps" in refused.value.next_step and "--exposures" in refused.value.next_step
+    assert not folder.exists()
 
 
 def test_the_placebo_is_given_as_many_tokens_of_plain_mix(straight, arms):

@@ -41,7 +41,7 @@ def test_runs_killed_at_random_moments_end_as_a_straight_one(tiny_llama, make_cl
     sealed(tmp_path / "dose", make_claims(16, heldout=6))
     command = [sys.executable, "-m", "hfvaccine", "immunize"]
     options = ["--base", str(tiny_llama), "--dose", str(tmp_path / "dose"), "--share", "0.1", "--max-steps", "120"]
-    options += ["--batch-size", "4", "--dtype", "float32"]
+    options += ["--batch-size", "4", "--dtype", "float32", "--exposures", "1", "--comparisons", "none"]
     began = time.monotonic()
     subprocess.run([*command, *options, "--output-dir", str(tmp_path / "straight")], check=True, capture_output=True)
     straight_takes = time.monotonic() - began

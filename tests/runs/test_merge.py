@@ -34,7 +34,8 @@ def run(make_claims, tiny_gpt2, mix_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("merge") / "run"
     options = Options(
         base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix_file), share=0.2, max_steps=4, batch_size=4,
-        max_length=512, lora_r=4, learning_rate=0.02, dtype="float32", output_dir=str(folder),
+        max_length=512, lora_r=4, learning_rate=0.02, dtype="float32", exposures=1, comparisons="none",
+        output_dir=str(folder),
     )  # fmt: skip
     immunize(options)
     return folder

@@ -19,7 +19,7 @@ def options(make_claims, mix_file, tiny_llama, tmp_path_factory):
     dose = sealed(folder / "dose", make_claims(14, heldout=6))
     return Options(
         base=str(tiny_llama), dose=str(dose.path), mix=str(mix_file), max_steps=14, batch_size=8,
-        dtype="float32", lora_r=2, placebo=True, adversarial=4, output_dir=str(folder / "out"),
+        dtype="float32", lora_r=2, placebo=True, adversarial=4, comparisons="none", output_dir=str(folder / "out"),
     )  # fmt: skip
 
 
