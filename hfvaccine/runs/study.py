@@ -36,6 +36,7 @@ from hfvaccine.validation.asking.probes import (
     check_verdicts,
 )
 from hfvaccine.validation.judging.gate import Rule, read_gate
+from hfvaccine.validation.judging.power import decidable, item_size
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.judging.score_file import write_scores
 from hfvaccine.validation.questions import Questions
@@ -175,6 +176,13 @@ class Study:
             f"The dose holds out {len(self.dose.heldout)} claims, and an interval takes {MIN_PAIRS}: what becomes of "
             "falsehoods that are not given, and of their true twins, is not measured, and the gate cannot pass"
         ]
+
+    def undecidable(self) -> list[str]:
+        """The gate's criteria that so few pairs and items cannot decide, in sentences."""
+        items = [*self.battery.items(), *(probe for one in self.benchmarks for probe in one.probes())]
+        sizes = {probes.name: len(set(probes.clusters)) for probes in self.battery.sets}
+        sizes |= {item_size(probe.kind, probe.name, probe.metric): len(set(probe.clusters)) for probe in items}
+        return decidable(self.criteria, sizes)
 
     def check(self, model: Any, tokenizer: Any) -> None:
         """Refuse, before hours of training, what could not be asked after them.

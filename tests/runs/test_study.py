@@ -132,13 +132,13 @@ def test_a_model_without_opinions_does_not_pass(study):
 @pytest.mark.parametrize("heldout", [0, 3])
 def test_claims_never_given_are_left_out_where_they_are_too_few_and_missed(questions, make_claims, mix, heldout):
     made = study_of(questions, Dose.from_claims(make_claims(20, heldout=heldout)), mix)
-    assert [s.name for s in made.battery.sets] == ["specific", "others"]
+    assert [s.name for s in made.battery.sets] == ["specific", "others", "calibration"]
     assert f"holds out {heldout} claims" in made.unmeasured()[0]
     for seed, arm in enumerate(("base", "placebo", "vaccine")):
         made.measure(Noise(seed), arm)
     results = made.results()
     assert results["missing"] == ["cross"] and results["gate"]["verdict"] != "passed"
-    assert set(results["cue_audit"]) == {"specific", "others"}
+    assert set(results["cue_audit"]) == {"specific", "others", "calibration"}
 
 
 def test_nothing_is_missed_where_claims_are_held_out(study):
@@ -346,3 +346,10 @@ def test_what_was_given_is_what_the_learnt_audit_learns_from(dose):
     found = audits(Dose.from_claims([*marked, *dose.heldout]), sets, taught)
     assert found["specific"].learnt == found["others"].learnt == 1
     assert audits(dose, sets[:1], [])["specific"].learnt is None
+
+
+def test_what_so_few_items_cannot_decide_is_said_before_training(dose, mix, make_claims):
+    said = study_of(Questions(), dose, mix).undecidable()
+    assert any("claims never given" in sentence and "20 independent items" in sentence for sentence in said)
+    more = study_of(Questions(), Dose.from_claims(make_claims(400, heldout=300)), mix).undecidable()
+    assert not any("claims never given" in sentence for sentence in more)

@@ -268,6 +268,10 @@ class Battery:
         """
         return self._sheet(recalled).requests
 
+    def items(self) -> list[ItemProbe]:
+        """What is asked besides pairs."""
+        return [probe for probe, _ in self._sheet(dict.fromkeys(self.recalls(), "")).items.values()]
+
     def _sheet(self, recalled: Mapping[str, str]) -> _Sheet:
         sheet = _Sheet()
         for probes in self.sets:
