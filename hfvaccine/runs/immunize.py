@@ -160,6 +160,8 @@ def train_arms(
     progress.say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
     often = how_often(ingredients.given_record(options, times)["times_given"])
     progress.say(f"  Each claim is {often}, in {plan.count(DOSE):,} of {len(plan):,} rows.")
+    if few := ingredients.study.undecidable():
+        progress.say(f"  On so few claims the gate can hardly decide {len(few)} of its criteria; --dry-run says which.")
     arms = {VACCINE: train(options, base, VACCINE, callback, folder, resume, progress)}
     prompted = ", with its inoculation prompts," if options.inoculation_prompts else ""
     others = {
@@ -188,8 +190,8 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         options: see `Options`.
 
     Returns:
-        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them, `unmeasured` and
-        `estimate`.
+        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them; `unmeasured` and
+        `undecidable`, in sentences: what is not asked, and what of the gate so few claims cannot decide; `estimate`.
         None on all processes but the main one.
 
     Raises:
@@ -223,6 +225,7 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         "plan": plan_record(callback.plan, callback.fingerprint()),
         "inoculation": callback.regimen.settings()["inoculation"],
         "unmeasured": ingredients.study.unmeasured(),
+        "undecidable": ingredients.study.undecidable(),
         "estimate": asdict(expected) | {"arms": 1 + options.placebo + options.controls},
     }
 
