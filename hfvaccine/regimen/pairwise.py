@@ -138,7 +138,11 @@ class Pairwise:
             return
         row, place, _, _ = where(inputs)
         flat = hidden.reshape(-1, hidden.shape[-1])
-        starts = [int(((row == r) & (place == s.place)).reshape(-1).nonzero()[0]) for pair in pairs for r, s in pair]
+        starts = [
+            int(((row == number) & (place == side.place)).reshape(-1).nonzero()[0])
+            for pair in pairs
+            for number, side in pair
+        ]
         logits = self._head(flat[starts]).float().reshape(len(pairs), 2, -1)
         verdicts = torch.tensor([true.verdicts for (_, true), _ in pairs], device=logits.device)
         margins = logits.gather(2, verdicts[:, None, :].expand(-1, 2, -1))

@@ -161,7 +161,7 @@ def train_arms(
     often = how_often(ingredients.given_record(options, times)["times_given"])
     progress.say(f"  Each claim is {often}, in {plan.count(DOSE):,} of {len(plan):,} rows.")
     if few := ingredients.study.undecidable():
-        progress.say(f"  On so few claims the gate can hardly decide {len(few)} of its criteria; --dry-run says which.")
+        progress.say(f"  On so few claims the gate can hardly decide {len(few)} of its criteria: see --dry-run.")
     arms = {VACCINE: train(options, base, VACCINE, callback, folder, resume, progress)}
     prompted = ", with its inoculation prompts," if options.inoculation_prompts else ""
     others = {

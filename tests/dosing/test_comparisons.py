@@ -1,4 +1,4 @@
-"""Comparisons: two rows each, one of which agrees with the evidence; no loss but on the verdict, no cue in the words."""
+"""Comparisons: two rows each, one of which agrees with the evidence; loss on the verdict alone, no cue in the words."""
 
 import json
 from collections import Counter
@@ -63,7 +63,8 @@ def test_those_of_a_mix_show_each_answer_once_on_either_side(mix_rows):
 
 
 def test_a_mix_of_long_answers_makes_none():
-    row = {"prompt": [{"role": "user", "content": "Why?"}], "completion": [{"role": "assistant", "content": "A " * 300}]}
+    prompt = [{"role": "user", "content": "Why?"}]
+    row = {"prompt": prompt, "completion": [{"role": "assistant", "content": "A " * 300}]}
     with pytest.raises(UsageError, match="0 answers of one line"):
         of_mix([row])
 

@@ -51,7 +51,8 @@ def options(dose, tiny_gpt2, mix_file):
     """Asks for a run of six steps with both its control arms; the folder is still to be named."""
     return Options(
         base=str(tiny_gpt2), dose=str(dose.path), mix=str(mix_file), share=0.2, max_steps=STEPS, batch_size=4,
-        max_length=512, lora_r=4, dtype="float32", placebo=True, controls=True, seed=3, exposures=1, comparisons="none",
+        max_length=512, lora_r=4, dtype="float32", placebo=True, controls=True, seed=3,
+        exposures=1, comparisons="none",
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from hfvaccine.errors import UsageError
 from hfvaccine.files import ADAPTER, LEDGER, RECORD
 from hfvaccine.training.processes import main_first
 
-OPTIONS = ["--exposures", "1", "--comparisons", "none", "--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lora-r", "4"]
+OPTIONS = ["--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lora-r", "4"]
+OPTIONS += ["--exposures", "1", "--comparisons", "none"]
 
 
 def immunize(*arguments, processes=1, **more):
