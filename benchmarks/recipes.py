@@ -2,8 +2,8 @@
 
     python benchmarks/recipes.py --output-dir FOLDER [--only NAME ...] [--seed N ...] [--base BASE] [--table]
 
-Half of `tuning_claims.jsonl`, by hash, may be given, the other half never is: nothing of the starter dose is touched. A
-run that is finished in the folder is kept, one that was interrupted goes on.
+Half of `tuning_claims.jsonl`, by hash, may be given, the other half never is: nothing of the starter dose is touched.
+A run that is finished in the folder is kept, one that was interrupted goes on.
 """
 
 from __future__ import annotations

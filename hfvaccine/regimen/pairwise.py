@@ -136,10 +136,10 @@ class Pairwise:
                 del waiting[side.pair]
         if not pairs:
             return
-        row, place, _, _ = where(inputs)
+        rows, place, _, _ = where(inputs)
         flat = hidden.reshape(-1, hidden.shape[-1])
         starts = [
-            int(((row == number) & (place == side.place)).reshape(-1).nonzero()[0])
+            int(((rows == number) & (place == side.place)).reshape(-1).nonzero()[0])
             for pair in pairs
             for number, side in pair
         ]

@@ -1,4 +1,4 @@
-"""Comparisons: two rows each, one of which agrees with the evidence; loss on the verdict alone, no cue in the words."""
+"""Comparisons: two rows each, one of which agrees with the evidence; loss on the verdict alone, and no cue."""
 
 import json
 from collections import Counter
