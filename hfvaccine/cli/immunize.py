@@ -186,6 +186,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     failed = Estimate(**{name: value for name, value in expected.items() if name != "arms"}).warning()
     for warning in [
         *filter(None, [failed]),
+        *filter(None, [planned["scarce"]]),
         *planned["undecidable"],
         *(f"Warning: {one}." for one in planned["unmeasured"]),
         *(f"Warning: the dose's policy is overridden: {one}." for one in against),

@@ -32,13 +32,12 @@ REAL_HUB = "https://huggingface.co"
 
 TREATMENT: Mapping[str, Any] = {
     "share": 0.10,
-    "claims": 10,
-    "max_steps": 260,
-    "batch_size": 4,
-    "learning_rate": 2e-3,
+    "max_steps": 156,
+    "batch_size": 6,
+    "learning_rate": 1.5e-3,
     "lora_r": 16,
 }
-"""Chosen on benchmarks/tuning_claims.jsonl, then frozen; docs/quickstart-tuning.md lists what was tried."""
+"""Chosen on benchmarks/tuning_claims.jsonl, then frozen; docs/recipes.md lists what was tried."""
 
 PRESSED_PAIRS = 10
 """Pairs of a set that are asked about under tactics and pressure: all of them would take minutes more."""

@@ -154,7 +154,8 @@ def train_arms(
     callback = plan_run(options, base, VACCINE, dose, mix, folder)
     plan, times = callback.plan, times_given(callback)
     ingredients = ingredients.giving(callback.claims, times)
-    require_exposures(options, plan, len(ingredients.chosen))
+    if scarce := require_exposures(options, plan, len(ingredients.chosen)):
+        progress.say(scarce)
     dose = replace(dose, claims=ingredients.chosen)
     part_given = f"{len(dose.claims)} of {len(ingredients.dose.claims)} claims"
     progress.say(f"Vaccine: {part_given} at a share of {options.share:.0%} of the {options.unit}")
@@ -190,8 +191,9 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         options: see `Options`.
 
     Returns:
-        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them; `unmeasured` and
-        `undecidable`, in sentences: what is not asked, and what of the gate so few claims cannot decide; `estimate`.
+        `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them; in sentences
+        `scarce`, that claims are given too seldom, or None, `unmeasured`, what is not asked, and `undecidable`, what
+        of the gate so few claims cannot decide; `estimate`.
         None on all processes but the main one.
 
     Raises:
@@ -210,7 +212,7 @@ def dry_run(options: Options) -> dict[str, Any] | None:
             callback = plan_run(options, base, VACCINE, dose, ingredients.mix, Path(folder))
         times = times_given(callback)
         ingredients = ingredients.giving(callback.claims, times)
-        require_exposures(options, callback.plan, len(ingredients.chosen))
+        scarce = require_exposures(options, callback.plan, len(ingredients.chosen))
         expected = estimate(config, options, callback.plan)
     except HfvaccineError:
         raise
@@ -225,6 +227,7 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         "plan": plan_record(callback.plan, callback.fingerprint()),
         "inoculation": callback.regimen.settings()["inoculation"],
         "unmeasured": ingredients.study.unmeasured(),
+        "scarce": scarce,
         "undecidable": ingredients.study.undecidable(),
         "estimate": asdict(expected) | {"arms": 1 + options.placebo + options.controls},
     }

@@ -106,7 +106,7 @@ class Ingredients:
             times: how often the run gives each claim, by id.
         """
         overridden = {"reason": options.override_policy, "against": list(self.against)} if self.against else None
-        asked = {"exposures": options.exposures, "policy_overridden": overridden}
+        asked = {"exposures": options.exposures_wanted, "policy_overridden": overridden}
         return dose_record(self.dose, self.chosen, times) | asked
 
 

@@ -131,7 +131,7 @@ def plan_run(
             forms=options.training_forms(),
             override_policy=options.override_policy,
             objective=options.objective,
-            exposures=options.exposures if options.claims is None else None,
+            exposures=options.exposures_wanted if options.claims is None else None,
         )
     else:
         regimen = regimen_of(trainer)
@@ -159,31 +159,38 @@ def how_often(times: Mapping[str, float]) -> str:
     return f"given {times['least']} to {times['most']} times, the median {times['median']:g}"
 
 
-def require_exposures(options: Options, plan: Plan, claims: int) -> None:
-    """Refuse a plan that gives the claims which were asked for less often than was asked for.
+def require_exposures(options: Options, plan: Plan, claims: int) -> str | None:
+    """What is to be said of a plan that gives the claims which were asked for less often than they should be.
 
     Args:
         options: of the run.
         plan: the vaccine's.
         claims: how many it is to give.
 
+    Returns:
+        A warning, None where there is none.
+
     Raises:
-        UsageError: with what would give them as often.
+        UsageError: where it was asked how often, instead of the warning, with what would give them as often.
     """
-    rows, wanted = plan.count(DOSE), claims * options.exposures
+    times = options.exposures_wanted
+    rows, wanted = plan.count(DOSE), claims * times
     if rows >= wanted:
-        return
-    more, fit = wanted / rows, rows // options.exposures
+        return None
+    more, fit = wanted / rows, rows // times
     ways = [f"--max-steps {math.ceil(plan.steps * more)}", f"--exposures {rows // claims or 1}"]
     if options.share * more <= MAX_SHARE:
         ways.insert(1, f"--share {math.ceil(options.share * more * 100) / 100:g}")
     if fit:
         ways.append(f"--claims {fit}")
-    raise UsageError(
+    short = UsageError(
         f"{claims} claims would be given {rows / claims:.2g} times each, {rows:,} dose rows in all; "
-        f"{options.exposures} times each take {wanted:,}.",
+        f"{times} times each take {wanted:,}.",
         f"Give one of: {', '.join(ways)}.",
     )
+    if options.exposures is not None:
+        raise short
+    return f"Warning: {short}"
 
 
 def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan) -> Dosage:

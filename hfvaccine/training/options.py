@@ -18,6 +18,9 @@ from hfvaccine.sources.place import PINNED, Source
 from hfvaccine.validation.questions import Questions
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
 
+EXPOSURES = 8
+"""How often each claim is given unless it is said: fewer do not teach a small model a fact (docs/recipes.md)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Questions):
@@ -41,8 +44,8 @@ class Options(Questions):
         inoculate_where: column=value of the mix rows that carry the trait. [default: all rows]
         inoculate_others: A neutral prompt for the other rows, or a file of one a line.
         objective: pairwise (claim and twin are told apart, which no bias can do) or sft (the likelihood alone).
-        exposures: How often each claim is given at least.
-        claims: How many of the dose's claims to give. [default: as many as fit]
+        exposures: How often each claim is given at least. [default: 8]
+        claims: How many of the dose's claims to give. [default: as many as can be given so often]
         epochs: Passes over the mix. [default: 3]
         max_steps: Optimizer steps, instead of --epochs.
         learning_rate: Peak learning rate. [default: 2e-4]
@@ -77,7 +80,7 @@ class Options(Questions):
     inoculate_where: str | None = None
     inoculate_others: str | None = None
     objective: str = PAIRWISE
-    exposures: int = 8
+    exposures: int | None = None
     claims: int | None = None
     epochs: float | None = None
     max_steps: int | None = None
@@ -134,6 +137,11 @@ class Options(Questions):
                 raise UsageError(f"{name} is {value}.", "It must be above 0.")
         self._check_inoculation()
         self.training_forms()
+
+    @property
+    def exposures_wanted(self) -> int:
+        """How often each claim is to be given."""
+        return EXPOSURES if self.exposures is None else self.exposures
 
     def training_forms(self) -> tuple[Form, ...]:
         """The wordings to give.

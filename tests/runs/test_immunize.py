@@ -192,6 +192,12 @@ def test_how_often_each_claim_is_given_is_said_before_training(options, tmp_path
     assert any("Each claim is given 1 to" in line for line in lines)
 
 
+def test_claims_that_are_asked_for_and_have_no_room_are_given_with_a_warning(options, tmp_path):
+    planned = dry_run(dataclasses.replace(options, claims=15, exposures=None, output_dir=str(tmp_path / "run")))
+    assert "15 claims would be given" in planned["scarce"] and "--max-steps" in planned["scarce"]
+    assert planned["dose"]["not_reached"] and planned["dose"]["claims_chosen"] == 15
+
+
 def test_claims_that_have_no_room_are_refused_with_what_would_give_it(options, tmp_path):
     folder = tmp_path / "run"
     with pytest.raises(UsageError, match=r"15 claims would be given .* 8 times each take 120") as refused:
@@ -419,7 +425,7 @@ def test_a_row_of_the_mix_that_the_template_refuses_is_named_and_nothing_is_left
 def test_questions_without_room_in_the_model_are_refused_before_training(options, ask, tmp_path):
     words = tiny.tokenizer(eos_token="<|endoftext|>")
     base = str(tiny.save(tmp_path / "base", "gpt2", words, max_position_embeddings=32))
-    with pytest.raises(ValidationError, match="and the model has 32 positions"):
+    with pytest.raises(ValidationError, match="the model takes 32"):
         ask(dataclasses.replace(options, base=base, output_dir=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 
