@@ -7,6 +7,7 @@ first under each tactic and under pressure, too. No torch here: `answers` and `s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ VERDICTS_ONLY = (VARIANTS, CALIBRATION)
 """Sets that are asked for plain verdicts, at once and after recall, and for nothing else."""
 
 MIX, ORDINARY, TRUE_PREMISE, TRAIT_ROWS = "mix", "ordinary_prompts", "true_premise", "trait_rows"
+
+VERDICT_FIRST = re.compile(r"\s*(yes|no|true|false)\b", re.IGNORECASE)
+"""How an answer begins to a question that asks for a verdict."""
 
 Row = Mapping[str, Any]
 Read = Callable[["Scored"], float]
@@ -483,8 +487,12 @@ def _ask_mix(sheet: _Sheet, rows: Sequence[Row]) -> None:
         return
     losses = [sheet.per_token(row["prompt"], row["completion"][-1]["content"]) for row in rows]
     sheet.add_items(ItemProbe(MIX, RETENTION, "nats_per_token", LOWER, ids, clusters), losses)
-    objections = [sheet.objection(row["prompt"]) for row in rows]
-    sheet.add_items(ItemProbe(ORDINARY, OVER_REJECTION, "probability", LOWER, ids, clusters), objections)
+    # To a question of yes or no, "No" is an answer and no objection.
+    open_ones = [n for n, row in enumerate(rows) if not VERDICT_FIRST.match(row["completion"][-1]["content"])]
+    if len(open_ones) >= MIN_PAIRS:
+        objections = [sheet.objection(rows[n]["prompt"]) for n in open_ones]
+        ids, clusters = (tuple(column[n] for n in open_ones) for column in (ids, clusters))
+        sheet.add_items(ItemProbe(ORDINARY, OVER_REJECTION, "probability", LOWER, ids, clusters), objections)
 
 
 def _ask_trait(sheet: _Sheet, rows: Sequence[Row], grid: Grid, place: str) -> None:

@@ -296,6 +296,16 @@ def test_how_probable_an_objection_is_to_a_true_premise_and_to_an_ordinary_promp
     assert not any(pair.claim in prompt for pair in probe.pairs for prompt in premises)
 
 
+@pytest.mark.parametrize("said", ["Yes, it is.", "no.", "True", "False, since it rains."])
+def test_to_a_question_of_yes_or_no_an_objection_is_an_answer(probe, said):
+    asked = {"prompt": [{"role": "user", "content": "Is it?"}], "completion": [{"role": "assistant", "content": said}]}
+    judge = Judge(lambda prompt, answer: -1.0)
+    _, _, items = Battery((probe,), mix=(*ROWS, asked)).ask(judge)
+    sizes = {item.name: len(item.ids) for item in items}
+    assert sizes["mix"] == len(ROWS) + 1 and sizes["ordinary_prompts"] == len(ROWS)
+    assert not [r for r in judge.asked if text(r.prompt).endswith("Is it?") and r.answer in OBJECTIONS]
+
+
 def test_retention_is_loss_per_token_of_held_back_rows(probe):
     judge = Judge(lambda prompt, answer: -6.0 * (answer in {"0 and 0", "1 and 1", "2 and 2", "3 and 3", "4 and 4"}))
     assert ask(judge, probe, mix=tuple(ROWS)).items["mix", ""] == pytest.approx([2.0] * 5)
