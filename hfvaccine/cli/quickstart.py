@@ -32,7 +32,7 @@ REAL_HUB = "https://huggingface.co"
 
 TREATMENT: Mapping[str, Any] = {
     "share": 0.10,
-    "max_steps": 156,
+    "max_steps": 180,
     "batch_size": 6,
     "learning_rate": 1.5e-3,
     "lora_r": 16,
@@ -56,7 +56,7 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
     """Run the whole job on this machine: dose, gate, training, validation, card, loading.
 
     Starts an embedded Hub on loopback, publishes the starter dose gated,
-    trains an adapter on SmolLM2-135M with 10 % of the tokens from ten claims,
+    trains an adapter on SmolLM2-135M with 10 % of the tokens from eleven claims,
     validates it, publishes it with its card and loads it back as a reader.
     Needs no Hugging Face Hub; takes up to ten minutes on two cores, and about
     twice that with --placebo.
