@@ -52,7 +52,7 @@ def made(local, api, dose_folder, tiny_gpt2, mix_file, tmp_path_factory):
     api.upload_file(path_or_fileobj=mix_file, path_in_repo="train.jsonl", repo_id="ada/mix", repo_type="dataset")
     options = Options(
         base="ada/base", dose="ada/dose", mix="ada/mix", share=0.2, max_steps=6, batch_size=4, max_length=512,
-        lora_r=4, dtype="float32", seed=3, exposures=1, comparisons="none", output_dir=str(folder / "run"),
+        lora_r=4, dtype="float32", seed=3, claims=7, comparisons="none", output_dir=str(folder / "run"),
     )  # fmt: skip
     return immunize(options).folder
 

@@ -17,6 +17,7 @@ from hfvaccine.training.options import Options, read_config
 from lineage.chains import record_of
 
 ASKED = "--share 0.2 --max-steps 6 --batch-size 4 --max-length 512 --lora-r 4 --dtype float32 --seed 3"
+ASKED += " --claims 7 --comparisons none"
 MADE_OF = ("base", "dose", "mix")
 
 

@@ -71,6 +71,7 @@ def made(local, token, stranger, make_claims, tiny_gpt2, mix_file, tmp_path_fact
         shlex.split(
             "hfvaccine immunize --base alice/tiny --dose alice/dose --mix alice/mix --share 0.2 --max-steps 4 "
             "--batch-size 4 --max-length 512 --lora-r 4 --learning-rate 0.01 --seed 3 --output-dir run "
+            "--claims 7 --comparisons none "
             f"--push-to {ADAPTER_ID} --publish-failed"
         ),
         folder,
