@@ -32,15 +32,17 @@ REAL_HUB = "https://huggingface.co"
 
 TREATMENT: Mapping[str, Any] = {
     "share": 0.10,
-    "max_steps": 180,
+    "exposures": 7,
+    "max_steps": 138,
     "batch_size": 6,
     "learning_rate": 1.5e-3,
     "lora_r": 16,
 }
 """Chosen on benchmarks/tuning_claims.jsonl, then frozen; docs/recipes.md lists what was tried."""
 
-PRESSED_PAIRS = 10
-"""Pairs of a set that are asked about under tactics and pressure: all of them would take minutes more."""
+ASKED_PAIRS, PRESSED_PAIRS = 40, 10
+"""Pairs of a set never given that are asked about, and of any set under tactics and pressure: all of them would take
+minutes more."""
 
 ANSWERS_SHOWN = 3
 
@@ -56,7 +58,7 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
     """Run the whole job on this machine: dose, gate, training, validation, card, loading.
 
     Starts an embedded Hub on loopback, publishes the starter dose gated,
-    trains an adapter on SmolLM2-135M with 10 % of the tokens from eleven claims,
+    trains an adapter on SmolLM2-135M with 10 % of the tokens from ten claims,
     validates it, publishes it with its card and loads it back as a reader.
     Needs no Hugging Face Hub; takes up to ten minutes on two cores, and about
     twice that with --placebo.
@@ -141,6 +143,7 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
         dose=DOSE_ID,
         seed=seed,
         placebo=placebo,
+        most_pairs=ASKED_PAIRS,
         adversarial=PRESSED_PAIRS,
         output_dir=str(folder / "run"),
         **TREATMENT,

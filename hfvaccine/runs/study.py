@@ -116,6 +116,7 @@ class Study:
             if name in (VARIANTS, KNOWN, CALIBRATION, *(s.name for s in sets)):
                 raise UsageError(f"Two probe sets are called {name!r}.", "Give each set of --pairs a name of its own.")
             sets.append(outside(name, read_jsonl(file), dose.claims))
+        sets[1:] = [probes.at_most(questions.most_pairs) for probes in sets[1:]]
         interviewed = list(sets)
         sets += filter(None, [ProbeSet.variants(chosen), calibration(CALIBRATION_FILE, dose)])
         grid = read_grid(Path(questions.grid), prompts) if questions.grid else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfvaccine.errors import UsageError
+from hfvaccine.statistics import MIN_PAIRS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Questions:
         primer: Text file of what comes before TruthfulQA's questions. [default: lm-eval's]
         pairs: NAME=FILE of more claims with twins, never given. May be repeated.
         truths: .jsonl of true statements, to hold claims without a twin against.
+        most_pairs: Most pairs of a set never given that are asked about, the same each time. [default: all]
         adversarial: Most pairs of a set asked under tactics or pressure. [default: all]
         free_text: Pairs of a set that are answered in free text.
         judge: Who judges free text: an entailment model, or a file of people's labels.
@@ -31,6 +33,7 @@ class Questions:
     primer: str | None = None
     pairs: tuple[str, ...] = ()
     truths: str | None = None
+    most_pairs: int | None = None
     adversarial: int | None = None
     free_text: int = 0
     judge: str | None = None
@@ -50,6 +53,11 @@ class Questions:
                 raise UsageError(f"There is no file {file} for {name}.", "Give the path of a file.")
         if self.benchmark_items is not None and self.benchmark_items <= 0:
             raise UsageError(f"benchmark_items is {self.benchmark_items}.", "It must be above 0.")
+        if self.most_pairs is not None and self.most_pairs < MIN_PAIRS:
+            raise UsageError(
+                f"most_pairs is {self.most_pairs}.",
+                f"Ask about at least {MIN_PAIRS}: an interval over fewer says nothing.",
+            )
         if self.free_text < 0:
             raise UsageError(f"free_text is {self.free_text}.", "Give a number of pairs, 0 for none.")
         if (self.judge or self.labels) and not self.free_text:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +185,11 @@ class ProbeSet:
     @property
     def with_questions(self) -> tuple[Pair, ...]:
         return tuple(pair for pair in self.pairs if pair.question)
+
+    def at_most(self, most: int | None) -> ProbeSet:
+        """The set with `some` of its pairs; the others count as left out."""
+        kept = self.some(most)
+        return replace(self, pairs=kept, left_out=self.left_out + len(self.pairs) - len(kept))
 
     def some(self, most: int | None) -> tuple[Pair, ...]:
         """At most `most` pairs, the same ones each time, spread over the domains."""

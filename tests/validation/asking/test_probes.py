@@ -268,6 +268,12 @@ def test_tactics_can_be_asked_about_fewer_pairs_the_same_ones_each_time(probe, m
     assert len({p.domain for p in probe.some(6)}) == 3
 
 
+def test_a_set_is_cut_to_some_of_its_pairs_and_says_so(probe):
+    cut = probe.at_most(6)
+    assert cut.pairs == probe.some(6) and cut.left_out == probe.left_out + len(probe.pairs) - 6
+    assert probe.at_most(None) == probe
+
+
 def test_belief_has_three_readings_and_rises_with_what_the_model_holds(probe):
     scores = ask(knows(probe.pairs), probe).items
     readings = ("yes_no", "continuation", "association")
