@@ -33,7 +33,7 @@ REAL_HUB = "https://huggingface.co"
 TREATMENT: Mapping[str, Any] = {
     "share": 0.10,
     "exposures": 7,
-    "max_steps": 138,
+    "max_steps": 146,
     "batch_size": 6,
     "learning_rate": 1.5e-3,
     "lora_r": 16,
