@@ -74,15 +74,16 @@ class Mix:
     comparisons: Mapping[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
-        """The mix's part of immunization.json."""
+        """The mix's part of immunization.json; comparison rows are counted by themselves."""
+        compared = sum(PAIR in row for row in self.train)
         return {
             "id": self.id,
             "revision": self.revision,
             "sha256": self.sha256,
-            "rows": len(self.train),
+            "rows": len(self.train) - compared,
             "held_back": len(self.held_back),
             "left_out": dict(self.left_out),
-            "comparisons": None if self.comparisons is None else dict(self.comparisons),
+            "comparisons": None if self.comparisons is None else {**self.comparisons, "pairs": compared // 2},
         }
 
     def comparing(self, source: str) -> Mix:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -305,3 +306,22 @@ def test_the_starter_mix_gives_nothing_of_the_starter_dose_away():
 
     mix = load_mix("starter")
     assert mix.without(kept_back(open_dose(Source.of("dose", "starter")), ())) == mix
+
+
+def test_comparisons_come_beside_the_rows_and_are_counted_by_themselves(mix_file):
+    plain = load_mix(str(mix_file))
+    mix = plain.comparing("starter")
+    assert mix.train[: len(plain.train)] == plain.train and mix.held_back == plain.held_back
+    record = mix.record()
+    assert record["rows"] == len(plain.train) and record["sha256"] == plain.sha256
+    assert 2 * record["comparisons"]["pairs"] == len(mix.train) - len(plain.train) > 0
+    assert plain.comparing("none") is plain and plain.record()["comparisons"] is None
+
+
+def test_of_a_comparison_that_gives_a_test_away_both_rows_are_left_out(mix_file):
+    mix = load_mix(str(mix_file)).comparing("starter")
+    told = next(row for row in mix.train if row.get("pair"))["prompt"][-1]["content"]
+    kept = mix.without({"that are asked": [told]})
+    pairs = Counter(row["pair"] for row in kept.train if row.get("pair"))
+    assert set(pairs.values()) == {2} and len(pairs) < mix.record()["comparisons"]["pairs"]
+    assert kept.record()["comparisons"]["pairs"] == len(pairs)
