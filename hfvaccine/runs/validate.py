@@ -80,7 +80,7 @@ def compared(mix: Mix, record: Mapping[str, Any] | None) -> Mix:
     if not about or not (about["id"] in ("starter", "mix") or Path(about["id"]).is_file()):
         return mix
     again = mix.comparing(about["id"])
-    return again if again.comparisons == about else mix
+    return again if again.comparisons["sha256"] == about["sha256"] else mix
 
 
 def check_arm(arm: str, name: str, base: Base, progress: Progress) -> None:

@@ -4,8 +4,9 @@ import pytest
 from finished_runs import finished_run
 
 from hfvaccine.errors import ModelError, UsageError
-from hfvaccine.runs.validate import check_arm
+from hfvaccine.runs.validate import check_arm, compared
 from hfvaccine.training.base import Base
+from hfvaccine.training.mix import load_mix
 from hfvaccine.training.progress import Progress
 
 BASE = Base(None, None, "alice/tiny", "a" * 40, "own")
@@ -35,3 +36,13 @@ def test_a_control_of_this_base_is_taken_and_of_another_refused(tmp_path):
     with pytest.raises(UsageError, match="neither a folder nor a Hub id"):
         check_arm("placebo", str(tmp_path / "nowhere" / "at" / "all"), BASE, progress)
     assert progress.said == []
+
+
+def test_comparisons_are_those_of_the_record_by_their_digest(mix_file):
+    """Fewer pairs stand in a record where some were left out, which say nothing of which they were."""
+    mix = load_mix(str(mix_file))
+    about = mix.comparing("starter").record()["comparisons"]
+    again = compared(mix, {"mix": {"comparisons": {**about, "pairs": about["pairs"] - 1}}})
+    assert len(again.train) == len(mix.train) + 2 * about["pairs"]
+    assert compared(mix, {"mix": {"comparisons": {**about, "sha256": "0" * 64}}}) is mix
+    assert compared(mix, {"mix": {"comparisons": None}}) is mix
