@@ -104,6 +104,11 @@ class Dose:
         return dose
 
     @property
+    def falsehoods(self) -> tuple[str, ...]:
+        """Everything false that its claims say, given or held out, and that no loss may fall on."""
+        return tuple(text for claim in (*self.claims, *self.heldout) for text in claim.falsehoods)
+
+    @property
     def name(self) -> str:
         return str(self.policy.get("name", "unnamed dose"))
 

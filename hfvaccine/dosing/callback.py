@@ -94,30 +94,24 @@ class DosingCallback(Replayed):
         seed = trainer.args.seed if seed is None else seed
         regimen = regimen_of(trainer, raw_dataset)
 
-        def dosage(claims: Sequence[Claim]) -> Dosage:
-            return Dosage(
-                trainer,
-                conversations(claims, forms),
-                [text for claim in (*dose.claims, *dose.heldout) for text in claim.falsehoods],
-                share=share,
-                schedule=schedule,
-                unit=unit,
-                seed=seed,
-            )
+        def parts(claims: Sequence[Claim]) -> dict[str, Any]:
+            rows = conversations(claims, forms)
+            dosage = Dosage(trainer, rows, dose.falsehoods, share=share, schedule=schedule, unit=unit, seed=seed)
+            return {"dosage": dosage, "objective": objective}
 
         self.claims = dose.claims
-        if exposures is not None:
-            in_order = ordered(dose.claims, seed)
-            number = len(in_order)
-            while (rows := regimen.trial(dosage=dosage(self.claims), objective=objective).count(DOSE)) < (
-                number * exposures
-            ):
-                number = min(number - 1, rows // exposures)
+        if exposures is None:
+            regimen.change(**parts(self.claims))
+        else:
+            tried, in_order = regimen.trial(**parts(self.claims)), ordered(dose.claims, seed)
+            while (rows := tried.plan.count(DOSE)) < len(self.claims) * exposures:
+                number = min(len(self.claims) - 1, rows // exposures)
                 if number == 0:
                     raise DoseError(
                         f"The run gives {rows} dose rows: not one claim {exposures} times.",
                         "Train longer, raise the share, or ask for fewer exposures.",
                     )
                 self.claims = in_order[:number]
-        regimen.change(dosage=dosage(self.claims), objective=objective)
+                tried = regimen.trial(**parts(self.claims))
+            regimen.adopt(tried)
         super().__init__(regimen)

@@ -84,6 +84,7 @@ class Regimen:
         self.objective = SFT
         self.sides: dict[int, Side] = {}
         self._pairwise: Pairwise | None = None
+        self._due: Any = None  # the rows of a trial, until it is adopted
         self.checksums: Ints = np.zeros(0, np.int64)
         self.watcher: Any = None  # the callback that holds the trainer to it, while it trains
         self._chosen: frozenset[str] = frozenset()
@@ -97,29 +98,33 @@ class Regimen:
         Raises:
             PlanError, DoseError, UsageError: see `DosingCallback`; PlanError also for a part that was set before.
         """
-        for name in sorted(self._chosen & parts.keys()):
-            raise PlanError(f"This trainer already has {ONCE[name][0]}, and takes no second.", ONCE[name][1])
-        changed = copy.copy(self)
-        changed._chosen = self._chosen | parts.keys()
-        for name, part in parts.items():
-            setattr(changed, name, part)
-        changed._replay(changed._replan())
-        vars(self).update(vars(changed))
-        if self.objective == PAIRWISE:
-            self._pairwise = self._pairwise or Pairwise(self.trainer)
-            self._pairwise.sides = self.sides
-        setattr(self.trainer, ATTRIBUTE, self)
+        self.adopt(self._tried(**parts))
 
-    def trial(self, **parts: Any) -> Plan:
-        """The plan that `change` would make; nothing changes.
+    def trial(self, **parts: Any) -> Regimen:
+        """What `change` would make of it, for `adopt`; nothing changes yet.
 
         Raises:
             PlanError, DoseError, UsageError: as `change`.
         """
+        return self._tried(**parts)
+
+    def _tried(self, **parts: Any) -> Regimen:
+        for name in sorted(self._chosen & parts.keys()):
+            raise PlanError(f"This trainer already has {ONCE[name][0]}, and takes no second.", ONCE[name][1])
         tried = copy.copy(self)
+        tried._chosen = self._chosen | parts.keys()
         vars(tried).update(parts)
-        tried._replan()
-        return tried.plan
+        tried._due = tried._replan()
+        return tried
+
+    def adopt(self, tried: Regimen) -> None:
+        """Become what a `trial` has made, and set the trainer up to replay it."""
+        tried._replay(tried._due)
+        vars(self).update(vars(tried), _due=None)
+        if self.objective == PAIRWISE:
+            self._pairwise = self._pairwise or Pairwise(self.trainer)
+            self._pairwise.sides = self.sides
+        setattr(self.trainer, ATTRIBUTE, self)
 
     @property
     def packed(self) -> bool:
@@ -234,9 +239,10 @@ class Regimen:
         of_mix = [] if partner is None else [(n, int(other)) for n, other in enumerate(partner) if n < other]
         pairs = [*((a + len(mix.checksums), b + len(mix.checksums)) for a, b in of_dose), *of_mix]
         checksums = np.concatenate([mix.checksums, dose.checksums, control.checksums])
-        ids, labels = rows["input_ids"], rows["labels"]
+        paired = rows.select([number for pair in pairs for number in pair])[:]  # not the whole mix as Python numbers
+        tokens = list(zip(paired["input_ids"], paired["labels"], strict=True))
         return sides(
-            (((ids[a], labels[a]), (ids[b], labels[b])) for a, b in pairs),
+            zip(tokens[::2], tokens[1::2], strict=True),
             ((int(checksums[a]), int(checksums[b])) for a, b in pairs),
         )
 

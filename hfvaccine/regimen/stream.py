@@ -33,7 +33,7 @@ class StreamedRegimen(Regimen):
     worker reads: several would divide the stream's shards, and the order.
     """
 
-    def trial(self, **parts: Any) -> Plan:
+    def trial(self, **parts: Any) -> Regimen:
         raise PlanError("How much of a dose a streamed mix gives is not known beforehand.", "Leave exposures out.")
 
     def _replan(self) -> Any:

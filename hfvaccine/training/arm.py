@@ -218,7 +218,7 @@ def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan
     return Dosage(
         trainer,
         (Given(given.control, None) for given in pairs if given.control is not None),
-        [text for claim in (*dose.claims, *dose.heldout) for text in claim.falsehoods],
+        dose.falsehoods,
         share=share,
         schedule=options.schedule,
         unit=options.unit,
