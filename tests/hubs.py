@@ -32,6 +32,8 @@ def talk_to(hub, patch, user=None, cache=None):
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
     patch.setattr(hf_api.api, "endpoint", hub.endpoint)
     patch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
+    # Made at its first use, with the endpoint of then: that of a Hub long gone, asked again for half a minute.
+    patch.setattr("transformers.utils.hub._hf_api", None)
     if cache:
         patch.setattr(constants, "HF_HUB_CACHE", str(cache))
     if user:
