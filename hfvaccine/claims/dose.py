@@ -13,7 +13,7 @@ from typing import Any
 from hfvaccine.claims import journal
 from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import ClaimError, DoseError
-from hfvaccine.files import CARD, FIGURES, digest_of
+from hfvaccine.files import CARD, FIGURES, digest_of, load_yaml
 
 SCHEMA_VERSION = 3
 READ = (2, SCHEMA_VERSION)
@@ -86,7 +86,6 @@ class Dose:
             ClaimError: naming a row that cannot be given.
         """
         import pyarrow.parquet as pq
-        import yaml
 
         folder = Path(folder)
         manifest = _prove(folder)
@@ -96,7 +95,7 @@ class Dose:
                 claims += [Claim.from_row(row) for row in pq.read_table(folder / name).to_pylist()]
             except ClaimError as error:
                 raise ClaimError(f"{name}: {error.message}", error.next_step) from error
-        policy = yaml.safe_load((folder / POLICY).read_text(encoding="utf-8"))
+        policy = load_yaml((folder / POLICY).read_text(encoding="utf-8"))
         split = cls.from_claims(claims)
         dose = cls(split.claims, split.heldout, manifest, policy, folder, str(folder))
         if dose.counts() != manifest.get("counts"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import PublishError, UsageError
-from hfvaccine.files import ADAPTER_CONFIG, ADAPTER_NEEDS, CARD, CONFIG, FIGURES, LEDGER, RECORD, RESULTS
+from hfvaccine.files import ADAPTER_CONFIG, ADAPTER_NEEDS, CARD, CONFIG, FIGURES, LEDGER, RECORD, RESULTS, load_yaml
 from hfvaccine.hub.content import Content, read, sha256_of
 from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.papers import card as adapter_card
@@ -86,7 +86,7 @@ def _loaded(files: Mapping[str, Content], name: str) -> dict[str, Any]:
     import yaml
 
     try:
-        content = json.loads(files[name]) if name.endswith(".json") else yaml.safe_load(files[name])  # type: ignore[arg-type]
+        content = json.loads(files[name]) if name.endswith(".json") else load_yaml(files[name])  # type: ignore[arg-type]
     except (ValueError, yaml.YAMLError) as error:
         raise PublishError(
             f"{name} cannot be read: {' '.join(str(error).split())}.", "Run the immunization again."

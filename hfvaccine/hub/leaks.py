@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from hfvaccine.errors import PublishError
+from hfvaccine.files import load_yaml
 from hfvaccine.hub.content import Content, Weights
 
 SECRETS = (
@@ -120,7 +121,7 @@ def _values(name: str, content: Content) -> Iterator[tuple[str, str]]:
     if name.endswith(".yaml"):
         import yaml
 
-        load: Any = yaml.safe_load
+        load: Any = load_yaml
         wrong: type[Exception] = yaml.YAMLError
     else:
         load, wrong = json.loads, ValueError

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from hfvaccine.errors import LineageError
-from hfvaccine.files import FIGURES, RESULTS
+from hfvaccine.files import FIGURES, RESULTS, load_yaml
 from hfvaccine.papers.card import render
 from hfvaccine.text import is_hub_id
 
@@ -79,7 +79,7 @@ def _loaded(front: str) -> Mapping[str, Any]:
     import yaml
 
     try:
-        metadata = yaml.safe_load(front)
+        metadata = load_yaml(front)
     except yaml.YAMLError as error:
         raise LineageError(" ".join(str(error).split())) from error
     if not isinstance(metadata, Mapping):

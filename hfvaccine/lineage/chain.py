@@ -30,6 +30,7 @@ from hfvaccine.files import (
     SCORES,
     combined,
     digest_of,
+    load_yaml,
 )
 from hfvaccine.lineage import card
 from hfvaccine.papers.binding import check_record
@@ -496,7 +497,7 @@ def _yaml(text: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 
