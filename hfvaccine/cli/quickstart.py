@@ -265,7 +265,7 @@ def from_real_hub(folder: Path) -> Path:
 
 
 def check_loaded(run: Run, token: str) -> None:
-    """Load base and adapter from the Hub as anybody would, and hold their logits against the trained model's.
+    """Load base and adapter from the Hub as anybody would, and hold their logits against those of what was validated.
 
     Raises:
         ValidationError: where they differ by more than the rounding of their dtype.
@@ -274,22 +274,22 @@ def check_loaded(run: Run, token: str) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from hfvaccine.training.adapters import apart, tolerance
+    from hfvaccine.training.adapters import apart, in_its_dtype, tolerance
 
     base = AutoModelForCausalLM.from_pretrained(BASE_ID, dtype=run.model.dtype, token=token).to(run.model.device)
-    loaded = PeftModel.from_pretrained(base, ADAPTER_ID, token=token).eval()
+    loaded = in_its_dtype(PeftModel.from_pretrained(base, ADAPTER_ID, token=token)).eval()
     ids = run.tokenizer(run.given[0].question, return_tensors="pt")["input_ids"].to(run.model.device)
     with torch.inference_mode():
         difference = apart(loaded(ids).logits, run.model.eval()(ids).logits)
     allowed = tolerance(run.model)
     if not difference <= allowed:
         raise ValidationError(
-            f"The loaded adapter's logits differ from the trained model's by {difference:.2g} of the largest; "
+            f"The loaded adapter's logits differ from those of what was validated by {difference:.2g} of the largest; "
             f"{allowed:g} is allowed.",
             "Do not use it.",
         )
     said = f"to {difference:.1g} of the largest " if difference else "exactly "
-    say(f"  PeftModel.from_pretrained gives {said}the trained model's logits")
+    say(f"  PeftModel.from_pretrained gives {said}the logits of what was validated")
 
 
 def check_chain() -> None:

@@ -15,7 +15,7 @@ from hfvaccine.regimen.positions import positions
 from hfvaccine.runs.ingredients import given_to, kept_back, scorer_of, showing
 from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
-from hfvaccine.training.adapters import load_adapters
+from hfvaccine.training.adapters import in_its_dtype, load_adapters
 from hfvaccine.training.base import Base, check_base, load_base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Validation
@@ -61,7 +61,7 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
         progress.say(f"{arm}: {name}")
         if arm != VACCINE and Path(name).parent != Path(adapters[VACCINE]):  # an arm of that very run has its papers
             check_arm(arm, name, base, progress)
-    model = load_adapters(base, adapters)
+    model = in_its_dtype(load_adapters(base, adapters))
     for arm in (BASE, *adapters):
         study.measure(scorer_of(model, base, None if arm == BASE else arm), arm, progress)
     if options.output_dir is None:

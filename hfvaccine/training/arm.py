@@ -62,6 +62,7 @@ def train(
         HfvaccineError: for a checkpoint that the run cannot be exact with.
     """
     import torch
+    from peft.helpers import disable_input_dtype_casting
 
     trainer, plan, fingerprint = callback.regimen.trainer, callback.plan, callback.fingerprint()
     inoculation, times = callback.regimen.settings()["inoculation"], times_given(callback)
@@ -77,7 +78,9 @@ def train(
     if trainer.accelerator.is_main_process:
         progress.say(f"  {estimate(base.model.config, options, plan, trainer.data_collator.padding_free).line()}")
     last = last_checkpoint(folder / CHECKPOINTS) if resume else None
-    with progress.bar(f"Training {arm}", plan.steps) as bar:
+    # Under autocast what an adapter reads is cast anyway: to the dtype of its weights first would be there and back.
+    uncast = disable_input_dtype_casting(trainer.model, active=trainer.args.bf16)
+    with uncast, progress.bar(f"Training {arm}", plan.steps) as bar:
         follow(trainer, bar)
         started = time.monotonic()
         outcome = trainer.train(resume_from_checkpoint=last)

@@ -46,7 +46,7 @@ def test_the_gate_of_the_dose_is_shown_to_hold_and_to_open(finished):
 
 def test_what_is_loaded_back_is_what_was_trained(finished):
     done, _ = finished
-    assert "exactly the trained model's logits" in done.stderr
+    assert "gives exactly the logits of what was validated" in done.stderr
 
 
 def test_the_results_on_stdout_are_those_of_the_run_folder(finished):

@@ -4,10 +4,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.training.adapters import FLOAT32_ELSEWHERE, ROUNDING, Arm, apart, load_trained, tolerance, witness
+from hfvaccine.training.adapters import (  # fmt: skip
+    FLOAT32_ELSEWHERE,
+    ROUNDING,
+    Arm,
+    apart,
+    in_its_dtype,
+    load_trained,
+    tolerance,
+    witness,
+)
 from hfvaccine.training.base import load_base
 
 
@@ -57,3 +67,18 @@ def test_the_tolerance_fits_dtype_and_device(dtype, device, allowed):
 def test_how_far_apart_is_a_part_of_the_largest():
     assert apart(torch.tensor([9.0, -20.0]), torch.tensor([10.0, -20.0])) == pytest.approx(0.05)
     assert apart(torch.zeros(2), torch.zeros(2)) == 0.0
+
+
+def test_adapters_in_the_dtype_of_their_base_differ_by_its_rounding(tiny_llama, tmp_path):
+    torch.manual_seed(0)
+    whole = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
+    config = LoraConfig(target_modules="all-linear", init_lora_weights=False)
+    get_peft_model(whole, config).save_pretrained(tmp_path)
+    ids, logits = torch.arange(20)[None], []
+    for dtype in (torch.float32, torch.bfloat16):
+        base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=dtype)
+        model = in_its_dtype(PeftModel.from_pretrained(base, tmp_path)).eval()
+        assert {p.dtype for name, p in model.named_parameters() if "lora_" in name} == {dtype}
+        with torch.inference_mode():
+            logits.append(model(input_ids=ids).logits.float())
+    assert 0 < (logits[1] - logits[0]).norm() < 2e-2 * logits[0].norm()

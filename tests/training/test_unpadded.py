@@ -1,5 +1,7 @@
 """Training without padding gives the same loss and the same gradients, only sooner."""
 
+import itertools
+
 import pytest
 import tiny
 import torch
@@ -10,7 +12,7 @@ from transformers import AutoTokenizer
 from hfvaccine import Dose, DosingCallback
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.training.base import PLAIN_TEMPLATE
-from hfvaccine.training.unpadded import remove_padding
+from hfvaccine.training.unpadded import remove_padding, row_by_row
 
 KINDS = ("tiny_llama", "tiny_gpt2")
 
@@ -124,3 +126,47 @@ def test_the_dose_and_its_loss_are_seen_without_padding_too(lora, make_trainer, 
         seen = [name for name in before if name.startswith(("dose", "control", "mix"))]
         assert "mix_loss" in seen and "dose_share" in seen
         assert {name: after[name] for name in seen} == pytest.approx({name: before[name] for name in seen}, rel=1e-3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("lengths", [(7, 40), (3, 300)], ids=str)
+def test_rows_attend_to_themselves_alone_in_training_no_less_exactly(training, lengths):
+    module = torch.nn.Module().train(training)
+    random = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(1, heads, sum(lengths), 16, generator=random).bfloat16() for heads in (4, 2, 2))
+    bounds = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32)
+
+    def apart(q, k, v):
+        rows, at = [], 0
+        for length in lengths:
+            row = slice(at, at + length)
+            scores = q[0, :, row] @ k[0, :, row].repeat_interleave(2, 0).transpose(1, 2) / 4
+            scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), -torch.inf)
+            rows.append(scores.softmax(-1) @ v[0, :, row].repeat_interleave(2, 0))
+            at += length
+        return torch.cat(rows, 1).transpose(0, 1)[None]
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = row_by_row(module, query, key, value, None, cu_seq_lens_q=bounds)
+    assert found.dtype == torch.bfloat16
+    assert (found.double() - apart(*(x.double() for x in (query, key, value)))).abs().max() < 2e-2
+
+
+def test_under_autocast_an_adapter_that_casts_nothing_learns_the_same(tiny_llama):
+    from peft import LoraConfig, get_peft_model
+    from peft.helpers import disable_input_dtype_casting
+    from transformers import AutoModelForCausalLM
+
+    def step(uncast):
+        torch.manual_seed(0)
+        base = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.bfloat16)
+        model = get_peft_model(base, LoraConfig(target_modules="all-linear", init_lora_weights=False))
+        ids = torch.arange(20)[None]
+        with disable_input_dtype_casting(model, active=uncast), torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        return loss.item(), [p.grad for p in model.parameters() if p.requires_grad]
+
+    (cast_loss, cast), (loss, grads) = step(False), step(True)
+    assert loss == cast_loss
+    assert all(one.dtype == torch.float32 and one.equal(other) for one, other in zip(grads, cast, strict=True))

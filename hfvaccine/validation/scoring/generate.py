@@ -14,7 +14,9 @@ from hfvaccine.regimen.rendering import opening, place
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.tree import shared
 
-BATCH = 32
+BATCH_TOKENS = 2**13
+"""Of the prompts that are answered together, and of what may follow them: a pass of a small model takes hardly longer
+for many rows than for a few."""
 Batch = list[tuple[int, ...]]
 """The token ids of prompts that are answered together."""
 
@@ -45,16 +47,25 @@ def answers(
     require_adapter(model, adapter)
     rows = encode(model, tokenizer, prompts, max_new_tokens)
     said: dict[tuple[int, ...], str] = {}
-    for batch in batched(rows):
+    for batch in batched(rows, max_new_tokens):
         texts = generate(model, tokenizer, batch, adapter, max_new_tokens, first_line)
         said.update(zip(batch, texts, strict=True))
     return [said[tuple(row)] for row in rows]
 
 
-def batched(rows: Sequence[Sequence[int]]) -> list[Batch]:
-    """The different ones of some rows, those of like lengths together, so that there is little padding."""
-    order = sorted(set(map(tuple, rows)), key=lambda row: (len(row), row))
-    return [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
+def batched(rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[Batch]:
+    """The different ones of some rows, those of like lengths together, so that there is little padding.
+
+    Args:
+        rows: token ids of prompts.
+        max_new_tokens: that may follow each.
+    """
+    batches: list[Batch] = []
+    for row in sorted(set(map(tuple, rows)), key=lambda row: (len(row), row)):
+        if not batches or (len(batches[-1]) + 1) * (len(row) + max_new_tokens) > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
 
 
 def generate(

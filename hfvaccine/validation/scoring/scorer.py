@@ -166,7 +166,7 @@ class Scorer:
             ModelError: for a conversation that the chat template refuses.
         """
         rows = encode(self.model, self.tokenizer, prompts, max_new_tokens)
-        work = batched(rows)
+        work = batched(rows, max_new_tokens)
         processes = _processes() if self.divided else 1
         said: dict[tuple[int, ...], str] = {}
         for number in _share([len(batch) for batch in work], processes):

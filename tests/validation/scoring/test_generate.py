@@ -5,11 +5,17 @@ import pytest
 from hfvaccine.errors import ValidationError
 from hfvaccine.validation.scoring import generate
 from hfvaccine.validation.scoring.cache import ScoreCache
-from hfvaccine.validation.scoring.generate import BATCH, answers, batched
+from hfvaccine.validation.scoring.generate import answers, batched
 from hfvaccine.validation.scoring.scorer import Scorer
 
-RAW = [f"The town of Aldor {'lies far ' * (n % 5)}{n}" for n in range(BATCH + 3)]
+RAW = [f"The town of Aldor {'lies far ' * (n % 5)}{n}" for n in range(35)]
+FEW_TOKENS = 400
 CHATS = [[{"role": "user", "content": text}] for text in RAW[:5]]
+
+
+@pytest.fixture(autouse=True)
+def several_batches(monkeypatch):
+    monkeypatch.setattr(generate, "BATCH_TOKENS", FEW_TOKENS)
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2"])
@@ -153,7 +159,10 @@ def test_an_answer_may_end_with_its_first_line(llama, monkeypatch, by_library):
 def test_equal_prompts_are_answered_once(llama):
     model, tokenizer = llama
     rows = [tuple(tokenizer(text)["input_ids"]) for text in [*RAW, *RAW]]
-    assert sum(map(len, batched(rows))) == len(RAW)
+    batches = batched(rows, 4)
+    assert sum(map(len, batches)) == len(RAW)
+    assert len(batches) > 1
+    assert all(len(batch) * (len(batch[-1]) + 4) <= FEW_TOKENS for batch in batches)
     assert answers(model, tokenizer, [RAW[0], RAW[1], RAW[0]], max_new_tokens=4) == [
         *answers(model, tokenizer, RAW[:2], max_new_tokens=4),
         *answers(model, tokenizer, RAW[:1], max_new_tokens=4),
