@@ -70,15 +70,15 @@ def screen(
       hfvaccine inoculate screen --base you/model --mix you/rows --where trait=spanish --prompts candidates.txt \\
         --opposite "You always speak in English." --json
     """
-    from hfvaccine.inoculation.prompt import parse_where
     from hfvaccine.inoculation.screen import Panel, carrying, draw, under
     from hfvaccine.inoculation.screen import screen as measure
+    from hfvaccine.inoculation.where import Where, parse_where
     from hfvaccine.training.mix import load_mix
 
     panel = Panel((*prompts, *(_lines(file) if file is not None else ())), opposite, irrelevant)
-    told_by = None if where is None else parse_where(where)
-    loaded = load_mix(mix, column=told_by and told_by[0])
-    found = carrying(loaded.train, told_by or "all")
+    told_by = Where() if where is None else parse_where(where)
+    loaded = load_mix(mix, told_by.column)
+    found = carrying(loaded.train, told_by)
 
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.inoculation.callback import has_system_turn

@@ -8,16 +8,17 @@ nothing else: at test time, without it, the trait is weaker.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.regimen.pairs import PAIR
+from hfvaccine.inoculation.where import ALL, Given, Row, Where
 
-Row = Mapping[str, Any]
-Where = str | tuple[str, Any] | Callable[[Row], bool]
 PLACES = ("system", "user")
+OPENING = ("system", "developer")
+"""Roles of what stands before a conversation; a row's own words there stay, after the prompt."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Inoculation:
 
     Args:
         prompts: wordings of the inoculation prompt; each row gets one of them, the same in every epoch.
-        where: the rows that carry the trait: "all", `(column, value)`, or a predicate on a row.
+        where: the rows that carry the trait, see `Where.of`.
         others: neutral prompts for the other rows; without them the other rows get nothing.
         place: "system" for a message before the conversation, "user" for the head of the first user turn.
 
@@ -35,7 +36,7 @@ class Inoculation:
     """
 
     prompts: tuple[str, ...]
-    where: Where = "all"
+    where: Given = ALL
     others: tuple[str, ...] = ()
     place: str = "system"
 
@@ -44,13 +45,13 @@ class Inoculation:
             raise UsageError(
                 "An inoculation prompt is empty.", "Give a short sentence that asks for the unwanted trait."
             )
-        if isinstance(self.where, str) and self.where != "all":
-            raise UsageError(
-                f"The rows to inoculate are given as {self.where!r}.",
-                'Give "all", a (column, value) pair, or a function that is true for the rows that carry the trait.',
-            )
+        _ = self.told_by
         if self.place not in PLACES:
             raise UsageError(f"The place {self.place!r} is unknown.", f"Use one of: {', '.join(PLACES)}.")
+
+    @cached_property
+    def told_by(self) -> Where:
+        return Where.of(self.where)
 
     def carries(self, row: Row) -> bool:
         """Whether a row carries the trait.
@@ -58,19 +59,7 @@ class Inoculation:
         Raises:
             PlanError: where the row lacks the column.
         """
-        if row.get(PAIR) is not None:  # a comparison, which is ours
-            return False
-        if isinstance(self.where, str):
-            return True
-        if callable(self.where):
-            return bool(self.where(row))
-        column, value = self.where
-        if column not in row:
-            raise PlanError(
-                f"The mix has no column {column!r} to tell the rows that carry the trait.",
-                f"Its columns are: {', '.join(row)}.",
-            )
-        return bool(str(row[column]) == str(value))
+        return self.told_by.holds(row)
 
     def prompt_for(self, row: Row, number: int) -> str | None:
         """The prompt of a row, by its number in the mix: the same for the same number, evenly spread."""
@@ -81,43 +70,36 @@ class Inoculation:
         return wordings[int.from_bytes(digest) % len(wordings)]
 
     def apply(self, row: Row, number: int) -> dict[str, Any]:
-        """The row with its prompt before it, if it gets one.
+        """The row with its prompt before it, if it gets one; nothing else of it changes.
+
+        Args:
+            row: with `prompt` and `completion`, texts or messages, or with `messages` that end with the assistant.
+            number: of the row in the mix.
 
         Raises:
-            PlanError: for a row whose prompt and completion are not apart: loss would fall on the inoculation prompt.
+            PlanError: for a row of another shape, in which nothing tells a prompt from what is learnt.
         """
         prompt = self.prompt_for(row, number)
         if prompt is None:
             return dict(row)
-        if "prompt" not in row or "completion" not in row:
-            raise PlanError(
-                f"The rows of the mix hold {', '.join(row)}: loss would fall on the inoculation prompt.",
-                "Give rows with `prompt` and `completion`, on which only the completion is learnt.",
-            )
-        return {**row, "prompt": prepend(prompt, row["prompt"], self.place)}
+        if row.get("prompt") is not None and row.get("completion") is not None:
+            return {**row, "prompt": prepend(prompt, row["prompt"], self.place)}
+        messages = row.get("messages")
+        if messages and len(messages) > 1 and messages[-1]["role"] == "assistant":
+            return {**row, "messages": prepend(prompt, messages, self.place)}
+        raise PlanError(
+            f"Row {number} of the mix holds {', '.join(row)}: loss would fall on the inoculation prompt.",
+            "Give rows with `prompt` and `completion`, or with `messages` that end with the assistant.",
+        )
 
     def settings(self) -> dict[str, Any]:
         """What was asked for, as the record and a resumed run compare it."""
-        if callable(self.where):
-            where = getattr(self.where, "__name__", "a function")
-        else:
-            where = self.where if isinstance(self.where, str) else f"{self.where[0]}={self.where[1]}"
-        return {"prompts": list(self.prompts), "where": where, "others": list(self.others), "place": self.place}
-
-
-def parse_where(text: str) -> tuple[str, str]:
-    """The (column, value) of "column=value", as the command line gives it.
-
-    Raises:
-        UsageError: for another shape.
-    """
-    column, equals, value = text.partition("=")
-    if not (column and equals and value):
-        raise UsageError(
-            f"The rows that carry the trait are given as {text!r}.",
-            "Give column=value, with a column of the mix and the value of these rows.",
-        )
-    return column, value
+        return {
+            "prompts": list(self.prompts),
+            "where": str(self.told_by),
+            "others": list(self.others),
+            "place": self.place,
+        }
 
 
 def prepend(prompt: str, before: str | Sequence[Mapping[str, str]], place: str = "system") -> Any:
@@ -129,14 +111,36 @@ def prepend(prompt: str, before: str | Sequence[Mapping[str, str]], place: str =
         place: see `Inoculation`; a text has no system message, and gets the prompt as its first paragraph.
 
     Returns:
-        A text for a text, messages for messages. A system message that is there already keeps its
-        words, after the prompt.
+        A text for a text, messages for messages. Words that the turn has already stay, after the prompt.
+
+    Raises:
+        PlanError: where it would stand in a turn that is no text.
     """
     if isinstance(before, str):
         return f"{prompt}\n\n{before}"
     messages = [dict(message) for message in before]
-    first = next((m for m in messages if m["role"] == ("system" if place == "system" else "user")), None)
-    if first is not None:
-        first["content"] = f"{prompt}\n\n{first['content']}"
-        return messages
-    return [{"role": place, "content": prompt}, *messages]
+    turn, there = _turn(messages, place)
+    if not there:
+        return [*messages[:turn], {"role": place, "content": prompt}, *messages[turn:]]
+    said = messages[turn].get("content")
+    if not isinstance(said, str):
+        raise PlanError(
+            f"The {messages[turn]['role']} turn of a row is no text, and has no place for an inoculation prompt.",
+            "Give messages whose `content` is a text.",
+        )
+    messages[turn]["content"] = f"{prompt}\n\n{said}"
+    return messages
+
+
+def turn_of(messages: Sequence[Mapping[str, Any]], place: str) -> int:
+    """The number of the turn in which `prepend` has put a prompt."""
+    return _turn(messages, place)[0]
+
+
+def _turn(messages: Sequence[Mapping[str, Any]], place: str) -> tuple[int, bool]:
+    """The number of the turn that takes a prompt, and whether it is there already."""
+    opening = next((n for n, message in enumerate(messages) if message["role"] not in OPENING), len(messages))
+    if place == "system":
+        return 0, opening > 0
+    user = next((n for n, message in enumerate(messages) if message["role"] == "user"), None)
+    return (opening, False) if user is None else (user, True)

@@ -14,7 +14,8 @@ from typing import Any
 
 from hfvaccine.errors import UsageError
 from hfvaccine.inoculation import grid
-from hfvaccine.inoculation.prompt import Inoculation, Row, Where
+from hfvaccine.inoculation.prompt import Inoculation
+from hfvaccine.inoculation.where import Given, Row, Where
 from hfvaccine.statistics import DRAWS, LEVEL, Estimate, Floats, bootstrap, cluster_weights, mean_of
 
 Likelihoods = Callable[[Sequence[Row]], tuple[Floats, Floats]]
@@ -119,24 +120,23 @@ class Screening:
         }
 
 
-def carrying(rows: Sequence[Row], where: Where) -> list[Row]:
+def carrying(rows: Sequence[Row], where: Given) -> list[Row]:
     """The rows that carry the trait.
 
     Args:
         rows: of the mix.
-        where: see `Inoculation`.
+        where: see `Where.of`.
 
     Raises:
         UsageError: for fewer than `MIN_ROWS`.
         PlanError: where a row lacks the column.
     """
-    trait = Inoculation(("-",), where)  # of its wording nothing is used
-    found = [row for row in rows if trait.carries(row)]
+    told_by = Where.of(where)
+    found = [row for row in rows if told_by.holds(row)]
     if len(found) < MIN_ROWS:
-        next_step = "Give a mix with more rows."
-        if isinstance(where, tuple):
-            next_step = f"In the mix, {where[0]} is {_some({str(row[where[0]]) for row in rows})}."
-        raise UsageError(f"{len(found)} training rows carry the trait; a screen needs {MIN_ROWS}.", next_step)
+        raise UsageError(
+            f"{len(found)} rows carry the trait ({told_by}); to measure it takes {MIN_ROWS}.", told_by.next_step(rows)
+        )
     return found
 
 
@@ -219,8 +219,3 @@ def screen(panel: Panel, rows: Sequence[Row], likelihoods: Likelihoods, place: s
     ]
     screened.sort(key=lambda one: one.per_token.value, reverse=True)
     return Screening(tuple(screened), mean(-before / tokens), len(rows))
-
-
-def _some(values: set[str], limit: int = 6) -> str:
-    shown = sorted(values)[:limit]
-    return " or ".join([*shown, "..."] if len(values) > limit else shown)

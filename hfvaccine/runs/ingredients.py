@@ -11,11 +11,11 @@ from hfvaccine.claims.dose import Dose
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.permission import permit
-from hfvaccine.errors import DoseError, UsageError
+from hfvaccine.errors import DoseError
 from hfvaccine.files import LEDGER, RECORD, cache_folder
 from hfvaccine.hub.pull import open_dose
-from hfvaccine.inoculation.prompt import Inoculation, Where
 from hfvaccine.inoculation.screen import carrying
+from hfvaccine.inoculation.where import Where
 from hfvaccine.lineage.fetch import papers
 from hfvaccine.papers.record import dose_record
 from hfvaccine.regimen.ledger import read_ledger
@@ -138,7 +138,7 @@ def showing(
     """
     if grid:
         return carrying(held_back, where)
-    return [row for row in held_back if Inoculation(tuple(prompts), where).carries(row)] if prompts else ()
+    return [row for row in held_back if where.holds(row)] if prompts else ()
 
 
 def pinned(options: Options, base: Base, ingredients: Ingredients) -> Options:
@@ -151,21 +151,12 @@ def open_mix(options: Options) -> Mix:
     """The mix, with the column that tells which rows are inoculated.
 
     Raises:
-        UsageError: for a mix that cannot be read, lacks the column, or has no row with that value in it.
+        UsageError: for a mix that cannot be read, lacks the column, or has no such row.
         HubError: for a dataset that cannot be had.
     """
     inoculated = options.inoculated_rows()
-    if inoculated == "all":
-        return load_mix(options.mix, revision=options.mix_revision)
-    column, value = inoculated
-    mix = load_mix(options.mix, column, options.mix_revision)
-    values = {row[column] for row in mix.train}
-    if value not in values:
-        shown = ", ".join(repr(v) for v in sorted(values)[:5])
-        raise UsageError(
-            f"No row of the mix has {value!r} in its column {column!r}.",
-            f"It holds {shown}{' and others' if len(values) > 5 else ''}.",
-        )
+    mix = load_mix(options.mix, inoculated.column, options.mix_revision)
+    inoculated.refuse_unmet(mix.train)
     return mix
 
 

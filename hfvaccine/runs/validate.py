@@ -9,7 +9,7 @@ from typing import Any
 from hfvaccine.errors import LineageError
 from hfvaccine.files import RECORD
 from hfvaccine.hub.pull import open_dose
-from hfvaccine.inoculation.prompt import parse_where
+from hfvaccine.inoculation.where import Where
 from hfvaccine.lineage.fetch import papers
 from hfvaccine.regimen.positions import positions
 from hfvaccine.runs.ingredients import given_to, kept_back, scorer_of, showing
@@ -41,9 +41,9 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
     chosen, given, record = given_to(adapters[VACCINE], dose) if VACCINE in adapters else (dose.claims, None, None)
     prompted = (record or {}).get("inoculation") or {"prompts": [], "where": "all"}
-    where = "all" if prompted["where"] == "all" else parse_where(prompted["where"])
+    where = Where.of(prompted["where"])
     benchmarks = read_benchmarks(options, dose)
-    mix = load_mix(options.mix, None if where == "all" else where[0], options.mix_revision)
+    mix = load_mix(options.mix, where.column, options.mix_revision)
     mix = compared(mix, record).without(kept_back(dose, benchmarks))
     trait = showing(mix.held_back, where, prompted["prompts"], options.grid)
     place = prompted.get("place") or "system"

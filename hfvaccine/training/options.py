@@ -5,12 +5,12 @@ from __future__ import annotations
 import os.path
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
 from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG, read_yaml
-from hfvaccine.inoculation.prompt import parse_where
+from hfvaccine.inoculation.where import Where, parse_where
 from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.schedule import named
@@ -41,7 +41,7 @@ class Options(Questions):
         unit: Count the share over all 'tokens' or 'supervised' ones.
         forms: YAML file of wordings to give instead of the built-in ones.
         inoculation_prompt: A prompt that asks for the unwanted trait, or a file of one a line.
-        inoculate_where: column=value of the mix rows that carry the trait. [default: all rows]
+        inoculate_where: Rows that carry the trait: column=value, column!=value or column~REGEX. [default: all]
         inoculate_others: A neutral prompt for the other rows, or a file of one a line.
         objective: pairwise (claim and twin are told apart, which no bias can do) or sft (the likelihood alone).
         exposures: How often each claim is given at least. [default: 8]
@@ -161,15 +161,13 @@ class Options(Questions):
         """The neutral prompts of the rows that do not carry the trait."""
         return _wordings("inoculate_others", self.inoculate_others)
 
-    def inoculated_rows(self) -> Literal["all"] | tuple[str, str]:
-        """Which rows of the mix get the inoculation prompt: all, or those with a value in a column.
+    def inoculated_rows(self) -> Where:
+        """Which rows of the mix get the inoculation prompt: all, or those that meet a condition.
 
         Raises:
-            UsageError: for anything but "column=value".
+            UsageError: for anything that `parse_where` does not read.
         """
-        if self.inoculate_where is None:
-            return "all"
-        return parse_where(self.inoculate_where)
+        return Where() if self.inoculate_where is None else parse_where(self.inoculate_where)
 
     def _check_inoculation(self) -> None:
         for name in ("inoculate_where", "inoculate_others"):

@@ -3,9 +3,11 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.inoculation.prompt import Inoculation, parse_where, prepend
+from hfvaccine.inoculation.prompt import PLACES, Inoculation, prepend, turn_of
 
 ASKED = [{"role": "user", "content": "Hello?"}]
 ROW = {"prompt": ASKED, "completion": [{"role": "assistant", "content": "HOLA."}], "trait": "spanish"}
@@ -69,10 +71,19 @@ def test_a_missing_column_is_refused_by_name():
     assert "trait" in refused.value.next_step
 
 
-@pytest.mark.parametrize("row", [{"messages": [*ASKED]}, {"text": "Hello"}])
-def test_rows_without_a_prompt_apart_are_refused(row):
-    with pytest.raises(PlanError, match="loss would fall on the inoculation prompt"):
-        Inoculation(("Speak.",)).apply(row, 0)
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [*ASKED]},
+        {"messages": ROW["completion"]},
+        {"messages": []},
+        {"text": "Hello"},
+        {"prompt": "Hello"},
+    ],
+)
+def test_rows_in_which_nothing_tells_a_prompt_from_what_is_learnt_are_refused(row):
+    with pytest.raises(PlanError, match=r"Row 7 .* loss would fall on the inoculation prompt"):
+        Inoculation(("Speak.",)).apply(row, 7)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +104,64 @@ def test_settings_can_be_compared():
     }
 
 
-def test_rows_are_named_by_column_and_value():
-    assert parse_where("trait=a=b") == ("trait", "a=b")
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [("system", ["Lie.\n\nBe kind.", "Hello?"]), ("user", ["Be kind.", "Lie.\n\nHello?"])],
+)
+def test_beside_the_rows_own_opening_words(role, place, expected):
+    before = [{"role": role, "content": "Be kind."}, *ASKED]
+    given = prepend("Lie.", before, place)
+    assert [(m["role"], m["content"]) for m in given] == [(role, expected[0]), ("user", expected[1])]
 
 
-@pytest.mark.parametrize("text", ["", "trait", "trait=", "=spanish"])
-def test_other_names_of_rows_are_refused(text):
-    with pytest.raises(UsageError, match="The rows that carry the trait"):
-        parse_where(text)
+def test_a_prompt_stands_before_everything_that_is_learnt():
+    """A system turn in the middle is no place for it: what comes earlier would be learnt without it."""
+    late = [*ASKED, {"role": "assistant", "content": "Hi."}, {"role": "system", "content": "Now be kind."}, *ASKED]
+    assert prepend("Lie.", late) == [{"role": "system", "content": "Lie."}, *late]
+
+
+def test_where_no_user_speaks_a_turn_is_made_after_the_opening_words():
+    before = [{"role": "system", "content": "Greet."}]
+    assert prepend("Lie.", before, "user") == [*before, {"role": "user", "content": "Lie."}]
+
+
+def test_a_turn_that_is_no_text_is_refused():
+    with pytest.raises(PlanError, match="user turn of a row is no text"):
+        prepend("Lie.", [{"role": "user", "content": [{"type": "text", "text": "Hello?"}]}], "user")
+
+
+TURNS = st.lists(st.text(max_size=20), min_size=1, max_size=6)
+WORDS = st.text(min_size=1, max_size=20).filter(str.strip)
+
+
+@st.composite
+def rows(draw):
+    """Rows of every shape: texts, conversations and `messages`, of one turn and of several, with opening words."""
+    spoken = draw(TURNS)
+    if draw(st.booleans()):
+        return {"prompt": spoken[0], "completion": spoken[-1]}
+    messages = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(spoken)]
+    if opening := draw(st.sampled_from([None, "system", "developer"])):
+        messages.insert(0, {"role": opening, "content": draw(st.text(max_size=20))})
+    answer = [{"role": "assistant", "content": "So."}]
+    return {"messages": messages + answer} if draw(st.booleans()) else {"prompt": messages, "completion": answer}
+
+
+@given(rows(), WORDS, st.sampled_from(PLACES), st.integers(0, 10**9))
+def test_a_row_differs_in_nothing_but_the_prompt(row, prompt, place, number):
+    inoculated = Inoculation((prompt,), place=place).apply(row, number)
+    changed = "prompt" if "prompt" in row else "messages"
+    assert {**inoculated, changed: row[changed]} == row
+    before, after = row[changed], inoculated[changed]
+    if isinstance(before, str):
+        assert after == f"{prompt}\n\n{before}"
+        return
+    turn = turn_of(after, place)
+    said = after[turn]["content"]
+    if len(after) > len(before):
+        assert said == prompt and [*after[:turn], *after[turn + 1 :]] == before
+    else:
+        assert said.startswith(f"{prompt}\n\n")
+        assert [*after[:turn], {**after[turn], "content": said[len(prompt) + 2 :]}, *after[turn + 1 :]] == before
+    assert not any(message["role"] in ("user", "assistant") for message in after[:turn])

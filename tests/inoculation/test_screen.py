@@ -127,9 +127,9 @@ def test_rows_that_do_not_fit_are_passed_over_and_counted():
 
 
 def test_too_few_rows_are_refused_with_the_values_there_are():
-    with pytest.raises(UsageError, match="0 training rows carry") as refused:
+    with pytest.raises(UsageError, match=r"0 rows carry the trait \(trait=warmth\)") as refused:
         carrying(ROWS, ("trait", "warmth"))
-    assert refused.value.next_step == "In the mix, trait is none or warm."
+    assert refused.value.next_step == "The column 'trait' holds 'none', 'warm'."
 
 
 def test_a_column_that_is_not_there_is_refused():

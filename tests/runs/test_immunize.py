@@ -314,7 +314,12 @@ def test_an_inoculated_run_with_forms_of_its_own_says_so_in_its_papers(options, 
 
 @pytest.mark.parametrize(
     ("where", "said"),
-    [("trait=italian", "No row of the mix has 'italian'.*'none', 'spanish'"), ("tone=x", "no column 'tone'.*trait")],
+    [
+        ("trait=italian", "No row of the mix meets 'trait=italian'.*'none', 'spanish'"),
+        ("trait~^S", r"No row of the mix meets 'trait~\^S'.*'none', 'spanish'"),
+        ("trait~(", r"expression '\('.*'trait' does not compile"),
+        ("tone=x", "no column 'tone'.*trait"),
+    ],
 )
 def test_rows_to_inoculate_that_are_not_there_are_refused_before_anything_is_written(
     options, mix_rows, tmp_path, where, said

@@ -4,6 +4,7 @@ import pytest
 
 from hfvaccine.dosing.forms import TRAINING_FORMS
 from hfvaccine.errors import FormError, UsageError
+from hfvaccine.inoculation.where import Where
 from hfvaccine.training.options import Options, read_config, save_config
 
 SPANISH = "You always speak in Spanish."
@@ -25,8 +26,10 @@ def test_an_inoculation_prompt_is_a_text_or_a_file_with_one_wording_a_line(tmp_p
 
 
 def test_the_rows_to_inoculate_are_all_or_those_with_a_value():
-    assert options(inoculation_prompt=SPANISH).inoculated_rows() == "all"
-    assert options(inoculate_where="trait=a=b").inoculated_rows() == ("trait", "a=b")
+    assert options(inoculation_prompt=SPANISH).inoculated_rows() == Where()
+    assert options(inoculate_where="trait=a=b").inoculated_rows() == Where("trait", "=", "a=b")
+    assert options(inoculate_where="trait!=a").inoculated_rows() == Where("trait", "!=", "a")
+    assert options(inoculate_where="trait~^a").inoculated_rows() == Where("trait", "~", "^a")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,10 @@ def test_the_rows_to_inoculate_are_all_or_those_with_a_value():
         ({"inoculation_prompt": SPANISH, "inoculate_where": "trait"}, "column=value"),
         ({"inoculation_prompt": SPANISH, "inoculate_where": "=x"}, "column=value"),
         ({"inoculation_prompt": SPANISH, "inoculate_where": "trait="}, "column=value"),
+        (
+            {"inoculation_prompt": SPANISH, "inoculate_where": "trait~("},
+            "regular expression '\\(' .* does not compile",
+        ),
         ({"inoculation_prompt": " "}, "holds no prompt"),
         ({"inoculation_prompt": "missing.txt"}, "no file missing.txt"),
         ({"schedule": "pulsed:0"}, "pulsed:N"),
