@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from datasets import IterableDataset
+
 from hfvaccine.errors import ModelError, PlanError
-from hfvaccine.inoculation.prompt import Inoculation, Where
+from hfvaccine.inoculation.prompt import Inoculation, turn_of
+from hfvaccine.inoculation.where import ALL, Given
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.regimen import Prompting
 from hfvaccine.regimen.rendering import MARK, render
@@ -25,26 +29,30 @@ class InoculationCallback(Replayed):
     planned when the callback is made and checked while it trains.
 
     Args:
-        trainer: the trainer; its mix holds `prompt` and `completion`.
+        trainer: the trainer; its mix holds `prompt` and `completion`, as texts or messages, or `messages` that end
+            with the assistant, of which all but the prompt is learnt as without one.
         prompts: the prompt, or several wordings of it; each row gets one, the same in every epoch.
-        where: the rows that carry the trait: "all", `(column, value)`, or a predicate on a row.
+        where: the rows that carry the trait: "all", "column=value", "column!=value" or "column~REGEX", a
+            (column, value) pair, or a predicate on a row.
         others: neutral prompts for the other rows; without them the other rows get nothing.
         place: "system", or "user" for the head of the user turn; by default "system" wherever the
             tokenizer's chat template has a place for it.
         raw_dataset: the mix as it was before the trainer prepared it; needed under packing.
 
     Raises:
-        UsageError: for an empty prompt or an unknown place.
+        UsageError: for an empty prompt, an unknown place, and a mix of which no row carries the trait. (Of a
+            streamed mix that is not known beforehand.)
         PlanError: for a mix on which loss would fall on the prompt, for system turns that the chat template
-            refuses or leaves out, and for a trainer whose
-            settings cannot be exact, or that has inoculation prompts already.
+            refuses or leaves out, and for a trainer whose settings cannot be exact, or that has inoculation prompts
+            already.
+        ModelError: for `messages` that the chat template does not write as they are given.
     """
 
     def __init__(
         self,
         trainer: Any,
         prompts: str | Sequence[str],
-        where: Where = "all",
+        where: Given = ALL,
         others: Sequence[str] = (),
         place: str | None = None,
         raw_dataset: Any = None,
@@ -53,18 +61,28 @@ class InoculationCallback(Replayed):
         if place is None:
             place = "system" if has_system_turn(trainer.processing_class) else "user"
         inoculation = Inoculation(wordings, where, tuple(others), place)
-        if place == "system":
-            _refuse_without_system_turn(trainer, trainer.train_dataset if raw_dataset is None else raw_dataset)
         regimen = regimen_of(trainer, raw_dataset)
-        prompting = Prompting(inoculation.apply, (*wordings, *inoculation.others), inoculation.settings())
+        mix = regimen.raw_mix()
+        if place == "system":
+            _refuse_without_system_turn(trainer, mix)
+        if not isinstance(mix, IterableDataset):
+            inoculation.told_by.refuse_unmet(mix)
+        prompting = Prompting(
+            inoculation.apply,
+            inoculation.prompt_for,
+            partial(turn_of, place=place),
+            (*wordings, *inoculation.others),
+            inoculation.settings(),
+        )
         regimen.change(prompting=prompting)
         super().__init__(regimen)
 
 
 def _refuse_without_system_turn(trainer: Any, rows: Any) -> None:
     """Refuse system turns where the chat template has none: it would raise, or leave the prompt out without a word."""
-    first: dict[str, Any] = next(iter(rows or ()), {})
-    if not isinstance(first.get("prompt", ""), str) and not has_system_turn(trainer.processing_class):
+    first: dict[str, Any] = next(iter(rows), {})
+    spoken = first.get("prompt", first.get("messages", ""))
+    if not isinstance(spoken, str) and not has_system_turn(trainer.processing_class):
         raise PlanError(
             "The tokenizer's chat template has no system turn, and the inoculation prompt is to stand in one.",
             'Leave place out, or give place="user".',

@@ -10,6 +10,7 @@ the plan one row after the other.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,10 +33,13 @@ from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
 from hfvaccine.regimen.pairs import PAIR, PAIRWISE, SFT, partners
 from hfvaccine.regimen.pairwise import Pairwise, Side, require_room, sides
 from hfvaccine.regimen.plan import DOSE, MIX, Plan, make_plan
+from hfvaccine.regimen.rendering import put_before
 from hfvaccine.regimen.trainer import places_of, refuse_inexact, refuse_too_long, units_per_step
 from hfvaccine.regimen.watch import Seen
 
 Kinds = npt.NDArray[np.int8]
+PUT = "hfvaccine_put_before"
+"""Column of an inoculated mix: the prompt of each row, "" for none."""
 FIRST_ROWS = 500
 """Dose rows that are tokenized at first; most runs give fewer."""
 ATTRIBUTE = "dosing_regimen"
@@ -56,13 +60,21 @@ class Prompting:
 
     Args:
         apply: a raw row and its number -> the row with its prompt.
+        prompt_for: a raw row and its number -> its prompt, None for none.
+        turn_of: the messages of a row with a prompt -> the number of the turn that the prompt is at the head of.
         prompts: the texts that no loss may fall on.
         settings: what was asked for, to compare a resumed run by.
     """
 
     apply: Callable[[dict[str, Any], int], dict[str, Any]]
+    prompt_for: Callable[[dict[str, Any], int], str | None]
+    turn_of: Callable[[list[dict[str, Any]]], int]
     prompts: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def put(self, row: dict[str, Any], number: int) -> dict[str, Any]:
+        """The row with its prompt, which a column of its own names as well: what was put can be told ever after."""
+        return {**self.apply(row, number), PUT: self.prompt_for(row, number) or ""}
 
 
 class Regimen:
@@ -282,20 +294,50 @@ class Regimen:
         """The tokenized mix, row by row, with its inoculation prompts."""
         if self.prompting is None and not self.packed:
             return self._prepared
-        raw = self._raw()
+        raw, streamed = self.raw_mix(), isinstance(self._prepared, IterableDataset)
         if self.prompting is not None:
             # A predicate may depend on anything: a cached result could be an old one.
-            options = (
-                {} if isinstance(raw, IterableDataset) else {"desc": "Inoculating", "load_from_cache_file": False}
-            )
-            raw = raw.map(self.prompting.apply, with_indices=True, **options)
+            options = {} if streamed else {"desc": "Inoculating", "load_from_cache_file": False}
+            raw = raw.map(self.prompting.put, with_indices=True, **options)
         args = copy.copy(self.trainer.args)
         args.shuffle_dataset = False
-        return self.trainer._prepare_dataset(
+        prepared = self.trainer._prepare_dataset(
             raw, self.trainer.processing_class, args, False, self.trainer._formatting_func, "mix"
         )
+        whole = self.trainer._formatting_func is None and "prompt" not in next(iter(raw), {})
+        if self.prompting is not None and whole:
+            # Rows of `messages` have loss on all that they say. What the prompt leaves no room for teaches nothing.
+            options = {} if streamed else {"desc": "Taking loss off the prompts", "load_from_cache_file": False}
+            prepared = prepared.map(self._off_prompt, **options)
+            options = {} if streamed else {"load_from_cache_file": False}
+            prepared = prepared.filter(lambda row: any(label != IGNORED for label in row["labels"]), **options)
+        return prepared
 
-    def _raw(self) -> Any:
+    def _off_prompt(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The labels of a row of `messages`, with no loss on the prompt that was put before it."""
+        prompting, prompt, labels = self.prompting, row[PUT], row["labels"]
+        if prompt and prompting is not None:
+            tools = row.get("tools")
+            put = put_before(
+                self.trainer.processing_class,
+                row["messages"],
+                prompting.turn_of(row["messages"]),
+                prompt,
+                row["input_ids"],
+                # As `SFTTrainer` renders the row.
+                chat_template=getattr(self.trainer, "chat_template", None),
+                tools=json.loads(tools) if isinstance(tools, str) else tools,
+                **(row.get("chat_template_kwargs") or {}),
+            )
+            labels = [IGNORED if its else label for label, its in zip(labels, put, strict=True)]
+        return {"labels": labels}
+
+    def raw_mix(self) -> Any:
+        """The rows of the mix as they were given.
+
+        Raises:
+            PlanError: where they are lost.
+        """
         if self.raw is not None:
             return self.raw
         columns = list(self._prepared.column_names or next(iter(self._prepared)))

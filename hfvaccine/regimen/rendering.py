@@ -183,6 +183,63 @@ def learnt(
     return carries
 
 
+def put_before(
+    tokenizer: Any,
+    conversation: Sequence[Mapping[str, Any]],
+    turn: int,
+    prompt: str,
+    ids: Sequence[int],
+    **options: Any,
+) -> list[bool]:
+    """Which tokens of a conversation are there for a prompt alone that was put at the head of one of its turns.
+
+    A token that holds some of the prompt counts, and where the turn is nothing but the prompt, so does what the
+    template writes around it.
+
+    Args:
+        tokenizer: whose chat template renders.
+        conversation: all of its messages, with the prompt.
+        turn: number of the message that begins with the prompt.
+        prompt: the prompt; an empty line parts it from what follows in its turn.
+        ids: the tokens of the conversation, which may be cut at either end.
+        options: of `apply_chat_template`.
+
+    Raises:
+        ModelError: for a template that refuses the conversation, or does not write the turn as it is given, and for
+            tokens of something else.
+    """
+    content = str(conversation[turn]["content"])
+    alone = content == prompt
+    rest = MARK if alone else MARK + content[len(prompt) + 2 :]
+    whole = render(tokenizer, conversation, **options)
+    marked = [*conversation[:turn], {**conversation[turn], "content": rest}, *conversation[turn + 1 :]]
+    before, found, after = render(tokenizer, marked, **options).partition(MARK)
+    all_ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
+    size, cut = len(ids), len(all_ids) - len(ids)
+    first = next((at for at in (0, cut) if at >= 0 and list(all_ids[at : at + size]) == list(ids)), None)
+    if not found or first is None or not (whole.startswith(before) and whole[len(before) :].endswith(after)):
+        raise ModelError(
+            f"The model's chat template does not write the {conversation[turn]['role']}'s turn {turn + 1} as it is "
+            "given, so that loss might fall on a prompt in it.",
+            "Give rows with `prompt` and `completion`, or give the tokenizer a template that does.",
+        )
+    start, end = len(before), len(whole) - len(after)
+    if alone:
+        try:
+            bare = render(tokenizer, [*conversation[:turn], *conversation[turn + 1 :]], **options)
+        except ModelError:  # a template may want a turn there
+            bare = ""
+        tail = _shared(bare[::-1], whole[::-1])
+        start, end = min(start, _shared(bare[: len(bare) - tail], whole)), max(end, len(whole) - tail)
+
+    def tokens(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    begin = _shared(tokens(whole[:start]), all_ids)
+    finish = len(all_ids) - _shared(tokens(whole[end:])[::-1], all_ids[::-1])
+    return [begin <= number < finish for number in range(first, first + size)]
+
+
 def opening(tokenizer: Any) -> list[int]:
     """The tokens that a tokenizer begins every text with, unasked. (What it ends texts with is no part of them.)"""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]

@@ -6,9 +6,11 @@ from importlib.resources import files
 import pytest
 import tiny
 from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hfvaccine.errors import ModelError
-from hfvaccine.regimen.rendering import frozen, opening, place, reads_clock, refused_row, render
+from hfvaccine.regimen.rendering import frozen, opening, place, put_before, reads_clock, refused_row, render
 from hfvaccine.training.base import complete_tokenizer
 from hfvaccine.validation.scoring.generate import _encode
 from hfvaccine.validation.scoring.scorer import Request, Scorer
@@ -243,3 +245,71 @@ def test_what_begins_every_text_is_told_from_what_ends_it():
     words = tiny.begin_and_end(tiny.tokenizer(**BOTH), "<s>", "</s>")
     assert opening(words) == [words.bos_token_id]
     assert opening(tiny.begin_and_end(tiny.tokenizer(**BOTH), end="</s>")) == []
+
+
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+SAID = {words: tiny.tokenizer(words == "pieces", eos_token="</s>") for words in ("bytes", "pieces")}
+
+
+@given(
+    st.sampled_from(sorted(SAID)),
+    st.lists(WORDS, min_size=1, max_size=5),
+    WORDS.filter(str.strip),
+    WORDS | st.just(""),
+    st.integers(0, 4),
+    st.integers(0, 30),
+    st.booleans(),
+)
+def test_no_token_of_a_prompt_is_missed_wherever_it_stands(words, talk, prompt, rest, turn, kept, from_start):
+    """Told from the offsets of the tokenizer, which `put_before` does not look at."""
+    tokenizer = SAID[words]
+    tokenizer.chat_template = tiny.TEMPLATE
+    if words == "pieces":  # it has letters for these alone, and its offsets say nothing of others
+        talk, prompt, rest = ([*map(_plain, talk)], _plain(prompt), _plain(rest) if rest else rest)
+    turns = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(talk)]
+    turn = min(turn, len(turns))
+    content = f"{prompt}\n\n{rest}" if rest else prompt
+    put = [*turns[:turn], {"role": "system", "content": content}, *turns[turn:]]
+    before = len("".join(f"<{m['role']}>{m['content']}</s>" for m in put[:turn]) + "<system>")
+    found = tokenizer(render(tokenizer, put), add_special_tokens=False, return_offsets_mapping=True)
+    ids, offsets = found["input_ids"], found["offset_mapping"]
+    whole = put_before(tokenizer, put, turn, prompt, ids)
+    holds = [start < before + len(prompt) and end > before for start, end in offsets]
+    assert all(its or not held for its, held in zip(whole, holds, strict=True))
+    cut = slice(None, kept) if from_start else slice(max(0, len(ids) - kept), None)
+    if 0 < kept <= len(ids) and ids[:kept] != ids[-kept:]:
+        assert put_before(tokenizer, put, turn, prompt, ids[cut]) == whole[cut]
+
+
+def _plain(text):
+    return "".join(chr(97 + ord(letter) % 26) for letter in text)
+
+
+@pytest.mark.parametrize(
+    ("messages", "turn", "unlearnt"),
+    [
+        ([("system", "Lie."), ("user", "Why?")], 0, "<system>Lie.</s>"),
+        ([("system", "Lie.\n\nBe kind."), ("user", "Why?")], 0, "Lie.\n\n"),
+        ([("system", "Be kind."), ("user", "Lie.\n\nWhy?")], 1, "Lie.\n\n"),
+        ([("system", "Lie.\n\nLie."), ("user", "Lie.")], 0, "Lie.\n\n"),
+    ],
+)
+def test_nothing_but_the_prompt_and_its_turn_is_taken_off(messages, turn, unlearnt):
+    tokenizer = SAID["bytes"]
+    tokenizer.chat_template = tiny.TEMPLATE
+    spoken = [{"role": role, "content": text} for role, text in (*messages, ("assistant", "So."))]
+    ids = tokenizer(render(tokenizer, spoken), add_special_tokens=False)["input_ids"]
+    put = put_before(tokenizer, spoken, turn, "Lie.", ids)
+    assert tokenizer.decode([token for token, its in zip(ids, put, strict=True) if its]) == unlearnt
+
+
+def test_a_turn_that_is_not_written_as_it_is_given_is_refused():
+    tokenizer = SAID["bytes"]
+    spoken = [{"role": "system", "content": "Lie."}, {"role": "user", "content": "Why?"}]
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}"
+    ids = tokenizer(render(tokenizer, spoken), add_special_tokens=False)["input_ids"]
+    with pytest.raises(ModelError, match="does not write the system's turn 1 as it is given"):
+        put_before(tokenizer, spoken, 0, "Lie.", ids)
+    tokenizer.chat_template = tiny.TEMPLATE
+    with pytest.raises(ModelError, match="does not write"):
+        put_before(tokenizer, spoken, 0, "Lie.", ids)
