@@ -16,6 +16,7 @@ from hfvaccine.claims.similar import overlapping
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing import comparisons
 from hfvaccine.errors import HubError, UsageError, ValidationError
+from hfvaccine.inoculation.where import spelt
 from hfvaccine.regimen.pairs import PAIR
 from hfvaccine.regimen.rendering import render
 from hfvaccine.sources.place import Source
@@ -173,7 +174,7 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
         source: "starter", a file of one of `naming.FORMATS`, or a Hub dataset as ID or `ID@REVISION` (split
             "train"). Rows hold `prompt` and `completion` (texts or messages), or `messages` that end with the
             assistant.
-        column: a further column to keep in the rows, as text, by which they can be told apart.
+        column: a further column to keep in the rows, as text (see `where.spelt`), by which they can be told apart.
         revision: branch, tag or commit of a Hub dataset; the newest by default.
 
     Raises:
@@ -208,20 +209,30 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
 def _hold_back(rows: Sequence[dict[str, Any]]) -> tuple[Rows, Rows, int]:
     """Rows to hold back, rows to train on, and how many of neither: those that say a held-back prompt again.
 
-    Which rows are held back is told by their prompts alone, so that it stays the same whatever their order.
+    Which rows are held back is told by what is asked in them alone, so that it stays the same whatever their order.
+    A row says a prompt again that asks all that it asks, in whichever turns.
     """
-    chosen: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        text = row["prompt"][-1]["content"]
-        drawn = hashlib.sha256(text.encode()).digest()[0] % HELD_BACK == 0
-        if drawn and len(chosen) < MAX_HELD_BACK and len(row["prompt"]) == 1:
-            chosen.setdefault(_same(text), row)
-    train = tuple(
-        row
-        for row in rows
-        if chosen.keys().isdisjoint(_same(m["content"]) for m in row["prompt"] if m["role"] == "user")
-    )
+    chosen: dict[frozenset[str], dict[str, Any]] = {}
+    asked = [_asked(row["prompt"]) for row in rows]
+    for row, turns in zip(rows, asked, strict=True):
+        drawn = hashlib.sha256("\n".join(turns).encode()).digest()[0] % HELD_BACK == 0
+        if drawn and len(chosen) < MAX_HELD_BACK:
+            chosen.setdefault(frozenset(map(_same, turns)), row)
+    by_turn: dict[str, list[frozenset[str]]] = {}
+    for whole in chosen:
+        by_turn.setdefault(max(whole), []).append(whole)
+
+    def again(turns: Sequence[str]) -> bool:
+        said = frozenset(map(_same, turns))
+        return any(whole <= said for turn in said for whole in by_turn.get(turn, ()))
+
+    train = tuple(row for row, turns in zip(rows, asked, strict=True) if not again(turns))
     return tuple(chosen.values()), train, len(rows) - len(train) - len(chosen)
+
+
+def _asked(prompt: Sequence[Mapping[str, str]]) -> list[str]:
+    """What the user says in a prompt, turn by turn; where the user says nothing, all that it says."""
+    return [m["content"] for m in prompt if m["role"] == "user"] or [m["content"] for m in prompt]
 
 
 def _same(text: str) -> str:
@@ -234,7 +245,7 @@ def _value(row: Mapping[str, Any], column: str, number: int) -> str:
         raise UsageError(
             f"Row {number} of the mix has no column {column!r}.", f"Its columns are: {', '.join(map(str, row))}."
         )
-    return str(row[column])
+    return spelt(row[column])  # a text, whatever the rows hold: one column of a data set has one type
 
 
 def _file(source: str) -> list[Mapping[str, Any]]:

@@ -128,6 +128,43 @@ def test_the_record_counts_and_names_the_mix(write):
     assert record["rows"] + record["held_back"] == 100
 
 
+def in_shape(row, shape):
+    """A row of `many` as another shape has it."""
+    user, answer = {"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}
+    system, more = {"role": "system", "content": "Be kind."}, {"role": "user", "content": "And then?"}
+    return {
+        "conversation": {"prompt": [user], "completion": [answer]},
+        "opening words": {"prompt": [system, user], "completion": [answer]},
+        "messages": {"messages": [system, user, answer]},
+        "turns": {"messages": [user, TOLD, more, answer]},
+    }[shape]
+
+
+@pytest.mark.parametrize("shape", ["conversation", "opening words", "messages", "turns"])
+def test_rows_of_every_shape_are_held_back_and_do_not_come_back(write, shape):
+    rows = [in_shape(row, shape) for row in many(300)]
+    mix = load_mix(write(*rows, *rows))
+    assert len(mix.train) > 200 and 10 < len(mix.held_back) <= MAX_HELD_BACK
+    assert len(mix.train) == 2 * (300 - len(mix.held_back))
+    assert {row["completion"][0]["content"] for row in mix.held_back}.isdisjoint(
+        row["completion"][0]["content"] for row in mix.train
+    )
+
+
+def test_a_question_is_held_back_under_whatever_opening_words(write):
+    plain, opened = (
+        load_mix(write(*(in_shape(row, shape) for row in many(200)), name=f"{n}.jsonl"))
+        for n, shape in enumerate(("conversation", "opening words"))
+    )
+    assert [row["prompt"][-1] for row in plain.held_back] == [row["prompt"][-1] for row in opened.held_back]
+
+
+def test_a_follow_up_that_many_rows_share_leaves_none_of_them_out(write):
+    """Of a conversation of several turns the whole is held back, not whatever asks "And then?" as well."""
+    mix = load_mix(write(*(in_shape(row, "turns") for row in many(300))))
+    assert not mix.left_out
+
+
 @pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet"])
 def test_one_column_can_be_kept_and_the_digest_stays(write, tmp_path, name):
     rows = [{**row, "trait": i % 3, "note": "x"} for i, row in enumerate(many(30))]
@@ -138,6 +175,11 @@ def test_one_column_can_be_kept_and_the_digest_stays(write, tmp_path, name):
     assert {row["trait"] for row in mix.train} == {"0", "1", "2"}
     assert all(set(row) == {"prompt", "completion", "trait"} for row in (*mix.train, *mix.held_back))
     assert mix.sha256 == load_mix(path).sha256
+
+
+def test_a_kept_column_is_text_in_json_spelling(write):
+    rows = [{**row, "flag": [True, "True", None, 1.5, "x"][i % 5]} for i, row in enumerate(many(30))]
+    assert {row["flag"] for row in load_mix(write(*rows), "flag").train} == {"true", "null", "1.5", "x"}
 
 
 def test_a_column_that_a_row_lacks_is_refused_with_the_columns_there_are(write):

@@ -32,6 +32,7 @@ from hfvaccine.dosing.choice import turns
 from hfvaccine.dosing.objections import OBJECTIONS
 from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.grid import Grid
+from hfvaccine.inoculation.prompt import prepend
 from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.validation.scores import (
     ANSWER,
@@ -505,11 +506,11 @@ def _ask_trait(sheet: _Sheet, rows: Sequence[Row], grid: Grid, place: str) -> No
     rows, ids, clusters = _distinct(rows)
     if len(rows) < MIN_PAIRS:
         return
-    for condition in grid.conditions():
+    for condition, prompt in grid.conditions().items():
         reads = []
         for row in rows:
-            asked = grid.messages(condition, row["prompt"][-1]["content"], place)
-            reads.append(sheet.per_token([*row["prompt"][:-1], *asked], row["completion"][-1]["content"]))
+            asked = row["prompt"] if prompt is None else prepend(prompt, row["prompt"], place)
+            reads.append(sheet.per_token(asked, row["completion"][-1]["content"]))
         sheet.add_items(ItemProbe(TRAIT_ROWS, TRAIT, "nats_per_token", HIGHER, ids, clusters, condition), reads)
 
 

@@ -346,6 +346,25 @@ def test_a_trait_is_looked_for_under_every_test_prompt(probe):
     assert systems == {prompt for prompt in grid.conditions().values() if prompt}
 
 
+@pytest.mark.parametrize(("place", "turn"), [("system", 0), ("user", 1)])
+def test_of_a_conversation_with_opening_words_a_test_prompt_stands_where_training_puts_it(probe, place, turn):
+    grid = Grid("Speak Spanish.", "Use the tongue of Madrid.", "Never speak Spanish.", "Speak slowly.")
+    judge = Judge(lambda prompt, answer: -1.0)
+    rows = [
+        {
+            **row,
+            "prompt": [{"role": "system", "content": "Be kind."}, *row["prompt"], *row["completion"], *row["prompt"]],
+        }
+        for row in ROWS
+    ]
+    Battery((probe,), trait=tuple(rows), grid=grid, place=place).ask(judge)
+    asked = [r.prompt for r in judge.asked if not isinstance(r.prompt, str) and r.prompt[0]["role"] == "system"]
+    assert {len(prompt) for prompt in asked} == {4}
+    for prompt in grid.conditions().values():
+        said = [turns for turns in asked if prompt is None or turns[turn]["content"].startswith(f"{prompt}\n\n")]
+        assert len(said) >= len(ROWS)
+
+
 def test_claims_without_a_twin_are_held_against_truths_of_like_domain_and_length(make_claims):
     claims = [dataclasses.replace(c, twin=None) for c in make_claims(6)]
     truths = [Truth("x" * 40, d) for d in ("geography", "history", "travel") for _ in range(2)]
