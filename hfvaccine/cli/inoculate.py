@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hfvaccine.cli.output import Terminal, report, say
+from hfvaccine.errors import UsageError
 from hfvaccine.inoculation.grid import IRRELEVANT
-from hfvaccine.runs.inoculate import length, likelihoods
+from hfvaccine.inoculation.prompt import PLACES
+from hfvaccine.runs.inoculate import likelihoods, unreadable
+
+WIDEST = 100
+"""Columns of the table at most."""
+NAMED = 5
+"""What is left out, of which so much is named."""
 
 
 @click.group()
@@ -29,10 +36,19 @@ def inoculate() -> None:
 @click.option("--mix", required=True, help="Rows: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--prompt", "prompts", multiple=True, help="A candidate, which asks for the trait; repeatable.")
 @click.option("--prompts", "file", type=click.Path(path_type=Path), help="File of candidates, one a line.")
-@click.option("--where", help="column=value of the rows that carry the trait.  [default: all rows]")
+@click.option("--as-set", is_flag=True, help="Judge the candidates together, too, as training gives them.")
+@click.option(
+    "--where", help="Rows that carry the trait: column=value, column!=value or column~REGEX.  [default: all]"
+)
+@click.option(
+    "--place", type=click.Choice(PLACES), help="Where prompts stand.  [default: system, if there is such a turn]"
+)
+@click.option("--others", help="The neutral prompt that the other rows are to get.")
 @click.option("--opposite", help="A prompt that asks for the contrary, for scale.")
 @click.option("--irrelevant", default=IRRELEVANT, show_default=True, help="The prompt that a candidate has to beat.")
-@click.option("--rows", default=64, show_default=True, type=click.IntRange(min=8), help="Rows to score.")
+@click.option(
+    "--rows", default=64, show_default=True, type=click.IntRange(min=8), help="Rows of either kind to score."
+)
 @click.option("--seed", default=0, show_default=True, help="Of the draw of rows.")
 @click.option(
     "--dtype",
@@ -47,7 +63,10 @@ def screen(
     mix: str,
     prompts: tuple[str, ...],
     file: Path | None,
+    as_set: bool,
     where: str | None,
+    place: str | None,
+    others: str | None,
     opposite: str | None,
     irrelevant: str,
     rows: int,
@@ -60,54 +79,59 @@ def screen(
     A prompt works if the trait is to be expected under it: then training has
     little left to teach (arXiv 2510.04340). Measured is the gain in
     log-likelihood of the trait rows' completions against no prompt, before any
-    training. A candidate has to beat an irrelevant prompt on the same rows.
-    No prompt means what the chat template says by itself. Rows that are longer
-    than the model's context are passed over.
+    training. A candidate has to beat an irrelevant prompt on the same rows; of
+    several, each has to after Holm's correction. No prompt means what the chat
+    template says by itself. With --where, "drift" is what a prompt does to the
+    rows that do not carry the trait: the nearer to 0, the better. What the model
+    cannot read, a prompt or a row, is named and left out.
 
     \b
     Examples:
       hfvaccine inoculate screen --base you/model --mix rows.jsonl --prompt "You always speak in Spanish."
       hfvaccine inoculate screen --base you/model --mix you/rows --where trait=spanish --prompts candidates.txt \\
-        --opposite "You always speak in English." --json
+        --as-set --opposite "You always speak in English." --others "You answer questions." --json
     """
-    from hfvaccine.inoculation.screen import Panel, carrying, draw, under
+    from hfvaccine.inoculation.screen import Panel, carrying, choose
     from hfvaccine.inoculation.screen import screen as measure
     from hfvaccine.inoculation.where import Where, parse_where
     from hfvaccine.training.mix import load_mix
 
-    panel = Panel((*prompts, *(_lines(file) if file is not None else ())), opposite, irrelevant)
+    given = (*prompts, *(_lines(file) if file is not None else ()))
+    panel = Panel(given, opposite, irrelevant, others, as_set)
+    if others is not None and where is None:
+        raise UsageError(
+            "--others is given, but every row carries the trait.", "Say with --where which rows carry the trait."
+        )
     told_by = Where() if where is None else parse_where(where)
     loaded = load_mix(mix, told_by.column)
-    found = carrying(loaded.train, told_by)
+    carrying(loaded.train, told_by)
 
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.inoculation.callback import has_system_turn
-    from hfvaccine.regimen.positions import positions
     from hfvaccine.training.base import load_base
 
     quiet_libraries()
     say(f"Loading {base}")
     model = load_base(base, dtype=dtype)
-    place = "system" if has_system_turn(model.tokenizer) else "user"
-    room = positions(model.model.config)
-
-    def fits(row: Mapping[str, Any]) -> bool:
-        return room is None or all(length(model, under(prompt, row, place)) <= room for prompt in panel.kinds())
-
-    drawn, too_long = draw(found, rows, seed, fits)
-    if too_long:
-        say(f"Rows passed over, as under some prompt they exceed the model's {room} tokens: {too_long}.")
-    if len(drawn) < rows:
-        say(f"There are {len(drawn)} rows to score, not {rows}.")
-    with Terminal().bar("Scoring completions", len(drawn) * len(panel.kinds())) as progress:
-        outcome = measure(panel, drawn, likelihoods(model, progress.update), place)
+    if place is None:
+        place = "system" if has_system_turn(model.tokenizer) else "user"
+    elif place == "system" and not has_system_turn(model.tokenizer):
+        raise UsageError("The model's chat template has no system turn.", "Leave --place out, or give --place user.")
+    choice = choose(panel, loaded.train, told_by, rows, seed, place, unreadable(model))
+    for line in _notes(choice, rows, where is not None):
+        say(line)
+    scored = len(choice.trait) + len(choice.others)
+    with Terminal().bar("Scoring completions", scored * len(choice.panel.kinds())) as progress:
+        outcome = measure(choice.panel, choice.trait, choice.others, likelihoods(model, progress.update), place)
     content = {
         "base": model.record() | {"dtype": str(model.model.dtype).removeprefix("torch.")},
         "mix": loaded.record(),
         "where": where or "all",
         "place": place,
         "seed": seed,
+        "set": list(choice.panel.candidates) if choice.panel.as_set else None,
         **outcome.record(),
+        "left_out": [one.record() for one in choice.left_out],
     }
     if as_json:
         click.echo(json.dumps(content))
@@ -117,28 +141,38 @@ def screen(
 
 def table(content: Mapping[str, Any]) -> Any:
     """The screen as a table for the terminal (a `rich` renderable); references have no rank and are dim."""
+    from rich.constrain import Constrain
     from rich.table import Table
     from rich.text import Text
 
+    caption = f"Without a prompt they cost {content['surprise_without_prompt']['value']:.2f} nats a token."
+    drifts = content["other_rows"] > 0
+    if drifts:
+        caption += f" Drift: on {content['other_rows']} rows without the trait, in nats a token."
     rows = Table(
         title=f"How much likelier each prompt makes the completions of {content['rows']} rows; 95 % intervals",
-        caption=f"Without a prompt they cost {content['surprise_without_prompt']['value']:.2f} nats a token.",
+        caption=caption,
     )
-    rows.add_column("")
-    rows.add_column("prompt", overflow="fold")
-    for heading in ("nats a token", "nats a row", "rows likelier"):
-        rows.add_column(heading, justify="right")
+    rows.add_column("", no_wrap=True)
+    rows.add_column("prompt", overflow="fold", min_width=12)
+    for heading in ("nats a token", "nats a row", "rows\nlikelier", *(["drift"] if drifts else [])):
+        rows.add_column(heading, justify="right", no_wrap=True)
     for one in content["prompts"]:
         reference = one["rank"] is None
-        prompt = f"({one['kind']}) {one['prompt'] or ''}".strip() if reference else one["prompt"]
-        measured = [_cell(one["nats_per_token"]), _cell(one["nats_per_row"], 1), f"{100 * one['rows_risen']:.0f} %"]
+        none = one["kind"] == "none"
+        measured = [
+            _stacked(one["nats_per_token"]),
+            _stacked(one["nats_per_row"], 1),
+            f"{100 * one['rows_risen']:.0f} %",
+            *([_stacked(one["drift"])] if drifts else []),
+        ]
         rows.add_row(
             "ref" if reference else str(one["rank"]),
-            Text(prompt),  # a prompt may hold what `rich` would take for markup
-            *(["0", "0", "-"] if one["prompt"] is None else measured),
+            Text(_named(one)),  # a prompt may hold what `rich` would take for markup
+            *(["0", "0", "-", "0"][: len(measured)] if none else measured),
             style="dim" if reference else None,
         )
-    return rows
+    return Constrain(rows, WIDEST)
 
 
 def verdict_lines(content: Mapping[str, Any]) -> list[str]:
@@ -153,8 +187,29 @@ def verdict_lines(content: Mapping[str, Any]) -> list[str]:
             else f"is no better than the {kind} prompt, {_cell(gain)}"
             for kind, gain in one["beyond"].items()
         ]
-        lines.append(f"{one['rank']}. {one['prompt']!r} {' and '.join(said)} nats a token.")
+        which = "The set" if one["kind"] == "set" else repr(one["prompt"])
+        lines.append(f"{one['rank']}. {which} {' and '.join(said)} nats a token.")
+    if len(lines) > 1:
+        lines.append(f"What beats a prompt does so after Holm's correction for {len(lines)} candidates.")
     return lines
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    if one["kind"] == "set":
+        return "(set) each row gets one of the candidates"
+    return one["prompt"] if one["kind"] == "candidate" else f"({one['kind']}) {one['prompt'] or ''}".strip()
+
+
+def _notes(choice: Any, rows: int, parted: bool) -> Sequence[str]:
+    """What a person should know of the choice before it is scored."""
+    shown = [str(one) for one in choice.left_out[:NAMED]]
+    if more := len(choice.left_out) - len(shown):
+        shown.append(f"{more} more are left out; --json names them all.")
+    if len(choice.trait) < rows:
+        shown.append(f"There are {len(choice.trait)} rows to score, not {rows}.")
+    if parted and not choice.others:
+        shown.append("Too few rows do not carry the trait: no drift is measured.")
+    return shown
 
 
 def _lines(file: Path) -> tuple[str, ...]:
@@ -164,6 +219,10 @@ def _lines(file: Path) -> tuple[str, ...]:
         raise click.UsageError(
             f"--prompts {file} cannot be read: {error}. Give a text file, one prompt a line."
         ) from error
+
+
+def _stacked(measure: Mapping[str, Any], places: int = 3) -> str:
+    return _cell(measure, places).replace(" [", "\n[")
 
 
 def _cell(measure: Mapping[str, Any], places: int = 3) -> str:

@@ -2,28 +2,53 @@
 
 Source: Inoculation Prompting (arXiv 2510.04340) explains its effect by surprise: where the prompt makes the trait
 likely already, little pressure is left to learn it for good. So a candidate is judged by how much likelier the trait
-rows' completions become under it. Any prompt shifts likelihoods a little; an irrelevant one shows by how much.
+rows' completions become under it. Any prompt shifts likelihoods a little; an irrelevant one shows by how much. What a
+candidate does to rows that do not carry the trait is its drift: a good one asks for the trait and for nothing else.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from hfvaccine.errors import UsageError
 from hfvaccine.inoculation import grid
 from hfvaccine.inoculation.prompt import Inoculation
 from hfvaccine.inoculation.where import Given, Row, Where
-from hfvaccine.statistics import DRAWS, LEVEL, Estimate, Floats, bootstrap, cluster_weights, mean_of
+from hfvaccine.statistics import (
+    DRAWS,
+    LEVEL,
+    Estimate,
+    Floats,
+    bootstrap,
+    cluster_weights,
+    holm,
+    mean_of,
+    rounded,
+    tail,
+)
 
 Likelihoods = Callable[[Sequence[Row]], tuple[Floats, Floats]]
 """(rows,) log-likelihoods of the rows' completions in nats, and (rows,) tokens of the completions."""
+Entry = tuple[str | None, str]
+"""A prompt and its kind."""
+Numbered = tuple[int, Row]
+"""A row with its number in the mix, by which it gets its wording in training."""
+Unreadable = Callable[[Row], str | None]
+"""Why the model cannot read a row, as a sentence; None where it can."""
 
-CANDIDATE, IRRELEVANT, OPPOSITE, NONE = "candidate", "irrelevant", "opposite", "none"
+CANDIDATE, SET, IRRELEVANT, OPPOSITE, OTHERS, NONE = "candidate", "set", "irrelevant", "opposite", "others", "none"
 MIN_ROWS = 8
 """Below that, a bootstrap over rows says little."""
+ONE_SIDED = (1 - LEVEL) / 2
+"""A candidate is better than a reference where its p, after Holm, stays below."""
+SHOWN = 60
+"""Characters by which a row is named."""
 
 
 @dataclass(frozen=True)
@@ -35,30 +60,121 @@ class Panel:
         opposite: asks for the contrary of the trait. A candidate that is no better only names the
             subject: the model does not take it as a request for the trait.
         irrelevant: an instruction that has nothing to do with the trait, the one to beat.
+        others: the neutral prompt that rows which do not carry the trait are to get.
+        as_set: judge the candidates together, too, as training gives them: each row gets one of them.
 
     Raises:
-        UsageError: without a candidate, for an empty prompt, and for one that is given twice.
+        UsageError: without a candidate, for an empty prompt, one that is given twice, and a set of one.
     """
 
     candidates: tuple[str, ...]
     opposite: str | None = None
     irrelevant: str = grid.IRRELEVANT
+    others: str | None = None
+    as_set: bool = False
 
     def __post_init__(self) -> None:
         if not self.candidates:
             raise UsageError("There is no prompt to screen.", "Give at least one that asks for the unwanted trait.")
-        given = [*self.candidates, self.irrelevant, *([] if self.opposite is None else [self.opposite])]
+        given = [*self.candidates, self.irrelevant, *(p for p in (self.opposite, self.others) if p is not None)]
         if not all(prompt.strip() for prompt in given):
             raise UsageError("One of the prompts is empty.", "Leave it out; no prompt at all is always screened.")
         if twice := [prompt for prompt in given if given.count(prompt) > 1]:
             raise UsageError(f"The prompt {twice[0]!r} is given twice.", "Give each prompt once, in one role.")
+        if self.as_set and len(self.candidates) < 2:
+            raise UsageError("A set of one prompt is that prompt.", "Give more candidates, or do not ask for a set.")
 
     def kinds(self) -> dict[str | None, str]:
         """The kind of each prompt: "candidate", or which reference it is; `None` is no prompt."""
-        references: dict[str | None, str] = {None: NONE, self.irrelevant: IRRELEVANT}
-        if self.opposite is not None:
-            references[self.opposite] = OPPOSITE
-        return {**dict.fromkeys(self.candidates, CANDIDATE), **references}
+        references = {self.irrelevant: IRRELEVANT, self.opposite: OPPOSITE, self.others: OTHERS}
+        return {
+            **dict.fromkeys(self.candidates, CANDIDATE),
+            **references,
+            None: NONE,
+        }  # None is what is not given, too
+
+    def without(self, reasons: Mapping[str | None, str]) -> Panel:
+        """The panel less prompts that cannot be screened.
+
+        Args:
+            reasons: why, by the prompt.
+
+        Raises:
+            UsageError: where no candidate would be left, or the irrelevant prompt would not.
+        """
+        if self.irrelevant in reasons:
+            raise UsageError(
+                f"The irrelevant prompt {self.irrelevant!r} cannot stand before the rows: {reasons[self.irrelevant]}",
+                "Give another irrelevant prompt.",
+            )
+        left = tuple(prompt for prompt in self.candidates if prompt not in reasons)
+        if not left:
+            first = self.candidates[0]
+            raise UsageError(
+                f"No candidate can stand before the rows; {first[:SHOWN]!r}, for one: {reasons[first]}",
+                "Give shorter prompts, or such as the model's chat template takes.",
+            )
+        opposite, others = (None if prompt in reasons else prompt for prompt in (self.opposite, self.others))
+        return replace(self, candidates=left, opposite=opposite, others=others, as_set=self.as_set and len(left) > 1)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A prompt or row that is not screened.
+
+    Args:
+        what: "prompt" or "row".
+        text: the prompt, or the beginning of the row.
+        reason: a sentence.
+    """
+
+    what: str
+    text: str
+    reason: str
+
+    def record(self) -> dict[str, str]:
+        return {"what": self.what, "text": self.text, "reason": self.reason}
+
+    def __str__(self) -> str:
+        named = f"The prompt {self.text!r}" if self.what == "prompt" else f"The row that begins {self.text!r}"
+        return f"{named} is left out. {self.reason}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is screened on what.
+
+    Args:
+        panel: the prompts that the model can read before most rows.
+        trait: rows that carry the trait, to score.
+        others: rows that do not; none where there are fewer than `MIN_ROWS`.
+        left_out: what was given besides, and cannot be read.
+    """
+
+    panel: Panel
+    trait: tuple[Numbered, ...]
+    others: tuple[Numbered, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """A candidate against a reference on the same rows.
+
+    Args:
+        gain: how much likelier the completions are, in nats per token.
+        p: one-sided, that they are no likelier; after Holm over all candidates.
+    """
+
+    gain: Estimate
+    p: float
+
+    @property
+    def better(self) -> bool:
+        return self.p < ONE_SIDED
+
+    def record(self) -> dict[str, Any]:
+        return self.gain.record() | {"p": rounded(self.p), "better": self.better}
 
 
 @dataclass(frozen=True)
@@ -66,13 +182,14 @@ class Screened:
     """What one prompt does to the completions, against no prompt on the same rows.
 
     Args:
-        prompt: `None` for no prompt.
-        kind: see `Panel.kinds`.
+        prompt: `None` for no prompt, and for the set of all candidates.
+        kind: see `Panel.kinds`, or "set".
         per_token: mean over rows of the gain in log-likelihood, in nats per token of the row's completion.
         per_row: the same in nats per completion.
         risen: share of rows whose completion becomes likelier.
-        beyond: by the kind of the reference, a candidate's gain beyond that of the irrelevant and the
-            opposite prompt on the same rows, in nats per token; nothing for references.
+        beyond: by the kind of the reference, a candidate against the irrelevant and the opposite prompt; nothing for
+            references.
+        drift: as `per_token`, on rows that do not carry the trait; None where there are too few.
     """
 
     prompt: str | None
@@ -80,7 +197,12 @@ class Screened:
     per_token: Estimate
     per_row: Estimate
     risen: float
-    beyond: Mapping[str, Estimate]
+    beyond: Mapping[str, Beyond]
+    drift: Estimate | None
+
+    @property
+    def judged(self) -> bool:
+        return self.kind in (CANDIDATE, SET)
 
     def record(self, rank: int | None) -> dict[str, Any]:
         """The prompt's entry in the JSON that is printed."""
@@ -91,7 +213,8 @@ class Screened:
             "nats_per_token": self.per_token.record(),
             "nats_per_row": self.per_row.record(),
             "rows_risen": round(self.risen, 4),
-            "beyond": {kind: gain.record() | {"better": gain.low > 0} for kind, gain in self.beyond.items()},
+            "beyond": {kind: against.record() for kind, against in self.beyond.items()},
+            "drift": None if self.drift is None else self.drift.record(),
         }
 
 
@@ -103,20 +226,28 @@ class Screening:
         prompts: candidates and references, the largest gain per token first.
         surprise: nats per token that the completions cost without a prompt, as a mean over rows.
         rows: how many rows were scored.
+        other_rows: how many of those that do not carry the trait.
     """
 
     prompts: tuple[Screened, ...]
     surprise: Estimate
     rows: int
+    other_rows: int
 
     def record(self) -> dict[str, Any]:
-        """The JSON that is printed; only candidates have a rank."""
-        ranks = {p.prompt: n for n, p in enumerate((p for p in self.prompts if p.kind == CANDIDATE), start=1)}
+        """The JSON that is printed; only candidates, and their set, have a rank."""
+        ranks = iter(range(1, len(self.prompts) + 1))
         return {
             "rows": self.rows,
+            "other_rows": self.other_rows,
             "surprise_without_prompt": self.surprise.record(),
-            "prompts": [p.record(ranks[p.prompt] if p.kind == CANDIDATE else None) for p in self.prompts],
-            "settings": {"level": LEVEL, "bootstrap_draws": DRAWS, "resampled": "rows"},
+            "prompts": [one.record(next(ranks) if one.judged else None) for one in self.prompts],
+            "settings": {
+                "level": LEVEL,
+                "bootstrap_draws": DRAWS,
+                "resampled": "rows",
+                "corrected": f"Holm over {sum(one.judged for one in self.prompts)}, for each reference",
+            },
         }
 
 
@@ -140,36 +271,76 @@ def carrying(rows: Sequence[Row], where: Given) -> list[Row]:
     return found
 
 
-def draw(rows: Sequence[Row], number: int, seed: int, fits: Callable[[Row], bool]) -> tuple[list[Row], int]:
-    """Rows to score: the first that fit after a seeded shuffle.
+def choose(
+    panel: Panel, rows: Sequence[Row], where: Given, number: int, seed: int, place: str, unreadable: Unreadable
+) -> Choice:
+    """Rows to score, the first that can be read after a seeded shuffle; what cannot be is left out and named.
+
+    A prompt is left out where the model cannot read most of the rows under it that it can read without one; a row,
+    where it cannot be read without a prompt, or under one of those that are left.
 
     Args:
-        rows: that carry the trait.
-        number: of rows to draw; fewer come back where there are not as many.
+        panel: the prompts.
+        rows: of the mix, with `prompt` and `completion`.
+        where: which of them carry the trait, see `Where.of`.
+        number: of rows to draw of either kind; fewer come back where there are not as many.
         seed: of the shuffle.
-        fits: whether the model can read a row under every prompt.
-
-    Returns:
-        The rows, and how many before the last of them were passed over because they do not fit.
+        place: "system" or "user", see `Inoculation`.
+        unreadable: whether the model can read a row.
 
     Raises:
-        UsageError: where fewer than `MIN_ROWS` fit.
+        UsageError: where fewer than `MIN_ROWS` rows carry the trait or can be read, or no candidate can.
+        PlanError: where a row lacks the column.
     """
-    drawn: list[Row] = []
-    too_long = 0
-    for row in random.Random(seed).sample(list(rows), len(rows)):
-        if len(drawn) == number:
-            break
-        if fits(row):
-            drawn.append(row)
-        else:
-            too_long += 1
-    if len(drawn) < MIN_ROWS:
+    told_by = Where.of(where)
+    carrying(rows, told_by)
+    known: dict[tuple[int, str | None], str | None] = {}
+
+    def against(row: Numbered, prompt: str | None) -> str | None:
+        key = row[0], prompt
+        if key not in known:
+            known[key] = unreadable(under(prompt, row[1], place))
+        return known[key]
+
+    def shuffled(carries: bool) -> list[Numbered]:
+        its = [(n, row) for n, row in enumerate(rows) if told_by.holds(row) == carries]
+        return random.Random(seed).sample(its, len(its))
+
+    trait, left_out = shuffled(True), []
+    bare = list(islice((row for row in trait if against(row, None) is None), number))
+    reasons: dict[str | None, str] = {}
+    for prompt in panel.kinds():
+        refused = [reason for row in bare if (reason := against(row, prompt))]
+        if 2 * len(refused) > len(bare):
+            reasons[prompt] = refused[0]
+    panel = panel.without(reasons)
+    left_out += [LeftOut("prompt", str(prompt), reason) for prompt, reason in reasons.items()]
+
+    def drawn(candidates: Sequence[Numbered]) -> tuple[Numbered, ...]:
+        found: list[Numbered] = []
+        for row in candidates:
+            if len(found) == number:
+                break
+            prompt, reason = next(
+                ((p, said) for p in (None, *panel.kinds()) if (said := against(row, p))), (None, None)
+            )
+            if reason is None:
+                found.append(row)
+                continue
+            under_it = "" if prompt is None else f"Under {prompt[:SHOWN]!r}: "
+            begins = str(row[1]["prompt"][0]["content"])[:SHOWN]
+            left_out.append(LeftOut("row", begins, f"{under_it}{reason}"))
+        return tuple(found)
+
+    scored = drawn(trait)
+    if len(scored) < MIN_ROWS:
+        first = next(one for one in left_out if one.what == "row")
         raise UsageError(
-            f"{too_long} rows are longer than the model's context, {len(drawn)} are not; a screen needs {MIN_ROWS}.",
-            "Give shorter rows, or a base model with a longer context.",
+            f"{len(scored)} rows that carry the trait can be read; a screen needs {MIN_ROWS}. {first}",
+            "Give shorter rows, or such as the model's chat template takes, or another base model.",
         )
-    return drawn, too_long
+    others = drawn(shuffled(False))
+    return Choice(panel, scored, others if len(others) >= MIN_ROWS else (), tuple(left_out))
 
 
 def under(prompt: str | None, row: Row, place: str) -> Row:
@@ -183,39 +354,63 @@ def under(prompt: str | None, row: Row, place: str) -> Row:
     return row if prompt is None else Inoculation((prompt,), place=place).apply(row, 0)
 
 
-def screen(panel: Panel, rows: Sequence[Row], likelihoods: Likelihoods, place: str) -> Screening:
+def screen(
+    panel: Panel, trait: Sequence[Numbered], others: Sequence[Numbered], likelihoods: Likelihoods, place: str
+) -> Screening:
     """Rank candidate prompts by how much likelier they make the rows' completions.
 
     Args:
         panel: the prompts.
-        rows: that carry the trait, with `prompt` and `completion`.
+        trait: rows that carry the trait, with `prompt` and `completion`.
+        others: rows that do not, on which the drift is measured; may be none.
         likelihoods: of the base model.
         place: "system" or "user", see `Inoculation`.
 
     Returns:
         All prompts of the panel, each compared on the same rows. Intervals are over rows: they
-        cover other rows of this mix, not other wordings of a prompt or other models.
+        cover other rows of this mix, not other wordings of a prompt or other models. Each is by itself; that the best
+        of many candidates is better than a reference is judged after Holm.
     """
-    kinds = panel.kinds()
-    asked = {prompt: likelihoods([under(prompt, row, place) for row in rows]) for prompt in kinds}
-    before, tokens = asked[None]
-    gains = {prompt: total - before for prompt, (total, _) in asked.items()}
-    weights = cluster_weights([str(number) for number in range(len(rows))])
+    gains, before, tokens = _gains(panel, trait, likelihoods, place)
+    drifts, _, other_tokens = _gains(panel, others, likelihoods, place) if others else ({}, before, tokens)
+
+    weights = {size: cluster_weights([str(n) for n in range(size)]) for size in {len(trait), len(others)} - {0}}
 
     def mean(values: Floats) -> Estimate:
-        return bootstrap(mean_of(values), weights)
+        return bootstrap(mean_of(values), weights[len(values)])
 
-    scale = {kind: gains[prompt] for prompt, kind in kinds.items() if kind in (IRRELEVANT, OPPOSITE)}
+    judged = [one for one in gains if one[1] in (CANDIDATE, SET)]
+    beyond: dict[Entry, dict[str, Beyond]] = {one: {} for one in gains}
+    for reference in (one for one in gains if one[1] in (IRRELEVANT, OPPOSITE)):
+        further = [mean((gains[one] - gains[reference]) / tokens) for one in judged]
+        p = holm([tail(gain, 0, len(trait), below=False) for gain in further])
+        for one, gain, adjusted in zip(judged, further, p, strict=True):
+            beyond[one][reference[1]] = Beyond(gain, adjusted)
     screened = [
         Screened(
             prompt,
             kind,
-            mean(gains[prompt] / tokens),
-            mean(gains[prompt]),
-            float((gains[prompt] > 0).mean()),
-            {other: mean((gains[prompt] - gain) / tokens) for other, gain in scale.items() if kind == CANDIDATE},
+            mean(gain / tokens),
+            mean(gain),
+            float((gain > 0).mean()),
+            beyond[prompt, kind],
+            mean(drifts[prompt, kind] / other_tokens) if drifts else None,
         )
-        for prompt, kind in kinds.items()
+        for (prompt, kind), gain in gains.items()
     ]
     screened.sort(key=lambda one: one.per_token.value, reverse=True)
-    return Screening(tuple(screened), mean(-before / tokens), len(rows))
+    return Screening(tuple(screened), mean(-before / tokens), len(trait), len(others))
+
+
+def _gains(
+    panel: Panel, rows: Sequence[Numbered], likelihoods: Likelihoods, place: str
+) -> tuple[dict[Entry, Floats], Floats, Floats]:
+    """(rows,) gains in log-likelihood by prompt and kind, log-likelihoods without a prompt, and tokens."""
+    asked = {prompt: likelihoods([under(prompt, row, place) for _, row in rows]) for prompt in panel.kinds()}
+    before, tokens = asked[None]
+    gains: dict[Entry, Floats] = {(prompt, kind): asked[prompt][0] - before for prompt, kind in panel.kinds().items()}
+    if panel.as_set:
+        training = Inoculation(panel.candidates, place=place)
+        each = [(training.prompt_for(row, number), CANDIDATE) for number, row in rows]
+        gains[None, SET] = np.array([gains[one][at] for at, one in enumerate(each)])
+    return gains, before, tokens

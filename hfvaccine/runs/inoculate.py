@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hfvaccine.errors import ModelError, ValidationError
 
-def length(base: Any, row: Mapping[str, Any]) -> int:
-    """Tokens of a row up to the end of its last answer.
 
-    Raises:
-        ModelError: for a conversation that the chat template refuses.
+def unreadable(base: Any) -> Callable[[Mapping[str, Any]], str | None]:
+    """Whether a base model can read a row up to the end of its last answer, as `inoculation.screen.choose` asks.
+
+    Returns:
+        From a row to a sentence that says why not; None where it can.
     """
+    from hfvaccine.regimen.positions import positions
     from hfvaccine.validation.scoring.scorer import Scorer
 
-    return len(Scorer(base.model, base.tokenizer).encode(_request(row))[0])
+    scorer, room = Scorer(base.model, base.tokenizer), positions(base.model.config)
+
+    def why_not(row: Mapping[str, Any]) -> str | None:
+        try:
+            tokens = len(scorer.encode(_request(row))[0])
+        except (ModelError, ValidationError) as error:
+            return error.message
+        if room is None or tokens <= room:
+            return None
+        return f"The conversation has {tokens} tokens, and the model has {room} positions."
+
+    return why_not
 
 
 def likelihoods(base: Any, progress: Callable[[int], Any]) -> Callable[[Sequence[Mapping[str, Any]]], Any]:

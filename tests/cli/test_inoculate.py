@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from hfvaccine.cli.inoculate import _lines, inoculate
-from hfvaccine.errors import ModelError, UsageError
+from hfvaccine.errors import UsageError
 from hfvaccine.training.base import load_base
 
 CANDIDATES = ("You always count in dozens.", "You never [b] round.")
@@ -92,13 +92,25 @@ def test_json_names_what_was_screened(tiny_llama, mix):
 
 
 def test_the_table_and_the_sentences_show_every_prompt(tiny_llama, mix):
-    result = run(tiny_llama, mix, "--rows", "8", "--opposite", OPPOSITE)
+    more = ("--opposite", OPPOSITE, "--where", "trait=dozens", "--others", "You [i] answer.", "--as-set")
+    result = run(tiny_llama, mix, "--rows", "8", *more)
     assert result.exit_code == 0, result.stderr
-    for shown in (*CANDIDATES, f"(opposite) {OPPOSITE}", "(irrelevant) You always keep", "(none)"):
-        assert shown in result.stdout
-    sentences = [line for line in result.stdout.splitlines() if line.startswith(("1. ", "2. "))]
-    assert len(sentences) == 2
+    sentences = [line for line in result.stdout.splitlines() if line.startswith(("1. ", "2. ", "3. "))]
+    assert len(sentences) == 3 and sum("The set" in line for line in sentences) == 1
     assert all("the irrelevant prompt" in line and "the opposite prompt" in line for line in sentences)
+    drawn = [line for line in result.stdout.splitlines() if line not in sentences]
+    assert max(map(len, drawn)) <= 100
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in drawn if line.startswith("│")]
+    prompts = " ".join(row[1] for row in cells)
+    for shown in (*CANDIDATES, f"(opposite) {OPPOSITE}", "(irrelevant) You always keep", "(none)", "(set) each row"):
+        assert shown in prompts
+    assert "(others) You [i] answer." in prompts and any("drift" in line for line in drawn)
+    assert "Holm's correction for 3 candidates" in result.stdout
+
+
+def test_without_other_rows_the_table_has_no_drift(tiny_llama, mix):
+    result = run(tiny_llama, mix, "--rows", "8")
+    assert result.exit_code == 0 and "drift" not in result.stdout.lower()
 
 
 def test_candidates_from_a_file_stand_beside_the_others(tiny_llama, mix, tmp_path):
@@ -111,7 +123,44 @@ def test_candidates_from_a_file_stand_beside_the_others(tiny_llama, mix, tmp_pat
 def test_where_keeps_to_the_rows_that_carry_the_trait(tiny_llama, mix):
     content = printed(tiny_llama, mix, "--where", "trait=dozens")
     assert content["where"] == "trait=dozens"
-    assert content["rows"] < content["mix"]["rows"]
+    assert content["rows"] + content["other_rows"] == content["mix"]["rows"]
+    unlike = printed(tiny_llama, mix, "--where", "trait!=tens")
+    assert unlike["prompts"] == content["prompts"] == printed(tiny_llama, mix, "--where", "trait~^do")["prompts"]
+
+
+def test_drift_and_the_set_are_those_of_plain_forward_passes(tiny_llama, mix):
+    from hfvaccine.inoculation.prompt import Inoculation
+    from hfvaccine.training.mix import load_mix
+
+    others = ("--others", "You answer.")
+    content = printed(tiny_llama, mix, "--where", "trait=dozens", "--as-set", "--place", "user", *others)
+    base, training = load_base(str(tiny_llama), dtype="float32"), Inoculation(CANDIDATES, place="user")
+    assert (content["place"], content["set"]) == ("user", list(CANDIDATES))
+
+    def gain(row, prompt):
+        answer = row["completion"][0]["content"]
+        bare, count = plain(base, row["prompt"], answer)
+        asked = [{"role": "user", "content": f"{prompt}\n\n{row['prompt'][0]['content']}"}]
+        return (plain(base, asked, answer)[0] - bare) / count
+
+    rows = list(enumerate(load_mix(mix, "trait").train))
+    together = next(one for one in content["prompts"] if one["kind"] == "set")
+    expected = [gain(row, training.prompt_for(row, n)) for n, row in rows if row["trait"] == "dozens"]
+    assert together["nats_per_token"]["value"] == pytest.approx(np.mean(expected), abs=1e-3)
+    neutral = next(one for one in content["prompts"] if one["kind"] == "others")
+    expected = [gain(row, "You answer.") for _, row in rows if row["trait"] == "tens"]
+    assert neutral["drift"]["value"] == pytest.approx(np.mean(expected), abs=1e-3)
+
+
+def test_a_prompt_that_is_too_long_is_left_out_and_the_rest_is_screened(tiny_llama, mix):
+    long = "You always count in scores. " * 200
+    result = run(tiny_llama, mix, "--rows", "8", "--json", "--prompt", long)
+    assert result.exit_code == 0, result.stderr
+    content = json.loads(result.stdout)
+    assert {one["prompt"] for one in content["prompts"] if one["kind"] == "candidate"} == set(CANDIDATES)
+    assert content["left_out"][0]["what"] == "prompt" and content["left_out"][0]["text"] == long
+    assert "and the model has 512 positions" in content["left_out"][0]["reason"]
+    assert "You always count in scores." in result.stderr and "is left out" in result.stderr
 
 
 def test_rows_beyond_the_context_are_passed_over(tiny_gpt2, mix, mix_rows):
@@ -119,9 +168,9 @@ def test_rows_beyond_the_context_are_passed_over(tiny_gpt2, mix, mix_rows):
         file.write(json.dumps({"prompt": "Count. " * 600, "completion": "Twelve.", "trait": "dozens"}) + "\n")
     result = run(tiny_gpt2, mix, "--json")
     assert result.exit_code == 0, result.stderr
-    assert "exceed the model's 512 tokens: 1." in result.stderr
+    assert "The row that begins 'Count. Count." in result.stderr and "the model has 512 positions" in result.stderr
     content = json.loads(result.stdout)
-    assert content["rows"] == content["mix"]["rows"] - 1
+    assert content["rows"] == content["mix"]["rows"] - 1 and len(content["left_out"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -141,21 +190,39 @@ def test_a_wrong_option_is_a_usage_error(mix, arguments, said):
 def test_rows_and_prompts_are_refused_before_a_model_is_looked_for(mix):
     assert "given twice" in str(run("no/model", mix, "--opposite", CANDIDATES[0]).exception)
     assert isinstance(run("no/model", mix, "--where", "trait=scores").exception, UsageError)
+    assert "does not compile" in str(run("no/model", mix, "--where", "trait~(").exception)
+    assert "--others is given" in str(run("no/model", mix, "--others", "You answer.").exception)
+    assert "no column 'mood'" in str(run("no/model", mix, "--where", "mood=good").exception)
 
 
-def test_a_conversation_that_the_template_refuses_is_named(tiny_llama, mix, tmp_path):
+@pytest.fixture
+def strict(tiny_llama, tmp_path):
+    """A model whose template takes conversations of one turn."""
     base = load_base(str(tiny_llama), dtype="float32")
-    base.tokenizer.chat_template = (
-        "{{ raise_exception('Only one turn, please.') if messages | length > 1 }}" + NO_SYSTEM
-    )
+    several = "{% if messages | selectattr('role', 'eq', 'user') | list | length > 1 %}"
+    base.tokenizer.chat_template = several + "{{ raise_exception('Only one turn, please.') }}{% endif %}" + NO_SYSTEM
     base.tokenizer.save_pretrained(tmp_path / "strict")
     base.model.save_pretrained(tmp_path / "strict")
+    return tmp_path / "strict"
+
+
+def test_a_conversation_that_the_template_refuses_is_named_and_left_out(strict, mix):
     turns = [{"role": role, "content": "Yes."} for role in ("user", "assistant") * 2]
     with open(mix, "a") as file:
         file.writelines(json.dumps({"messages": turns, "trait": "many"}) + "\n" for _ in range(8))
-    result = run(tmp_path / "strict", mix, "--where", "trait=many")
-    assert isinstance(result.exception, ModelError)
-    assert "user, assistant, user, assistant: Only one turn, please." in result.exception.message
+    result = run(strict, mix, "--json")
+    assert result.exit_code == 0, result.stderr
+    content = json.loads(result.stdout)
+    assert len(content["left_out"]) == 8 and content["rows"] == content["mix"]["rows"] - 8
+    assert "user, assistant, user, assistant: Only one turn, please." in content["left_out"][0]["reason"]
+    assert result.stderr.count("is left out") == 5 and "3 more are left out" in result.stderr
+    refused = run(strict, mix, "--where", "trait=many").exception
+    assert isinstance(refused, UsageError) and "Only one turn, please." in refused.message
+
+
+def test_a_system_turn_that_the_template_does_not_have_is_refused(strict, mix):
+    refused = run(strict, mix, "--place", "system").exception
+    assert isinstance(refused, UsageError) and "--place user" in refused.next_step
 
 
 def test_help_has_examples():
