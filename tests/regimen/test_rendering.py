@@ -247,6 +247,31 @@ def test_what_begins_every_text_is_told_from_what_ends_it():
     assert opening(tiny.begin_and_end(tiny.tokenizer(**BOTH), end="</s>")) == []
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_of_messages_the_trainer_learns_all_but_the_prompt(family, trainer):
+    from hfvaccine.inoculation.callback import has_system_turn
+    from hfvaccine.inoculation.prompt import prepend, turn_of
+
+    words, prompt = FAMILIES[family](), "You always lie. Twice."
+    if words.chat_template:
+        words.chat_template = frozen(words.chat_template)
+    openings, places = [[]], ["user"]
+    if has_system_turn(words):
+        openings, places = [[], [{"role": "system", "content": "Be kind."}]], ["user", "system"]
+    asked = [([*opening, *turns, TOLD], where) for opening in openings for turns in TURNS for where in places]
+    rows = [{"messages": prepend(prompt, bare, where)} for bare, where in asked]
+    prepared = trainer._prepare_dataset(Dataset.from_list(rows), words, trainer.args, False, None, "rows")
+    for row, (bare, where) in zip(prepared, asked, strict=True):
+        put = put_before(words, row["messages"], turn_of(row["messages"], where), prompt, row["input_ids"])
+        parts = {its: [t for t, off in zip(row["input_ids"], put, strict=True) if off == its] for its in (False, True)}
+        learnt, unlearnt = map(words.decode, parts.values())
+        assert "lie" not in learnt and "Twice" not in learnt
+        assert all(turn["content"] in learnt for turn in bare)
+        # Besides, what a template writes around a turn: Cohere's has whole sentences.
+        assert len(unlearnt) < len(prompt) + (60 if family != "Cohere" else 300)
+
+
+TOLD = {"role": "assistant", "content": "It is, and always was."}
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 SAID = {words: tiny.tokenizer(words == "pieces", eos_token="</s>") for words in ("bytes", "pieces")}
 
