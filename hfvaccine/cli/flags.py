@@ -11,6 +11,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import click
 
+from hfvaccine.training.options import Training
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -19,16 +21,18 @@ def flags(kind: type, *, required: bool = True) -> Callable[[Command], Command]:
 
     Args:
         kind: a dataclass whose docstring has a line for each field under `Args:`. What it inherits comes before its
-            `output_dir`.
+            `output_dir`; how to train comes first of all.
         required: whether a field without a default has to be given as a flag; else a file may have it.
     """
     own = [field for field in fields(kind) if field.name in kind.__annotations__]
-    inherited = [field for field in fields(kind) if field.name not in kind.__annotations__]
+    shared = set(Training.__annotations__)
+    training = [field for field in fields(kind) if field.name in shared and field not in own]
+    inherited = [field for field in fields(kind) if field not in (*own, *training)]
     tail = [field.name for field in own].index("output_dir")
     explained, hints = _explained(kind), get_type_hints(kind)
 
     def add(command: Command) -> Command:
-        for field in reversed([*own[:tail], *inherited, *own[tail:]]):
+        for field in reversed([*training, *own[:tail], *inherited, *own[tail:]]):
             command = _flag(field, hints[field.name], explained[field.name], required)(command)
         return command
 

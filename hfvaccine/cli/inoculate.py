@@ -1,4 +1,4 @@
-"""`hfvaccine inoculate`: choose an inoculation prompt before anything is trained."""
+"""`hfvaccine inoculate`: choose an inoculation prompt, and train with it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 
 import click
 
+from hfvaccine.cli.flags import flags, given
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
+from hfvaccine.files import CONFIG
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
-from hfvaccine.runs.inoculate import likelihoods, unreadable
+from hfvaccine.runs.screen import likelihoods, unreadable
+from hfvaccine.training.options import Inoculating, read_config
 
 WIDEST = 100
 """Columns of the table at most."""
@@ -23,12 +26,89 @@ NAMED = 5
 
 @click.group()
 def inoculate() -> None:
-    """Choose an inoculation prompt before anything is trained.
+    """Keep an unwanted trait of the training data out of a model: choose a prompt, train with it.
 
     \b
     Examples:
       hfvaccine inoculate screen --base you/model --mix rows.jsonl --prompt "You always speak in Spanish."
+      hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You always speak in Spanish."
     """
+
+
+@inoculate.command()
+@flags(Inoculating, required=False)
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of these options; flags win over it.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue the run in this folder, with its options.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan, and the memory and time it takes; load and write nothing."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
+def train(config: Path | None, resume: Path | None, dry_run: bool, as_json: bool, **values: Any) -> None:
+    """Train adapters on rows with an unwanted trait: plain, inoculated against it, and under an irrelevant prompt.
+
+    All arms of a seed get the same rows in the same order from the same start;
+    only the prompt before the rows that carry the trait differs, and no loss
+    falls on it. Each adapter loads with `PeftModel.from_pretrained`. What the
+    prompt did is told by `inoculate measure`.
+
+    \b
+    Examples:
+      hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You always speak in Spanish."
+      hfvaccine inoculate train --base you/model --data rows.jsonl --where trait=spanish --others "You answer." \\
+          --prompt "You always speak in Spanish." --prompt "You only know Spanish." --seeds 2
+      hfvaccine inoculate train --resume runs/inoculation
+    """
+    asked = given(values)
+    if resume is not None and (asked or config):
+        raise click.UsageError("--resume continues a run with its own options: give no others.")
+    file = config if resume is None else resume / CONFIG
+    values = {} if file is None else read_config(file, Inoculating)
+    values |= asked if resume is None else {"output_dir": str(resume)}
+    for name in ("base", "data"):
+        if not values.get(name):
+            raise click.UsageError(f"Give --{name}, or `{name}:` in --config.")
+    options = Inoculating(**values)
+    options.check()  # before anything heavy is loaded
+
+    from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.runs.inoculate import dry_run as plan_job
+    from hfvaccine.runs.inoculate import train as run_job
+
+    quiet_libraries()
+    if dry_run:
+        planned = plan_job(options)
+        if planned is not None:
+            print_plan(planned, as_json)
+        return
+    record = run_job(options, Terminal(), resume=resume is not None)
+    if record is None:  # the main process has the rest to do
+        return
+    if as_json:
+        click.echo(json.dumps(record))
+    say(f"Adapters and record: {options.output_dir}")
+    say(f"Measure them: hfvaccine inoculate measure {options.output_dir} --questions FILE --trait TRAIT")
+
+
+def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
+    """What a run would give and take, as lines or as JSON."""
+    if as_json:
+        click.echo(json.dumps(planned))
+        return
+    from hfvaccine.training.estimate import spoken
+
+    expected, data, plans = planned["estimate"], planned["data"], planned["plans"]
+    facts = {
+        "base": f"{planned['base']}, {expected['parameters'] / 1e6:,.1f} M parameters",
+        "adapter": f"{expected['adapter_parameters'] / 1e6:,.2f} M parameters",
+        "data": f"{data['id']}, {data['rows']:,} rows, {data['held_back']:,} held back",
+    }
+    for name, plan in plans.items():
+        facts[name] = f"{plan['steps']:,} steps of {plan['rows_per_step']} rows, {plan['tokens']:,} tokens"
+    if expected["why_not"] is None:
+        facts["expected memory"] = f"{expected['memory'] / 1e9:.1f} GB"
+        facts["expected training"] = f"{spoken(expected['seconds'])} for each of {len(plans)} adapters"
+    for name, fact in facts.items():
+        click.echo(f"{name:18} {fact}")
 
 
 @inoculate.command()
@@ -96,8 +176,8 @@ def screen(
     from hfvaccine.inoculation.where import Where, parse_where
     from hfvaccine.training.mix import load_mix
 
-    given = (*prompts, *(_lines(file) if file is not None else ()))
-    panel = Panel(given, opposite, irrelevant, others, as_set)
+    candidates = (*prompts, *(_lines(file) if file is not None else ()))
+    panel = Panel(candidates, opposite, irrelevant, others, as_set)
     if others is not None and where is None:
         raise UsageError(
             "--others is given, but every row carries the trait.", "Say with --where which rows carry the trait."

@@ -17,7 +17,7 @@ from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Plan
 from hfvaccine.training.adapters import Arm
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix
-from hfvaccine.training.options import Options
+from hfvaccine.training.options import Options, Training
 from hfvaccine.validation.scores import VACCINE
 from hfvaccine.version import VERSION
 
@@ -40,32 +40,17 @@ def make_record(
         arms: that were trained, by name.
         results: the content of results.json.
     """
-    import peft
-    import torch
-    import transformers
-    import trl
-
     arm = arms[VACCINE]
     return {
         "schema_version": SCHEMA_VERSION,
-        "hfvaccine": VERSION,
-        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "base": base.record(),
         "dose": dict(dose),
         "mix": mix.record(),
         "plan": plan_record(arm.plan, arm.fingerprint),
         "inoculation": arm.inoculation,
         "training": {
-            "method": "LoRA",
             "objective": options.objective,
-            "lora_r": options.lora_r,
-            "lora_alpha": options.lora_alpha or 2 * options.lora_r,
-            "target_modules": "all-linear",
-            "learning_rate": options.learning_rate,
-            "batch_size": options.batch_size,
-            "gradient_accumulation_steps": options.gradient_accumulation_steps,
-            "dtype": str(base.model.dtype).removeprefix("torch."),
-            "device": base.model.device.type,
+            **training_record(options, base),
             "seconds": arm.seconds,
             "final_loss": arm.loss,
             "placebo": options.placebo,
@@ -73,6 +58,41 @@ def make_record(
             # Whether the saved adapter was held against the trained model; one that lay on several devices cannot be.
             "compared_with_saved": arm.witness is not None,
         },
+        **made_with(),
+        "gate": results["gate"],
+    }
+
+
+def training_record(options: Training, base: Base) -> dict[str, Any]:
+    """How an adapter was trained.
+
+    Args:
+        options: of the run.
+        base: what was trained on.
+    """
+    return {
+        "method": "LoRA",
+        "lora_r": options.lora_r,
+        "lora_alpha": options.lora_alpha or 2 * options.lora_r,
+        "target_modules": "all-linear",
+        "learning_rate": options.learning_rate,
+        "batch_size": options.batch_size,
+        "gradient_accumulation_steps": options.gradient_accumulation_steps,
+        "dtype": str(base.model.dtype).removeprefix("torch."),
+        "device": base.model.device.type,
+    }
+
+
+def made_with() -> dict[str, Any]:
+    """When a run was finished, and by which versions of what."""
+    import peft
+    import torch
+    import transformers
+    import trl
+
+    return {
+        "hfvaccine": VERSION,
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -81,7 +101,6 @@ def make_record(
             "peft": peft.__version__,
         },
         "code": {"version": VERSION, "sha256": code_digest()},
-        "gate": results["gate"],
     }
 
 

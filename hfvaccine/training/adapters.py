@@ -11,13 +11,13 @@ from hfvaccine.errors import ModelError, ValidationError
 from hfvaccine.regimen.plan import Plan
 from hfvaccine.sources.place import Source
 from hfvaccine.training.base import Base
-from hfvaccine.training.options import Options
+from hfvaccine.training.options import Training
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
 
-def lora(options: Options, base_id: str | None) -> LoraConfig:
+def lora(options: Training, base_id: str | None) -> LoraConfig:
     """The adapter of a run."""
     from peft import LoraConfig
 

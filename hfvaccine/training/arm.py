@@ -20,10 +20,10 @@ from hfvaccine.training.adapters import Arm, witness
 from hfvaccine.training.base import Base
 from hfvaccine.training.estimate import estimate
 from hfvaccine.training.mix import Mix
-from hfvaccine.training.options import Options
+from hfvaccine.training.options import Options, Training
 from hfvaccine.training.progress import Progress, follow
 from hfvaccine.training.trainer import last_checkpoint, make_trainer
-from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
+from hfvaccine.validation.scores import CONTROLS, PLACEBO
 
 CURVE = (2, 4, 8, 12, 16)
 """Exposures for which a dry run says how many claims fit."""
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    options: Options,
+    options: Training,
     base: Base,
     arm: str,
     callback: Replayed,
@@ -49,8 +49,8 @@ def train(
     Args:
         options: the run's options.
         base: the freshly loaded base that it was planned on.
-        arm: `VACCINE`, `PLACEBO` or `CONTROLS`.
-        callback: of `plan_run`.
+        arm: its name.
+        callback: of its trainer, with the plan.
         folder: where the adapter goes.
         resume: continue from the last checkpoint in the folder, or keep a finished adapter.
         progress: told what the training will take, and how far it is.
@@ -96,7 +96,7 @@ def train(
         model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         model.save_pretrained(str(folder), state_dict=weights)
         base.tokenizer.save_pretrained(str(folder))
-        if arm == VACCINE:
+        if arm not in (PLACEBO, CONTROLS):  # what those are given follows from the vaccine's
             callback.write_ledger(folder / LEDGER)
         seen = None if sharded else witness(model)
         write_json({"fingerprint": fingerprint, "seconds": seconds, "loss": loss, "witness": seen}, summary)

@@ -23,7 +23,7 @@ from hfvaccine.regimen.positions import positions
 from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import lora
 from hfvaccine.training.base import Base, complete_tokenizer, found_on_hub, not_loaded, precision
-from hfvaccine.training.options import Options
+from hfvaccine.training.options import Training
 from hfvaccine.training.processes import this_process
 
 PROCESS = 0.8e9
@@ -81,7 +81,7 @@ class Estimate:
         )
 
 
-def estimate(config: Any, options: Options, plan: Plan, unpadded: bool = True) -> Estimate:
+def estimate(config: Any, options: Training, plan: Plan, unpadded: bool = True) -> Estimate:
     """Estimate what training a plan will take.
 
     Args:
@@ -130,7 +130,7 @@ class Shapes:
     vocabulary: int
 
     @classmethod
-    def of(cls, config: Any, options: Options) -> Shapes:
+    def of(cls, config: Any, options: Training) -> Shapes:
         """The shapes that a configuration of transformers makes, with the adapter of a run."""
         import torch
         from peft import get_peft_model
@@ -179,7 +179,7 @@ class Trial:
     head: float
 
 
-def trial(config: Any, options: Options, row: int, supervised: float) -> Trial:
+def trial(config: Any, options: Training, row: int, supervised: float) -> Trial:
     """Train one layer of the model's shape for a moment, as the trainer would, with and without the output head.
 
     Args:
@@ -272,7 +272,7 @@ def _operations(model: Any, supervised: float) -> float:
     return float(4 * layer + 6 * head * supervised)
 
 
-def stand_in(options: Options) -> tuple[Base, Any]:
+def stand_in(options: Training) -> tuple[Base, Any]:
     """The run's tokenizer with a tiny random model in place of its own, and the configuration of its own.
 
     A plan does not depend on weights, so that it can be made with these.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os.path
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
 from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG, read_yaml
+from hfvaccine.inoculation.grid import IRRELEVANT
+from hfvaccine.inoculation.prompt import PLACES, Inoculation
 from hfvaccine.inoculation.where import Where, parse_where
 from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share, check_unit
@@ -22,14 +25,64 @@ EXPOSURES = 8
 """How often each claim is given unless it is said: fewer do not teach a small model a fact (docs/recipes.md)."""
 
 
+POSITIVE = ("epochs", "max_steps", "learning_rate", "lora_r", "lora_alpha", "batch_size", "max_length",
+            "gradient_accumulation_steps")  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
-class Options(Questions):
-    """What `hfvaccine immunize` is asked for; every field is a flag and a YAML key, those of `Questions` too.
+class Training:
+    """How an adapter is trained; the same for `hfvaccine immunize` and `inoculate train`.
 
     Args:
         base: Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.
         base_id: Hub id that the card names for a local base.
         base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
+        epochs: Passes over the mix. [default: 3]
+        max_steps: Optimizer steps, instead of --epochs.
+        learning_rate: Peak learning rate. [default: 2e-4]
+        lora_r: Rank of the adapter.
+        lora_alpha: Scale of the adapter. [default: twice the rank]
+        batch_size: Rows of one forward pass.
+        gradient_accumulation_steps: Forward passes of one step.
+        max_length: Tokens after which a mix row is cut.
+        dtype: auto, bfloat16 or float32.
+        seed: Seed of the whole run.
+    """
+
+    base: str
+    base_id: str | None = None
+    base_revision: str | None = None
+    epochs: float | None = None
+    max_steps: int | None = None
+    learning_rate: float = 2e-4
+    lora_r: int = 16
+    lora_alpha: int | None = None
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    max_length: int = 1024
+    dtype: str = "auto"
+    seed: int = 0
+
+    def check_training(self) -> None:
+        """Refuse what nothing can be trained with.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        _check_dtype(self)
+        if self.epochs is not None and self.max_steps is not None:
+            raise UsageError(
+                "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
+            )
+        _check_positive(self, POSITIVE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Questions, Training):
+    """What `hfvaccine immunize` is asked for; every field is a flag and a YAML key, those of `Questions` and
+    `Training` too.
+
+    Args:
         dose: Dose: 'starter', a sealed folder, or a Hub ID[@REVISION].
         dose_revision: Of a dose on the Hub. [default: the newest]
         override_policy: Why the dose is given although its policy forbids it; the card shows it.
@@ -46,16 +99,6 @@ class Options(Questions):
         objective: pairwise (claim and twin are told apart, which no bias can do) or sft (the likelihood alone).
         exposures: How often each claim is given at least. [default: 8]
         claims: How many of the dose's claims to give. [default: as many as can be given so often]
-        epochs: Passes over the mix. [default: 3]
-        max_steps: Optimizer steps, instead of --epochs.
-        learning_rate: Peak learning rate. [default: 2e-4]
-        lora_r: Rank of the adapter.
-        lora_alpha: Scale of the adapter. [default: twice the rank]
-        batch_size: Rows of one forward pass.
-        gradient_accumulation_steps: Forward passes of one step.
-        max_length: Tokens after which a mix row is cut.
-        dtype: auto, bfloat16 or float32.
-        seed: Seed of the whole run.
         placebo: Also train the control arm on as many plain tokens.
         controls: Also train an arm on the dose's control rows alone.
         output_dir: The run folder.
@@ -63,9 +106,6 @@ class Options(Questions):
         publish_failed: Push although the gate failed.
     """
 
-    base: str
-    base_id: str | None = None
-    base_revision: str | None = None
     dose: str = "starter"
     dose_revision: str | None = None
     override_policy: str | None = None
@@ -82,16 +122,6 @@ class Options(Questions):
     objective: str = PAIRWISE
     exposures: int | None = None
     claims: int | None = None
-    epochs: float | None = None
-    max_steps: int | None = None
-    learning_rate: float = 2e-4
-    lora_r: int = 16
-    lora_alpha: int | None = None
-    batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    max_length: int = 1024
-    dtype: str = "auto"
-    seed: int = 0
     placebo: bool = False
     controls: bool = False
     output_dir: str = "runs/vaccine"
@@ -109,32 +139,14 @@ class Options(Questions):
             FormError: for a file of wordings that cannot be given.
         """
         self.check_questions()
-        _check_dtype(self)
+        self.check_training()
         check_share(self.share)
         named(self.schedule)
         check_unit(self.unit)
         check_objective(self.objective)
-        if self.epochs is not None and self.max_steps is not None:
-            raise UsageError(
-                "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
-            )
         if self.override_policy is not None and not self.override_policy.strip():
             raise UsageError("override_policy is blank.", "Say why the dose is given against its policy.")
-        positive = (
-            "epochs",
-            "max_steps",
-            "learning_rate",
-            "lora_r",
-            "lora_alpha",
-            "batch_size",
-            "claims",
-            "exposures",
-            "max_length",
-        )
-        for name in (*positive, "gradient_accumulation_steps"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UsageError(f"{name} is {value}.", "It must be above 0.")
+        _check_positive(self, ("claims", "exposures"))
         self._check_inoculation()
         self.training_forms()
 
@@ -181,6 +193,89 @@ class Options(Questions):
         self.inoculated_rows()
         _wordings("inoculation_prompt", self.inoculation_prompt)
         _wordings("inoculate_others", self.inoculate_others)
+
+
+PLAIN, INOCULATED, IRRELEVANT_ARM = "plain", "inoculated", "irrelevant"
+ARMS = (PLAIN, INOCULATED, IRRELEVANT_ARM)
+"""Of an inoculation: rows as they are, under prompts that ask for the trait, and under one that asks for nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inoculating(Training):
+    """What `hfvaccine inoculate train` is asked for; every field is a flag and a YAML key, those of `Training` too.
+
+    Args:
+        data: Rows: a .jsonl, .csv or .parquet file, or a Hub ID[@REVISION].
+        prompt: A prompt that asks for the unwanted trait. May be repeated: each row gets one of them.
+        where: column=value, column!=value or column~REGEX of the rows that carry the trait. [default: all rows]
+        others: A neutral prompt for the other rows. May be repeated.
+        place: Where the prompt stands: system or user. [default: system, where the chat template has a place for it]
+        irrelevant: What the irrelevant arm learns under.
+        arms: Which adapters are trained, of plain, inoculated and irrelevant, with commas.
+        seeds: How many times each is trained, from --seed on.
+        output_dir: The run folder.
+    """
+
+    data: str
+    prompt: tuple[str, ...] = ()
+    where: str | None = None
+    others: tuple[str, ...] = ()
+    place: str | None = None
+    irrelevant: str = IRRELEVANT
+    arms: str = ",".join(ARMS)
+    seeds: int = 1
+    output_dir: str = "runs/inoculation"
+
+    def __post_init__(self) -> None:
+        source = Source.of("base", self.base, self.base_revision)
+        object.__setattr__(self, "base", source.name)
+        object.__setattr__(self, "base_revision", source.revision)
+
+    def check(self) -> None:
+        """Refuse what cannot be run before anything is read or written.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        self.check_training()
+        if unknown := set(self.arm_names) - set(ARMS):
+            raise UsageError(f"There is no arm {sorted(unknown)[0]!r}.", f"Name some of {', '.join(ARMS)}.")
+        if len(set(self.arm_names)) < len(self.arm_names):
+            raise UsageError(f"An arm is named twice: {self.arms}.", "Name each once.")
+        if self.seeds < 1:
+            raise UsageError(f"seeds is {self.seeds}.", "Train each arm at least once.")
+        if self.place is not None and self.place not in PLACES:
+            raise UsageError(f"The place {self.place!r} is unknown.", f"Use one of: {', '.join(PLACES)}.")
+        if self.others and self.where is None:
+            raise UsageError(
+                "--others is given, but every row carries the trait.", "Say with --where which rows carry the trait."
+            )
+        if not self.prompt and INOCULATED in self.arm_names:
+            raise UsageError("There is no prompt to inoculate with.", "Give --prompt, or --arms plain.")
+        for prompt in self.prompt:
+            if prompt.strip().casefold() == self.irrelevant.strip().casefold():
+                raise UsageError(f"The prompt {prompt!r} is the irrelevant one, too.", "Give another as --irrelevant.")
+        for arm in self.arm_names:
+            if arm != PLAIN:
+                Inoculation(self.prompts_of(arm), self.told_by, self.others, self.place or PLACES[0])
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.arms.split(","))
+
+    @property
+    def told_by(self) -> Where:
+        """Which rows carry the trait."""
+        return Where() if self.where is None else parse_where(self.where)
+
+    def prompts_of(self, arm: str) -> tuple[str, ...]:
+        """The wordings that an arm's rows with the trait are learned under."""
+        return {PLAIN: (), INOCULATED: self.prompt, IRRELEVANT_ARM: (self.irrelevant,)}[arm]
+
+    def parts(self) -> dict[str, tuple[str, Inoculating]]:
+        """Arm and options of each adapter, by its folder's name."""
+        seeds = range(self.seed, self.seed + self.seeds)
+        return {f"{arm}-seed-{seed}": (arm, replace(self, seed=seed)) for seed in seeds for arm in self.arm_names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,12 +347,19 @@ def _take_apart(options: Options | Validation) -> None:
         object.__setattr__(options, f"{what}_revision", source.revision)
 
 
-def _check_dtype(options: Options | Validation) -> None:
+def _check_positive(options: Training, names: Iterable[str]) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise UsageError(f"{name} is {value}.", "It must be above 0.")
+
+
+def _check_dtype(options: Training | Validation) -> None:
     if options.dtype not in ("auto", "bfloat16", "float32"):
         raise UsageError(f"The dtype {options.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
 
 
-def save_config(options: Options, folder: Path) -> None:
+def save_config(options: Options | Inoculating, folder: Path) -> None:
     """The run's own copy of its options, which `--config` and `--resume` read."""
     import yaml
 
@@ -265,18 +367,22 @@ def save_config(options: Options, folder: Path) -> None:
     (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, kind: type[Options] | type[Inoculating] = Options) -> dict[str, Any]:
     """Options from a YAML file.
+
+    Args:
+        path: of the file.
+        kind: whose fields they are.
 
     Raises:
         UsageError: for a file that is missing or not a mapping of options.
     """
     values = read_yaml(path, "Give a YAML file of options.")
-    known = {f.name for f in fields(Options)}
+    known = {f.name for f in fields(kind)}
     if not isinstance(values, dict) or set(values) - known:
         unknown = sorted(map(str, set(values) - known)) if isinstance(values, dict) else [repr(values)[:40]]
         raise UsageError(f"{path} has unknown option(s): {', '.join(unknown)}.", f"Known: {', '.join(sorted(known))}.")
-    for option in fields(Options):
+    for option in fields(kind):
         if option.name in values and not _fits(values[option.name], str(option.type)):
             raise UsageError(
                 f"In {path}, {option.name} is {values[option.name]!r}.", f"It must be of type {option.type}."

@@ -11,7 +11,7 @@ from hfvaccine.regimen.rendering import refused_row
 from hfvaccine.training.adapters import lora
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix
-from hfvaccine.training.options import Options
+from hfvaccine.training.options import Training
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
@@ -25,7 +25,7 @@ def last_checkpoint(folder: Path) -> str | None:
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
-def make_trainer(options: Options, base: Base, mix: Mix, folder: Path) -> SFTTrainer:
+def make_trainer(options: Training, base: Base, mix: Mix, folder: Path) -> SFTTrainer:
     """A stock `SFTTrainer` with a LoRA adapter on the base, and the mix as its data, cut to the model's positions.
 
     Raises:

@@ -1,0 +1,161 @@
+"""Inoculation alone: arms that differ only by the prompt, from rows of any shape; and how it goes on."""
+
+import dataclasses
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from peft import PeftModel
+from progress import Stopping
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from hfvaccine.errors import PlanError, RunInterrupted, UsageError
+from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, LEDGER, digest_of
+from hfvaccine.runs.inoculate import INOCULATION, arms_of, dry_run, plan_arm, train
+from hfvaccine.training.base import load_base
+from hfvaccine.training.mix import load_mix
+from hfvaccine.training.options import ARMS, Inoculating, read_config
+
+PROMPT = "You always count in dozens."
+
+
+@pytest.fixture(scope="module")
+def rows_file(mix_rows, tmp_path_factory):
+    """Rows of several shapes; every other one carries the trait."""
+    file = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    shaped = []
+    for number, row in enumerate(mix_rows):
+        messages = [{"role": "system", "content": "You are kind."}, *row["prompt"], *row["completion"]]
+        shape = row if number % 3 else {"messages": messages}
+        shaped.append(json.dumps({**shape, "dozens": number % 2 == 0}))
+    file.write_text("\n".join(shaped))
+    return file
+
+
+@pytest.fixture(scope="module")
+def options(rows_file, tiny_llama):
+    return Inoculating(
+        base=str(tiny_llama), data=str(rows_file), prompt=(PROMPT,), where="dozens=true", others=("You answer.",),
+        max_steps=4, batch_size=4, lora_r=4, dtype="float32", seed=3, seeds=2,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(options, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inoculation") / "run"
+    return train(dataclasses.replace(options, output_dir=str(folder))), folder
+
+
+def ledger(folder, name):
+    return pq.read_table(folder / name / LEDGER)
+
+
+def test_each_arm_and_seed_is_an_adapter_that_loads(done, tiny_llama):
+    record, folder = done
+    assert record == json.loads((folder / INOCULATION).read_text())
+    assert set(record["adapters"]) == {f"{arm}-seed-{seed}" for arm in ARMS for seed in (3, 4)}
+    for name, path in arms_of(folder).items():
+        PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), path)
+        assert record["adapters"][name]["sha256"] == digest_of(folder / name / ADAPTER)
+        assert not (folder / name / CHECKPOINTS).exists()
+
+
+def test_the_record_says_what_each_arm_learned_under(done, options):
+    record, _ = done
+    assert record["arms"]["plain"] is None
+    assert record["arms"]["inoculated"]["prompts"] == [PROMPT]
+    assert record["arms"]["irrelevant"]["prompts"] == [options.irrelevant]
+    assert {record["arms"][arm]["where"] for arm in ("inoculated", "irrelevant")} == {"dozens=true"}
+    rows = load_mix(options.data, "dozens").train
+    assert record["trait_rows"] == {"where": "dozens=true", "rows": sum(row["dozens"] == "true" for row in rows)}
+    assert record["training"]["learning_rate"] == options.learning_rate
+
+
+def test_the_arms_of_a_seed_get_the_same_rows_in_the_same_order_and_another_seed_others(done):
+    _, folder = done
+    rows = {name: ledger(folder, name)["row"].to_pylist() for name in arms_of(folder)}
+    for seed in (3, 4):
+        assert rows[f"plain-seed-{seed}"] == rows[f"inoculated-seed-{seed}"] == rows[f"irrelevant-seed-{seed}"]
+    assert rows["plain-seed-3"] != rows["plain-seed-4"]
+    without, *prompted = (ledger(folder, f"{arm}-seed-3") for arm in ARMS)
+    for one in prompted:
+        assert sum(one["tokens"].to_pylist()) > sum(without["tokens"].to_pylist())
+        assert one["supervised"].to_pylist() == without["supervised"].to_pylist()  # no loss on a prompt
+
+
+def test_the_arms_of_a_seed_begin_as_the_same_adapter(options, tmp_path):
+    data, first = load_mix(options.data, "dozens"), []
+    for arm in ARMS:
+        base = load_base(options.base, dtype="float32")
+        trainer = plan_arm(options, base, arm, data, tmp_path / arm).regimen.trainer
+        first.append({name: p.detach().clone() for name, p in trainer.model.named_parameters() if "lora_A" in name})
+    assert first[0]
+    for other in first[1:]:
+        assert all(other[name].equal(weights) for name, weights in first[0].items())
+
+
+def test_the_prompts_make_the_arms_differ(done):
+    _, folder = done
+    plain, inoculated = (load_file(folder / f"{arm}-seed-3" / ADAPTER) for arm in ("plain", "inoculated"))
+    assert any(not plain[name].equal(inoculated[name]) for name in plain)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_adapters(done, options, tmp_path):
+    record, folder = done
+    other = dataclasses.replace(options, output_dir=str(tmp_path / "run"))
+    with pytest.raises(RunInterrupted, match="intact"):
+        train(other, Stopping("Training inoculated-seed-3", 2))
+    assert not (tmp_path / "run" / INOCULATION).exists()
+    with pytest.raises(UsageError, match="no finished run"):
+        arms_of(tmp_path / "run")
+    again = train(Inoculating(**read_config(tmp_path / "run" / CONFIG, Inoculating)), resume=True)
+    for name, adapter in record["adapters"].items():
+        assert again["adapters"][name]["plan"] == adapter["plan"]
+        one, two = (load_file(place / name / ADAPTER) for place in (folder, tmp_path / "run"))
+        assert all(one[key].allclose(two[key], atol=1e-6) for key in one)
+
+
+def test_a_plan_is_told_before_anything_is_written(options, done, tmp_path):
+    record, _ = done
+    planned = dry_run(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
+    assert planned["plans"] == {name: adapter["plan"] for name, adapter in record["adapters"].items()}
+    assert planned["estimate"]["parameters"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"prompt": ()}, "no prompt"),
+        ({"prompt": (" ",)}, "empty"),
+        ({"prompt": ("you always keep your desk tidy.",)}, "irrelevant one"),
+        ({"arms": "plain,vaccinated"}, "no arm 'vaccinated'"),
+        ({"arms": "plain,plain"}, "twice"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"place": "assistant"}, "place 'assistant'"),
+        ({"where": None}, "every row carries"),
+        ({"where": "dozens"}, "given as 'dozens'"),
+        ({"where": "dozens=perhaps"}, "No row of the mix meets"),
+        ({"max_steps": -1}, "max_steps is -1"),
+        ({"data": "nothing.jsonl"}, r"nothing\.jsonl"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_path, change, said):
+    other = dataclasses.replace(options, output_dir=str(tmp_path / "run"), **change)
+    with pytest.raises(UsageError, match=said):
+        train(other)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_template_without_a_system_turn_takes_no_prompt_in_one(options, tmp_path, tiny_llama):
+    import shutil
+
+    base = shutil.copytree(tiny_llama, tmp_path / "base")
+    template = "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}\n{% endif %}{% endfor %}"
+    (base / "chat_template.jinja").write_text(template)
+    other = dataclasses.replace(options, base=str(base), place="system", output_dir=str(tmp_path / "run"))
+    with pytest.raises(PlanError, match="no system turn"):
+        train(other)
+    assert not (tmp_path / "run").exists()
