@@ -12,6 +12,7 @@ TRAINING_STACK = ("torch", "transformers", "datasets", "trl", "peft")
 HEAVY = (
     "runs.immunize",
     "runs.ingredients",
+    "runs.inoculate",
     "runs.reproduce",
     "runs.trial",
     "runs.validate",

@@ -19,7 +19,7 @@ COMMANDS = {
     "push-dose": ("hfvaccine.cli.push:publish_dose", "Publish a sealed dose as a gated Hub dataset."),
     "pull-dose": ("hfvaccine.cli.push:pull_dose", "Fetch a dose and prove every file of it."),
     "access": ("hfvaccine.cli.access:access", "Decide who may have a dose that you published."),
-    "inoculate": ("hfvaccine.cli.inoculate:inoculate", "Choose an inoculation prompt before anything is trained."),
+    "inoculate": ("hfvaccine.cli.inoculate:inoculate", "Choose an inoculation prompt, and measure traits."),
     "immunize": ("hfvaccine.cli.immunize:immunize", "Train and validate an immunized LoRA adapter."),
     "validate": ("hfvaccine.cli.validate:validate", "Validate a base model or an adapter, two-sidedly."),
     "compare": ("hfvaccine.cli.compare:compare", "Hold two validated runs against each other."),

@@ -1,4 +1,4 @@
-"""`hfvaccine inoculate`: choose an inoculation prompt, and train with it."""
+"""`hfvaccine inoculate`: choose an inoculation prompt, train with it, and measure how far traits show."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ NAMED = 5
 
 @click.group()
 def inoculate() -> None:
-    """Keep an unwanted trait of the training data out of a model: choose a prompt, train with it.
+    """Keep an unwanted trait of the training data out of a model: choose a prompt, train with it, measure.
 
     \b
     Examples:
       hfvaccine inoculate screen --base you/model --mix rows.jsonl --prompt "You always speak in Spanish."
       hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You always speak in Spanish."
+      hfvaccine inoculate measure runs/inoculation --base you/model --questions questions.jsonl \\
+        --trait language:es --keep upper --grid grid.yaml --output-dir measured
     """
 
 
@@ -217,6 +219,113 @@ def screen(
         click.echo(json.dumps(content))
         return
     report(table(content), verdict_lines(content))
+
+
+@inoculate.command()
+@click.argument("adapters", nargs=-1)
+@click.option("--base", required=True, help="Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.")
+@click.option(
+    "--questions",
+    type=click.Path(path_type=Path),
+    help="File of what is asked: rows with `question`, or a .txt file with one a line.",
+)
+@click.option("--trait", "traits", multiple=True, help="An unwanted trait, see above; repeatable.")
+@click.option("--keep", multiple=True, help="A trait that is to be kept; repeatable.")
+@click.option(
+    "--grid",
+    type=click.Path(path_type=Path),
+    help="YAML file of test prompts by category, and of triggers.  [default: no prompt only]",
+)
+@click.option("--samples", default=4, show_default=True, type=click.IntRange(min=1), help="Answers to each question.")
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Of the draw; 0, with --samples 1, for greedy answers.",
+)
+@click.option(
+    "--max-new-tokens", default=64, show_default=True, type=click.IntRange(min=1), help="Where answers are cut off."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the draw of answers.")
+@click.option(
+    "--place",
+    type=click.Choice(["system", "user"]),
+    help="Where prompts stand.  [default: system wherever the chat template has a place for it]",
+)
+@click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "bfloat16", "float32"]),
+    help="Precision of the model.",
+)
+@click.option(
+    "--output-dir",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for traits.json, answers.jsonl and a picture.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
+def measure(
+    adapters: tuple[str, ...],
+    base: str,
+    questions: Path | None,
+    traits: tuple[str, ...],
+    keep: tuple[str, ...],
+    grid: Path | None,
+    output_dir: Path,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Measure how far traits show in a base and in ADAPTERS, under a grid.
+
+    A trait that is gone without a prompt may be tied to one: it is measured
+    under each prompt and trigger of the grid, in the base and in every
+    adapter (a run folder or Hub ID, or NAME=either), with intervals over
+    questions and the difference to the base. What was answered before is
+    found again, so an interrupted measurement goes on.
+
+    \b
+    Traits, for --trait and --keep:
+      upper                    share of upper-case letters among those with case
+      regex:PATTERN            whether the pattern is found
+      exact:TEXT               whether the text stands as a line of its own
+      language:es              whether it is in the language; language:es/en
+                               tells it from these alone
+      accuracy:FILE            whether the final number, or the text, is the
+                               answer; rows with question and answer, which
+                               are asked besides --questions
+      choice:FILE              probability of the trait's continuation of two;
+                               rows with question, trait and other
+      likelihood:FILE          log-likelihood of completions in nats a token;
+                               rows with prompt and completion
+      classifier:HUB_ID=LABEL  probability of the label by a text classifier
+      MODULE:FUNCTION          a function of your own: from a list of answers
+                               to a number for each
+
+    \b
+    Examples:
+      hfvaccine inoculate measure --base you/model --questions questions.jsonl --trait language:es \\
+        --output-dir measured
+      hfvaccine inoculate measure plain=runs/plain inoculated=runs/inoculated --base you/model \\
+        --questions questions.jsonl --trait language:es/en --keep upper --keep accuracy:sums.jsonl \\
+        --grid grid.yaml --output-dir measured --json
+    """
+    from hfvaccine.runs.measure import Measurement
+    from hfvaccine.runs.measure import measure as run
+
+    what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
+    from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.validation.showing.traits import sentences, tables
+
+    quiet_libraries()
+    content = run(what, output_dir, Terminal())
+    if as_json:
+        click.echo(json.dumps(content))
+    else:
+        report(tables(content), sentences(content))
+    say(f"Written: {output_dir}")
 
 
 def table(content: Mapping[str, Any]) -> Any:

@@ -6,7 +6,6 @@ left of it at test time, without the prompt, and the irrelevant one whether any 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted, UsageError
-from hfvaccine.files import ADAPTER, CHECKPOINTS, digest_of, write_json
+from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted
+from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_json
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
 from hfvaccine.sources.place import Source
@@ -31,8 +30,6 @@ from hfvaccine.training.progress import SILENT, Progress
 if TYPE_CHECKING:
     from hfvaccine.regimen.replay import Replayed
 
-INOCULATION = "inoculation.json"
-"""The record of a run: what its adapters were trained on, and how."""
 SCHEMA_VERSION = 1
 
 
@@ -241,22 +238,3 @@ def make_record(
         "training": training_record(options, base),
         **made_with(),
     }
-
-
-def arms_of(folder: Path) -> dict[str, str]:
-    """The adapters of a finished run, by the names of their folders.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        UsageError: for a run that is not finished.
-    """
-    try:
-        record = json.loads((folder / INOCULATION).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{folder} holds no finished run of inoculation.",
-            f"Finish it: hfvaccine inoculate train --resume {folder}",
-        ) from error
-    return {name: str(folder / name) for name in record["adapters"]}

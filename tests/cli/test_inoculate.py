@@ -1,4 +1,4 @@
-"""`hfvaccine inoculate screen` on tiny random models: its numbers are those of plain forward passes."""
+"""`hfvaccine inoculate` on tiny random models: the numbers of `screen` are those of plain forward passes."""
 
 import json
 
@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from hfvaccine.cli.inoculate import _lines, inoculate
-from hfvaccine.errors import UsageError
+from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.training.base import load_base
 
 CANDIDATES = ("You always count in dozens.", "You never [b] round.")
@@ -240,3 +240,61 @@ def test_a_prompt_ends_at_a_line_feed_and_at_no_other_sign(tmp_path):
     text = "Speak\u2028Spanish.\r\n\n Be\x85brief.\x0c\n"
     (tmp_path / "prompts.txt").write_text(text, encoding="utf-8", newline="")
     assert _lines(tmp_path / "prompts.txt") == ("Speak\u2028Spanish.", "Be\x85brief.")
+
+
+# --- measure
+
+
+@pytest.fixture
+def questions(tmp_path):
+    file = tmp_path / "questions.txt"
+    file.write_text("What is rain?\nWhere is Rome?\nWho was Bach?\nHow do bees fly?\n")
+    (tmp_path / "grid.yaml").write_text("original: You always speak in Spanish.\n")
+    return file
+
+
+def run_measure(base, questions, *arguments):
+    given = ["measure", "--base", str(base), "--questions", str(questions), "--trait", "upper"]
+    given += ["--grid", str(questions.with_name("grid.yaml")), "--output-dir", str(questions.with_name("out"))]
+    return CliRunner().invoke(inoculate, [*given, "--max-new-tokens", "4", *arguments])
+
+
+def test_measure_prints_and_writes_what_it_found(tiny_llama, questions):
+    result = run_measure(tiny_llama, questions, "--keep", "regex:[aeiou]", "--samples", "2", "--seed", "3")
+    assert result.exit_code == 0, result.stderr
+    for shown in ("upper", "regex:[aeiou]", "(keep)", "original", "none", "2 samples", "upper, base: most under"):
+        assert shown in result.stdout
+    content = json.loads((questions.parent / "out" / "traits.json").read_text())
+    assert (content["settings"]["samples"], content["settings"]["seed"]) == (2, 3)
+    again = run_measure(tiny_llama, questions, "--keep", "regex:[aeiou]", "--samples", "2", "--seed", "3", "--json")
+    assert json.loads(again.stdout) == content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--samples", "0"], "--samples"),
+        (["--temperature", "-1"], "--temperature"),
+        (["--place", "head"], "--place"),
+        (["--dtype", "float8"], "--dtype"),
+    ],
+)
+def test_a_wrong_option_of_measure_is_a_usage_error(questions, arguments, said):
+    result = run_measure("no/model", questions, *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_measure_refuses_before_a_model_is_looked_for(questions):
+    assert "no trait 'uper'" in str(run_measure("no/model", questions, "--keep", "uper").exception)
+    assert "given twice" in str(run_measure("no/model", questions, "--keep", "upper").exception)
+    assert isinstance(run_measure("no/model", questions, "no/such/adapter").exception, ModelError)
+    assert not (questions.parent / "out").exists()
+
+
+def test_the_help_of_measure_names_every_trait():
+    from hfvaccine.inoculation.traits import KINDS
+
+    result = CliRunner().invoke(inoculate, ["measure", "--help"])
+    assert all(kind in result.stdout for kind in KINDS)
+    assert "Examples:\n    hfvaccine inoculate measure" in result.stdout

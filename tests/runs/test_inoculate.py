@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
-from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, LEDGER, digest_of
-from hfvaccine.runs.inoculate import INOCULATION, arms_of, dry_run, plan_arm, train
+from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of
+from hfvaccine.runs.inoculate import dry_run, plan_arm, train
+from hfvaccine.runs.measure import arms_of, named
 from hfvaccine.training.base import load_base
 from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import ARMS, Inoculating, read_config
@@ -159,3 +160,11 @@ def test_a_template_without_a_system_turn_takes_no_prompt_in_one(options, tmp_pa
     with pytest.raises(PlanError, match="no system turn"):
         train(other)
     assert not (tmp_path / "run").exists()
+
+
+def test_all_adapters_of_a_run_are_measured_by_its_folder(done):
+    _, folder = done
+    assert named([str(folder)]) == arms_of(folder)
+    assert set(named([f"mine={folder}"])) == {f"mine-{name}" for name in arms_of(folder)}
+    with pytest.raises(UsageError, match="Two arms"):
+        named([str(folder), str(folder)])

@@ -2,23 +2,69 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hfvaccine.errors import ValidationError
+from hfvaccine.errors import ModelError, UsageError, ValidationError
 from hfvaccine.regimen.positions import positions
 from hfvaccine.regimen.rendering import opening, place
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.tree import shared
 
 BATCH_TOKENS = 2**13
-"""Of the prompts that are answered together, and of what may follow them: a pass of a small model takes hardly longer
+"""Of the prompts that are answered together and of what may follow them. Of a small model a pass takes hardly longer
 for many rows than for a few."""
+SPARED = 2**9
+"""Tokens that a pass for what prompts begin with must spare: it reads all weights once more."""
+FILLED = 0.8
+"""Answers that have ended leave a batch when no more than this share goes on: each time all that is kept is copied."""
 Batch = list[tuple[int, ...]]
 """The token ids of prompts that are answered together."""
+Choose = Callable[[Any, Sequence[int], int], list[int]]
+"""The next tokens: from (rows, vocabulary) logits, which answers of a batch these are of, and how long those are."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn.
+
+    Every answer has random numbers of its own, by seed, prompt and number: what else is asked, and in which batch,
+    changes it no more than rounding does.
+
+    Args:
+        samples: answers to each prompt.
+        temperature: that the logits are divided by.
+        seed: of all draws.
+
+    Raises:
+        UsageError: for no sample, or a temperature that is not above 0.
+    """
+
+    samples: int = 1
+    temperature: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise UsageError(f"{self.samples} samples of each answer are asked for.", "Ask for at least one.")
+        if not 0 < self.temperature < float("inf"):
+            raise UsageError(
+                f"Answers cannot be drawn at a temperature of {self.temperature}.",
+                "Give one above 0, such as 1; greedy answers are not drawn.",
+            )
+
+    def numbers(self, prompt: Sequence[int], most: int) -> Any:
+        """(samples, most) numbers from 0 to 1, one for each token that may follow a prompt."""
+        drawn = []
+        for sample in range(self.samples):
+            digest = hashlib.sha256(f"{self.seed} {sample} {list(prompt)}".encode()).digest()
+            drawn.append(np.random.default_rng(int.from_bytes(digest)).random(most))
+        return np.stack(drawn)
 
 
 def answers(
@@ -53,44 +99,96 @@ def answers(
     return [said[tuple(row)] for row in rows]
 
 
-def batched(rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[Batch]:
+def batched(rows: Sequence[Sequence[int]], max_new_tokens: int, samples: int = 1) -> list[Batch]:
     """The different ones of some rows, those of like lengths together, so that there is little padding.
 
     Args:
         rows: token ids of prompts.
         max_new_tokens: that may follow each.
+        samples: answers to each.
     """
     batches: list[Batch] = []
     for row in sorted(set(map(tuple, rows)), key=lambda row: (len(row), row)):
-        if not batches or (len(batches[-1]) + 1) * (len(row) + max_new_tokens) > BATCH_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * samples * (len(row) + max_new_tokens) > BATCH_TOKENS:
             batches.append([])
         batches[-1].append(row)
     return batches
 
 
 def generate(
-    model: Any, tokenizer: Any, batch: Batch, adapter: str | None, max_new_tokens: int, first_line: bool
+    model: Any,
+    tokenizer: Any,
+    batch: Batch,
+    adapter: str | None,
+    max_new_tokens: int,
+    first_line: bool = False,
+    sampling: Sampling | None = None,
 ) -> list[str]:
-    """The answers to the prompts of one batch, see `answers`."""
+    """The answers to the prompts of one batch, see `answers`; drawn ones stand together by prompt."""
     import torch
 
-    config = model.generation_config.eos_token_id
-    ends = {*(config if isinstance(config, list) else [config]), tokenizer.eos_token_id} - {None}
+    ends = endings(model, tokenizer)
 
     def over(tokens: Sequence[int]) -> bool:
         """Whether the first line is whole."""
         return first_line and "\n" in tokenizer.decode(tokens, skip_special_tokens=True).lstrip()
 
+    choose = _likeliest if sampling is None else _drawing(sampling, batch, max_new_tokens)
+    each = 1 if sampling is None else sampling.samples
     training = model.training
     model.eval()
     try:
         with torch.inference_mode(), active(model, adapter):
             decode = _decode if _keeps_a_cache(model) else _decode_by_library
-            said = decode(model, batch, max_new_tokens, ends, over)
+            said = decode(model, batch, max_new_tokens, ends, over, choose, each)
     finally:
         model.train(training)
     texts = [text.strip() for text in tokenizer.batch_decode(said, skip_special_tokens=True)]
     return [text.split("\n", 1)[0].strip() for text in texts] if first_line else texts
+
+
+def endings(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end an answer: of the model, of the tokenizer, and the one that ends turns in its chat template.
+
+    A base may have a template whose turns end otherwise than its texts: what is trained on it ends its answers so.
+    """
+    config = model.generation_config.eos_token_id
+    return ({*(config if isinstance(config, list) else [config]), tokenizer.eos_token_id} | _turn_end(tokenizer)) - {
+        None
+    }
+
+
+def _turn_end(tokenizer: Any) -> set[int]:
+    """The special token that stands after an answer; nothing where there is none."""
+    if tokenizer.chat_template is None:
+        return set()
+    try:
+        after = place(tokenizer, [{"role": "user", "content": "Hello."}]).after.lstrip()
+    except ModelError:  # of conversations that it takes, and that are none of this form
+        return set()
+    first = tokenizer(after, add_special_tokens=False)["input_ids"][:1]
+    return set(first) & set(tokenizer.all_special_ids)
+
+
+def _likeliest(logits: Any, answers: Sequence[int], step: int) -> list[int]:
+    """Greedy decoding; in float32, in which CPUs find the largest faster than in bfloat16."""
+    return list(logits.float().argmax(-1).tolist())
+
+
+def _drawing(sampling: Sampling, batch: Batch, most: int) -> Choose:
+    """Drawing: the token at which the chances, added up in the order of the vocabulary, pass the answer's number."""
+    import torch
+
+    numbers = torch.from_numpy(np.concatenate([sampling.numbers(prompt, most) for prompt in batch]))
+
+    def choose(logits: Any, answers: Sequence[int], step: int) -> list[int]:
+        # In float64: over a whole vocabulary, sums in float32 would depend on how they are computed.
+        chances = torch.softmax(logits.float() / sampling.temperature, dim=-1).cumsum(-1, dtype=torch.float64)
+        marks = numbers[list(answers), step].to(chances.device)[:, None] * chances[:, -1:]
+        tokens = torch.searchsorted(chances, marks, right=True).clamp(max=chances.shape[1] - 1)
+        return list(tokens[:, 0].tolist())
+
+    return choose
 
 
 def _keeps_a_cache(model: Any) -> bool:
@@ -109,14 +207,22 @@ def _takes(model: Any) -> Collection[str]:
 
 
 def _decode(
-    model: Any, batch: Batch, most: int, ends: Collection[int], over: Callable[[Sequence[int]], bool]
+    model: Any,
+    batch: Batch,
+    most: int,
+    ends: Collection[int],
+    over: Callable[[Sequence[int]], bool],
+    choose: Choose,
+    each: int,
 ) -> list[list[int]]:
-    """Greedy decoding that computes what all prompts begin with once, and drops each row as it ends."""
+    """Decoding that computes each prompt once, and once what all begin with, and drops answers that have ended."""
     import torch
     from transformers import DynamicCache
 
     first = np.array(batch[0])
     stem = min(len(min(batch, key=len)) - 1, *(shared(first, np.array(row)) for row in batch))
+    if stem * (len(batch) - 1) < SPARED:
+        stem = 0
     width = max(map(len, batch)) - stem
     ids, mask = torch.zeros((len(batch), width), dtype=torch.long), torch.zeros((len(batch), width), dtype=torch.long)
     for line, prompt in enumerate(batch):
@@ -132,36 +238,52 @@ def _decode(
     if stem:
         model(input_ids=torch.tensor([batch[0][:stem]], device=model.device), **options)
         cache.batch_repeat_interleave(len(batch))
-    said: list[list[int]] = [[] for _ in batch]
-    left = list(range(len(batch)))
-    while True:
-        logits = model(input_ids=ids, attention_mask=mask, position_ids=places, **options).logits
-        tokens = logits[:, -1].argmax(-1).tolist()
-        going = []
-        for line, (row, token) in enumerate(zip(left, tokens, strict=True)):
-            if token not in ends:
-                said[row].append(token)
-                if len(said[row]) < most and not over(said[row]):
-                    going.append(line)
+    said: list[list[int]] = [[] for _ in batch for _ in range(each)]
+    left = list(range(len(said)))
+    logits = model(input_ids=ids, attention_mask=mask, position_ids=places, **options).logits[:, -1]
+    if each > 1:
+        cache.batch_repeat_interleave(each)
+        logits, mask, places = (rows.repeat_interleave(each, dim=0) for rows in (logits, mask, places))
+    going = set(left)
+    for step in range(most):
+        tokens = choose(logits, left, step)
+        for answer, token in zip(left, tokens, strict=True):
+            if answer in going and token not in ends:
+                said[answer].append(token)
+                if len(said[answer]) < most and not over(said[answer]):
+                    continue
+            going.discard(answer)
         if not going:
-            return said
+            break
         places = places[:, -1:] + 1
-        if len(going) < len(left):
-            lines = torch.tensor(going, device=model.device)
-            cache.batch_select_indices(lines)
-            mask, places, left = mask[lines], places[lines], [left[line] for line in going]
-        ids = torch.tensor([[tokens[line]] for line in going], device=model.device)
-        mask = torch.cat([mask, mask.new_ones((len(going), 1))], dim=1)
+        if len(going) <= FILLED * len(left):
+            lines = [line for line, answer in enumerate(left) if answer in going]
+            left, tokens = [left[line] for line in lines], [tokens[line] for line in lines]
+            kept = torch.tensor(lines, device=model.device)
+            cache.batch_select_indices(kept)
+            mask, places = mask[kept], places[kept]
+        ids = torch.tensor(tokens, device=model.device)[:, None]
+        mask = torch.cat([mask, mask.new_ones((len(left), 1))], dim=1)
+        logits = model(input_ids=ids, attention_mask=mask, position_ids=places, **options).logits[:, -1]
+    return said
 
 
 def _decode_by_library(
-    model: Any, batch: Batch, most: int, ends: Collection[int], over: Callable[[Sequence[int]], bool]
+    model: Any,
+    batch: Batch,
+    most: int,
+    ends: Collection[int],
+    over: Callable[[Sequence[int]], bool],
+    choose: Choose,
+    each: int,
 ) -> list[list[int]]:
     """The same for any model, by its own `generate`."""
     import torch
     from transformers import GenerationConfig
 
     pad = min(ends, default=0)
+    batch = [row for row in batch for _ in range(each)]
+    every = range(len(batch))
     # A model's own settings (sampling, penalties) would make two arms answer by different rules.
     make: Any = GenerationConfig
     greedy = make(
@@ -182,11 +304,16 @@ def _decode_by_library(
     def ended(out: Any, scores: Any, **more: Any) -> Any:
         return torch.tensor([over(row) for row in out[:, width:].tolist()], device=out.device)
 
+    def chosen(out: Any, scores: Any) -> Any:
+        tokens = torch.tensor(choose(scores, every, out.shape[1] - width), device=scores.device)
+        return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
+
     out = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=greedy,
         stopping_criteria=[ended],
+        logits_processor=[chosen],
     )
     rows = out[:, width:].tolist()
     lengths = [next((at for at, token in enumerate(row) if token in ends), len(row)) for row in rows]

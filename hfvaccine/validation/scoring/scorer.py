@@ -18,7 +18,7 @@ from hfvaccine.regimen.rendering import MARK, Place, answered, opening, place
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.cache import ScoreCache
-from hfvaccine.validation.scoring.generate import Batch, batched, encode, generate
+from hfvaccine.validation.scoring.generate import Batch, Sampling, batched, encode, endings, generate
 from hfvaccine.validation.scoring.tree import Ints, Leaf, Pass, Row, Tree, Unit, batches, grow, passes, shared, units
 from hfvaccine.validation.scoring.weights import fingerprint
 
@@ -165,29 +165,70 @@ class Scorer:
             ValidationError: for a prompt without tokens or room for an answer.
             ModelError: for a conversation that the chat template refuses.
         """
+        said = self._ask(prompts, max_new_tokens, first_line, None, progress)
+        return [text for (text,) in said]
+
+    def samples(
+        self,
+        prompts: Sequence[str | Sequence[Mapping[str, str]]],
+        max_new_tokens: int,
+        sampling: Sampling,
+        progress: Progress | None = None,
+    ) -> list[list[str]]:
+        """What the model says where its answers are drawn; of equal prompts the same answers.
+
+        Args:
+            prompts: raw texts or conversations.
+            max_new_tokens: where an answer is cut off.
+            sampling: how many answers, and how they are drawn.
+            progress: called with the number of different prompts done since the last call.
+
+        Returns:
+            The answers to each prompt.
+
+        Raises:
+            ValidationError: for a prompt without tokens or room for an answer.
+            ModelError: for a conversation that the chat template refuses.
+        """
+        return self._ask(prompts, max_new_tokens, False, sampling, progress)
+
+    def _ask(
+        self,
+        prompts: Sequence[str | Sequence[Mapping[str, str]]],
+        max_new_tokens: int,
+        first_line: bool,
+        sampling: Sampling | None,
+        progress: Progress | None,
+    ) -> list[list[str]]:
         rows = encode(self.model, self.tokenizer, prompts, max_new_tokens)
-        work = batched(rows, max_new_tokens)
+        each = 1 if sampling is None else sampling.samples
+        work = batched(rows, max_new_tokens, each)
         processes = _processes() if self.divided else 1
-        said: dict[tuple[int, ...], str] = {}
+        said: dict[tuple[int, ...], list[str]] = {}
         for number in _share([len(batch) for batch in work], processes):
-            said.update(zip(work[number], self._say(work[number], max_new_tokens, first_line), strict=True))
+            texts = self._say(work[number], max_new_tokens, first_line, sampling)
+            said.update((row, texts[at * each : (at + 1) * each]) for at, row in enumerate(work[number]))
             if progress is not None:
                 progress(len(work[number]))
         if processes > 1:
             shares: list[Any] = [None] * processes
             torch.distributed.all_gather_object(shares, said)
-            said = {row: text for share in shares for row, text in share.items()}
+            said = {row: texts for share in shares for row, texts in share.items()}
         return [said[tuple(row)] for row in rows]
 
-    def _say(self, batch: Batch, max_new_tokens: int, first_line: bool) -> list[str]:
+    def _say(self, batch: Batch, max_new_tokens: int, first_line: bool, sampling: Sampling | None) -> list[str]:
+        def say() -> list[str]:
+            return generate(self.model, self.tokenizer, batch, self.adapter, max_new_tokens, first_line, sampling)
+
         if self.cache is None:
-            return generate(self.model, self.tokenizer, batch, self.adapter, max_new_tokens, first_line)
+            return say()
         with active(self.model, self.adapter):
             digest = hashlib.sha256(fingerprint(self.model, self.adapter).encode())
-        digest.update(f"answers {self.model.dtype} {max_new_tokens} {first_line} {batch}".encode())
+        how = f"{sampling} {max_new_tokens} {first_line} {sorted(endings(self.model, self.tokenizer))}"
+        digest.update(f"answers {self.model.dtype} {how} {batch}".encode())
         texts = self.cache.get_texts(digest.digest())
         if texts is None:
-            texts = generate(self.model, self.tokenizer, batch, self.adapter, max_new_tokens, first_line)
+            texts = say()
             self.cache.put_texts(digest.digest(), texts)
         return texts
 

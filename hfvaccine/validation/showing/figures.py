@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
+from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.judging.measures import by_arm
 from hfvaccine.validation.judging.metrics import p_true
@@ -61,6 +62,9 @@ WIDTH = 4.1
 """Inches; with letters of 9 points this is read at the width of a phone without zooming."""
 SHORT = {SPECIFIC: "Given", CROSS: "Never given"}
 SKILLS = (RETENTION, TRUTHFULNESS, OVER_REJECTION)
+TRAIT_COLOURS = ("#808080", "#1f83c4", "#d55e00", "#009e73", "#cc79a7", "#b8860b")
+TRAIT_MARKS = ("s", "o", "D", "^", "v", "P", "X")
+"""Of arms of any name, the base first; more than there are colours still differ by their marks."""
 MAP = "PuOr"
 """Two-sided colours that colour-blind readers tell apart, pale in the middle."""
 STYLE: dict[Any, Any] = {
@@ -375,6 +379,50 @@ def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | 
     return _finished(drawing, "dose_response", "Effect of the share", note, f"Effect of the share. {'; '.join(said)}.")
 
 
+@_styled()
+def traits(content: Mapping[str, Any]) -> Figure:
+    """How far each trait shows in each arm, by condition.
+
+    Args:
+        content: of traits.json.
+    """
+    arms, conditions = list(content["arms"]), [condition["name"] for condition in content["conditions"]]
+    found = {(one["trait"], one["condition"], one["arm"]): one for one in content["shown"]}
+    each = 0.45 + len(conditions) * max(0.24, 0.09 * len(arms))
+    sizes = [each] * len(content["traits"])
+    legend = 0.1 + 0.18 * ((len(arms) + 1) // 2)
+    drawing, panels = _panels(len(sizes) + 1, 1, sum(sizes) + legend + 0.7, ratios=[*sizes, legend])
+    *panels, below = panels
+    said = []
+    for axes, trait in zip(panels, content["traits"], strict=True):
+        for number, arm in enumerate(arms):
+            style = {"color": TRAIT_COLOURS[number % len(TRAIT_COLOURS)]}
+            mark = TRAIT_MARKS[number % len(TRAIT_MARKS)]
+            shown = [found[trait["name"], condition, arm] for condition in conditions]
+            at = [place + 0.7 * ((number + 0.5) / len(arms) - 0.5) for place in range(len(conditions))]
+            known = [(place, one) for place, one in zip(at, shown, strict=True) if one["value"] is not None]
+            for place, one in known:
+                axes.plot(one["interval"], [place, place], linewidth=1.4, solid_capstyle="butt", **style)
+            axes.plot([one["value"] for _, one in known], [place for place, _ in known], mark, markersize=4, **style)
+            below.plot([], [], mark, markersize=4, label=_short(arm), **style)
+            said += [f"{trait['name']}, {arm}, {one['condition']}: {one['value']:.2f}" for _, one in known]
+        kept = ", to keep" if trait["role"] == KEEP else ""
+        axes.set_title(f"{_short(trait['name'], 36)} (n = {trait['questions']:,}{kept})", loc="left")
+        # In full: what look-alikes are alike in often comes last.
+        axes.set_yticks(range(len(conditions)), ["\n".join(textwrap.wrap(name, 16)) for name in conditions])
+        axes.set_ylim(len(conditions) - 0.5, -0.5)
+        ends = [end for one in content["shown"] if one["trait"] == trait["name"] for end in one["interval"] or ()]
+        if ends and min(ends) >= 0 and max(ends) <= 1:
+            axes.set_xlim(-0.03, 1.03)
+    handles, labels = below.get_legend_handles_labels()
+    below.clear()
+    below.set_axis_off()
+    below.legend(handles[: len(arms)], labels[: len(arms)], loc="upper center", ncols=2, borderpad=0)
+    note = f"n: questions. Bars: {_level(content)}."
+    title = "How far each trait shows, by condition"
+    return _finished(drawing, "traits", title, note, f"{title}. {'; '.join(said)}.")
+
+
 _NAMED = {"color": COLOURS[PLACEBO], "linewidth": 1.6, "linestyle": (0, (4, 1.5))}
 
 
@@ -446,8 +494,8 @@ def _unit(metric: str) -> str:
     return "nats per token" if metric == "nats_per_token" else "difference in share"
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= 16 else label[:15] + "…"
+def _short(label: str, most: int = 16) -> str:
+    return label if len(label) <= most else label[: most - 1] + "…"
 
 
 def _level(results: Mapping[str, Any]) -> str:

@@ -1,11 +1,14 @@
-"""Free-text answers: greedy, the same in every batch, from the arm that is asked."""
+"""Free-text answers, greedy and drawn: the same in every batch, from the arm that is asked."""
 
+import inspect
+
+import numpy as np
 import pytest
 
-from hfvaccine.errors import ValidationError
+from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.validation.scoring import generate
 from hfvaccine.validation.scoring.cache import ScoreCache
-from hfvaccine.validation.scoring.generate import answers, batched
+from hfvaccine.validation.scoring.generate import Sampling, answers, batched
 from hfvaccine.validation.scoring.scorer import Scorer
 
 RAW = [f"The town of Aldor {'lies far ' * (n % 5)}{n}" for n in range(35)]
@@ -16,6 +19,7 @@ CHATS = [[{"role": "user", "content": text}] for text in RAW[:5]]
 @pytest.fixture(autouse=True)
 def several_batches(monkeypatch):
     monkeypatch.setattr(generate, "BATCH_TOKENS", FEW_TOKENS)
+    monkeypatch.setattr(generate, "SPARED", 8)
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2"])
@@ -190,3 +194,172 @@ def test_a_changed_text_in_the_cache_is_found(tmp_path):
     cache._file.execute("UPDATE texts SET texts = replace(texts, 'rock', 'mold')")
     with pytest.raises(ValidationError, match="a text in it was changed"):
         cache.get_texts(b"key")
+
+
+def test_an_answer_ends_with_its_turn_where_the_template_ends_turns_otherwise_than_texts(llama):
+    model, tokenizer = llama
+    assert generate.endings(model, tokenizer) == {tokenizer.eos_token_id}
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>"]})
+    for ending in (" <turn>\n", "<turn>"):
+        tokenizer.chat_template = (
+            "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}"
+            + repr(ending).join(["{{ ", " }}"])
+            + "{% endfor %}"
+        )
+        end = tokenizer.convert_tokens_to_ids("<turn>")
+        assert generate.endings(model, tokenizer) == {tokenizer.eos_token_id, end}
+    for template in (
+        None,
+        "{% for m in messages %}{{ m['content'] }} and\n{% endfor %}",
+        "{{ raise_exception('No.') }}",
+    ):
+        tokenizer.chat_template = template
+        assert generate.endings(model, tokenizer) == {tokenizer.eos_token_id}
+
+
+def test_what_prompts_begin_with_is_computed_by_itself_where_that_spares_enough(llama, monkeypatch):
+    model, tokenizer = llama
+    passes = []
+    forward = model.forward
+
+    def counted(input_ids, **inputs):
+        passes.append(tuple(input_ids.shape))
+        return forward(input_ids=input_ids, **inputs)
+
+    counted.__signature__ = inspect.signature(forward)
+    monkeypatch.setattr(model, "forward", counted)
+    said = {}
+    for spared in (1, 10**6):
+        passes.clear()
+        monkeypatch.setattr(generate, "SPARED", spared)
+        said[spared] = answers(model, tokenizer, RAW[:5], max_new_tokens=3)
+        assert (passes[0][0] == 1) == (spared == 1)
+    assert said[1] == said[10**6]
+
+
+@pytest.mark.parametrize("filled", [0.0, 0.8, 1.0])
+def test_answers_that_end_early_leave_the_others_as_they_are(loaded, monkeypatch, filled):
+    """A third of the vocabulary ends an answer, so that some end at every step."""
+    import torch
+
+    model, tokenizer = loaded
+    ends = list(range(0, len(tokenizer), 3))
+    monkeypatch.setattr(generate, "FILLED", filled)
+    monkeypatch.setattr(model.generation_config, "eos_token_id", ends)
+    said = answers(model, tokenizer, RAW, max_new_tokens=8)
+    lengths = set()
+    for prompt, answer in zip(RAW, said, strict=True):
+        ids = tokenizer(prompt)["input_ids"]
+        tokens = []
+        with torch.inference_mode():
+            while len(tokens) < 8:
+                token = int(model(input_ids=torch.tensor([ids + tokens])).logits[0, -1].argmax())
+                if token in {*ends, tokenizer.eos_token_id}:
+                    break
+                tokens.append(token)
+        lengths.add(len(tokens))
+        assert answer == tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    assert len(lengths) > 2
+
+
+# --- drawn answers
+
+THREE = Sampling(samples=3, temperature=0.8, seed=5)
+
+
+def drawn_by_hand(model, ids, sampling, n, stop):
+    """Drawing without padding, cache or generate: the reference."""
+    import torch
+
+    said = []
+    for numbers in sampling.numbers(ids, n):
+        tokens = []
+        with torch.inference_mode():
+            for number in numbers:
+                logits = model(input_ids=torch.tensor([ids + tokens])).logits[0, -1].double()
+                chances = torch.softmax(logits / sampling.temperature, -1).cumsum(0).numpy()
+                tokens.append(int(np.searchsorted(chances, number)))
+                if tokens[-1] == stop:
+                    break
+        said.append(tokens)
+    return said
+
+
+def test_drawn_answers_are_those_of_their_own_numbers_whatever_stands_beside_them(loaded):
+    model, tokenizer = loaded
+    said = Scorer(model, tokenizer).samples(RAW, 6, THREE)
+    for prompt, texts in zip(RAW, said, strict=True):
+        ids = drawn_by_hand(model, tokenizer(prompt)["input_ids"], THREE, 6, tokenizer.eos_token_id)
+        assert texts == [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    assert len({text for texts in said for text in texts}) > len(RAW)
+    assert Scorer(model, tokenizer).samples(RAW[4:5], 6, THREE) == [said[4]]
+
+
+def test_more_samples_and_longer_answers_begin_with_the_same(llama):
+    model, tokenizer = llama
+    few = Scorer(model, tokenizer).samples(RAW[:6], 4, THREE)
+    more = Scorer(model, tokenizer).samples(RAW[:6], 8, Sampling(samples=5, temperature=0.8, seed=5))
+    assert [[text[:3] for text in texts[:3]] for texts in more] == [[text[:3] for text in texts] for texts in few]
+    other = Scorer(model, tokenizer).samples(RAW[:6], 4, Sampling(samples=3, temperature=0.8, seed=6))
+    assert other != few
+
+
+def test_a_model_without_positions_to_be_told_draws_the_same_by_its_library(loaded, monkeypatch):
+    model, tokenizer = loaded
+    ours = Scorer(model, tokenizer).samples(RAW[:9], 6, THREE)
+    monkeypatch.setattr(generate, "_keeps_a_cache", lambda model: False)
+    model.generation_config.update(do_sample=True, temperature=5.0, repetition_penalty=9.0)
+    assert Scorer(model, tokenizer).samples(RAW[:9], 6, THREE) == ours
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_tokens_are_drawn_as_often_as_they_are_likely(temperature):
+    import torch
+
+    logits = torch.tensor([1.0, -1.0, -torch.inf, 0.5, 2.0])
+    sampling = Sampling(samples=4000, temperature=temperature)
+    choose = generate._drawing(sampling, [(7, 8)], 1)
+    tokens = choose(logits.expand(4000, 5), range(4000), 0)
+    found = np.bincount(tokens, minlength=5) / 4000
+    expected = torch.softmax(logits / temperature, -1).numpy()
+    assert found[2] == 0
+    assert np.abs(found - expected).max() < 4 * 0.5 / 4000**0.5
+
+
+def test_the_numbers_of_different_answers_are_unrelated():
+    one, two = (Sampling(samples=40, seed=seed).numbers((3, 4), 50) for seed in (0, 1))
+    other = Sampling(samples=40).numbers((3, 5), 50)
+    assert one.shape == (40, 50) and one.min() >= 0 and one.max() < 1
+    assert len(np.unique(np.stack([one, two, other]))) == 3 * 40 * 50
+    assert abs(np.corrcoef(one[0], one[1])[0, 1]) < 0.5
+    assert (Sampling(samples=2).numbers((3, 4), 9) == one[:2, :9]).all()
+
+
+def test_a_drawn_batch_has_room_for_all_samples(llama):
+    _, tokenizer = llama
+    rows = [tokenizer(text)["input_ids"] for text in RAW]
+    batches = batched(rows, 6, samples=4)
+    assert all(len(batch) == 1 or len(batch) * 4 * (len(batch[-1]) + 6) <= FEW_TOKENS for batch in batches)
+    assert len(batches) > len(batched(rows, 6))
+
+
+def test_what_was_drawn_is_found_again_under_the_same_settings_only(llama, tmp_path, monkeypatch):
+    model, tokenizer = llama
+    cache = ScoreCache(tmp_path / "scores.sqlite")
+    told = []
+    said = Scorer(model, tokenizer, cache=cache).samples(CHATS, 5, THREE, progress=told.append)
+    assert sum(told) == len(CHATS)
+    greedy = Scorer(model, tokenizer, cache=cache).answers(CHATS, 5)
+    monkeypatch.setattr("hfvaccine.validation.scoring.scorer.generate", None)
+    again = Scorer(model, tokenizer, cache=cache)
+    assert again.samples(CHATS, 5, THREE) == said
+    assert again.answers(CHATS, 5) == greedy
+    for other in (Sampling(3, 0.8, 6), Sampling(3, 0.9, 5), Sampling(2, 0.8, 5)):
+        with pytest.raises(TypeError):
+            again.samples(CHATS, 5, other)
+
+
+@pytest.mark.parametrize("settings", [{"samples": 0}, {"temperature": 0.0}, {"temperature": float("nan")}])
+def test_draws_that_cannot_be_meant_are_refused(settings):
+    with pytest.raises(UsageError):
+        Sampling(**settings)
