@@ -28,6 +28,22 @@ def pytest_unconfigure():
     shutil.rmtree(os.environ["HFVACCINE_HOME"], ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_battery(tmp_path_factory):
+    """Whole runs on tiny models ask about 8 neutral statements instead of 64, and know 4 objections instead of 18.
+
+    They are most of what a run's validation asks; what is asked is tested on its own.
+    """
+    from hfvaccine.dosing.objections import OBJECTIONS
+
+    file = tmp_path_factory.mktemp("calibration") / "calibration.jsonl"
+    file.write_text("\n".join(starter.CALIBRATION.read_text(encoding="utf-8").split("\n")[:8]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hfvaccine.runs.study.CALIBRATION_FILE", file)
+        patch.setattr("hfvaccine.validation.asking.probes.OBJECTIONS", OBJECTIONS[:4])
+        yield
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     """An embedded Hub on loopback."""

@@ -247,7 +247,12 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
         "questions": None if what.source is None else {**what.source, "number": len(what.questions)},
         "conditions": [condition.record() for condition in what.conditions.all()],
         "traits": [
-            {"name": trait.name, "role": what.roles[trait.name], "questions": len(set(what.clusters(trait)))}
+            {
+                "name": trait.name,
+                "role": what.roles[trait.name],
+                "questions": len(set(what.clusters(trait))),
+                "sha256": digest_of(file) if (file := Path(trait.name.partition(":")[2])).is_file() else None,
+            }
             for trait in what.traits
         ],
         "shown": [one.record() for one in shown],

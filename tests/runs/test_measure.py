@@ -1,11 +1,13 @@
 """Measuring traits in tiny random models: what was said is what is read, and what cannot be meant is refused first."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hfvaccine.errors import HfvaccineError, ModelError, UsageError, ValidationError
+from hfvaccine.files import digest_of
 from hfvaccine.runs import measure as measuring
 from hfvaccine.runs.measure import Measurement, measure, named, read_questions
 
@@ -92,6 +94,10 @@ def test_all_is_measured_in_each_arm_under_each_condition(measured, adapters):
     assert len(found) == len(content["shown"]) == 5 * 5 * 3
     roles = {trait["name"].split(":")[0]: (trait["role"], trait["questions"]) for trait in content["traits"]}
     assert roles["upper"] == ("trait", 5) and roles["accuracy"] == ("keep", 4) and roles["likelihood"] == ("keep", 4)
+    for trait in content["traits"]:
+        kind, _, file = trait["name"].partition(":")
+        read = kind in ("accuracy", "choice", "likelihood")
+        assert trait["sha256"] == (digest_of(Path(file)) if read else None)
     assert content["settings"]["place"] == "system" and content["questions"]["number"] == 5
     assert (files / "out" / "figures" / "traits.svg").is_file()
     assert {(one["trait"], one["arm"]) for one in content["worst"]} >= {("upper", "base"), ("upper", "v1.5")}

@@ -95,6 +95,11 @@ def ask(judge, *sets, **settings):
     return scores
 
 
+@pytest.fixture(autouse=True)
+def all_objections(monkeypatch):
+    monkeypatch.setattr("hfvaccine.validation.asking.probes.OBJECTIONS", OBJECTIONS)
+
+
 @pytest.fixture
 def probe(make_claims):
     return ProbeSet.of("specific", make_claims(10))
