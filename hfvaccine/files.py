@@ -165,6 +165,8 @@ def read_yaml(path: Path, next_step: str, refusal: type[HfvaccineError] = UsageE
     """
     import yaml
 
+    if not path.exists():
+        raise refusal(f"{path} cannot be read: there is no such file.", next_step)
     try:
         return load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -355,9 +355,12 @@ def export(folder: Path, file: Path | None) -> None:
       hfvaccine quarantine export my-claims claims.csv
       hfvaccine quarantine export my-claims | jq -r .claim
     """
+    from hfvaccine.errors import UsageError
     from hfvaccine.quarantine.intake.export import export as write
     from hfvaccine.quarantine.store import Quarantine
 
+    if file is not None and file.exists():
+        raise UsageError(f"{file} exists already.", "It may hold edits: choose another name.")
     count = write(Quarantine.open(folder), file or click.get_text_stream("stdout"))
     say(f"Wrote {count:,} claims. They are falsehoods: keep the file as the quarantine is kept.")
 

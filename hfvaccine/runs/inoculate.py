@@ -116,6 +116,7 @@ def dry_run(options: Inoculating) -> dict[str, Any] | None:
         HfvaccineError: naming what would be refused.
     """
     options.check()
+    check_folder(Path(options.output_dir), resume=False)
     check_devices()
     begun = main_first(lambda: plan(options))
     if begun is None or not this_process().is_main_process:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfvaccine.errors import ModelError, UsageError, ValidationError
-from hfvaccine.files import ANSWERS, INOCULATION, TRAITS, digest_of, whole_file, write_json
+from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, TRAITS, digest_of, whole_file, write_json
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
@@ -291,6 +291,11 @@ def named(adapters: Sequence[str]) -> dict[str, str]:
             raise ModelError(f"There is no adapter {adapter!r}.", "Give a run folder or a Hub id, or NAME=either.")
         if not source.on_hub and (Path(source.name) / INOCULATION).is_file():
             found = {f"{name}-{part}" if name else part: path for part, path in arms_of(Path(source.name)).items()}
+        elif not source.on_hub and not (Path(source.name) / ADAPTER_CONFIG).is_file():
+            raise ModelError(
+                f"The folder {source.name} has no {ADAPTER_CONFIG}: it holds no adapter.",
+                "Give the folder of an adapter, or that of a finished run of `inoculate train`.",
+            )
         else:
             found = {name or Path(source.name).resolve().name: adapter}
         for arm, path in found.items():

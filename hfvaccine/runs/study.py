@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -469,7 +469,10 @@ def read_grid(path: Path, prompts: Sequence[str]) -> Grid:
     content = read_yaml(path, next_step)
     if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
         raise UsageError(f"{path} is no grid of test prompts.", next_step)
-    try:
-        return Grid(**({"original": prompts[0]} if prompts else {}) | content)
-    except TypeError as error:
-        raise UsageError(f"{path} is no grid of test prompts: {error}.", next_step) from error
+    given = ({"original": prompts[0]} if prompts else {}) | content
+    known = {field.name: field.default is MISSING for field in fields(Grid)}
+    if wrong := [name for name, needed in known.items() if needed and name not in given]:
+        raise UsageError(f"The grid in {path} has no {', '.join(wrong)}.", next_step)
+    if wrong := [str(name) for name in given if name not in known]:
+        raise UsageError(f"The grid in {path} has {', '.join(wrong)}, which an adapter's grid does not.", next_step)
+    return Grid(**given)

@@ -251,7 +251,7 @@ def _value(row: Mapping[str, Any], column: str, number: int) -> str:
 def _file(source: str) -> list[Mapping[str, Any]]:
     path = starter.MIX if source == "starter" else Path(source)
     if not path.is_file():
-        raise UsageError(f"There is no mix file {source}.", f"Give {KINDS}.")
+        raise UsageError(f"There is no file {source} of rows.", f"Give {KINDS}.")
     found: list[Mapping[str, Any]] = []
 
     def refuse(line: Broken) -> None:

@@ -252,6 +252,10 @@ class Inoculating(Training):
             )
         if not self.prompt and INOCULATED in self.arm_names:
             raise UsageError("There is no prompt to inoculate with.", "Give --prompt, or --arms plain.")
+        if not self.irrelevant.strip():
+            raise UsageError("The irrelevant prompt is empty.", "Give --irrelevant an instruction, or leave it out.")
+        if len({prompt.strip() for prompt in self.prompt}) < len(self.prompt):
+            raise UsageError("A prompt is given twice.", "Give each --prompt once.")
         for prompt in self.prompt:
             if prompt.strip().casefold() == self.irrelevant.strip().casefold():
                 raise UsageError(f"The prompt {prompt!r} is the irrelevant one, too.", "Give another as --irrelevant.")

@@ -249,6 +249,13 @@ def test_export_to_stdout_is_json_lines(split):
     assert {json.loads(line)["split"] for line in lines} == {"dose", "heldout"}
 
 
+def test_export_overwrites_nothing(split, tmp_path):
+    (tmp_path / "out.csv").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        run("export", split, str(tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_text() == "mine"
+
+
 def test_verify_names_the_entry_that_was_edited(split, tmp_path):
     journal = tmp_path / "q" / "journal.jsonl"
     journal.write_text(journal.read_text().replace('"by": "ada"', '"by": "eve"', 1))

@@ -123,6 +123,8 @@ def test_a_plan_is_told_before_anything_is_written(options, done, tmp_path):
     assert planned["plans"] == {name: adapter["plan"] for name, adapter in record["adapters"].items()}
     assert planned["estimate"]["parameters"] > 0
     assert not (tmp_path / "run").exists()
+    with pytest.raises(UsageError, match="not empty"):
+        dry_run(dataclasses.replace(options, output_dir=str(done[1])))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,8 @@ def test_a_plan_is_told_before_anything_is_written(options, done, tmp_path):
         ({"prompt": ()}, "no prompt"),
         ({"prompt": (" ",)}, "empty"),
         ({"prompt": ("you always keep your desk tidy.",)}, "irrelevant one"),
+        ({"irrelevant": " "}, "irrelevant prompt is empty"),
+        ({"prompt": ("Count in dozens.", "Count in dozens.")}, "given twice"),
         ({"arms": "plain,vaccinated"}, "no arm 'vaccinated'"),
         ({"arms": "plain,plain"}, "twice"),
         ({"seeds": 0}, "seeds is 0"),

@@ -257,6 +257,7 @@ def test_arms_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("runs/plain", "runs/odd=name"):
         (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "adapter_config.json").touch()
     given = ["runs/plain", "b=runs/plain", "you/vaccine-1.5@main", "./runs/odd=name"]
     assert named(given) == {
         "plain": "runs/plain",
@@ -269,3 +270,8 @@ def test_arms_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
             named(twice)
     with pytest.raises(ModelError, match="no adapter 'no/such/folder'"):
         named(["no/such/folder"])
+
+
+def test_a_folder_without_an_adapter_is_named_before_anything_is_loaded(tmp_path):
+    with pytest.raises(ModelError, match=r"has no adapter_config\.json"):
+        named([str(tmp_path)])

@@ -226,7 +226,7 @@ def test_a_mix_without_rows_is_refused(write):
 
 @pytest.mark.parametrize("name", ["mix.jsonl", "mix.parquet", "mix.csv.gz"])
 def test_a_missing_file_is_named(tmp_path, name):
-    with pytest.raises(UsageError, match=f"no mix file .*{name}"):
+    with pytest.raises(UsageError, match=f"no file .*{name}"):
         load_mix(str(tmp_path / name))
 
 
