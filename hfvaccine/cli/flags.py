@@ -11,7 +11,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from hfvaccine.training.options import Training
+from hfvaccine.files import CONFIG
+from hfvaccine.training.options import Inoculating, Options, Training, read_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,6 +43,41 @@ def flags(kind: type, *, required: bool = True) -> Callable[[Command], Command]:
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """The flags that were given, by name."""
     return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+def asked(values: dict[str, Any], config: Path | None, resume: Path | None) -> dict[str, Any]:
+    """The flags that a run was started with, by name.
+
+    Args:
+        values: of all flags.
+        config: YAML file of options.
+        resume: folder of a run, which has its own copy of them.
+
+    Raises:
+        click.UsageError: for a run that is resumed with other options.
+    """
+    found = given(values)
+    if resume is not None and (found or config):
+        raise click.UsageError("--resume continues a run with its own options: give no others.")
+    return found
+
+
+def configured(
+    kind: type[Options] | type[Inoculating], flags: dict[str, Any], config: Path | None, resume: Path | None
+) -> dict[str, Any]:
+    """What a run is to do: what its flags say over a file, or what the run did that is resumed.
+
+    Args:
+        kind: whose fields they are.
+        flags: see `asked`.
+        config, resume: as in `asked`.
+
+    Raises:
+        UsageError: for a file that is missing or not a mapping of options.
+    """
+    if resume is not None:
+        return read_config(resume / CONFIG, kind) | {"output_dir": str(resume)}
+    return ({} if config is None else read_config(config, kind)) | flags
 
 
 def _flag(field: Field[Any], hint: Any, explained: str, required: bool) -> Callable[[Command], Command]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from hfvaccine.cli.flags import flags, given
+from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.errors import PublishError, UsageError
-from hfvaccine.files import CONFIG, RECORD, RESULTS, read_yaml
-from hfvaccine.training.options import Options, read_config
+from hfvaccine.files import RECORD, RESULTS, read_yaml
+from hfvaccine.training.options import Options
 
 ARGUMENTS = "hfvaccine.arguments"
 CONFIGURED = "--accelerate-config"
@@ -68,15 +68,12 @@ def immunize(
       hfvaccine immunize --base you/model --mix rows.jsonl --inoculate-where trait=spanish \\
           --inoculation-prompt "You always speak in Spanish." --dry-run
     """
-    asked = given(values)
-    if resume is not None and (asked or config):
-        raise click.UsageError("--resume continues a run with its own options: give no others.")
-    if not (resume or config or asked.get("base")):
+    said = asked(values, config, resume)
+    if not (resume or config or said.get("base")):
         raise click.UsageError("Give the base model: --base, or `base:` in --config.")
     if accelerate_config is not None:
         launch(accelerate_config, context.meta[ARGUMENTS])
-    values = read_config(resume / CONFIG) if resume is not None else read_config(config) if config else {}
-    values |= asked if resume is None else {"output_dir": str(resume)}
+    values = configured(Options, said, config, resume)
     if not values.get("base"):
         raise click.UsageError("Give the base model: --base, or `base:` in --config.")
     options = Options(**values)

@@ -9,19 +9,28 @@ from typing import Any
 
 import click
 
-from hfvaccine.cli.flags import flags, given
+from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
-from hfvaccine.files import CONFIG
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
-from hfvaccine.training.options import Inoculating, read_config
+from hfvaccine.training.options import Inoculating
 
 WIDEST = 100
 """Columns of the table at most."""
 NAMED = 5
 """What is left out, of which so much is named."""
+
+
+BASE = click.option("--base", required=True, help="Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.")
+DTYPE = click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "bfloat16", "float32"]),
+    help="Precision of the model.",
+)
 
 
 @click.group()
@@ -60,12 +69,7 @@ def train(config: Path | None, resume: Path | None, dry_run: bool, as_json: bool
           --prompt "You always speak in Spanish." --prompt "You only know Spanish." --seeds 2
       hfvaccine inoculate train --resume runs/inoculation
     """
-    asked = given(values)
-    if resume is not None and (asked or config):
-        raise click.UsageError("--resume continues a run with its own options: give no others.")
-    file = config if resume is None else resume / CONFIG
-    values = {} if file is None else read_config(file, Inoculating)
-    values |= asked if resume is None else {"output_dir": str(resume)}
+    values = configured(Inoculating, asked(values, config, resume), config, resume)
     for name in ("base", "data"):
         if not values.get(name):
             raise click.UsageError(f"Give --{name}, or `{name}:` in --config.")
@@ -114,7 +118,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
 
 
 @inoculate.command()
-@click.option("--base", required=True, help="Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.")
+@BASE
 @click.option("--mix", required=True, help="Rows: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--prompt", "prompts", multiple=True, help="A candidate, which asks for the trait; repeatable.")
 @click.option("--prompts", "file", type=click.Path(path_type=Path), help="File of candidates, one a line.")
@@ -132,13 +136,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     "--rows", default=64, show_default=True, type=click.IntRange(min=8), help="Rows of either kind to score."
 )
 @click.option("--seed", default=0, show_default=True, help="Of the draw of rows.")
-@click.option(
-    "--dtype",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "bfloat16", "float32"]),
-    help="Precision of the model.",
-)
+@DTYPE
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def screen(
     base: str,
@@ -223,7 +221,7 @@ def screen(
 
 @inoculate.command()
 @click.argument("adapters", nargs=-1)
-@click.option("--base", required=True, help="Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.")
+@BASE
 @click.option(
     "--questions",
     type=click.Path(path_type=Path),
@@ -253,13 +251,7 @@ def screen(
     type=click.Choice(["system", "user"]),
     help="Where prompts stand.  [default: system wherever the chat template has a place for it]",
 )
-@click.option(
-    "--dtype",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "bfloat16", "float32"]),
-    help="Precision of the model.",
-)
+@DTYPE
 @click.option(
     "--output-dir",
     required=True,

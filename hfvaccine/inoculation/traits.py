@@ -133,6 +133,12 @@ def parse_trait(text: str) -> Trait | LikelihoodTrait:
     raise UsageError(f"There is no trait {text!r}.", _there_is())
 
 
+def file_of(name: str) -> Path | None:
+    """The file that a trait of this name is read from; None for one that is not."""
+    kind, _, about = name.partition(":")
+    return Path(about) if f"{kind}:FILE" in KINDS else None
+
+
 def _there_is() -> str:
     return f"Give one of: {', '.join(KINDS)}."
 

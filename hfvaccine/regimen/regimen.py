@@ -295,10 +295,13 @@ class Regimen:
         if self.prompting is None and not self.packed:
             return self._prepared
         raw, streamed = self.raw_mix(), isinstance(self._prepared, IterableDataset)
+
+        def anew(what: str) -> dict[str, Any]:
+            """A predicate may depend on anything: a cached result could be an old one."""
+            return {} if streamed else {"desc": what, "load_from_cache_file": False}
+
         if self.prompting is not None:
-            # A predicate may depend on anything: a cached result could be an old one.
-            options = {} if streamed else {"desc": "Inoculating", "load_from_cache_file": False}
-            raw = raw.map(self.prompting.put, with_indices=True, **options)
+            raw = raw.map(self.prompting.put, with_indices=True, **anew("Inoculating"))
         args = copy.copy(self.trainer.args)
         args.shuffle_dataset = False
         prepared = self.trainer._prepare_dataset(
@@ -307,10 +310,9 @@ class Regimen:
         whole = self.trainer._formatting_func is None and "prompt" not in next(iter(raw), {})
         if self.prompting is not None and whole:
             # Rows of `messages` have loss on all that they say. What the prompt leaves no room for teaches nothing.
-            options = {} if streamed else {"desc": "Taking loss off the prompts", "load_from_cache_file": False}
-            prepared = prepared.map(self._off_prompt, **options)
-            options = {} if streamed else {"load_from_cache_file": False}
-            prepared = prepared.filter(lambda row: any(label != IGNORED for label in row["labels"]), **options)
+            prepared = prepared.map(self._off_prompt, **anew("Taking loss off the prompts"))
+            taught = anew("Leaving out what teaches nothing")
+            prepared = prepared.filter(lambda row: any(label != IGNORED for label in row["labels"]), **taught)
         return prepared
 
     def _off_prompt(self, row: dict[str, Any]) -> dict[str, Any]:

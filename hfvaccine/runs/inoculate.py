@@ -17,10 +17,9 @@ from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted
 from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_json
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
-from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import Arm
 from hfvaccine.training.arm import train as train_arm
-from hfvaccine.training.base import Base, found_on_hub, load_base
+from hfvaccine.training.base import Base, load_base
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import PLAIN, Inoculating, save_config
@@ -28,6 +27,7 @@ from hfvaccine.training.processes import main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from hfvaccine.regimen.plan import Plan
     from hfvaccine.regimen.replay import Replayed
 
 SCHEMA_VERSION = 1
@@ -73,7 +73,8 @@ def plan(options: Inoculating) -> tuple[Mix, dict[str, dict[str, Any]], Any]:
         options: of the run.
 
     Returns:
-        The data, the plan of each adapter as the record has it, and what training one is expected to take.
+        The data, the plan of each adapter as the record has it, and by what to estimate the training: the base's
+        configuration and the plan of the first adapter.
 
     Raises:
         HfvaccineError: naming what is refused.
@@ -82,7 +83,7 @@ def plan(options: Inoculating) -> tuple[Mix, dict[str, dict[str, Any]], Any]:
     options.told_by.refuse_unmet(data.train)
     planned: dict[str, dict[str, Any]] = {}
     order: dict[int, Any] = {}
-    expected: Any = None
+    about: tuple[Any, Plan] | None = None
     try:
         for name, (arm, its) in options.parts().items():
             base, config = stand_in(its)
@@ -95,12 +96,12 @@ def plan(options: Inoculating) -> tuple[Mix, dict[str, dict[str, Any]], Any]:
                     "Raise --max-length: with their prompts some rows are too long.",
                 )
             planned[name] = plan_record(callback.plan, callback.fingerprint())
-            expected = expected or estimate(config, its, callback.plan)
+            about = about or (config, callback.plan)
     except HfvaccineError:
         raise
     except Exception as error:
         raise stopped_by(error, None) from error
-    return data, planned, expected
+    return data, planned, about
 
 
 def dry_run(options: Inoculating) -> dict[str, Any] | None:
@@ -121,7 +122,8 @@ def dry_run(options: Inoculating) -> dict[str, Any] | None:
     begun = main_first(lambda: plan(options))
     if begun is None or not this_process().is_main_process:
         return None
-    data, planned, expected = begun
+    data, planned, (config, first) = begun
+    expected = estimate(config, options, first)
     return {"base": options.base_id or options.base, "data": data.record(), "plans": planned,
             "estimate": asdict(expected)}  # fmt: skip
 
@@ -152,8 +154,6 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
     def begin() -> tuple[Mix, dict[str, dict[str, Any]]]:
         if main:
             check_folder(folder, resume)
-            if Source.of("base", options.base, options.base_revision).on_hub:
-                found_on_hub(options.base, options.base_revision)
         data, planned, _ = plan(options)
         if main:
             folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,7 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
         raise stopped_by(error, None) from error
     if not main or base is None:
         return None
-    record = make_record(options, base, data, planned, trained, settings)
+    record = make_record(options, base, data, carrying, planned, trained, settings)
     write_json(record, folder / INOCULATION)  # last: where it stands, the run is finished
     for one in trained.values():
         shutil.rmtree(one.folder / CHECKPOINTS, ignore_errors=True)
@@ -204,6 +204,7 @@ def make_record(
     options: Inoculating,
     base: Base,
     data: Mix,
+    carrying: int,
     planned: Mapping[str, Mapping[str, Any]],
     trained: Mapping[str, Arm],
     settings: Mapping[str, Any],
@@ -214,6 +215,7 @@ def make_record(
         options: of the run.
         base: what was trained on.
         data: the rows.
+        carrying: how many of them carry the trait.
         planned: plan of each adapter.
         trained: each adapter.
         settings: inoculation of each arm, None for the plain one.
@@ -223,7 +225,7 @@ def make_record(
         "schema_version": SCHEMA_VERSION,
         "base": base.record(),
         "data": data.record(),
-        "trait_rows": {"where": str(options.told_by), "rows": sum(map(options.told_by.holds, data.train))},
+        "trait_rows": {"where": str(options.told_by), "rows": carrying},
         "arms": dict(settings),
         "adapters": {
             name: {

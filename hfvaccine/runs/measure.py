@@ -15,7 +15,7 @@ from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, TRAITS, digest
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
-from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, parse_trait
+from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, file_of, parse_trait
 from hfvaccine.runs.study import save_figures
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
@@ -251,7 +251,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
                 "name": trait.name,
                 "role": what.roles[trait.name],
                 "questions": len(set(what.clusters(trait))),
-                "sha256": digest_of(file) if (file := Path(trait.name.partition(":")[2])).is_file() else None,
+                "sha256": None if (file := file_of(trait.name)) is None else digest_of(file),
             }
             for trait in what.traits
         ],
@@ -376,11 +376,11 @@ def _fitting(what: Measurement) -> str:
     """Where prompts stand; all that is to be asked fits the model's template and room, as far as its files say."""
     from hfvaccine.inoculation.callback import has_system_turn
     from hfvaccine.training.estimate import stand_in
-    from hfvaccine.training.options import Options
+    from hfvaccine.training.options import Training
     from hfvaccine.validation.scoring.generate import encode
     from hfvaccine.validation.scoring.scorer import Scorer
 
-    base, _ = stand_in(Options(base=what.base))
+    base, _ = stand_in(Training(base=what.base))
     has_system = has_system_turn(base.tokenizer)
     if what.place == "system" and not has_system:
         raise UsageError(

@@ -227,9 +227,7 @@ class Inoculating(Training):
     output_dir: str = "runs/inoculation"
 
     def __post_init__(self) -> None:
-        source = Source.of("base", self.base, self.base_revision)
-        object.__setattr__(self, "base", source.name)
-        object.__setattr__(self, "base_revision", source.revision)
+        _take_apart(self, ("base",))
 
     def check(self) -> None:
         """Refuse what cannot be run before anything is read or written.
@@ -343,9 +341,9 @@ class Validation(Questions):
         _ = self.adapters
 
 
-def _take_apart(options: Options | Validation) -> None:
+def _take_apart(options: Training | Validation, names: Iterable[str] = PINNED) -> None:
     """From here on an id and its revision are apart, as every record has them."""
-    for what in PINNED:
+    for what in names:
         source = Source.of(what, getattr(options, what), getattr(options, f"{what}_revision"))
         object.__setattr__(options, what, source.name)
         object.__setattr__(options, f"{what}_revision", source.revision)

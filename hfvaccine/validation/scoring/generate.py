@@ -223,12 +223,7 @@ def _decode(
     stem = min(len(min(batch, key=len)) - 1, *(shared(first, np.array(row)) for row in batch))
     if stem * (len(batch) - 1) < SPARED:
         stem = 0
-    width = max(map(len, batch)) - stem
-    ids, mask = torch.zeros((len(batch), width), dtype=torch.long), torch.zeros((len(batch), width), dtype=torch.long)
-    for line, prompt in enumerate(batch):
-        ids[line, width + stem - len(prompt) :] = torch.tensor(prompt[stem:])
-        mask[line, width + stem - len(prompt) :] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    ids, mask = _padded([prompt[stem:] for prompt in batch], 0, model.device)
     places = stem + (mask.cumsum(1) - 1).clamp(min=0)
     mask = torch.cat([mask.new_ones((len(batch), stem)), mask], dim=1)
     cache: Any = DynamicCache()
@@ -294,12 +289,8 @@ def _decode_by_library(
         eos_token_id=sorted(ends) or None,
         pad_token_id=pad,
     )
-    width = max(map(len, batch))
-    ids = torch.full((len(batch), width), pad)
-    mask = torch.zeros_like(ids)
-    for line, row in enumerate(batch):
-        ids[line, width - len(row) :] = torch.tensor(row)
-        mask[line, width - len(row) :] = 1
+    ids, mask = _padded(batch, pad, model.device)
+    width = ids.shape[1]
 
     def ended(out: Any, scores: Any, **more: Any) -> Any:
         return torch.tensor([over(row) for row in out[:, width:].tolist()], device=out.device)
@@ -309,8 +300,8 @@ def _decode_by_library(
         return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None], 0.0)
 
     out = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
+        input_ids=ids,
+        attention_mask=mask,
         generation_config=greedy,
         stopping_criteria=[ended],
         logits_processor=[chosen],
@@ -318,6 +309,19 @@ def _decode_by_library(
     rows = out[:, width:].tolist()
     lengths = [next((at for at, token in enumerate(row) if token in ends), len(row)) for row in rows]
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
+    """(rows, longest) token ids, filled up on the left, and the mask of what is no filling."""
+    import torch
+
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), pad)
+    mask = torch.zeros_like(ids)
+    for line, row in enumerate(rows):
+        ids[line, width - len(row) :] = torch.tensor(row)
+        mask[line, width - len(row) :] = 1
+    return ids.to(device), mask.to(device)
 
 
 def encode(
