@@ -57,15 +57,22 @@ def review(folder: Path, by: str, sheet: Path | None, decisions: Path | None) ->
     if decisions:
         _done(decide(opened, by, read_decisions(decisions)))
         return
+    rows = list(to_review(opened, by))
+    if not rows:
+        unsplit = opened.table()["split"].null_count
+        say(f"There is nothing for {by} to review.")
+        if unsplit:
+            say(f"{unsplit:,} rows are on no side of the split yet: hfvaccine quarantine split {folder}")
+        return
     found: dict[str, list[LintFinding]] = {}
     for finding in findings(opened):
         found.setdefault(finding.claim_id, []).append(finding)
     if sheet:
         lines = {claim: "; ".join(f"{f.rule}: {f.message}" for f in of) for claim, of in found.items()}
-        count = write_sheet(to_review(opened, by), sheet, lines)
+        count = write_sheet(rows, sheet, lines)
         say(f"Wrote {count:,} claims for {by} to {sheet}. They are falsehoods: keep it as the quarantine is kept.")
         return
-    _done(_one_by_one(opened, by, list(to_review(opened, by)), found))
+    _done(_one_by_one(opened, by, rows, found))
 
 
 def _one_by_one(

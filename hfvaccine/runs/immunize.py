@@ -12,6 +12,7 @@ from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import HfvaccineError, ModelError, RunInterrupted, UsageError
 from hfvaccine.files import ADAPTER, CARD, CHECKPOINTS, FIGURES, RECORD, present, write_json
 from hfvaccine.hub.account import check_write
+from hfvaccine.hub.errors import require_repo_id
 from hfvaccine.papers import card as adapter_card
 from hfvaccine.papers.record import bound, make_record, plan_record
 from hfvaccine.regimen.plan import DOSE
@@ -200,6 +201,8 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         HfvaccineError: naming what would be refused.
     """
     options.check()
+    if options.push_to:
+        require_repo_id(options.push_to)
     check_devices()
     begun = main_first(lambda: (stand_in(options), Ingredients.of(options)))
     if begun is None:

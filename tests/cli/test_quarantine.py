@@ -214,12 +214,17 @@ def test_the_reviewer_at_the_terminal_decides_one_by_one(split, tmp_path):
 
 def test_nobody_reviews_what_they_brought_in(split, tmp_path):
     sheet = tmp_path / "own.jsonl"
-    assert "Wrote 0 claims" in run("review", split, "--sheet", str(sheet), by="ada").stderr
+    assert "nothing for ada to review" in run("review", split, "--sheet", str(sheet), by="ada").stderr
+    assert not sheet.exists()
     run("review", split, "--sheet", str(tmp_path / "bobs.jsonl"), by="bob")
     rows = [json.loads(line) for line in (tmp_path / "bobs.jsonl").read_text().split("\n") if line]
     (tmp_path / "bobs.jsonl").write_text("".join(json.dumps({**r, "decision": "approve"}) + "\n" for r in rows))
     with pytest.raises(DoseError, match="brought in by ada"):
         run("review", split, "--decisions", str(tmp_path / "bobs.jsonl"), by="ada")
+
+
+def test_review_says_that_nothing_is_split_yet(folder):
+    assert f"{len(TOWNS):,} rows are on no side of the split" in run("review", folder, by="bob").stderr
 
 
 def test_an_edited_correction_needs_review_again(split, tmp_path):

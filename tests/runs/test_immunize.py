@@ -283,6 +283,11 @@ def test_a_dry_run_plans_the_same_run_and_writes_nothing(straight, options, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_refuses_what_is_no_repo(options):
+    with pytest.raises(UsageError, match="no/such/repo"):
+        dry_run(dataclasses.replace(options, push_to="no/such/repo"))
+
+
 def test_an_inoculated_run_with_forms_of_its_own_says_so_in_its_papers(options, mix_rows, tmp_path):
     mix, forms, prompts = tmp_path / "mix.jsonl", tmp_path / "forms.yaml", tmp_path / "prompts"
     rows = [{**row, "trait": "spanish" if i % 2 else "none"} for i, row in enumerate(mix_rows)]
