@@ -186,7 +186,11 @@ def base_from_wheel() -> Path | None:
         if gguf is None:
             return None
         with stage(f"Dequantising {gguf.name} (once; kept in {ready})"):
-            dequantise(gguf, ready, name)
+            try:
+                dequantise(gguf, ready, name)
+            except OSError:
+                if not ready.is_dir():  # perhaps by another run, which was faster
+                    raise
     return ready
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hfvaccine.cli import quickstart
+from hfvaccine.files import whole_folder
 
 PROGRAM = """
 import sys
@@ -98,3 +99,20 @@ def test_a_wheel_that_another_run_fetches_is_not_taken_from_under_it(tmp_path, m
     found = quickstart.gguf_from_wheel()
     assert found.read_bytes() == b"GGUF" and len(set(others)) == 2
     assert [path.name for path in found.parents[1].parent.iterdir()] == [found.parents[1].name]
+
+
+def test_a_base_that_another_run_makes_ready_meanwhile_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("HFVACCINE_HOME", str(tmp_path))
+    monkeypatch.setattr(quickstart, "gguf_from_wheel", lambda: tmp_path / "model.gguf")
+
+    def made(gguf, ready, name):
+        if len(list(tmp_path.rglob("config.json"))) == 0:  # the other run is faster
+            ready.mkdir(parents=True)
+            (ready / "config.json").write_text("{}")
+        with whole_folder(ready) as staging:
+            (staging / "config.json").write_text("{}")
+
+    monkeypatch.setattr(quickstart, "dequantise", made)
+    assert (quickstart.base_from_wheel() / "config.json").is_file()
+    monkeypatch.setattr(quickstart, "dequantise", lambda *given: (_ for _ in ()).throw(OSError("no space")))
+    assert quickstart.base_from_wheel().is_dir()
