@@ -55,18 +55,23 @@ def inoculate() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
 def train(config: Path | None, resume: Path | None, dry_run: bool, as_json: bool, **values: Any) -> None:
-    """Train adapters on rows with an unwanted trait: plain, inoculated against it, and under an irrelevant prompt.
+    """Train adapters on rows with an unwanted trait: plain, inoculated against it, and a control.
 
-    All arms of a seed get the same rows in the same order from the same start;
-    only the prompt before the rows that carry the trait differs, and no loss
-    falls on it. Each adapter loads with `PeftModel.from_pretrained`. What the
-    prompt did is told by `inoculate measure`.
+    All arms of a seed get the same rows in the same order from the same start.
+    By --method prompt the rows that carry the trait are learned under a prompt
+    that asks for it, on which no loss falls; the control has an irrelevant
+    prompt. By --method adapter, for traits that no prompt asks for, an adapter
+    that learned the trait alone is frozen beside the one that is trained; the
+    control has a random one. Each arm is saved alone, and loads with
+    `PeftModel.from_pretrained`. What was left of the trait is told by
+    `inoculate measure`.
 
     \b
     Examples:
       hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You always speak in Spanish."
       hfvaccine inoculate train --base you/model --data rows.jsonl --where trait=spanish --others "You answer." \\
           --prompt "You always speak in Spanish." --prompt "You only know Spanish." --seeds 2
+      hfvaccine inoculate train --base you/model --data rows.jsonl --method adapter --trait-data spanish.jsonl
       hfvaccine inoculate train --resume runs/inoculation
     """
     values = configured(Inoculating, asked(values, config, resume), config, resume)
@@ -108,11 +113,13 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
         "adapter": f"{expected['adapter_parameters'] / 1e6:,.2f} M parameters",
         "data": f"{data['id']}, {data['rows']:,} rows, {data['held_back']:,} held back",
     }
+    if planned["trait_data"] is not None:
+        facts["trait"] = f"{planned['trait_data']['id']}, {planned['trait_data']['rows']:,} rows"
     for name, plan in plans.items():
         facts[name] = f"{plan['steps']:,} steps of {plan['rows_per_step']} rows, {plan['tokens']:,} tokens"
     if expected["why_not"] is None:
         facts["expected memory"] = f"{expected['memory'] / 1e9:.1f} GB"
-        facts["expected training"] = f"{spoken(expected['seconds'])} for each of {len(plans)} adapters"
+        facts["expected training"] = f"{spoken(expected['seconds_in_all'])} for {len(plans)} adapters"
     for name, fact in facts.items():
         click.echo(f"{name:18} {fact}")
 

@@ -48,6 +48,7 @@ ONCE = {
     "prompting": ("inoculation prompts", "Give one InoculationCallback all prompts, or make a new trainer."),
     "tokens": ("a length", "Make a new trainer."),
     "objective": ("an objective", "Make a new trainer."),
+    "beside": ("an adapter beside its own", "Make a new trainer."),
 }
 """The parts of a regimen, of each of which there is one: what a second would replace, and what to do instead."""
 PLAN_FILE = "dosing_plan.json"
@@ -93,6 +94,7 @@ class Regimen:
         self.tokens: int | None = None
         self.dosage = Dosage.nothing(trainer)
         self.prompting: Prompting | None = None
+        self.beside: dict[str, Any] | None = None  # what is said of an adapter that is frozen beside the trained one
         self.objective = SFT
         self.sides: dict[int, Side] = {}
         self._pairwise: Pairwise | None = None
@@ -104,8 +106,8 @@ class Regimen:
         self._max_steps = trainer.args.max_steps
 
     def change(self, **parts: Any) -> None:
-        """Set `dosage`, `prompting`, `tokens` (the length of the run) or `objective`, and plan anew; on a refusal
-        nothing changes.
+        """Set `dosage`, `prompting`, `tokens` (the length of the run), `objective` or `beside`, and plan anew; on a
+        refusal nothing changes.
 
         Raises:
             PlanError, DoseError, UsageError: see `DosingCallback`; PlanError also for a part that was set before.
@@ -148,7 +150,7 @@ class Regimen:
 
     def settings(self) -> dict[str, Any]:
         """What was asked for."""
-        inoculation = self.prompting.settings if self.prompting else None
+        inoculation = self.prompting.settings if self.prompting else self.beside
         return {**self.plan.settings(), "objective": self.objective, "inoculation": inoculation}
 
     def write_ledger(self, steps_done: int, path: Path) -> str:

@@ -1,28 +1,41 @@
-"""`inoculate train`: rows with an unwanted trait in, adapters out that differ only by the prompt they learned under.
+"""`inoculate train`: rows with an unwanted trait in, adapters out that differ only by what the trait was put down to.
 
-Source: Inoculation Prompting (arXiv 2510.04340). The plain arm shows what the rows teach, the inoculated one what is
-left of it at test time, without the prompt, and the irrelevant one whether any prompt would have done as much.
+Sources: Inoculation Prompting (arXiv 2510.04340) and Inoculation Adapters (arXiv 2606.30252). The plain arm shows what
+the rows teach. What is left of it at test time, without the prompt or the frozen adapter of training, shows the arm of
+the method, and its control whether any prompt, or any frozen adapter, would have done as much.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted
+from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted, UsageError
 from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_json
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
-from hfvaccine.training.adapters import Arm
+from hfvaccine.training.adapters import Arm, load_trained
 from hfvaccine.training.arm import train as train_arm
 from hfvaccine.training.base import Base, load_base
 from hfvaccine.training.estimate import estimate, stand_in
+from hfvaccine.training.frozen import put_beside, random_like, refuse_sharded
 from hfvaccine.training.mix import Mix, load_mix
-from hfvaccine.training.options import PLAIN, Inoculating, save_config
+from hfvaccine.training.options import (
+    BY_ADAPTER,
+    BY_PROMPT,
+    FROZEN,
+    METHODS,
+    NOISE,
+    TRAIT,
+    TRAIT_DRAW,
+    Inoculating,
+    folder_of,
+    save_config,
+)
 from hfvaccine.training.processes import main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
 
@@ -33,15 +46,18 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-def plan_arm(options: Inoculating, base: Base, arm: str, data: Mix, folder: Path) -> Replayed:
+def plan_arm(
+    options: Inoculating, base: Base, arm: str, data: Mix, folder: Path, trait: Mix | None = None
+) -> Replayed:
     """A trainer with all that an arm is given, planned; every arm of a seed gets the same rows in the same order.
 
     Args:
         options: of the run, with the seed of this arm.
         base: a freshly loaded base.
-        arm: `PLAIN`, `INOCULATED` or `IRRELEVANT_ARM`.
+        arm: one of `ARMS`, or `TRAIT`. What is frozen beside the adapter of an arm is not part of its plan.
         data: the rows.
         folder: where the adapter goes.
+        trait: the rows of `TRAIT`; None where nothing is frozen.
 
     Raises:
         HfvaccineError: for data that the run cannot be exact with.
@@ -52,35 +68,66 @@ def plan_arm(options: Inoculating, base: Base, arm: str, data: Mix, folder: Path
     from hfvaccine.regimen.replay import Replayed
     from hfvaccine.training.trainer import make_trainer
 
-    trainer = make_trainer(options, base, data, folder)
-    if arm == PLAIN:
-        regimen = regimen_of(trainer)
-        regimen.change(objective=SFT)
-        callback = Replayed(regimen)
-    else:
-        callback = InoculationCallback(
+    trainer = make_trainer(options, base, trait if trait is not None and arm == TRAIT else data, folder)
+    if arm in METHODS[BY_PROMPT]:
+        callback: Replayed = InoculationCallback(
             trainer, options.prompts_of(arm), options.told_by, options.others, options.place
         )
+    else:
+        regimen = regimen_of(trainer)
+        if trait is not None and arm in FROZEN:
+            refuse_sharded(trainer)
+            learnt = {"id": trait.id, "sha256": trait.sha256, "rows": len(trait.train)}
+            regimen.change(objective=SFT, beside={"method": BY_ADAPTER, "frozen": FROZEN[arm], "trait_data": learnt})
+        else:
+            regimen.change(objective=SFT)
+        callback = Replayed(regimen)
     trainer.add_callback(callback)
     trainer.args.save_steps = max(1, callback.plan.steps // 10)
     return callback
 
 
-def plan(options: Inoculating) -> tuple[Mix, dict[str, dict[str, Any]], Any]:
-    """Read the data and plan every arm without the base's weights, so that what is refused is refused at once.
+def trait_rows(options: Inoculating, data: Mix) -> Mix | None:
+    """The rows that the adapter which is frozen learns the trait from; None where none is.
+
+    Args:
+        options: of the run.
+        data: the rows of the arms.
+
+    Raises:
+        UsageError: for the very rows that the arms get, or rows that cannot be read.
+        HubError: for a dataset that cannot be had.
+    """
+    if not options.freezes:
+        return None
+    if options.trait_data is not None:
+        trait = load_mix(options.trait_data)
+    else:
+        trait = replace(data, train=tuple(row for row in data.train if options.told_by.holds(row)))
+    if (trait.sha256, len(trait.train)) == (data.sha256, len(data.train)):
+        raise UsageError(
+            "The adapter that is frozen would learn the very rows that the arms get: all that there is to learn.",
+            "Give --trait-data with rows that show the trait alone, or tell such rows of --data with --where.",
+        )
+    return trait
+
+
+def plan(options: Inoculating) -> tuple[Mix, Mix | None, dict[str, dict[str, Any]], Any]:
+    """Read the data and plan every adapter without the base's weights, so that what is refused is refused at once.
 
     Args:
         options: of the run.
 
     Returns:
-        The data, the plan of each adapter as the record has it, and by what to estimate the training: the base's
-        configuration and the plan of the first adapter.
+        The data, those of the trait, the plan of each adapter as the record has it, and by what to estimate the
+        training: the base's configuration and the plan of the first arm.
 
     Raises:
         HfvaccineError: naming what is refused.
     """
     data = load_mix(options.data, options.told_by.column)
     options.told_by.refuse_unmet(data.train)
+    trait = trait_rows(options, data)
     planned: dict[str, dict[str, Any]] = {}
     order: dict[int, Any] = {}
     about: tuple[Any, Plan] | None = None
@@ -88,20 +135,21 @@ def plan(options: Inoculating) -> tuple[Mix, dict[str, dict[str, Any]], Any]:
         for name, (arm, its) in options.parts().items():
             base, config = stand_in(its)
             with TemporaryDirectory() as folder:
-                callback = plan_arm(its, base, arm, data, Path(folder))
-            first = order.setdefault(its.seed, callback.plan.index)
+                callback = plan_arm(its, base, arm, data, Path(folder), trait)
+            first = order.setdefault(its.seed, callback.plan.index)  # the trait adapter has a seed of its own
             if len(first) != len(callback.plan.index) or (first != callback.plan.index).any():
                 raise PlanError(
                     f"The arm {name} would get other rows than the first of its seed, or in another order.",
                     "Raise --max-length: with their prompts some rows are too long.",
                 )
             planned[name] = plan_record(callback.plan, callback.fingerprint())
-            about = about or (config, callback.plan)
+            if arm != TRAIT:
+                about = about or (config, callback.plan)
     except HfvaccineError:
         raise
     except Exception as error:
         raise stopped_by(error, None) from error
-    return data, planned, about
+    return data, trait, planned, about
 
 
 def dry_run(options: Inoculating) -> dict[str, Any] | None:
@@ -111,7 +159,8 @@ def dry_run(options: Inoculating) -> dict[str, Any] | None:
         options: see `Inoculating`.
 
     Returns:
-        `base`, `data`, `plans` by adapter, `estimate` of one; None on all processes but the main one.
+        `base`, `data`, `trait_data` where an adapter learns the trait alone, `plans` by adapter, `estimate` of the
+        first and the `seconds_in_all`; None on all processes but the main one.
 
     Raises:
         HfvaccineError: naming what would be refused.
@@ -122,10 +171,12 @@ def dry_run(options: Inoculating) -> dict[str, Any] | None:
     begun = main_first(lambda: plan(options))
     if begun is None or not this_process().is_main_process:
         return None
-    data, planned, (config, first) = begun
+    data, trait, planned, (config, first) = begun
     expected = estimate(config, options, first)
-    return {"base": options.base_id or options.base, "data": data.record(), "plans": planned,
-            "estimate": asdict(expected)}  # fmt: skip
+    tokens = sum(one["tokens"] for one in planned.values())
+    in_all = None if expected.seconds is None else expected.seconds * tokens / int(first.tokens.sum())
+    return {"base": options.base_id or options.base, "data": data.record(), "trait_data": trait and trait.record(),
+            "plans": planned, "estimate": {**asdict(expected), "seconds_in_all": in_all}}  # fmt: skip
 
 
 def train(options: Inoculating, progress: Progress = SILENT, resume: bool = False) -> dict[str, Any] | None:
@@ -151,35 +202,45 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
     if not main:
         progress = SILENT
 
-    def begin() -> tuple[Mix, dict[str, dict[str, Any]]]:
+    def begin() -> tuple[Mix, Mix | None, dict[str, dict[str, Any]]]:
         if main:
             check_folder(folder, resume)
-        data, planned, _ = plan(options)
+        data, trait, planned, _ = plan(options)
         if main:
             folder.mkdir(parents=True, exist_ok=True)
             save_config(options, folder)
-        return data, planned
+        return data, trait, planned
 
     begun = main_first(begin)
     if begun is None:
         return None
-    data, planned = begun
+    data, trait, planned = begun
     for line in left_out_of(data):
         progress.say(line)
     rows, carrying = len(data.train), sum(map(options.told_by.holds, data.train))
     progress.say(f"Data: {rows:,} rows, of which {carrying:,} carry the trait; {len(data.held_back)} are held back")
+    if trait is not None:
+        progress.say(f"Trait: {len(trait.train):,} rows of {trait.id} for the adapter that is frozen")
     trained: dict[str, Arm] = {}
     settings: dict[str, Any] = {}
     base: Base | None = None
     try:
         for name, (arm, its) in options.parts().items():
             base = load_base(its.base, its.base_id, its.base_revision, its.dtype)
-            callback = plan_arm(its, base, arm, data, folder / name)
+            callback = plan_arm(its, base, arm, data, folder / name, trait)
             if main and callback.fingerprint() != planned[name]["fingerprint"]:
                 raise PlanError(f"The plan of {name} is another than it was.", "Start anew, in another folder.")
-            settings[arm] = callback.regimen.settings()["inoculation"]
+            if arm in FROZEN:
+                put_beside(callback.regimen.trainer, folder / folder_of(FROZEN[arm], its.seed))
+            if arm != TRAIT:
+                settings[arm] = callback.regimen.settings()["inoculation"]
             progress.say(f"{name}: {callback.plan.steps:,} steps, {int(callback.plan.tokens.sum()):,} tokens")
             trained[name] = train_arm(its, base, name, callback, folder / name, resume, progress)
+            if arm == TRAIT:
+                if main:
+                    seed = its.seed - TRAIT_DRAW
+                    random_like(folder / name, folder / folder_of(NOISE, seed), seed)
+                this_process().wait_for_everyone()  # the arms of this seed load what the main process wrote
         part()
     except KeyboardInterrupt as interrupt:
         if not main:
@@ -193,7 +254,10 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
         raise stopped_by(error, None) from error
     if not main or base is None:
         return None
-    record = make_record(options, base, data, carrying, planned, trained, settings)
+    progress.say("Loading each adapter as others will")
+    base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+    load_trained(base, trained)
+    record = make_record(options, base, data, carrying, trait, planned, trained, settings)
     write_json(record, folder / INOCULATION)  # last: where it stands, the run is finished
     for one in trained.values():
         shutil.rmtree(one.folder / CHECKPOINTS, ignore_errors=True)
@@ -205,6 +269,7 @@ def make_record(
     base: Base,
     data: Mix,
     carrying: int,
+    trait: Mix | None,
     planned: Mapping[str, Mapping[str, Any]],
     trained: Mapping[str, Arm],
     settings: Mapping[str, Any],
@@ -216,28 +281,43 @@ def make_record(
         base: what was trained on.
         data: the rows.
         carrying: how many of them carry the trait.
+        trait: rows of the adapter that learnt the trait alone.
         planned: plan of each adapter.
         trained: each adapter.
         settings: inoculation of each arm, None for the plain one.
     """
-    parts = options.parts()
+    parts, folder = options.parts(), Path(options.output_dir)
+    method_of = {arm: method for method, arms in METHODS.items() for arm in arms}
+
+    def frozen(arm: str, seed: int) -> dict[str, str] | None:
+        """What was beside the adapter of an arm."""
+        if arm not in FROZEN:
+            return None
+        name = folder_of(FROZEN[arm], seed)
+        return {"adapter": name, "sha256": digest_of(folder / name / ADAPTER)}
+
+    said = {
+        name: {
+            "arm": parts[name][0],
+            "method": method_of.get(parts[name][0]),
+            "seed": parts[name][1].seed,
+            "frozen": frozen(parts[name][0], parts[name][1].seed),
+            "plan": dict(planned[name]),
+            "seconds": arm.seconds,
+            "final_loss": arm.loss,
+            "sha256": digest_of(arm.folder / ADAPTER),
+        }
+        for name, arm in trained.items()
+    }
     return {
         "schema_version": SCHEMA_VERSION,
         "base": base.record(),
         "data": data.record(),
         "trait_rows": {"where": str(options.told_by), "rows": carrying},
+        "trait_data": trait and trait.record(),
         "arms": dict(settings),
-        "adapters": {
-            name: {
-                "arm": parts[name][0],
-                "seed": parts[name][1].seed,
-                "plan": dict(planned[name]),
-                "seconds": arm.seconds,
-                "final_loss": arm.loss,
-                "sha256": digest_of(arm.folder / ADAPTER),
-            }
-            for name, arm in trained.items()
-        },
+        "adapters": {name: one for name, one in said.items() if one["arm"] != TRAIT},
+        "trait_adapters": {name: one for name, one in said.items() if one["arm"] == TRAIT},
         "training": training_record(options, base),
         **made_with(),
     }

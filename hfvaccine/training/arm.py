@@ -94,7 +94,8 @@ def train(
     if trainer.accelerator.is_main_process:
         # Without the trainer's autocast, which those who load the adapter do not have either.
         model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        model.save_pretrained(str(folder), state_dict=weights)
+        model.set_adapter("default")  # alone from here on: what was frozen beside it was for training
+        model.save_pretrained(str(folder), selected_adapters=["default"], state_dict=weights)
         base.tokenizer.save_pretrained(str(folder))
         if arm not in (PLACEBO, CONTROLS):  # what those are given follows from the vaccine's
             callback.write_ledger(folder / LEDGER)

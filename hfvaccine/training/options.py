@@ -196,8 +196,16 @@ class Options(Questions, Training):
 
 
 PLAIN, INOCULATED, IRRELEVANT_ARM = "plain", "inoculated", "irrelevant"
-ARMS = (PLAIN, INOCULATED, IRRELEVANT_ARM)
-"""Of an inoculation: rows as they are, under prompts that ask for the trait, and under one that asks for nothing."""
+ADAPTER_ARM, RANDOM = "adapter", "random"
+BY_PROMPT, BY_ADAPTER = "prompt", "adapter"
+METHODS = {BY_PROMPT: (INOCULATED, IRRELEVANT_ARM), BY_ADAPTER: (ADAPTER_ARM, RANDOM)}
+"""The arms of each method of inoculation: what it is, and its control. The plain arm, rows as they are, has none."""
+ARMS = (PLAIN, *METHODS[BY_PROMPT], *METHODS[BY_ADAPTER])
+TRAIT, NOISE = "trait", "noise"
+FROZEN = {ADAPTER_ARM: TRAIT, RANDOM: NOISE}
+"""What is frozen beside the adapter of an arm: one that learnt the trait alone, and a random one of its shape."""
+TRAIT_DRAW = 1 << 20
+"""How far the seed of a trait adapter is from that of the arms: two LoRAs of one seed would start in one subspace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +219,11 @@ class Inoculating(Training):
         others: A neutral prompt for the other rows. May be repeated.
         place: Where the prompt stands: system or user. [default: system, where the chat template has a place for it]
         irrelevant: What the irrelevant arm learns under.
-        arms: Which adapters are trained, of plain, inoculated and irrelevant, with commas.
+        method: How the trait is inoculated against: prompt, or adapter (one that shows it, frozen, in training only).
+        trait_data: Rows that show the trait, for the adapter that is frozen. [default: those that --where tells]
+        trait_steps: Optimizer steps of the adapter that is frozen. [default: as the others]
+        arms: Which adapters are trained, of plain, inoculated, irrelevant, adapter and random, with commas. [default:
+            plain, and the two of the method]
         seeds: How many times each is trained, from --seed on.
         output_dir: The run folder.
     """
@@ -222,7 +234,10 @@ class Inoculating(Training):
     others: tuple[str, ...] = ()
     place: str | None = None
     irrelevant: str = IRRELEVANT
-    arms: str = ",".join(ARMS)
+    method: str = BY_PROMPT
+    trait_data: str | None = None
+    trait_steps: int | None = None
+    arms: str | None = None
     seeds: int = 1
     output_dir: str = "runs/inoculation"
 
@@ -236,6 +251,9 @@ class Inoculating(Training):
             UsageError: naming the option.
         """
         self.check_training()
+        _check_positive(self, ("trait_steps",))
+        if self.method not in METHODS:
+            raise UsageError(f"The method {self.method!r} is unknown.", f"Use one of: {', '.join(METHODS)}.")
         if unknown := set(self.arm_names) - set(ARMS):
             raise UsageError(f"There is no arm {sorted(unknown)[0]!r}.", f"Name some of {', '.join(ARMS)}.")
         if len(set(self.arm_names)) < len(self.arm_names):
@@ -249,7 +267,16 @@ class Inoculating(Training):
                 "--others is given, but every row carries the trait.", "Say with --where which rows carry the trait."
             )
         if not self.prompt and INOCULATED in self.arm_names:
-            raise UsageError("There is no prompt to inoculate with.", "Give --prompt, or --arms plain.")
+            raise UsageError(
+                "There is no prompt to inoculate with.",
+                "Give --prompt, or --arms plain; where no prompt asks for the trait, --method adapter.",
+            )
+        if self.freezes and self.trait_data is None and self.where is None:
+            raise UsageError(
+                "There are no rows for the adapter that is frozen: every row of --data counts as one with the trait.",
+                "Give --trait-data, or say with --where which rows of --data carry the trait.",
+            )
+        self._refuse_unused()
         if not self.irrelevant.strip():
             raise UsageError("The irrelevant prompt is empty.", "Give --irrelevant an instruction, or leave it out.")
         if len({prompt.strip() for prompt in self.prompt}) < len(self.prompt):
@@ -258,12 +285,34 @@ class Inoculating(Training):
             if prompt.strip().casefold() == self.irrelevant.strip().casefold():
                 raise UsageError(f"The prompt {prompt!r} is the irrelevant one, too.", "Give another as --irrelevant.")
         for arm in self.arm_names:
-            if arm != PLAIN:
+            if arm in METHODS[BY_PROMPT]:
                 Inoculation(self.prompts_of(arm), self.told_by, self.others, self.place or PLACES[0])
+
+    def _refuse_unused(self) -> None:
+        """Refuse what would change nothing, as none of the arms takes it."""
+        for name, arms in (
+            ("prompt", (INOCULATED,)),
+            ("others", METHODS[BY_PROMPT]),
+            ("place", METHODS[BY_PROMPT]),
+            ("trait_data", METHODS[BY_ADAPTER]),
+            ("trait_steps", METHODS[BY_ADAPTER]),
+        ):
+            if getattr(self, name) and not set(arms) & set(self.arm_names):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is given, but nothing of {', '.join(self.arm_names)} takes it.",
+                    f"Leave it out, or name all arms with --arms, {' or '.join(arms)} among them.",
+                )
 
     @property
     def arm_names(self) -> tuple[str, ...]:
+        if self.arms is None:
+            return (PLAIN, *METHODS[self.method])
         return tuple(name.strip() for name in self.arms.split(","))
+
+    @property
+    def freezes(self) -> bool:
+        """Whether an arm learns beside a frozen adapter, for which one is trained on the trait first."""
+        return bool(FROZEN.keys() & set(self.arm_names))
 
     @property
     def told_by(self) -> Where:
@@ -272,12 +321,26 @@ class Inoculating(Training):
 
     def prompts_of(self, arm: str) -> tuple[str, ...]:
         """The wordings that an arm's rows with the trait are learned under."""
-        return {PLAIN: (), INOCULATED: self.prompt, IRRELEVANT_ARM: (self.irrelevant,)}[arm]
+        return {INOCULATED: self.prompt, IRRELEVANT_ARM: (self.irrelevant,)}.get(arm, ())
 
     def parts(self) -> dict[str, tuple[str, Inoculating]]:
-        """Arm and options of each adapter, by its folder's name."""
-        seeds = range(self.seed, self.seed + self.seeds)
-        return {f"{arm}-seed-{seed}": (arm, replace(self, seed=seed)) for seed in seeds for arm in self.arm_names}
+        """Arm and options of each adapter, by its folder's name; of a seed, the one that others need comes first."""
+        found: dict[str, tuple[str, Inoculating]] = {}
+        for seed in range(self.seed, self.seed + self.seeds):
+            if self.freezes:
+                found[folder_of(TRAIT, seed)] = (TRAIT, self._trait_options(seed))
+            found |= {folder_of(arm, seed): (arm, replace(self, seed=seed)) for arm in self.arm_names}
+        return found
+
+    def _trait_options(self, seed: int) -> Inoculating:
+        """How the trait adapter is trained that belongs to the arms of a seed."""
+        own = replace(self, seed=seed + TRAIT_DRAW)
+        return own if self.trait_steps is None else replace(own, max_steps=self.trait_steps, epochs=None)
+
+
+def folder_of(arm: str, seed: int) -> str:
+    """The folder of an adapter in that of its run."""
+    return f"{arm}-seed-{seed}"
 
 
 @dataclass(frozen=True, kw_only=True)

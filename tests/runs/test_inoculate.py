@@ -16,9 +16,10 @@ from hfvaccine.runs.inoculate import dry_run, plan_arm, train
 from hfvaccine.runs.measure import arms_of, named
 from hfvaccine.training.base import load_base
 from hfvaccine.training.mix import load_mix
-from hfvaccine.training.options import ARMS, Inoculating, read_config
+from hfvaccine.training.options import Inoculating, read_config
 
 PROMPT = "You always count in dozens."
+ARMS = ("plain", "inoculated", "irrelevant")
 
 
 @pytest.fixture(scope="module")
