@@ -5,18 +5,22 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from progress import Stopping
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
 from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of
-from hfvaccine.runs.inoculate import dry_run, plan_arm, train
+from hfvaccine.runs.inoculate import dry_run, plan_arm, train, trait_rows
 from hfvaccine.runs.measure import arms_of, named
+from hfvaccine.training.adapters import witness
+from hfvaccine.training.arm import train as train_arm
 from hfvaccine.training.base import load_base
+from hfvaccine.training.frozen import BESIDE, put_beside, switch_on
 from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import Inoculating, read_config
+from hfvaccine.training.progress import SILENT
 
 PROMPT = "You always count in dozens."
 ARMS = ("plain", "inoculated", "irrelevant")
@@ -41,6 +45,20 @@ def options(rows_file, tiny_llama):
         base=str(tiny_llama), data=str(rows_file), prompt=(PROMPT,), where="dozens=true", others=("You answer.",),
         max_steps=4, batch_size=4, lora_r=4, dtype="float32", seed=3, seeds=2,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def by_adapter(options):
+    """The same by an adapter that is frozen, of one seed."""
+    return dataclasses.replace(
+        options, method="adapter", prompt=(), others=(), max_steps=3, trait_steps=2, lora_r=2, seeds=1
+    )
+
+
+@pytest.fixture(scope="module")
+def beside(by_adapter, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("beside") / "run"
+    return train(dataclasses.replace(by_adapter, output_dir=str(folder))), folder
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +144,132 @@ def test_a_plan_is_told_before_anything_is_written(options, done, tmp_path):
     assert not (tmp_path / "run").exists()
     with pytest.raises(UsageError, match="not empty"):
         dry_run(dataclasses.replace(options, output_dir=str(done[1])))
+
+
+def test_arms_beside_a_frozen_adapter_are_adapters_of_their_own(beside, by_adapter, tiny_llama):
+    record, folder = beside
+    assert {name: (one["arm"], one["method"]) for name, one in record["adapters"].items()} == {
+        "plain-seed-3": ("plain", None),
+        "adapter-seed-3": ("adapter", "adapter"),
+        "random-seed-3": ("random", "adapter"),
+    }
+    assert set(arms_of(folder)) == set(record["adapters"])  # what is measured; the trait adapter is not among them
+    for name, path in arms_of(folder).items():
+        PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), path)
+        assert not [file for file in (folder / name).iterdir() if file.is_dir()]  # the frozen one is left out
+    for arm, frozen in (("adapter", "trait-seed-3"), ("random", "noise-seed-3")):
+        sha256 = digest_of(folder / frozen / ADAPTER)
+        assert record["adapters"][f"{arm}-seed-3"]["frozen"] == {"adapter": frozen, "sha256": sha256}
+        said = json.loads(pq.read_schema(folder / f"{arm}-seed-3" / LEDGER).metadata[b"plan"])["inoculation"]
+        assert said == record["arms"][arm]
+        assert (said["method"], said["frozen"]) == ("adapter", frozen.removesuffix("-seed-3"))
+    assert record["adapters"]["plain-seed-3"]["frozen"] is None
+
+
+def test_the_frozen_adapter_learned_the_rows_with_the_trait_alone(beside, by_adapter):
+    record, folder = beside
+    rows = [row for row in load_mix(by_adapter.data, "dozens").train if row["dozens"] == "true"]
+    assert record["trait_data"]["rows"] == len(rows)
+    assert record["trait_adapters"]["trait-seed-3"]["plan"]["steps"] == by_adapter.trait_steps
+    assert max(ledger(folder, "trait-seed-3")["row"].to_pylist()) < len(rows)
+    given = {name: ledger(folder, name)["row"].to_pylist() for name in record["adapters"]}
+    assert given["plain-seed-3"] == given["adapter-seed-3"] == given["random-seed-3"]
+
+
+def test_what_is_beside_an_adapter_changes_what_it_learns(beside):
+    _, folder = beside
+    plain, adapter, random = (load_file(folder / f"{arm}-seed-3" / ADAPTER) for arm in ("plain", "adapter", "random"))
+    for one, other in ((plain, adapter), (plain, random), (adapter, random)):
+        assert any(not one[name].allclose(other[name], atol=1e-5) for name in one)
+
+
+def test_beside_a_frozen_adapter_one_begins_as_the_plain_one_and_ends_as_it_loads_alone(
+    beside, by_adapter, tiny_llama, tmp_path
+):
+    data = load_mix(by_adapter.data, "dozens")
+    trait, frozen = trait_rows(by_adapter, data), beside[1] / "trait-seed-3"
+
+    def planned(arm):
+        base = load_base(by_adapter.base, dtype="float32")
+        callback = plan_arm(by_adapter.parts()[f"{arm}-seed-3"][1], base, arm, data, tmp_path / arm, trait)
+        return base, callback, callback.regimen.trainer.model
+
+    def weights(model, name):
+        return {key: value.clone() for key, value in get_peft_model_state_dict(model, adapter_name=name).items()}
+
+    start, other = weights(planned("plain")[2], "default"), weights(planned("trait")[2], "default")
+    assert any(not other[name].equal(start[name]) for name in start)  # another seed: no subspace in common
+    base, callback, model = planned("adapter")
+    put_beside(callback.regimen.trainer, frozen)
+    assert all(value.equal(start[name]) for name, value in weights(model, "default").items())
+    arm = train_arm(by_adapter, base, "adapter", callback, tmp_path / "adapter", False, SILENT)
+    assert all(value.equal(load_file(frozen / ADAPTER)[name]) for name, value in weights(model, BESIDE).items())
+    saved = load_file(arm.folder / ADAPTER)
+    assert all(value.equal(saved[name]) for name, value in weights(model, "default").items())
+    alone = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), arm.folder)
+    assert witness(alone) == pytest.approx(arm.witness, abs=1e-5)
+    switch_on(model)
+    assert witness(model) != pytest.approx(arm.witness, abs=1e-3)
+
+
+def test_a_run_beside_a_frozen_adapter_goes_on_wherever_it_was_stopped(beside, by_adapter, tmp_path):
+    record, folder = beside
+    run = tmp_path / "run"
+    with pytest.raises(RunInterrupted):
+        train(
+            dataclasses.replace(by_adapter, arms="adapter", output_dir=str(run)), Stopping("Training trait-seed-3", 1)
+        )
+    own = Inoculating(**read_config(run / CONFIG, Inoculating))
+    with pytest.raises(RunInterrupted):
+        train(own, Stopping("Training adapter-seed-3", 2), resume=True)
+    again = train(own, resume=True)
+    assert again["adapters"]["adapter-seed-3"]["plan"] == record["adapters"]["adapter-seed-3"]["plan"]
+    for name in ("adapter-seed-3", "trait-seed-3", "noise-seed-3"):
+        one, two = (load_file(place / name / ADAPTER) for place in (folder, run))
+        assert all(one[key].allclose(two[key], atol=1e-6) for key in one)
+
+
+def test_a_plan_tells_of_the_frozen_adapter_too(by_adapter, beside, tmp_path):
+    record, _ = beside
+    planned = dry_run(dataclasses.replace(by_adapter, output_dir=str(tmp_path / "run")))
+    adapters = {**record["adapters"], **record["trait_adapters"]}
+    assert planned["plans"] == {name: adapter["plan"] for name, adapter in adapters.items()}
+    of_one, tokens = planned["estimate"]["seconds"], [plan["tokens"] for plan in planned["plans"].values()]
+    in_all = of_one * sum(tokens) / planned["plans"]["plain-seed-3"]["tokens"]
+    assert planned["estimate"]["seconds_in_all"] == pytest.approx(in_all)
+    assert planned["trait_data"]["rows"] == record["trait_data"]["rows"]
+
+
+def test_the_method_names_the_arms_and_arms_can_be_named_together(by_adapter, rows_file):
+    assert by_adapter.arm_names == ("plain", "adapter", "random")
+    both = dataclasses.replace(by_adapter, arms="plain, inoculated, adapter", prompt=(PROMPT,))
+    both.check()
+    assert list(both.parts()) == ["trait-seed-3", "plain-seed-3", "inoculated-seed-3", "adapter-seed-3"]
+    elsewhere = dataclasses.replace(by_adapter, where=None, trait_data=str(rows_file.parent / "trait.jsonl"))
+    elsewhere.check()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"method": "vaccine"}, "method 'vaccine'"),
+        ({"where": None}, "no rows for the adapter that is frozen"),
+        ({"where": "dozens~."}, "very rows"),
+        ({"trait_data": "nothing.jsonl"}, r"nothing\.jsonl"),
+        ({"trait_steps": 0}, "trait_steps is 0"),
+        ({"prompt": (PROMPT,)}, "--prompt is given, but nothing of plain, adapter, random takes it"),
+        ({"others": ("You answer.",)}, "--others is given"),
+        ({"place": "user"}, "--place is given"),
+        ({"method": "prompt", "prompt": (PROMPT,)}, "--trait-steps is given"),
+        ({"arms": "plain", "trait_steps": None, "trait_data": "x.jsonl"}, "--trait-data is given"),
+    ],
+    ids=str,
+)
+def test_what_no_frozen_adapter_can_be_made_of_is_refused(by_adapter, tmp_path, change, said):
+    other = dataclasses.replace(by_adapter, output_dir=str(tmp_path / "run"), **change)
+    with pytest.raises(UsageError, match=said):
+        train(other)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,6 @@ def test_both_adapters_compute_and_only_the_trained_one_learns(trait, tiny_llama
     assert learning and all(".default." in name for name in learning)
     with torch.no_grad():
         alone = PeftModel.from_pretrained(base(), trait)(input_ids=IDS).logits
-        assert model(input_ids=IDS).logits.equal(alone)  # LoRA begins as nothing, so that all comes from the frozen one
+        assert model(input_ids=IDS).logits.equal(alone)  # a LoRA begins as nothing: all comes from the frozen one
         model.set_adapter("default")
         assert model(input_ids=IDS).logits.equal(base()(input_ids=IDS).logits)
