@@ -74,13 +74,13 @@ def plan_arm(
             trainer, options.prompts_of(arm), options.told_by, options.others, options.place
         )
     else:
-        regimen = regimen_of(trainer)
+        beside: dict[str, Any] | None = None
         if trait is not None and arm in FROZEN:
             refuse_sharded(trainer)
             learnt = {"id": trait.id, "sha256": trait.sha256, "rows": len(trait.train)}
-            regimen.change(objective=SFT, beside={"method": BY_ADAPTER, "frozen": FROZEN[arm], "trait_data": learnt})
-        else:
-            regimen.change(objective=SFT)
+            beside = {"method": BY_ADAPTER, "frozen": FROZEN[arm], "trait_data": learnt}
+        regimen = regimen_of(trainer)
+        regimen.change(objective=SFT, beside=beside)
         callback = Replayed(regimen)
     trainer.add_callback(callback)
     trainer.args.save_steps = max(1, callback.plan.steps // 10)

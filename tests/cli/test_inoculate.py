@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hfvaccine.cli.inoculate import _lines, inoculate
+from hfvaccine.cli.inoculate import _lines, inoculate, print_plan
 from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.training.base import load_base
 
@@ -298,3 +298,21 @@ def test_the_help_of_measure_names_every_trait():
     result = CliRunner().invoke(inoculate, ["measure", "--help"])
     assert all(kind in result.stdout for kind in KINDS)
     assert "Examples:\n    hfvaccine inoculate measure" in result.stdout
+
+
+def test_a_plan_names_the_rows_of_the_trait_and_the_time_of_all_adapters(capsys):
+    one = {"steps": 4, "rows_per_step": 2, "tokens": 800}
+    estimate = {"parameters": 2e6, "adapter_parameters": 1e4, "why_not": None, "memory": 1e9, "seconds": 60.0}
+    planned = {
+        "base": "you/model",
+        "data": {"id": "rows.jsonl", "rows": 40, "held_back": 4},
+        "trait_data": {"id": "spanish.jsonl", "rows": 12},
+        "plans": {"trait-seed-0": one, "plain-seed-0": one},
+        "estimate": {**estimate, "seconds_in_all": 120.0},
+    }
+    print_plan(planned, as_json=False)
+    said = capsys.readouterr().out
+    assert "trait              spanish.jsonl, 12 rows\n" in said
+    assert "expected training  2 min for 2 adapters\n" in said
+    print_plan({**planned, "trait_data": None}, as_json=False)
+    assert "spanish.jsonl" not in capsys.readouterr().out
