@@ -112,22 +112,37 @@ def trait_rows(options: Inoculating, data: Mix) -> Mix | None:
     return trait
 
 
-def plan(options: Inoculating) -> tuple[Mix, Mix | None, dict[str, dict[str, Any]], Any]:
-    """Read the data and plan every adapter without the base's weights, so that what is refused is refused at once.
+def read(options: Inoculating) -> tuple[Mix, Mix | None]:
+    """The rows of the arms, and those of the adapter that is frozen, if one is.
 
     Args:
         options: of the run.
-
-    Returns:
-        The data, those of the trait, the plan of each adapter as the record has it, and by what to estimate the
-        training: the base's configuration and the plan of the first arm.
 
     Raises:
         HfvaccineError: naming what is refused.
     """
     data = load_mix(options.data, options.told_by.column)
     options.told_by.refuse_unmet(data.train)
-    trait = trait_rows(options, data)
+    return data, trait_rows(options, data)
+
+
+def plan(options: Inoculating, data: Mix, trait: Mix | None) -> tuple[dict[str, dict[str, Any]], Any]:
+    """Plan every adapter without the base's weights, so that what is refused is refused at once.
+
+    All processes of a run call it at the same time: a trainer that prepares its rows waits for those of the others.
+
+    Args:
+        options: of the run.
+        data: the rows of the arms.
+        trait: the rows of the adapter that is frozen.
+
+    Returns:
+        The plan of each adapter as the record has it, and by what to estimate the training: the base's configuration
+        and the plan of the first arm.
+
+    Raises:
+        HfvaccineError: naming what is refused.
+    """
     planned: dict[str, dict[str, Any]] = {}
     order: dict[int, Any] = {}
     about: tuple[Any, Plan] | None = None
@@ -149,7 +164,7 @@ def plan(options: Inoculating) -> tuple[Mix, Mix | None, dict[str, dict[str, Any
         raise
     except Exception as error:
         raise stopped_by(error, None) from error
-    return data, trait, planned, about
+    return planned, about
 
 
 def dry_run(options: Inoculating) -> dict[str, Any] | None:
@@ -168,10 +183,13 @@ def dry_run(options: Inoculating) -> dict[str, Any] | None:
     options.check()
     check_folder(Path(options.output_dir), resume=False)
     check_devices()
-    begun = main_first(lambda: plan(options))
-    if begun is None or not this_process().is_main_process:
+    begun = main_first(lambda: read(options))
+    if begun is None:
         return None
-    data, trait, planned, (config, first) = begun
+    data, trait = begun
+    planned, (config, first) = plan(options, data, trait)
+    if not this_process().is_main_process:
+        return None
     expected = estimate(config, options, first)
     tokens = sum(one["tokens"] for one in planned.values())
     in_all = None if expected.seconds is None else expected.seconds * tokens / int(first.tokens.sum())
@@ -202,19 +220,19 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
     if not main:
         progress = SILENT
 
-    def begin() -> tuple[Mix, Mix | None, dict[str, dict[str, Any]]]:
+    def begin() -> tuple[Mix, Mix | None]:
         if main:
             check_folder(folder, resume)
-        data, trait, planned, _ = plan(options)
-        if main:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_config(options, folder)
-        return data, trait, planned
+        return read(options)
 
     begun = main_first(begin)
     if begun is None:
         return None
-    data, trait, planned = begun
+    data, trait = begun
+    planned, _ = plan(options, data, trait)
+    if main:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_config(options, folder)
     for line in left_out_of(data):
         progress.say(line)
     rows, carrying = len(data.train), sum(map(options.told_by.holds, data.train))

@@ -21,9 +21,9 @@ OPTIONS = ["--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lor
 OPTIONS += ["--exposures", "1", "--comparisons", "none"]
 
 
-def immunize(*arguments, processes=1, **more):
-    """Start the command, in two processes through the launcher."""
-    command = [sys.executable, "-m", "hfvaccine", "immunize", *map(str, arguments)]
+def immunize(*arguments, processes=1, job=("immunize",), **more):
+    """Start the command, or another job, in two processes through the launcher."""
+    command = [sys.executable, "-m", "hfvaccine", *job, *map(str, arguments)]
     if processes > 1:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -94,3 +94,16 @@ def test_a_run_in_two_processes_that_was_ended_is_resumed_in_two(asked, tmp_path
     ended(immunize("--resume", folder, processes=2))
     ended(immunize(*asked, "--output-dir", tmp_path / "straight", processes=2))
     assert_same(folder, tmp_path / "straight")
+
+
+@pytest.mark.slow
+def test_two_processes_train_beside_a_frozen_adapter_what_one_does(tiny_llama, mix_rows, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(json.dumps({**row, "trait": n % 2}) for n, row in enumerate(mix_rows)))
+    asked = ["--base", tiny_llama, "--data", rows, "--method", "adapter", "--where", "trait=1", "--dtype", "float32"]
+    asked += ["--lora-r", "4", "--max-steps", "3", "--arms", "adapter,random"]
+    job = ("inoculate", "train")
+    ended(immunize(*asked, "--batch-size", "4", "--output-dir", tmp_path / "one", job=job))
+    ended(immunize(*asked, "--batch-size", "2", "--output-dir", tmp_path / "two", job=job, processes=2))
+    for name in ("trait-seed-0", "adapter-seed-0", "random-seed-0"):
+        assert_same(tmp_path / "one" / name, tmp_path / "two" / name)
