@@ -139,6 +139,12 @@ def file_of(name: str) -> Path | None:
     return Path(about) if f"{kind}:FILE" in KINDS else None
 
 
+def label_of(name: str) -> str:
+    """What people read of a trait's name: of a file, no folder of the machine that it lies on."""
+    file = file_of(name)
+    return name if file is None else f"{name.partition(':')[0]}:{file.name}"
+
+
 def _there_is() -> str:
     return f"Give one of: {', '.join(KINDS)}."
 

@@ -13,7 +13,7 @@ import numpy as np
 from hfvaccine.errors import ModelError, UsageError, ValidationError
 from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, TRAITS, digest_of, whole_file, write_json
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
-from hfvaccine.inoculation.profile import KEEP, TRAIT, Shown, profile, worst
+from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, file_of, parse_trait
 from hfvaccine.runs.study import save_figures
@@ -21,6 +21,7 @@ from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import DRAWS, LEVEL, MIN_PAIRS, Floats
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.validation.judging.inoculation import CONTROLS, Asked, Gate, Part, judge, undecidable
 from hfvaccine.validation.scores import BASE
 from hfvaccine.validation.showing import figures
 
@@ -131,7 +132,7 @@ class Measurement:
                 f"The trait {without[0]!r} is read from answers, and there are no questions.", "Give --questions FILE."
             )
         for trait in self.traits:
-            if (number := len(set(self.clusters(trait)))) < MIN_PAIRS:
+            if (number := self.sizes()[trait.name]) < MIN_PAIRS:
                 raise UsageError(
                     f"The trait {trait.name!r} has {number} questions, and an interval takes {MIN_PAIRS}.",
                     "Give more of them.",
@@ -170,6 +171,10 @@ class Measurement:
         if isinstance(trait, LikelihoodTrait):
             return [item.question for item in trait.items]
         return self.questions if trait.questions is None else trait.questions
+
+    def sizes(self) -> dict[str, int]:
+        """How many questions each trait has, by its name."""
+        return {trait.name: len(set(self.clusters(trait))) for trait in self.traits}
 
     def every(self) -> list[tuple[Condition, int, str | None]]:
         """Each prompt of each condition, with its number."""
@@ -221,6 +226,10 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     from hfvaccine.validation.scoring.weights import fingerprint
 
     place = _fitting(what)
+    gate, (parts, prompts) = Gate.packaged(), parts_of(what.adapters)
+    asked = Asked(what.roles, parts, what.conditions.all(), prompts)
+    for line in undecidable(gate, asked, what.sizes()):
+        progress.say(f"Warning: {line}")
     progress.say(f"{BASE}: {what.base}")
     base = load_base(what.base, dtype=what.dtype)
     # Names of arms may hold what names of modules must not.
@@ -231,7 +240,9 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     arms: dict[str, dict[str, Any]] = {}
     for arm in (BASE, *what.adapters):
         scorer = scorer_of(model, base, inner.get(arm))
-        arms[arm] = {"adapter": what.adapters.get(arm), "fingerprint": fingerprint(model, inner.get(arm))}
+        part = parts.get(arm, Part())
+        arms[arm] = {"adapter": what.adapters.get(arm), "arm": part.arm, "seed": part.seed}
+        arms[arm] |= {"fingerprint": fingerprint(model, inner.get(arm))}
         said[arm] = _answers(scorer, what, place, arm, progress)
         for trait in what.traits:
             if isinstance(trait, LikelihoodTrait):
@@ -239,7 +250,8 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
             else:
                 found = read_answers(trait, what, said[arm])
             read[trait.name] |= {(arm, condition): values for condition, values in found.items()}
-    shown = [one for trait in what.traits for one in profile(trait.name, read[trait.name], what.clusters(trait), BASE)]
+    drawn = {trait.name: Read.of(read[trait.name], what.clusters(trait)) for trait in what.traits}
+    shown = [one for name, its in drawn.items() for one in profile(name, read[name], its, BASE)]
     content = {
         "schema_version": SCHEMA_VERSION,
         "base": base.record() | {"dtype": str(model.dtype).removeprefix("torch.")},
@@ -250,13 +262,14 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
             {
                 "name": trait.name,
                 "role": what.roles[trait.name],
-                "questions": len(set(what.clusters(trait))),
+                "questions": what.sizes()[trait.name],
                 "sha256": None if (file := file_of(trait.name)) is None else digest_of(file),
             }
             for trait in what.traits
         ],
         "shown": [one.record() for one in shown],
         "worst": _worst(shown, what, arms),
+        "gate": judge(gate, asked, drawn),
         "settings": {
             "place": place,
             "samples": what.samples,
@@ -317,14 +330,40 @@ def arms_of(folder: Path) -> dict[str, str]:
     Raises:
         UsageError: for a run that is not finished.
     """
+    return {name: str(folder / name) for name in _record(folder)["adapters"]}
+
+
+def _record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / INOCULATION).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / INOCULATION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{folder} holds no finished run of inoculation.",
             f"Finish it: hfvaccine inoculate train --resume {folder}",
         ) from error
-    return {name: str(folder / name) for name in record["adapters"]}
+    return record
+
+
+def parts_of(adapters: Mapping[str, str]) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Which arm of an inoculation each adapter is of: by its name, else by the record of the run that it lies in.
+
+    Args:
+        adapters: by name.
+
+    Returns:
+        The parts by name, and the prompts that the runs say the judged arms were trained under.
+    """
+    parts: dict[str, Part] = {}
+    prompts: dict[str, None] = {}
+    for name, adapter in adapters.items():
+        folder = Path(adapter)
+        record = _record(folder.parent) if (folder.parent / INOCULATION).is_file() else {"adapters": {}}
+        its = record["adapters"].get(folder.name, {})
+        part = Part.named(name)
+        parts[name] = part if part.arm else Part(its.get("arm"), its.get("seed"))
+        if its.get("arm") in CONTROLS:
+            prompts |= dict.fromkeys((record["arms"][its["arm"]] or {}).get("prompts", ()))
+    return parts, tuple(prompts)
 
 
 def read_questions(path: Path) -> tuple[str, ...]:

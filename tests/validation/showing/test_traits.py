@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hfvaccine.inoculation.conditions import Condition, Conditions
-from hfvaccine.inoculation.profile import profile, worst
+from hfvaccine.inoculation.profile import Read, profile, worst
 from hfvaccine.validation.showing.figures import INK, traits
 from hfvaccine.validation.showing.traits import WIDTH, ordered, sentences, tables
 
@@ -31,7 +31,7 @@ def content(arms=ARMS, questions=12):
                 readings[arm, condition] = values - 9 * rng.random() if name.startswith("like") else values
                 if name.startswith("like") and condition == "original":
                     readings[arm, condition] = values + 5
-        shown += profile(name, readings, [str(n) for n in range(questions)], "base")
+        shown += profile(name, readings, Read.of(readings, [str(n) for n in range(questions)]), "base")
     extreme = [
         worst([one for one in shown if (one.trait, one.arm) == (name, arm)], role == "keep")
         for name, role in TRAITS.items()
