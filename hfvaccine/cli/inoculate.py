@@ -12,6 +12,7 @@ import click
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
+from hfvaccine.files import PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
@@ -256,7 +257,7 @@ def screen(
     "--output-dir",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for traits.json, answers.jsonl and a picture.",
+    help="Folder for traits.json, answers.jsonl, a picture and report.html.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def measure(
@@ -309,15 +310,15 @@ def measure(
 
     what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.validation.showing.traits import sentences, tables
+    from hfvaccine.validation.showing.traits import gate_lines, sentences, tables, wrapped
 
     quiet_libraries()
     content = run(what, output_dir, Terminal())
     if as_json:
         click.echo(json.dumps(content))
     else:
-        report(tables(content), sentences(content))
-    say(f"Written: {output_dir}")
+        report(tables(content), [*wrapped(sentences(content), ""), *gate_lines(content)])
+    say(f"Report: {output_dir / PAGE}")
 
 
 def table(content: Mapping[str, Any]) -> Any:

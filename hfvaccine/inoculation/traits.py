@@ -140,9 +140,10 @@ def file_of(name: str) -> Path | None:
 
 
 def label_of(name: str) -> str:
-    """What people read of a trait's name: of a file, no folder of the machine that it lies on."""
-    file = file_of(name)
-    return name if file is None else f"{name.partition(':')[0]}:{file.name}"
+    """What people read of a trait's name: of a file or folder, not where on the machine it lies."""
+    kind, _, about = name.partition(":")
+    local = file_of(name) is not None or (kind == "classifier" and Path(about).is_absolute())
+    return f"{kind}:{Path(about).name}" if local else name
 
 
 def _there_is() -> str:

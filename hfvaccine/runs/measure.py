@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfvaccine.errors import ModelError, UsageError, ValidationError
-from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, TRAITS, digest_of, whole_file, write_json
+from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, PAGE, TRAITS, digest_of, whole_file, write_json
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
@@ -24,6 +24,8 @@ from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.judging.inoculation import CONTROLS, Asked, Gate, Part, judge, undecidable
 from hfvaccine.validation.scores import BASE
 from hfvaccine.validation.showing import figures
+from hfvaccine.validation.showing.measurement import render
+from hfvaccine.version import VERSION
 
 if TYPE_CHECKING:
     from hfvaccine.validation.scoring.generate import Sampling
@@ -211,7 +213,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
 
     Args:
         what: is measured.
-        output_dir: for `TRAITS`, all answers, and a picture.
+        output_dir: for `TRAITS`, all answers, a picture, and one page with all of it.
         progress: told of each stage, and how far it is.
 
     Returns:
@@ -280,6 +282,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
             "bootstrap_draws": DRAWS,
             "resampled": "questions",
         },
+        "created_by": f"hfvaccine {VERSION}",
     }
     _write(content, said, what, output_dir)
     return content
@@ -493,5 +496,7 @@ def _write(content: Mapping[str, Any], said: Mapping[str, Said], what: Measureme
                     for sample, text in enumerate(texts):
                         row = {"arm": arm, "condition": condition.name, "prompt": prompt, "question": question}
                         file.write(json.dumps({**row, "sample": sample, "text": text}, ensure_ascii=False) + "\n")
-    save_figures([figures.traits(content)], folder)
+    drawn = [figures.traits(content)]
+    save_figures(drawn, folder)
+    (folder / PAGE).write_text(render(content, drawn), encoding="utf-8")
     write_json(content, folder / TRAITS)

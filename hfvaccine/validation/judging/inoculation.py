@@ -233,13 +233,15 @@ class _Contrast:
         clusters: questions behind it.
         by_seed: the value of each seed that all its arms have.
         unclear: the largest share of unclear answers behind it.
-        said: the levels that it is made of, in words.
+        values: the levels that it is made of.
+        said: the same in words.
     """
 
     estimate: Estimate
     clusters: int
     by_seed: Mapping[int, float]
     unclear: float
+    values: Sequence[float]
     said: str
 
 
@@ -360,7 +362,12 @@ class _Judging:
         """How far a trait lies below what may be left of it."""
         levels = [(BASE, NONE), (PLAIN_ARM, NONE), (arm, condition)]
         between = self.reads[trait].between
-        return self.contrast(trait, levels, lambda base, plain, own: (between(base, plain, self.gate.left), own))
+        found = self.contrast(trait, levels, lambda base, plain, own: (between(base, plain, self.gate.left), own))
+        if found is None:
+            return None
+        base, plain = found.values[:2]
+        bound = base + self.gate.left * (plain - base)
+        return replace(found, said=f"{found.said}; {bound:.2f} is as much as may be left")
 
     def level(self, trait: str, arm: str, condition: str, seed: int | None = None) -> Valued | None:
         """How far a trait shows in an arm: in the mean over its seeds, or in one of them."""
@@ -386,8 +393,9 @@ class _Judging:
         whole = of()
         if whole is None:
             return None
+        alone = all(len(self.asked.adapters(arm)) == 1 for arm, _ in levels)
         seeds = set.intersection(*({*self.asked.adapters(arm)} for arm, _ in levels if arm != BASE)) - {None}
-        by_seed = {seed: one[1].value for seed in sorted(map(int, seeds)) if (one := of(seed)) is not None}
+        each = {seed: whole if alone else of(seed) for seed in sorted(map(int, seeds))}
         behind = [(name, condition) for arm, condition in levels for name in self.asked.adapters(arm).values()]
         said = [
             f"{arm}{'' if condition == NONE else f' under {condition!r}'} {one.value:.2f}"
@@ -396,8 +404,9 @@ class _Judging:
         return _Contrast(
             whole[1],
             min(sample.clusters for sample, _ in whole[0]),
-            by_seed,
+            {seed: one[1].value for seed, one in each.items() if one is not None},
             max(read.unclear[key] for key in behind),
+            [one.value for _, one in whole[0]],
             f"It shows: {', '.join(said)}",
         )
 
