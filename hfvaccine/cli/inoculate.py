@@ -276,8 +276,9 @@ def measure(
     A trait that is gone without a prompt may be tied to one: it is measured
     under each prompt and trigger of the grid, in the base and in every
     adapter (a run folder or Hub ID, or NAME=either), with intervals over
-    questions and the difference to the base. What was answered before is
-    found again, so an interrupted measurement goes on.
+    questions and the difference to the base. Where the adapters are the arms
+    of an inoculation, a gate says whether the trait is gone. What was answered
+    before is found again, so an interrupted measurement goes on.
 
     \b
     Traits, for --trait and --keep:

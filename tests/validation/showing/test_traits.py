@@ -38,7 +38,8 @@ def content(arms=ARMS, questions=12):
         for arm in arms
     ]
     return {
-        "arms": dict.fromkeys(arms),
+        "arms": {arm: {"arm": arm if arm in ("plain", "inoculated") else None} for arm in arms},
+        "gate": None,
         "conditions": [Condition("none", "none").record()]
         + [one.record() for one in Conditions.of({name: name for name in CONDITIONS[1:]}).given],
         "traits": [{"name": name, "role": role, "questions": questions} for name, role in TRAITS.items()],
@@ -92,6 +93,18 @@ def test_the_worst_condition_comes_first_and_each_arms_own_is_marked(measured):
     assert ordered(measured, keep)[0] == "original"
     marked = printed(measured).count("]*")
     assert marked == len(ARMS) * len(TRAITS)
+
+
+def test_where_there_is_a_gate_the_judged_arm_says_which_condition_is_worst(measured):
+    trait = measured["traits"][0]
+    for one in measured["shown"]:
+        if (one["trait"], one["arm"], one["condition"]) == (trait["name"], "inoculated", "eliciting"):
+            changed = {**one, "value": 0.99}
+    shown = [
+        changed if one["arm"] == "inoculated" and one["condition"] == "eliciting" else one for one in measured["shown"]
+    ]
+    judged = {**measured, "shown": shown, "gate": {"verdicts": {"inoculated": "failed"}}}
+    assert ordered(judged, trait)[0] == "eliciting" and ordered({**judged, "gate": None}, trait)[0] == "original"
 
 
 def test_nothing_clear_is_shown_as_such(measured):
