@@ -144,7 +144,8 @@ def worst_lines(content: Mapping[str, Any]) -> list[str]:
     lines = []
     for one in (content["gate"] or {}).get("worst", ()):
         which = "which asks for it" if one["asks"] else "the worst that does not ask for it"
-        line = f"{label_of(one['trait'])}, {one['arm']}: {cell(one)} under {clean(one['condition'])!r}, {which}"
+        under = "without a prompt" if one["condition"] == NONE else f"under {clean(one['condition'])!r}"
+        line = f"{label_of(one['trait'])}, {one['arm']}: {cell(one)} {under}, {which}"
         if len(one["by_seed"]) > 1:
             each = [f"seed {its['seed']}: {its['value']:.2f}" for its in one["by_seed"]]
             line += f" ({', '.join(each)})"
