@@ -13,9 +13,10 @@ import numpy as np
 from hfvaccine.errors import ModelError, UsageError, ValidationError
 from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, PAGE, TRAITS, digest_of, whole_file, write_json
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
+from hfvaccine.inoculation.kinds import file_of
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
-from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, file_of, parse_trait
+from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, parse_trait
 from hfvaccine.runs.study import save_figures
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows

@@ -16,8 +16,8 @@ from hfvaccine.errors import ValidationError
 from hfvaccine.files import read_yaml
 from hfvaccine.inoculation.conditions import Condition
 from hfvaccine.inoculation.grid import NONE
+from hfvaccine.inoculation.kinds import label_of
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Valued
-from hfvaccine.inoculation.traits import label_of
 from hfvaccine.statistics import (
     MIN_CLUSTERS,
     Estimate,

@@ -18,8 +18,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
+from hfvaccine.inoculation.kinds import label_of
 from hfvaccine.inoculation.profile import KEEP
-from hfvaccine.inoculation.traits import label_of
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.judging.measures import by_arm
 from hfvaccine.validation.judging.metrics import p_true

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hfvaccine.inoculation.traits import label_of
+from hfvaccine.inoculation.kinds import label_of
 from hfvaccine.text import clean, templates
 from hfvaccine.validation.showing.figures import Figure
 from hfvaccine.validation.showing.names import label

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hfvaccine.inoculation.grid import NONE
+from hfvaccine.inoculation.kinds import label_of
 from hfvaccine.inoculation.profile import KEEP
-from hfvaccine.inoculation.traits import label_of
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import clean
 from hfvaccine.validation.scores import BASE
