@@ -394,8 +394,8 @@ class _Judging:
         if whole is None:
             return None
         alone = all(len(self.asked.adapters(arm)) == 1 for arm, _ in levels)
-        seeds = set.intersection(*({*self.asked.adapters(arm)} for arm, _ in levels if arm != BASE)) - {None}
-        each = {seed: whole if alone else of(seed) for seed in sorted(map(int, seeds))}
+        seeds = set.intersection(*({*self.asked.adapters(arm)} for arm, _ in levels if arm != BASE))
+        each = {seed: whole if alone else of(seed) for seed in sorted(one for one in seeds if one is not None)}
         behind = [(name, condition) for arm, condition in levels for name in self.asked.adapters(arm).values()]
         said = [
             f"{arm}{'' if condition == NONE else f' under {condition!r}'} {one.value:.2f}"
