@@ -12,6 +12,7 @@ import click
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
+from hfvaccine.files import PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
@@ -263,7 +264,7 @@ def screen(
     "--output-dir",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for traits.json, answers.jsonl and a picture.",
+    help="Folder for traits.json, answers.jsonl, a picture and report.html.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def measure(
@@ -282,8 +283,9 @@ def measure(
     A trait that is gone without a prompt may be tied to one: it is measured
     under each prompt and trigger of the grid, in the base and in every
     adapter (a run folder or Hub ID, or NAME=either), with intervals over
-    questions and the difference to the base. What was answered before is
-    found again, so an interrupted measurement goes on.
+    questions and the difference to the base. Where the adapters are the arms
+    of an inoculation, a gate says whether the trait is gone. What was answered
+    before is found again, so an interrupted measurement goes on.
 
     \b
     Traits, for --trait and --keep:
@@ -316,15 +318,15 @@ def measure(
 
     what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.validation.showing.traits import sentences, tables
+    from hfvaccine.validation.showing.traits import gate_lines, sentences, tables, wrapped
 
     quiet_libraries()
     content = run(what, output_dir, Terminal())
     if as_json:
         click.echo(json.dumps(content))
     else:
-        report(tables(content), sentences(content))
-    say(f"Written: {output_dir}")
+        report(tables(content), [*wrapped(sentences(content), ""), *gate_lines(content)])
+    say(f"Report: {output_dir / PAGE}")
 
 
 def table(content: Mapping[str, Any]) -> Any:

@@ -13,13 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from hfvaccine.statistics import Estimate, Floats, Sample, Weighted, expanded, paired, proportion, resample, rounded
+from hfvaccine.statistics import (
+    DRAWS,
+    Estimate,
+    Floats,
+    Sample,
+    Weighted,
+    expanded,
+    negative,
+    paired,
+    proportion,
+    resample,
+    rounded,
+)
 
 TRAIT, KEEP = "trait", "keep"
 """What a trait is: unwanted, or to be kept."""
 
 Readings = Mapping[tuple[str, str], Floats]
 """By arm and condition, (prompts, questions, samples) scores of one trait; NaN is unclear."""
+
+Valued = tuple[Sample, Estimate]
+"""A value when questions are drawn again, and its interval."""
 
 
 @dataclass(frozen=True)
@@ -62,54 +77,110 @@ class Shown:
         }
 
 
-def profile(trait: str, readings: Readings, questions: Sequence[str], base: str, seed: int = 0) -> list[Shown]:
+@dataclass(frozen=True)
+class Read:
+    """What one trait reads of all arms, and what that would be if the questions were drawn again.
+
+    Args:
+        samples: by arm and condition, the mean over clear answers; none of where nothing is clear.
+        decisions: likewise, how many answers are clear, where each is told to be 0 or 1; else empty.
+        unclear: likewise, the share of answers that cannot be told.
+        shares: whether all scores lie between 0 and 1.
+    """
+
+    samples: Mapping[tuple[str, str], Sample]
+    decisions: Mapping[tuple[str, str], int]
+    unclear: Mapping[tuple[str, str], float]
+    shares: bool
+
+    @classmethod
+    def of(cls, readings: Readings, questions: Sequence[str], seed: int = 0, draws: int = DRAWS) -> Read:
+        """Draw the questions of a trait's readings again.
+
+        Args:
+            readings: of the same questions each.
+            questions: what was asked; equal ones are one cluster.
+            seed: of the bootstrap's draws, which are the same for all arms.
+            draws: how many.
+        """
+        every = np.concatenate([values.ravel() for values in readings.values()])
+        clear = every[~np.isnan(every)]
+        shares = bool(((clear >= 0) & (clear <= 1)).all())
+        whole = shares and bool(np.isin(clear, (0, 1)).all())
+        asked = np.unique(np.asarray(questions), return_inverse=True)[1]
+        sums = {key: (np.nansum(values, axis=(0, 2)), _count(values).sum((0, 2))) for key, values in readings.items()}
+        told = {key: len(set(asked[counts > 0])) for key, (_, counts) in sums.items()}
+        drawn = resample({key: _ratio(*sums[key]) for key in readings if told[key]}, questions, seed, draws)
+        return cls(
+            {key: _sound(sample, told[key]) for key, sample in drawn.items()},
+            {key: int(sums[key][1].sum()) for key in drawn} if whole else {},
+            {key: float(np.isnan(values).mean()) for key, values in readings.items()},
+            shares,
+        )
+
+    def mean(self, keys: Sequence[tuple[str, str]]) -> Valued | None:
+        """The mean over several arms, such as seeds of one, with its interval; None where one of them has none.
+
+        Args:
+            keys: each an arm and a condition.
+        """
+        if not keys or any(key not in self.samples for key in keys):
+            return None
+        samples = [self.samples[key] for key in keys]
+        sample = Sample(
+            float(np.mean([one.value for one in samples])),
+            np.mean([one.draws for one in samples], axis=0),
+            min(one.clusters for one in samples),
+        )
+        if not self.shares:
+            return sample, expanded(sample)
+        return sample, proportion(sample, sum(self.decisions[key] for key in keys) if self.decisions else None)
+
+    def difference(self, left: Valued, right: Valued) -> Estimate:
+        """One value less another, on the same questions."""
+        return paired(left, right, bound=1) if self.shares else expanded(left[0] - right[0])
+
+    def between(self, low: Valued, high: Valued, part: float) -> Valued:
+        """The level that lies a part of the way from one value to another, with its interval.
+
+        Args:
+            low: where the way begins.
+            high: where it ends.
+            part: of it, from 0 to 1.
+        """
+        first, second = _times(low, 1 - part), _times(high, part)
+        sample = first[0] - negative(second)[0]
+        return sample, paired(first, negative(second)) if self.shares else expanded(sample)
+
+
+def profile(trait: str, readings: Readings, read: Read, base: str) -> list[Shown]:
     """Sum up what one trait reads of all arms.
 
     Args:
         trait: its name.
         readings: of the same questions each.
-        questions: what was asked; equal ones are one cluster.
+        read: of them.
         base: the arm that others are held against.
-        seed: of the bootstrap's draws, which are the same for all arms.
     """
-    every = np.concatenate([values.ravel() for values in readings.values()])
-    clear = every[~np.isnan(every)]
-    shares = bool(((clear >= 0) & (clear <= 1)).all())
-    whole = shares and bool(np.isin(clear, (0, 1)).all())
-    asked = np.unique(np.asarray(questions), return_inverse=True)[1]
-    sums = {key: (np.nansum(values, axis=(0, 2)), _count(values).sum((0, 2))) for key, values in readings.items()}
-    told = {key: len(set(asked[counts > 0])) for key, (_, counts) in sums.items()}
-    metrics = {key: _ratio(*sums[key]) for key in readings if told[key]}
-    drawn = resample(metrics, questions, seed)
-    samples = {key: _sound(sample, told[key]) for key, sample in drawn.items()}
-
-    def estimate(key: tuple[str, str]) -> Estimate:
-        decisions = int(sums[key][1].sum()) if whole else None
-        return proportion(samples[key], decisions) if shares else expanded(samples[key])
-
-    estimates = {key: estimate(key) for key in samples}
+    valued = {key: read.mean([key]) for key in readings}
 
     def difference(key: tuple[str, str]) -> Estimate | None:
-        other = (base, key[1])
-        if key[0] == base or key not in samples or other not in samples:
-            return None
-        if shares:
-            return paired((samples[key], estimates[key]), (samples[other], estimates[other]), bound=1)
-        return expanded(samples[key] - samples[other])
+        own, other = valued[key], valued.get((base, key[1]))
+        return None if key[0] == base or own is None or other is None else read.difference(own, other)
 
     return [
         Shown(
             trait,
-            condition,
-            arm,
-            estimates.get((arm, condition)),
+            key[1],
+            key[0],
+            None if (found := valued[key]) is None else found[1],
             values.size,
             int(np.isnan(values).sum()),
-            told[arm, condition],
-            difference((arm, condition)),
+            0 if found is None else found[0].clusters,
+            difference(key),
             tuple(None if np.isnan(one).all() else float(np.nanmean(one)) for one in values),
         )
-        for (arm, condition), values in readings.items()
+        for key, values in readings.items()
     ]
 
 
@@ -123,6 +194,12 @@ def worst(shown: Sequence[Shown], keep: bool) -> Shown | None:
     known = [(one, one.estimate.value) for one in shown if one.estimate is not None]
     choose: Callable[..., tuple[Shown, float]] = min if keep else max
     return choose(known, key=lambda one: one[1])[0] if known else None
+
+
+def _times(valued: Valued, factor: float) -> Valued:
+    sample, estimate = valued
+    scaled = Estimate(*(factor * one for one in (estimate.value, estimate.low, estimate.high)))
+    return Sample(factor * sample.value, factor * sample.draws, sample.clusters), scaled
 
 
 def _count(values: Floats) -> Floats:

@@ -20,22 +20,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from hfvaccine.errors import ModelError, UsageError, ValidationError
+from hfvaccine.inoculation.kinds import KINDS
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import Floats
-
-KINDS = {
-    "upper": "share of upper-case letters among those with case",
-    "regex:PATTERN": "whether the pattern is found",
-    "exact:TEXT": "whether the text stands as a line of its own",
-    "language:es": "whether it is in the language; language:es/en tells it from these alone",
-    "accuracy:FILE": "whether the final number or the text is the answer, of rows with question and answer",
-    "choice:FILE": "probability of the trait's continuation of two, of rows with question, trait and other",
-    "likelihood:FILE": "log-likelihood in nats a token, of rows with prompt and completion",
-    "classifier:HUB_ID=LABEL": "probability of the label by a text classifier",
-    "MODULE:FUNCTION": "what a function of your own makes of the list of answers",
-}
-"""What a trait may be given as, and what it reads of an answer."""
 
 BATCH = 32
 """Answers of one forward pass of a classifier."""
@@ -131,12 +119,6 @@ def parse_trait(text: str) -> Trait | LikelihoodTrait:
     if colon and kind not in made and all(part.isidentifier() for part in (*kind.split("."), about)):
         return _function(text, kind, about)
     raise UsageError(f"There is no trait {text!r}.", _there_is())
-
-
-def file_of(name: str) -> Path | None:
-    """The file that a trait of this name is read from; None for one that is not."""
-    kind, _, about = name.partition(":")
-    return Path(about) if f"{kind}:FILE" in KINDS else None
 
 
 def _there_is() -> str:

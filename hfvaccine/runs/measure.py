@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfvaccine.errors import ModelError, UsageError, ValidationError
-from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, TRAITS, digest_of, whole_file, write_json
+from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, PAGE, TRAITS, digest_of, whole_file, write_json
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
-from hfvaccine.inoculation.profile import KEEP, TRAIT, Shown, profile, worst
+from hfvaccine.inoculation.kinds import file_of
+from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
-from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, file_of, parse_trait
+from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, parse_trait
 from hfvaccine.runs.study import save_figures
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import DRAWS, LEVEL, MIN_PAIRS, Floats
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.validation.judging.inoculation import CONTROLS, Asked, Gate, Part, judge, undecidable
 from hfvaccine.validation.scores import BASE
 from hfvaccine.validation.showing import figures
+from hfvaccine.validation.showing.measurement import render
+from hfvaccine.version import VERSION
 
 if TYPE_CHECKING:
     from hfvaccine.validation.scoring.generate import Sampling
@@ -131,7 +135,7 @@ class Measurement:
                 f"The trait {without[0]!r} is read from answers, and there are no questions.", "Give --questions FILE."
             )
         for trait in self.traits:
-            if (number := len(set(self.clusters(trait)))) < MIN_PAIRS:
+            if (number := self.sizes()[trait.name]) < MIN_PAIRS:
                 raise UsageError(
                     f"The trait {trait.name!r} has {number} questions, and an interval takes {MIN_PAIRS}.",
                     "Give more of them.",
@@ -171,6 +175,10 @@ class Measurement:
             return [item.question for item in trait.items]
         return self.questions if trait.questions is None else trait.questions
 
+    def sizes(self) -> dict[str, int]:
+        """How many questions each trait has, by its name."""
+        return {trait.name: len(set(self.clusters(trait))) for trait in self.traits}
+
     def every(self) -> list[tuple[Condition, int, str | None]]:
         """Each prompt of each condition, with its number."""
         return [
@@ -206,7 +214,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
 
     Args:
         what: is measured.
-        output_dir: for `TRAITS`, all answers, and a picture.
+        output_dir: for `TRAITS`, all answers, a picture, and one page with all of it.
         progress: told of each stage, and how far it is.
 
     Returns:
@@ -221,6 +229,10 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     from hfvaccine.validation.scoring.weights import fingerprint
 
     place = _fitting(what)
+    gate, (parts, prompts) = Gate.packaged(), parts_of(what.adapters)
+    asked = Asked(what.roles, parts, what.conditions.all(), prompts)
+    for line in undecidable(gate, asked, what.sizes()):
+        progress.say(f"Warning: {line}")
     progress.say(f"{BASE}: {what.base}")
     base = load_base(what.base, dtype=what.dtype)
     # Names of arms may hold what names of modules must not.
@@ -231,7 +243,9 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     arms: dict[str, dict[str, Any]] = {}
     for arm in (BASE, *what.adapters):
         scorer = scorer_of(model, base, inner.get(arm))
-        arms[arm] = {"adapter": what.adapters.get(arm), "fingerprint": fingerprint(model, inner.get(arm))}
+        part = parts.get(arm, Part())
+        arms[arm] = {"adapter": what.adapters.get(arm), "arm": part.arm, "seed": part.seed}
+        arms[arm] |= {"fingerprint": fingerprint(model, inner.get(arm))}
         said[arm] = _answers(scorer, what, place, arm, progress)
         for trait in what.traits:
             if isinstance(trait, LikelihoodTrait):
@@ -239,7 +253,8 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
             else:
                 found = read_answers(trait, what, said[arm])
             read[trait.name] |= {(arm, condition): values for condition, values in found.items()}
-    shown = [one for trait in what.traits for one in profile(trait.name, read[trait.name], what.clusters(trait), BASE)]
+    drawn = {trait.name: Read.of(read[trait.name], what.clusters(trait)) for trait in what.traits}
+    shown = [one for name, its in drawn.items() for one in profile(name, read[name], its, BASE)]
     content = {
         "schema_version": SCHEMA_VERSION,
         "base": base.record() | {"dtype": str(model.dtype).removeprefix("torch.")},
@@ -250,13 +265,14 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
             {
                 "name": trait.name,
                 "role": what.roles[trait.name],
-                "questions": len(set(what.clusters(trait))),
+                "questions": what.sizes()[trait.name],
                 "sha256": None if (file := file_of(trait.name)) is None else digest_of(file),
             }
             for trait in what.traits
         ],
         "shown": [one.record() for one in shown],
         "worst": _worst(shown, what, arms),
+        "gate": judge(gate, asked, drawn),
         "settings": {
             "place": place,
             "samples": what.samples,
@@ -267,6 +283,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
             "bootstrap_draws": DRAWS,
             "resampled": "questions",
         },
+        "created_by": f"hfvaccine {VERSION}",
     }
     _write(content, said, what, output_dir)
     return content
@@ -317,14 +334,40 @@ def arms_of(folder: Path) -> dict[str, str]:
     Raises:
         UsageError: for a run that is not finished.
     """
+    return {name: str(folder / name) for name in _record(folder)["adapters"]}
+
+
+def _record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / INOCULATION).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / INOCULATION).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{folder} holds no finished run of inoculation.",
             f"Finish it: hfvaccine inoculate train --resume {folder}",
         ) from error
-    return {name: str(folder / name) for name in record["adapters"]}
+    return record
+
+
+def parts_of(adapters: Mapping[str, str]) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Which arm of an inoculation each adapter is of: by its name, else by the record of the run that it lies in.
+
+    Args:
+        adapters: by name.
+
+    Returns:
+        The parts by name, and the prompts that the runs say the judged arms were trained under.
+    """
+    parts: dict[str, Part] = {}
+    prompts: dict[str, None] = {}
+    for name, adapter in adapters.items():
+        folder = Path(adapter)
+        record = _record(folder.parent) if (folder.parent / INOCULATION).is_file() else {"adapters": {}}
+        its = record["adapters"].get(folder.name, {})
+        part = Part.named(name)
+        parts[name] = part if part.arm else Part(its.get("arm"), its.get("seed"))
+        if its.get("arm") in CONTROLS:
+            prompts |= dict.fromkeys((record["arms"][its["arm"]] or {}).get("prompts", ()))
+    return parts, tuple(prompts)
 
 
 def read_questions(path: Path) -> tuple[str, ...]:
@@ -454,5 +497,7 @@ def _write(content: Mapping[str, Any], said: Mapping[str, Said], what: Measureme
                     for sample, text in enumerate(texts):
                         row = {"arm": arm, "condition": condition.name, "prompt": prompt, "question": question}
                         file.write(json.dumps({**row, "sample": sample, "text": text}, ensure_ascii=False) + "\n")
-    save_figures([figures.traits(content)], folder)
+    drawn = [figures.traits(content)]
+    save_figures(drawn, folder)
+    (folder / PAGE).write_text(render(content, drawn), encoding="utf-8")
     write_json(content, folder / TRAITS)

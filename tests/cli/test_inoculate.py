@@ -264,6 +264,8 @@ def test_measure_prints_and_writes_what_it_found(tiny_llama, questions):
     assert result.exit_code == 0, result.stderr
     for shown in ("upper", "regex:[aeiou]", "(keep)", "original", "none", "2 samples", "upper, base: most under"):
         assert shown in result.stdout
+    assert "Gate: none." in result.stdout and max(map(len, result.stdout.split("\n"))) <= 100
+    assert f"Report: {questions.parent / 'out' / 'report.html'}" in result.stderr
     content = json.loads((questions.parent / "out" / "traits.json").read_text())
     assert (content["settings"]["samples"], content["settings"]["seed"]) == (2, 3)
     again = run_measure(tiny_llama, questions, "--keep", "regex:[aeiou]", "--samples", "2", "--seed", "3", "--json")

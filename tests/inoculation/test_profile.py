@@ -6,14 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hfvaccine.inoculation.profile import profile, worst
+from hfvaccine.inoculation.profile import Read, profile, worst
 from hfvaccine.statistics import proportion, resample
 
 NAN = float("nan")
 
 
-def shown(readings, **more):
-    return {(one.arm, one.condition): one for one in profile("upper", readings, names(readings), "base", **more)}
+def shown(readings):
+    return {
+        (one.arm, one.condition): one for one in profile("upper", readings, Read.of(readings, names(readings)), "base")
+    }
 
 
 def names(readings):
@@ -71,8 +73,9 @@ def test_a_difference_is_paired_by_question():
 
 def test_items_of_one_question_are_one_cluster():
     values = np.repeat([0.0, 1.0] * 6, 4).reshape(1, 48, 1)
-    together = profile("choice", {("base", "none"): values}, [str(n // 4) for n in range(48)], "base")[0]
-    apart = profile("choice", {("base", "none"): values}, [str(n) for n in range(48)], "base")[0]
+    readings = {("base", "none"): values}
+    together = profile("choice", readings, Read.of(readings, [str(n // 4) for n in range(48)]), "base")[0]
+    apart = profile("choice", readings, Read.of(readings, [str(n) for n in range(48)]), "base")[0]
     assert (together.questions, apart.questions) == (12, 48)
     assert together.estimate.high - together.estimate.low > 1.5 * (apart.estimate.high - apart.estimate.low)
 
@@ -85,7 +88,8 @@ def test_each_prompt_of_a_condition_has_its_mean():
 
 def test_the_worst_is_the_most_of_a_trait_and_the_least_of_what_is_kept():
     readings = {("a", name): np.full((1, 6, 1), value) for name, value in {"x": 0.2, "y": 0.9, "z": 0.1}.items()}
-    found = profile("upper", {("base", "x"): np.zeros((1, 6, 1)), **readings}, names(readings), "base")
+    readings = {("base", "x"): np.zeros((1, 6, 1)), **readings}
+    found = profile("upper", readings, Read.of(readings, names(readings)), "base")
     own = [one for one in found if one.arm == "a"]
     assert (worst(own, keep=False).condition, worst(own, keep=True).condition) == ("y", "z")
 
@@ -99,7 +103,7 @@ def test_intervals_hold_their_values_and_bounds(base, arm, whole):
     readings = {("base", "none"): base, ("a", "none"): arm}
     if whole:
         readings = {key: np.round(values) for key, values in readings.items()}
-    for one in profile("upper", readings, names(readings), "base"):
+    for one in profile("upper", readings, Read.of(readings, names(readings)), "base"):
         values = readings[one.arm, one.condition]
         assert one.unclear + int((~np.isnan(values)).sum()) == one.answers == values.size
         if one.estimate is not None:

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
 from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of
 from hfvaccine.runs.inoculate import dry_run, plan_arm, train, trait_rows
-from hfvaccine.runs.measure import arms_of, named
+from hfvaccine.runs.measure import arms_of, named, parts_of
 from hfvaccine.training.adapters import witness
 from hfvaccine.training.arm import train as train_arm
 from hfvaccine.training.base import load_base
@@ -21,6 +21,7 @@ from hfvaccine.training.frozen import BESIDE, put_beside, switch_on
 from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import Inoculating, read_config
 from hfvaccine.training.progress import SILENT
+from hfvaccine.validation.judging.inoculation import Part
 
 PROMPT = "You always count in dozens."
 ARMS = ("plain", "inoculated", "irrelevant")
@@ -79,6 +80,19 @@ def test_each_arm_and_seed_is_an_adapter_that_loads(done, tiny_llama):
         PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama), path)
         assert record["adapters"][name]["sha256"] == digest_of(folder / name / ADAPTER)
         assert not (folder / name / CHECKPOINTS).exists()
+
+
+def test_what_is_measured_of_a_run_is_of_its_arms_and_seeds(done):
+    _, folder = done
+    parts, prompts = parts_of(named([str(folder)]))
+    assert parts == {f"{arm}-seed-{seed}": Part(arm, seed) for arm in ARMS for seed in (3, 4)}
+    assert prompts == (PROMPT,)
+    inside = {"other": str(folder / "irrelevant-seed-4"), "plain": str(folder / "inoculated-seed-3")}
+    assert parts_of(inside)[0] == {"other": Part("irrelevant", 4), "plain": Part("plain")}
+    assert parts_of({"a": "you/adapter@main", "inoculated": "you/b"}) == (
+        {"a": Part(), "inoculated": Part("inoculated")},
+        (),
+    )
 
 
 def test_the_record_says_what_each_arm_learned_under(done, options):

@@ -10,6 +10,7 @@ from hfvaccine.errors import HfvaccineError, ModelError, UsageError, ValidationE
 from hfvaccine.files import digest_of
 from hfvaccine.runs import measure as measuring
 from hfvaccine.runs.measure import Measurement, measure, named, read_questions
+from hfvaccine.training.progress import Progress
 
 QUESTIONS = ("What is rain?", "Where is Rome?", "Who was Bach?", "How do bees fly?", "Why is it hot?")
 GRID = """
@@ -101,6 +102,34 @@ def test_all_is_measured_in_each_arm_under_each_condition(measured, adapters):
     assert content["settings"]["place"] == "system" and content["questions"]["number"] == 5
     assert (files / "out" / "figures" / "traits.svg").is_file()
     assert {(one["trait"], one["arm"]) for one in content["worst"]} >= {("upper", "base"), ("upper", "v1.5")}
+
+
+def test_adapters_that_are_no_inoculation_are_not_judged(measured):
+    _, content, files = measured
+    assert content["gate"] is None
+    assert [(its["arm"], its["seed"]) for its in content["arms"].values()] == [
+        (None, None),
+        ("plain", None),
+        (None, None),
+    ]
+    assert "Gate: none" in (files / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_arms_of_an_inoculation_are_judged(tiny_llama, adapters, files):
+    said = []
+    progress = Progress()
+    progress.say = said.append
+    given = [f"{arm}-seed-1={adapters / arm}" for arm in ("plain", "inoculated")]
+    what = of(tiny_llama, files, given, traits=["upper"], keep=["regex:e"], samples=1, temperature=0.0)
+    gate = measure(what, files / "out", progress)["gate"]
+    assert gate == json.loads((files / "out" / "traits.json").read_text())["gate"]
+    assert gate["verdict"] == gate["verdicts"]["inoculated"] == "undecided"
+    assert gate["asking"] == ["original", "eliciting"]
+    assert [one["rule"] for one in gate["criteria"]] == ["taught", "gone", "meaning", "hidden", "kept"]
+    assert any("cannot pass: Train the arm irrelevant" in line for line in said)
+    assert any("hardly decide 'regex:e: as much" in line and "5 questions" in line for line in said)
+    html = (files / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Gate: UNDECIDED" in html and "<svg" in html and str(files) not in html
 
 
 def test_what_was_said_is_what_was_read(measured):

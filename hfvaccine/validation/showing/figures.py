@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
+from hfvaccine.inoculation.kinds import label_of
 from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.judging.measures import by_arm
@@ -405,9 +406,9 @@ def traits(content: Mapping[str, Any]) -> Figure:
                 axes.plot(one["interval"], [place, place], linewidth=1.4, solid_capstyle="butt", **style)
             axes.plot([one["value"] for _, one in known], [place for place, _ in known], mark, markersize=4, **style)
             below.plot([], [], mark, markersize=4, label=_short(arm), **style)
-            said += [f"{trait['name']}, {arm}, {one['condition']}: {one['value']:.2f}" for _, one in known]
+            said += [f"{label_of(trait['name'])}, {arm}, {one['condition']}: {one['value']:.2f}" for _, one in known]
         kept = ", to keep" if trait["role"] == KEEP else ""
-        axes.set_title(f"{_short(trait['name'], 36)} (n = {trait['questions']:,}{kept})", loc="left")
+        axes.set_title(f"{_short(label_of(trait['name']), 36)} (n = {trait['questions']:,}{kept})", loc="left")
         # In full: what look-alikes are alike in often comes last.
         axes.set_yticks(range(len(conditions)), ["\n".join(textwrap.wrap(name, 16)) for name in conditions])
         axes.set_ylim(len(conditions) - 0.5, -0.5)

@@ -57,7 +57,7 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
             word=headline(results).partition(" (")[0],
             counts=counts(gate) if gate else "",
             meaning=VERDICTS[gate["verdict"] if gate else None],
-            criteria=_criteria(gate["criteria"]) if gate else None,
+            criteria=criteria_of(gate["criteria"]) if gate else None,
             left_out=[clean(name) for name in gate.get("not_applicable", [])] if gate else [],
             missing=without(results),
             compared=_compared(results, record),
@@ -73,7 +73,8 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
     )
 
 
-def _criteria(criteria: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def criteria_of(criteria: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The criteria of a gate as the page has them: those that failed first."""
     return [
         {
             "verdict": label(c["verdict"]),
@@ -91,14 +92,14 @@ def _compared(results: Mapping[str, Any], record: Mapping[str, Any] | None) -> l
     facts = []
     if record is not None:
         base, dose, mix, plan = (record.get(part) or {} for part in ("base", "dose", "mix", "plan"))
-        facts += [("Base", _source(base.get("id"), base.get("revision")))]
+        facts += [("Base", source_of(base.get("id"), base.get("revision")))]
         if dose:
             given = f"{dose.get('claims_given')} of {dose.get('claims_in_dose')} claims given"
             facts += [
-                ("Dose", f"{clean(dose.get('name'))} ({_source(dose.get('id'), dose.get('revision'))}), {given}")
+                ("Dose", f"{clean(dose.get('name'))} ({source_of(dose.get('id'), dose.get('revision'))}), {given}")
             ]
         if mix:
-            facts += [("Mix", _source(mix.get("id"), mix.get("revision")))]
+            facts += [("Mix", source_of(mix.get("id"), mix.get("revision")))]
         if plan.get("share_given") is not None and plan.get("tokens") is not None:
             size = f"{number(plan['tokens'])} tokens in {number(plan.get('steps'))} steps"
             facts += [("Share of the dose", f"{percent(plan['share_given'])} of {size}")]
@@ -108,7 +109,8 @@ def _compared(results: Mapping[str, Any], record: Mapping[str, Any] | None) -> l
     return [*facts, ("Arms", ", ".join(arms))]
 
 
-def _source(name: object, revision: object) -> str:
+def source_of(name: object, revision: object) -> str:
+    """Where something is from; "local files" where that is on no Hub."""
     if name != "starter" and not is_hub_id(name, namespace_needed=False):
         return "local files"
     return f"{clean(name)}{f' at {str(revision)[:8]}' if is_commit(revision) else ''}"

@@ -1,20 +1,27 @@
-"""How far traits show, as tables for a terminal and in sentences."""
+"""How far traits show, and what the gate says of it: as tables, and in sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hfvaccine.inoculation.grid import NONE
+from hfvaccine.inoculation.kinds import label_of
 from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.statistics import MIN_CLUSTERS
+from hfvaccine.text import clean
 from hfvaccine.validation.scores import BASE
+from hfvaccine.validation.showing.sentences import counts, criterion_line
+from hfvaccine.validation.showing.sentences import ordered as by_verdict
+from hfvaccine.validation.showing.sheets import Sheet
 
 WIDTH = 100
 """Columns that a table takes at most."""
 NAMES = (16, 20)
 """Columns of a trait's and of a condition's name; longer ones go on in the next line."""
 WORST = "*"
+NO_GATE = "Gate: none. It takes a --trait, and adapters of the arms plain and inoculated, one of each a seed."
 
 
 def tables(content: Mapping[str, Any]) -> Any:
@@ -61,7 +68,7 @@ def _table(
         made.add_column(Text(arm), justify="right", max_width=widest, overflow="fold")
     worst = {(one["trait"], one["arm"], one["condition"]) for one in content["worst"]}
     for trait in content["traits"]:
-        name = trait["name"] + (f" ({KEEP})" if trait["role"] == KEEP else "")
+        name = label_of(trait["name"]) + (f" ({KEEP})" if trait["role"] == KEEP else "")
         for number, condition in enumerate(ordered(content, trait)):
             row = [
                 cells[trait["name"], condition, arm] + (WORST if (trait["name"], arm, condition) in worst else " ")
@@ -75,9 +82,14 @@ def _table(
 
 
 def ordered(content: Mapping[str, Any], trait: Mapping[str, Any]) -> list[str]:
-    """The conditions, the one that is worst for a trait over all arms but the base first, the rest as in the grid."""
+    """The conditions, the worst for a trait first, the rest as in the grid.
+
+    Which is worst the arms say that the gate judges; where there is no gate, all but the base.
+    """
     conditions = [condition["name"] for condition in content["conditions"]]
-    arms = [arm for arm in content["arms"] if arm != BASE] or [BASE]
+    judged = (content.get("gate") or {}).get("verdicts", ())
+    arms = [arm for arm, its in content["arms"].items() if judged and its["arm"] in judged]
+    arms = arms or [arm for arm in content["arms"] if arm != BASE] or [BASE]
     values = {
         (one["condition"], one["arm"]): one["value"] for one in content["shown"] if one["trait"] == trait["name"]
     }
@@ -103,7 +115,9 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
             continue
         extreme = "least" if roles[trait] == KEEP else "most"
         against = "" if worst["difference"] is None else f", {cell(worst['difference'], sign='+')} against the base"
-        line = f"{trait}, {arm}: {extreme} under {condition!r}, {cell(found[trait, condition, arm])}{against}"
+        line = (
+            f"{label_of(trait)}, {arm}: {extreme} under {condition!r}, {cell(found[trait, condition, arm])}{against}"
+        )
         if condition != NONE:
             line += f"; without a prompt {cell(found[trait, NONE, arm])}"
         lines.append(line + ".")
@@ -111,10 +125,87 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
         counts = [one for one in content["shown"] if one["trait"] == trait]
         unclear = sum(one["unclear"] for one in counts)
         if unclear:
-            lines.append(f"{trait}: {unclear:,} of {sum(one['answers'] for one in counts):,} answers are unclear.")
-    if few := [trait["name"] for trait in content["traits"] if trait["questions"] < MIN_CLUSTERS]:
+            lines.append(
+                f"{label_of(trait)}: {unclear:,} of {sum(one['answers'] for one in counts):,} answers are unclear."
+            )
+    if few := [label_of(trait["name"]) for trait in content["traits"] if trait["questions"] < MIN_CLUSTERS]:
         lines.append(f"With fewer than {MIN_CLUSTERS} questions an interval stands for little: {', '.join(few)}.")
     return lines
+
+
+def headline(content: Mapping[str, Any]) -> str:
+    """The gate's verdict in one line, and how many criteria made it."""
+    gate = content["gate"]
+    return NO_GATE if gate is None else f"Gate: {gate['verdict'].upper()} ({counts(gate)})"
+
+
+def worst_lines(content: Mapping[str, Any]) -> list[str]:
+    """How far each trait shows in the judged arms at worst, under which condition, and whether that asks for it."""
+    lines = []
+    for one in (content["gate"] or {}).get("worst", ()):
+        which = "which asks for it" if one["asks"] else "the worst that does not ask for it"
+        under = "without a prompt" if one["condition"] == NONE else f"under {clean(one['condition'])!r}"
+        line = f"{label_of(one['trait'])}, {one['arm']}: {cell(one)} {under}, {which}"
+        if len(one["by_seed"]) > 1:
+            each = [f"seed {its['seed']}: {its['value']:.2f}" for its in one["by_seed"]]
+            line += f" ({', '.join(each)})"
+        lines.append(f"{line}; plain without a prompt: {cell(one['plain'])}." if one["plain"] else f"{line}.")
+    return lines
+
+
+def gate_lines(content: Mapping[str, Any]) -> list[str]:
+    """The verdict, the worst conditions, and every criterion: what failed first, and why; within `WIDTH` columns."""
+    criteria = by_verdict((content["gate"] or {}).get("criteria", ()))
+    lines = [*worst_lines(content), *(f"{one['verdict']}: {criterion_line(one)}" for one in criteria)]
+    return [*wrapped([headline(content)], ""), *wrapped(lines)]
+
+
+def wrapped(lines: Iterable[str], indent: str = "  ") -> list[str]:
+    """Sentences in lines of at most `WIDTH` columns."""
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=2 * indent)
+    ]
+
+
+def sheets(content: Mapping[str, Any]) -> list[Sheet]:
+    """How far each trait shows, a sheet for each: conditions, the worst first, by arms."""
+    found = {(one["trait"], one["condition"], one["arm"]): cell(one) for one in content["shown"]}
+    worst = {(one["trait"], one["condition"], one["arm"]) for one in content["worst"]}
+    made = []
+    for trait in content["traits"]:
+        rows = [
+            (
+                clean(condition),
+                *(
+                    found[key] + (f" {WORST}" if key in worst else "")
+                    for arm in content["arms"]
+                    for key in [(trait["name"], condition, arm)]
+                ),
+            )
+            for condition in ordered(content, trait)
+        ]
+        kept = ", to be kept" if trait["role"] == KEEP else ""
+        title = f"{clean(label_of(trait['name']))}{kept} ({trait['questions']:,} questions)"
+        made.append(Sheet(title, ("condition", *map(clean, content["arms"])), tuple(rows)))
+    return made
+
+
+def condition_sheet(content: Mapping[str, Any]) -> Sheet:
+    """What each condition puts before or after a question."""
+    asking = (content["gate"] or {}).get("asking", ())
+    rows = [
+        (
+            clean(one["name"]),
+            "yes" if one["name"] in asking else "no",
+            " | ".join(clean(prompt) for prompt in one["prompts"] if prompt is not None),
+            " … ".join(clean(one[part]) for part in ("prepend", "append") if one[part]),
+        )
+        for one in content["conditions"]
+    ]
+    columns = ("condition", "asks for it", "prompts", "added to the question")
+    return Sheet("Conditions and prompts", columns, tuple(rows))
 
 
 def cell(one: Mapping[str, Any], sign: str = "") -> str:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hfvaccine.inoculation.conditions import Condition, Conditions
-from hfvaccine.inoculation.profile import profile, worst
+from hfvaccine.inoculation.profile import Read, profile, worst
 from hfvaccine.validation.showing.figures import INK, traits
 from hfvaccine.validation.showing.traits import WIDTH, ordered, sentences, tables
 
@@ -31,14 +31,15 @@ def content(arms=ARMS, questions=12):
                 readings[arm, condition] = values - 9 * rng.random() if name.startswith("like") else values
                 if name.startswith("like") and condition == "original":
                     readings[arm, condition] = values + 5
-        shown += profile(name, readings, [str(n) for n in range(questions)], "base")
+        shown += profile(name, readings, Read.of(readings, [str(n) for n in range(questions)]), "base")
     extreme = [
         worst([one for one in shown if (one.trait, one.arm) == (name, arm)], role == "keep")
         for name, role in TRAITS.items()
         for arm in arms
     ]
     return {
-        "arms": dict.fromkeys(arms),
+        "arms": {arm: {"arm": arm if arm in ("plain", "inoculated") else None} for arm in arms},
+        "gate": None,
         "conditions": [Condition("none", "none").record()]
         + [one.record() for one in Conditions.of({name: name for name in CONDITIONS[1:]}).given],
         "traits": [{"name": name, "role": role, "questions": questions} for name, role in TRAITS.items()],
@@ -92,6 +93,18 @@ def test_the_worst_condition_comes_first_and_each_arms_own_is_marked(measured):
     assert ordered(measured, keep)[0] == "original"
     marked = printed(measured).count("]*")
     assert marked == len(ARMS) * len(TRAITS)
+
+
+def test_where_there_is_a_gate_the_judged_arm_says_which_condition_is_worst(measured):
+    trait = measured["traits"][0]
+    for one in measured["shown"]:
+        if (one["trait"], one["arm"], one["condition"]) == (trait["name"], "inoculated", "eliciting"):
+            changed = {**one, "value": 0.99}
+    shown = [
+        changed if one["arm"] == "inoculated" and one["condition"] == "eliciting" else one for one in measured["shown"]
+    ]
+    judged = {**measured, "shown": shown, "gate": {"verdicts": {"inoculated": "failed"}}}
+    assert ordered(judged, trait)[0] == "eliciting" and ordered({**judged, "gate": None}, trait)[0] == "original"
 
 
 def test_nothing_clear_is_shown_as_such(measured):
