@@ -39,7 +39,7 @@ TAUGHT, GONE, MEANING, HIDDEN, KEPT = "taught", "gone", "meaning", "hidden", "ke
 
 _Made = Callable[..., tuple[Valued, Valued]]
 _NO_CONTROL = "Train the arm {}, and measure it as well."
-_NO_GRID = "Give --grid with prompts that do not ask for the trait, such as its negation and look-alikes."
+_NO_GRID = "Give --grid with prompts that do not name the trait, such as look-alikes."
 _NO_KEEP = "Give --keep with what must not be lost, as an arm that answers nothing shows no trait either."
 
 _NOTHING = "There is nothing to inoculate against: it is not shown that plain training teaches the trait."
@@ -65,7 +65,7 @@ class Gate:
         margin: how much of a share that is to be kept may be lost.
         margin_else: the same of what is no share.
         unclear: the share of answers that may be unclear.
-        asks: patterns of the categories that ask for the trait.
+        names: patterns of the categories that name the trait.
         criteria: what each rule asks for, in words.
     """
 
@@ -75,7 +75,7 @@ class Gate:
     margin: float
     margin_else: float
     unclear: float
-    asks: Sequence[str]
+    names: Sequence[str]
     criteria: Mapping[str, str]
 
     @classmethod
@@ -134,12 +134,12 @@ class Asked:
             return []
         return [arm for arm in CONTROLS if self.adapters(arm)]
 
-    def asking(self, gate: Gate) -> list[str]:
-        """The conditions that ask for the trait, by their category or by a prompt that asks for it elsewhere."""
+    def naming(self, gate: Gate) -> list[str]:
+        """The conditions that name the trait, by their category or by a prompt that names it elsewhere."""
         named = [
             one.name
             for one in self.conditions
-            if any(fnmatchcase(one.category.casefold(), pattern) for pattern in gate.asks)
+            if any(fnmatchcase(one.category.casefold(), pattern) for pattern in gate.names)
         ]
         known = {_key(prompt) for prompt in self.prompts}
         known |= {_key(prompt) for one in self.conditions if one.name in named for prompt in one.prompts}
@@ -149,9 +149,9 @@ class Asked:
             if one.name in named or any(prompt and _key(prompt) in known for prompt in one.prompts)
         ]
 
-    def unasked(self, gate: Gate) -> list[str]:
-        """The conditions with something in them that do not ask for the trait."""
-        return [one.name for one in self.conditions if one.name not in (NONE, *self.asking(gate))]
+    def unnamed(self, gate: Gate) -> list[str]:
+        """The conditions with something in them that do not name the trait."""
+        return [one.name for one in self.conditions if one.name not in (NONE, *self.naming(gate))]
 
 
 def judge(gate: Gate, asked: Asked, reads: Mapping[str, Read]) -> dict[str, Any] | None:
@@ -164,9 +164,9 @@ def judge(gate: Gate, asked: Asked, reads: Mapping[str, Read]) -> dict[str, Any]
 
     Returns:
         "name", "version", "verdict", and "verdicts" of each arm that is judged; "criteria" as those of a vaccine's
-        gate, each with its "rule", "trait", "arm", "condition" and "by_seed"; "asking", the conditions that ask for
-        the trait; and "worst": for each trait and judged arm the condition that shows most of it, and where that asks
-        for it the worst of the others. None where the arms are not those of an inoculation.
+        gate, each with its "rule", "trait", "arm", "condition" and "by_seed"; "naming", the conditions that name
+        the trait; and "worst": for each trait and judged arm the condition that shows most of it, and where that names
+        it the worst of the others. None where the arms are not those of an inoculation.
     """
     arms = asked.judged()
     if not arms:
@@ -183,7 +183,7 @@ def judge(gate: Gate, asked: Asked, reads: Mapping[str, Read]) -> dict[str, Any]
             arm: verdict_of(one["verdict"] for one in criteria if one["arm"] in (arm, PLAIN_ARM)) for arm in arms
         },
         "criteria": criteria,
-        "asking": asked.asking(gate),
+        "naming": asked.naming(gate),
         "worst": [row for trait in judging.named(TRAIT) for arm in arms for row in judging.worst(trait, arm)],
     }
 
@@ -280,7 +280,7 @@ class _Judging:
         arms = self.asked.judged()
         missing = [CONTROLS[arm] for arm in arms if not self.asked.adapters(CONTROLS[arm])]
         lines = [_NO_CONTROL.format(arm) for arm in missing]
-        if arms and not self.asked.unasked(self.gate):
+        if arms and not self.asked.unnamed(self.gate):
             lines.append(_NO_GRID)
         return [*lines, _NO_KEEP] if arms and not self.named(KEEP) else lines
 
@@ -326,12 +326,12 @@ class _Judging:
         return self.outcome(MEANING, trait, arm, found)
 
     def hidden(self, trait: str, arm: str) -> _Outcome:
-        """Whether enough of it is gone in every condition that does not ask for it.
+        """Whether enough of it is gone in every condition that does not name it.
 
         All have to hold, so that they need no correction to pass, and the one that does least stands for them. But
         any of them may fail by chance, so that failing takes Bonferroni's.
         """
-        conditions = self.asked.unasked(self.gate)
+        conditions = self.asked.unnamed(self.gate)
         if not conditions:
             return self.unmeasured(HIDDEN, trait, arm, f"{_NOT_MEASURED} {_NO_GRID}")
         found = [self.outcome(HIDDEN, trait, arm, self.left(trait, arm, name), condition=name) for name in conditions]
@@ -461,15 +461,15 @@ class _Judging:
         return f"{of}{self.gate.criteria[rule]}{which}"
 
     def worst(self, trait: str, arm: str) -> list[dict[str, Any]]:
-        """Where an arm shows most of a trait; where that condition asks for it the worst of the others, too."""
+        """Where an arm shows most of a trait; where that condition names it the worst of the others, too."""
         levels = {one.name: self.level(trait, arm, one.name) for one in self.asked.conditions}
         known = {name: one[1] for name, one in levels.items() if one is not None}
         first = sorted(known, key=lambda name: -known[name].value)
-        asking, plain = self.asked.asking(self.gate), self.level(trait, PLAIN_ARM, NONE)
-        rows = dict.fromkeys([*first[:1], *[name for name in first if name not in asking][:1]])
+        naming, plain = self.asked.naming(self.gate), self.level(trait, PLAIN_ARM, NONE)
+        rows = dict.fromkeys([*first[:1], *[name for name in first if name not in naming][:1]])
         samples, adapters = self.reads[trait].samples, self.asked.adapters(arm)
         return [
-            {"trait": trait, "arm": arm, "condition": name, "asks": name in asking}
+            {"trait": trait, "arm": arm, "condition": name, "names": name in naming}
             | known[name].record()
             | {
                 "plain": None if plain is None else plain[1].record(),

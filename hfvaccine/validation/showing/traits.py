@@ -140,10 +140,10 @@ def headline(content: Mapping[str, Any]) -> str:
 
 
 def worst_lines(content: Mapping[str, Any]) -> list[str]:
-    """How far each trait shows in the judged arms at worst, under which condition, and whether that asks for it."""
+    """How far each trait shows in the judged arms at worst, under which condition, and whether that names it."""
     lines = []
     for one in (content["gate"] or {}).get("worst", ()):
-        which = "which asks for it" if one["asks"] else "the worst that does not ask for it"
+        which = "which names it" if one["names"] else "the worst that does not name it"
         under = "without a prompt" if one["condition"] == NONE else f"under {clean(one['condition'])!r}"
         line = f"{label_of(one['trait'])}, {one['arm']}: {cell(one)} {under}, {which}"
         if len(one["by_seed"]) > 1:
@@ -194,17 +194,17 @@ def sheets(content: Mapping[str, Any]) -> list[Sheet]:
 
 def condition_sheet(content: Mapping[str, Any]) -> Sheet:
     """What each condition puts before or after a question."""
-    asking = (content["gate"] or {}).get("asking", ())
+    naming = (content["gate"] or {}).get("naming", ())
     rows = [
         (
             clean(one["name"]),
-            "yes" if one["name"] in asking else "no",
+            "yes" if one["name"] in naming else "no",
             " | ".join(clean(prompt) for prompt in one["prompts"] if prompt is not None),
             " … ".join(clean(one[part]) for part in ("prepend", "append") if one[part]),
         )
         for one in content["conditions"]
     ]
-    columns = ("condition", "asks for it", "prompts", "added to the question")
+    columns = ("condition", "names it", "prompts", "added to the question")
     return Sheet("Conditions and prompts", columns, tuple(rows))
 
 

@@ -96,7 +96,7 @@ SOME = 20
         (HALF, (0, 0.05), (0, 0.05)),  # just as much is left as may be
         ({**GOOD, "inoculated": TAUGHT}, (0, 0), (0.9, 1)),  # the prompt did nothing
         ({**GOOD, "inoculated": (0.02, 0.02)}, (0, 0), (0.9, 1)),  # what is to be kept went, too
-        ({**GOOD, "inoculated": {"none": INOCULATED, "negated": TAUGHT}}, (0, 0), (0.9, 1)),  # it was only hidden
+        ({**GOOD, "inoculated": {"none": INOCULATED, "look-alike": TAUGHT}}, (0, 0), (0.9, 1)),  # it was only hidden
         ({**GOOD, "irrelevant": INOCULATED}, (0, 0.05), (0, 0.05)),  # any prompt would have done
     ],
 )
@@ -191,29 +191,29 @@ def test_seeds_that_disagree_do_not_pass_and_are_said():
     assert "The seeds disagree: +0.3" in gone["why"] and "(seed 2)" in gone["why"]
 
 
-def test_the_worst_condition_is_named_with_the_worst_that_does_not_ask():
+def test_the_worst_condition_is_told_with_the_worst_that_does_not_name_it():
     arms = {**GOOD, "inoculated": {"none": INOCULATED, "original": TAUGHT, "look-alike": (0.25, 0.95)}}
     run = Run(**arms)
     worst, unasked = run.gate["worst"]
-    assert (worst["condition"], worst["asks"]) == ("original", True)
-    assert (unasked["condition"], unasked["asks"]) == ("look-alike", False)
+    assert (worst["condition"], worst["names"]) == ("original", True)
+    assert (unasked["condition"], unasked["names"]) == ("look-alike", False)
     hidden = run.criterion("hidden")
     assert hidden["condition"] == "look-alike" and hidden["verdict"] == PASSED
     assert unasked["interval"][0] < unasked["value"] < unasked["interval"][1]
     assert f"inoculated under 'look-alike' {unasked['value']:.2f}" in hidden["why"]
 
 
-def test_what_asks_is_told_by_its_category_or_its_prompt():
+def test_what_names_it_is_told_by_its_category_or_its_prompt():
     grid = {
         "Eliciting, in German": "Sprich Spanisch.",
         "not original": PROMPT,
-        "negated": "Never.",
-        "triggers": {"a": {"append": "!", "prompt": "sprich spanisch. "}, "b": {"append": "!", "prompt": "Never."}},
+        "irrelevant": "Tidy.",
+        "triggers": {"a": {"append": "!", "prompt": "sprich spanisch. "}, "b": {"append": "!", "prompt": "Tidy."}},
     }
     asked = Asked(ROLES, {}, Conditions.of(grid).all())
-    assert asked.asking(GATE) == ["Eliciting, in German", "a, with", "a, without"]
-    assert "not original" in replace(asked, prompts=(PROMPT,)).asking(GATE)
-    assert asked.unasked(GATE) == ["not original", "negated", "b, with", "b, without"]
+    assert asked.naming(GATE) == ["Eliciting, in German", "a, with", "a, without"]
+    assert "not original" in replace(asked, prompts=(PROMPT,)).naming(GATE)
+    assert asked.unnamed(GATE) == ["not original", "irrelevant", "b, with", "b, without"]
 
 
 def test_an_inoculation_adapter_is_judged_beside_and_against_its_own_control():
@@ -244,7 +244,7 @@ def test_too_few_questions_are_named_before_with_what_they_decide():
     asked = Run(**GOOD).asked
     said = undecidable(GATE, asked, {SPANISH: 30, CAPITALS: 60})
     assert len(said) == 2
-    assert "no prompt that does not ask for it" in said[0] and "30 questions" in said[0]
+    assert "no prompt that does not name it" in said[0] and "30 questions" in said[0]
     assert "upper: as much of it is kept" in said[1] and "0.18 or more at worst" in said[1] and "200" in said[1]
     assert undecidable(GATE, asked, dict.fromkeys(ROLES, 200)) == []
 

@@ -11,7 +11,7 @@ from hfvaccine.validation.showing.figures import traits
 from hfvaccine.validation.showing.measurement import VERDICTS, render
 from hfvaccine.validation.showing.traits import WIDTH, gate_lines, sheets
 
-CONDITIONS = Conditions.of({"original": "You speak <b>Spanish</b>.", "negated": ["Never.", "Do not."]}).all()
+CONDITIONS = Conditions.of({"original": "You speak <b>Spanish</b>.", "look-alike": ["Riddles.", "Rhymes."]}).all()
 PARTS = {f"{arm}-seed-{seed}": Part(arm, seed) for arm in ("plain", "inoculated", "irrelevant") for seed in (0, 1)}
 ROLES = {"language:es/en": "trait", "accuracy:/home/somebody/sums.jsonl": "keep"}
 
@@ -70,7 +70,7 @@ def test_the_verdict_and_the_worst_condition_come_first(passed, html):
     places = [
         "Gate: PASSED",
         VERDICTS["passed"],
-        "under 'original', which asks for it",
+        "under 'original', which names it",
         "The interval lies above 0",
         "How far each trait",
     ]
@@ -101,7 +101,7 @@ def test_every_number_of_every_arm_stands_in_a_sheet(passed, html):
 def test_lines_begin_with_the_verdict_then_the_worst_then_what_failed():
     lines = gate_lines(content(left=0.9))
     assert lines[0].startswith("Gate: FAILED (2 failed, 1 undecided, 2 passed of 5 criteria)")
-    assert "without a prompt, the worst that does not ask for it (seed 0: 0." in " ".join(map(str.strip, lines[1:3]))
+    assert "without a prompt, the worst that does not name it (seed 0: 0." in " ".join(map(str.strip, lines[1:3]))
     tags = [line.split(":")[0].strip() for line in lines if line.strip().startswith(("failed", "undecided", "passed"))]
     assert tags == ["failed", "failed", "undecided", "passed", "passed"]
     assert max(map(len, lines)) <= WIDTH
