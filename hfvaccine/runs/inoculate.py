@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted
 from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_json
+from hfvaccine.papers.inoculation import arm_record, write_papers
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
 from hfvaccine.training.adapters import Arm
@@ -138,7 +139,7 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
 
     Returns:
         The record, which is `inoculation.json`: in the run folder each adapter has a folder of its own that loads with
-        `PeftModel.from_pretrained`. None on all processes but the main one.
+        `PeftModel.from_pretrained`, with papers of its own. None on all processes but the main one.
 
     Raises:
         HfvaccineError: naming what is refused, before anything is written.
@@ -194,10 +195,19 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
     if not main or base is None:
         return None
     record = make_record(options, base, data, carrying, planned, trained, settings)
+    for name, one in trained.items():
+        save_config(pinned(options.alone(name), base, data), one.folder)
+        write_papers(one.folder, arm_record(record, name))
     write_json(record, folder / INOCULATION)  # last: where it stands, the run is finished
     for one in trained.values():
         shutil.rmtree(one.folder / CHECKPOINTS, ignore_errors=True)
     return record
+
+
+def pinned(options: Inoculating, base: Base, data: Mix) -> Inoculating:
+    """The options with the revisions that the run really has: what is published is the same run."""
+    rows = f"{data.id}@{data.revision}" if data.revision else options.data
+    return replace(options, base_revision=base.revision, data=rows)
 
 
 def make_record(

@@ -279,6 +279,22 @@ class Inoculating(Training):
         seeds = range(self.seed, self.seed + self.seeds)
         return {f"{arm}-seed-{seed}": (arm, replace(self, seed=seed)) for seed in seeds for arm in self.arm_names}
 
+    def alone(self, name: str) -> Inoculating:
+        """Options of a run that trains one adapter of this run, without what only others take.
+
+        Args:
+            name: of its folder.
+        """
+        seeds = range(self.seed, self.seed + self.seeds)
+        one = next(one for seed in seeds if name in (one := replace(self, seed=seed, seeds=1)).parts())
+        arm = one.parts()[name][0]
+        if arm not in ARMS:
+            return one
+        prompt = self.prompt if arm == INOCULATED else ()
+        if arm == PLAIN:
+            return replace(one, arms=arm, prompt=prompt, others=(), place=None)
+        return replace(one, arms=arm, prompt=prompt)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Validation(Questions):
