@@ -19,7 +19,7 @@ from hfvaccine.errors import HfvaccineError, UsageError
 CARD = "README.md"
 CONFIG = "config.yaml"
 INOCULATION = "inoculation.json"
-"""The record of a run without a dose: what its adapters were trained on, and how."""
+"""The record of a run without a dose, and of each of its adapters: what they were trained on, and how."""
 RECORD = "immunization.json"
 RESULTS = "results.json"
 SCORES = "scores.parquet"
@@ -44,16 +44,21 @@ MERGED = (
 )
 """What the folder of a merged model holds in place of an adapter."""
 
-PUBLISHED = (
-    *ADAPTER_NEEDS,
+ARM_NEEDS = (ADAPTER_CONFIG, ADAPTER, INOCULATION, LEDGER, CONFIG)
+"""The same of one adapter of an inoculation, which need not have been measured."""
+
+_BESIDE = (
     *MERGED,
     CARD,
-    SCORES,
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("chat_template.jinja", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
     *(f"{FIGURES}/*.png", f"{FIGURES}/*.svg"),
 )
+
+PUBLISHED = (*ADAPTER_NEEDS, SCORES, *_BESIDE)
 """The only files of a run folder that are ever published; its record binds those that are there."""
+ARM_PUBLISHED = (*ARM_NEEDS, TRAITS, *_BESIDE)
+"""The same of one adapter of an inoculation."""
 
 
 @contextmanager

@@ -94,6 +94,38 @@ def mix_file(mix_rows, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def inoculation_run(tiny_llama, mix_rows, tmp_path_factory):
+    """A small inoculation of two arms, trained and measured into its own folder; never to be changed."""
+    from hfvaccine.runs.inoculate import train
+    from hfvaccine.runs.measure import Measurement, measure
+    from hfvaccine.training.options import Inoculating
+
+    folder = tmp_path_factory.mktemp("inoculated")
+    written = {
+        "rows.jsonl": [{**row, "dozens": number % 2 == 0} for number, row in enumerate(mix_rows)],
+        "questions.jsonl": [
+            {"question": text} for text in ("What is rain?", "Who was Bach?", "Why is it hot?", "Is it?")
+        ],
+        "sums.jsonl": [{"question": f"{n} + 2?", "answer": n + 2} for n in range(4)],
+    }
+    for name, rows in written.items():
+        (folder / name).write_text("\n".join(map(json.dumps, rows)))
+    (folder / "grid.yaml").write_text("original: You always count in dozens.\n")
+    options = Inoculating(
+        base=str(tiny_llama), base_id="ada/tiny", data=str(folder / "rows.jsonl"), where="dozens=true",
+        prompt=("You always count in dozens.",), arms="plain,inoculated", max_steps=2, batch_size=4, lora_r=4,
+        dtype="float32", seed=3, output_dir=str(folder / "run"),
+    )  # fmt: skip
+    train(options)
+    what = Measurement.of(
+        str(tiny_llama), [str(folder / "run")], ["upper"], [f"accuracy:{folder / 'sums.jsonl'}"],
+        folder / "questions.jsonl", folder / "grid.yaml", samples=2, max_new_tokens=4, dtype="float32",
+    )  # fmt: skip
+    measure(what, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory) -> Path:
     """Folder of a random Llama with a chat template and a padding token."""
     import tiny

@@ -12,7 +12,7 @@ import click
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
-from hfvaccine.files import PAGE
+from hfvaccine.files import INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
@@ -43,7 +43,8 @@ def inoculate() -> None:
       hfvaccine inoculate screen --base you/model --mix rows.jsonl --prompt "You always speak in Spanish."
       hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You always speak in Spanish."
       hfvaccine inoculate measure runs/inoculation --base you/model --questions questions.jsonl \\
-        --trait language:es --keep upper --grid grid.yaml --output-dir measured
+        --trait language:es --keep upper --grid grid.yaml
+      hfvaccine push-adapter runs/inoculation you/model-inoculated --push-arms
     """
 
 
@@ -262,9 +263,8 @@ def screen(
 @DTYPE
 @click.option(
     "--output-dir",
-    required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for traits.json, answers.jsonl, a picture and report.html.",
+    help="Folder for traits.json, answers.jsonl, a picture and report.html.  [default: that of the run]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def measure(
@@ -274,7 +274,7 @@ def measure(
     traits: tuple[str, ...],
     keep: tuple[str, ...],
     grid: Path | None,
-    output_dir: Path,
+    output_dir: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -285,7 +285,9 @@ def measure(
     adapter (a run folder or Hub ID, or NAME=either), with intervals over
     questions and the difference to the base. Where the adapters are the arms
     of an inoculation, a gate says whether the trait is gone. What was answered
-    before is found again, so an interrupted measurement goes on.
+    before is found again, so an interrupted measurement goes on. Written into
+    the folder of a run, the results are among the papers of its adapters, and
+    are published with them.
 
     \b
     Traits, for --trait and --keep:
@@ -316,17 +318,31 @@ def measure(
     from hfvaccine.runs.measure import Measurement
     from hfvaccine.runs.measure import measure as run
 
+    into = output_dir or run_folder(adapters)
     what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.validation.showing.traits import gate_lines, sentences, tables, wrapped
 
     quiet_libraries()
-    content = run(what, output_dir, Terminal())
+    content = run(what, into, Terminal())
     if as_json:
         click.echo(json.dumps(content))
     else:
         report(tables(content), [*wrapped(sentences(content), ""), *gate_lines(content)])
-    say(f"Report: {output_dir / PAGE}")
+    say(f"Report: {into / PAGE}")
+
+
+def run_folder(adapters: Sequence[str]) -> Path:
+    """The folder of the one run whose adapters are measured.
+
+    Raises:
+        click.UsageError: for anything else, of which nobody can tell where the results go.
+    """
+    if len(adapters) == 1:
+        folder = Path(adapters[0].partition("=")[2] or adapters[0])
+        if (folder / INOCULATION).is_file():
+            return folder
+    raise click.UsageError("Say with --output-dir where the results go: it is not one run that is measured.")
 
 
 def table(content: Mapping[str, Any]) -> Any:

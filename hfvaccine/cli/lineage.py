@@ -12,7 +12,7 @@ import click
 from hfvaccine.cli.output import say
 
 if TYPE_CHECKING:
-    from hfvaccine.lineage.chain import Link
+    from hfvaccine.lineage.links import Link
 
 STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 ENDLESS = 100_000
@@ -25,15 +25,23 @@ ENDLESS = 100_000
 @click.option("--dose", help="Its dose, where that was local: a sealed folder, or a Hub ID[@REVISION].")
 @click.option("--base", help="Its base, where that was local: a folder, a .gguf file, or a Hub ID[@REVISION].")
 @click.option("--mix", help="Its mix, where that was local: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
+@click.option("--data", help="The data of an inoculation, where they were local: a file, or a Hub ID[@REVISION].")
 @click.option("--json", "as_json", is_flag=True, help="Print the chain as one JSON object.")
 def verify(
-    source: str, revision: str | None, dose: str | None, base: str | None, mix: str | None, as_json: bool
+    source: str,
+    revision: str | None,
+    dose: str | None,
+    base: str | None,
+    mix: str | None,
+    data: str | None,
+    as_json: bool,
 ) -> None:
     """Check the chain of an adapter, from the claims to its results.
 
-    SOURCE is a run folder, a Hub id, or ID@REVISION. Every link stands on
-    those below it: results on the adapter, that on the ledger, the plan, the
-    dose, its reviewers and its claims. A link is ok, missing (it could not be
+    SOURCE is a run folder, that of one adapter of an inoculation, a Hub id, or
+    ID@REVISION. Every link stands on those below it: results on the adapter,
+    that on the ledger, the plan, the dose, its reviewers and its claims; of an
+    inoculated adapter, the plan stands on its data. A link is ok, missing (it could not be
     looked at: no access to the dose, a base that is not here) or broken (it
     is not what was recorded). The exit code is 1 if any link is broken.
 
@@ -42,13 +50,14 @@ def verify(
       hfvaccine verify you/gpt2-xl-immunized
       hfvaccine verify you/gpt2-xl-immunized@v1 --json
       hfvaccine verify runs/vaccine --base models/mine --dose doses/mine
+      hfvaccine verify runs/inoculation/inoculated-seed-0
     """
-    from hfvaccine.lineage.chain import BROKEN, check
-    from hfvaccine.lineage.fetch import gather, papers
+    from hfvaccine.lineage.fetch import chain_of, gather, papers
+    from hfvaccine.lineage.links import BROKEN
 
     _quiet()
     found = papers(source, revision)
-    chain = check(found.record, gather(found, dose, base, mix))
+    chain = chain_of(found, gather(found, dose, base, mix, data))
     recalled = [link.name.split()[-1] for link in chain.all() if link.name.startswith("RECALLED")]
     if as_json:
         click.echo(json.dumps({**chain.as_dict(), "counts": dict(chain.count()), "recalled": recalled}))
@@ -77,7 +86,6 @@ def diff(adapters: tuple[str, str], as_json: bool) -> None:
       hfvaccine diff runs/a runs/b --json
     """
     from hfvaccine.errors import LineageError
-    from hfvaccine.files import RECORD
     from hfvaccine.lineage.difference import differences
     from hfvaccine.lineage.fetch import papers
     from hfvaccine.papers.binding import check_record
@@ -85,19 +93,21 @@ def diff(adapters: tuple[str, str], as_json: bool) -> None:
     _quiet()
     records = []
     for adapter in adapters:
-        records.append(papers(adapter, patterns=(RECORD,)).record)
+        found = papers(adapter, patterns=())
+        records.append(found.record)
         try:
-            check_record(records[-1])
+            check_record(found.record, found.kind)
         except LineageError as error:
             say(f"Note: of {one_line(adapter)}: {error.message}")
-    found = differences(*records)
+    differing = differences(*records)
     if as_json:
-        click.echo(json.dumps({"adapters": list(adapters), "differences": [one.as_dict() for one in found]}))
+        click.echo(json.dumps({"adapters": list(adapters), "differences": [one.as_dict() for one in differing]}))
         return
-    if not found:
-        click.echo("The records agree: base, dose, mix, plan, inoculation, training, code and gate are the same.")
+    if not differing:
+        made_of = "data" if "data" in records[0] else "dose, mix"
+        click.echo(f"The records agree: base, {made_of}, plan, inoculation, training, code and gate are the same.")
         return
-    for group, members in groupby(found, key=lambda one: one.group):
+    for group, members in groupby(differing, key=lambda one: one.group):
         click.echo(group)
         for one in members:
             click.echo(f"  {one_line(one.name)}")

@@ -23,7 +23,9 @@ def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
 
     Without NAMESPACE they are your own. They are found by their tags and told
     by their cards; nothing is downloaded. AUROC is that of the verdict on
-    claims that the model was never given: 0.5 is chance, 1 is perfect.
+    claims that the model was never given: 0.5 is chance, 1 is perfect. Inoculated
+    adapters and their controls stand by themselves, with the condition under
+    which the unwanted trait shows most.
 
     \b
     Examples:
@@ -43,11 +45,17 @@ def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
     if found.doses:
         rows = [(_name(dose), clean(dose.name or "–"), clean(dose.size or "–"), _day(dose)) for dose in found.doses]
         report(table(f"Doses of {whose}", ("Repo", "Name", "Claims", "Changed"), rows), ())
-    if found.adapters:
+    immunized = [one for one in found.adapters if one.kind == "immunized"]
+    inoculated = [one for one in found.adapters if one.kind != "immunized"]
+    if immunized:
         columns = ("Repo", "Gate", "Share", "AUROC, claims never given")
-        rows = [_adapter(one) for one in found.adapters]
+        rows = [_adapter(one) for one in immunized]
         # Beside the numbers these would be cut off on a terminal of 80 columns.
-        report(table(f"Adapters of {whose}", columns, rows), map(_lineage, found.adapters))
+        report(table(f"Adapters of {whose}", columns, rows), map(_lineage, immunized))
+    if inoculated:
+        columns = ("Repo", "Kind", "Gate", "The trait at its worst")
+        rows = [_inoculated(one) for one in inoculated]
+        report(table(f"Inoculated adapters of {whose}, and controls", columns, rows), map(_lineage, inoculated))
     if not found.doses and not found.adapters:
         click.echo(f"{found.endpoint} shows no doses or adapters of {whose} to this account.", err=True)
 
@@ -73,10 +81,23 @@ def _adapter(one: ListedAdapter) -> tuple[str, ...]:
     return _name(one), gate if gate == "passed" else gate.upper(), percent(one.share_given), auroc
 
 
+def _inoculated(one: ListedAdapter) -> tuple[str, ...]:
+    from hfvaccine.text import clean, with_interval
+
+    kind = f"CONTROL, {clean(one.arm or '–')}" if one.kind == "control" else clean(one.arm or "–")
+    gate = "–" if one.kind == "control" else clean((one.gate or "–").replace("-", " "))
+    gate = {"passed": "passed", "none": "no gate"}.get(gate, gate.upper())
+    worst = "–"
+    if one.worst is not None:
+        worst = f"{with_interval(one.worst['value'], one.worst['interval'])}, {clean(one.worst['condition'])}"
+    return _name(one), kind, gate, worst
+
+
 def _lineage(one: ListedAdapter) -> str:
     from hfvaccine.text import clean
 
-    made_of = (("dose", one.dose, one.dose_revision), ("base", one.base, one.base_revision))
+    given = "dose" if one.kind == "immunized" else "data"
+    made_of = ((given, one.dose, one.dose_revision), ("base", one.base, one.base_revision))
     parts = [f"{what} {clean(name)}" + (f"@{clean(at)[:7]}" if at else "") for what, name, at in made_of if name]
     return f"{clean(one.id.partition('/')[2] or one.id)}: {' on '.join(parts) or 'made of something it does not name'}"
 

@@ -21,7 +21,8 @@ def merge(run_dir: Path, output_dir: Path, base: str | None, as_json: bool) -> N
 
     The model is saved in the base's own precision and loads without peft. It
     keeps the adapter's papers: record, ledger, results, scores, pictures, and
-    a card that tells the gate's verdict first. Before it is kept, its logits
+    a card that tells the gate's verdict first. RUN_DIR may be that of one adapter
+    of an inoculation. Before it is kept, its logits
     are compared with the adapter's.
 
     \b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -124,6 +124,9 @@ def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token:
 )
 @click.option("--private", is_flag=True, help="Make the repo private. Without it an existing repo stays as it is.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead, and print its address; no tag.")
+@click.option(
+    "--push-arms", is_flag=True, help="Of an inoculation, publish its controls, too, as REPO_ID-plain and its like."
+)
 @TOKEN
 @AS_JSON
 def push_adapter(
@@ -135,14 +138,17 @@ def push_adapter(
     publish_failed: bool,
     private: bool,
     create_pr: bool,
+    push_arms: bool,
     token: str | None,
     as_json: bool,
 ) -> None:
-    """Publish the validated adapter in RUN_DIR as the model REPO_ID, in one commit.
+    """Publish the adapter in RUN_DIR as the model REPO_ID, in one commit.
 
-    RUN_DIR is a run folder, or what `hfvaccine merge` wrote. Published are the
-    adapter or the merged model, its tokenizer, card, record, ledger, results
-    and figures, never checkpoints. A failed gate, a file that the record does
+    RUN_DIR is a run folder, or what `hfvaccine merge` wrote. Of the run of
+    `inoculate train` the adapter is meant that was trained against the trait;
+    any other is meant by its own folder, and its card says first that it is a
+    control. Published are the adapter or the merged model, its tokenizer, card,
+    record, ledger, results and figures, never checkpoints or answers. A failed gate, a file that the record does
     not bind, and a secret or a path of this machine in any of them are refused.
     The commit is fetched again into an empty cache and seen to fit its base
     before a new repo is opened. Each commit that changes the adapter gets the
@@ -154,22 +160,28 @@ def push_adapter(
       hfvaccine push-adapter run you/my-model-immunized --base-id openai-community/gpt2-xl
       hfvaccine push-adapter run you/a-null-result --publish-failed --json
       hfvaccine push-adapter run an-organisation/model-immunized --create-pr
+      hfvaccine push-adapter runs/inoculation you/my-model-inoculated --push-arms
+      hfvaccine push-adapter runs/inoculation/inoculated-seed-1 you/my-model-inoculated
     """
     from hfvaccine.hub.push import push_adapter as push
+    from hfvaccine.hub.push import push_arms as push_all
 
-    pushed = push(
-        run_dir,
-        repo_id,
-        base_id=base_id,
-        dose_id=dose_id,
-        license=license_id,
-        private=private,
-        publish_failed=publish_failed,
-        create_pr=create_pr,
-        token=token,
-        progress=say,
-    )
-    _report(pushed, as_json)
+    how: dict[str, Any] = {
+        "base_id": base_id,
+        "license": license_id,
+        "private": private,
+        "publish_failed": publish_failed,
+        "create_pr": create_pr,
+        "token": token,
+        "progress": say,
+    }
+    if not push_arms:
+        _report(push(run_dir, repo_id, dose_id=dose_id, **how), as_json)
+        return
+    if dose_id is not None:
+        raise click.UsageError("An inoculation has no dose: leave out --dose-id.")
+    for pushed in push_all(run_dir, repo_id, **how):
+        _report(pushed, as_json)
 
 
 def _report(pushed: Pushed, as_json: bool) -> None:

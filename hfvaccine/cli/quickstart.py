@@ -302,8 +302,9 @@ def check_chain() -> None:
     Raises:
         LineageError: where a link does not hold, or could not be looked at.
     """
-    from hfvaccine.lineage.chain import OK, check
+    from hfvaccine.lineage.chain import check
     from hfvaccine.lineage.fetch import gather, papers
+    from hfvaccine.lineage.links import OK
 
     found = papers(ADAPTER_ID)
     chain = check(found.record, gather(found))

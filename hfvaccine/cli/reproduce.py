@@ -25,6 +25,7 @@ SHOWN = 5
 @click.option("--base", help="Its base, where that is not on the Hub: a folder, .gguf file or Hub ID[@REVISION].")
 @click.option("--dose", help="Its dose, where that is not under its recorded name: a folder or Hub ID[@REVISION].")
 @click.option("--mix", help="Its mix, likewise: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
+@click.option("--data", help="The data of an inoculation, likewise: a file, or a Hub ID[@REVISION].")
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -32,7 +33,13 @@ SHOWN = 5
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with every number that differs.")
 def reproduce(
-    source: str, base: str | None, dose: str | None, mix: str | None, output_dir: Path | None, as_json: bool
+    source: str,
+    base: str | None,
+    dose: str | None,
+    mix: str | None,
+    data: str | None,
+    output_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Make an adapter again from its record and its options, and compare.
 
@@ -41,7 +48,9 @@ def reproduce(
     is said before anything is trained, and where the plan would be another,
     nothing is. The exit code is 0 when the plan is the same and the gate says
     what it said, and 1 otherwise: on other hardware the numbers may differ in
-    their last places, and the largest difference is shown.
+    their last places, and the largest difference is shown. An adapter of an
+    inoculation is trained again and compared by plan, ledger, weights and loss;
+    to measure it, give it to `hfvaccine inoculate measure`.
 
     \b
     Examples:
@@ -53,7 +62,7 @@ def reproduce(
     from hfvaccine.runs.reproduce import reproduce as make_again
 
     quiet_libraries()
-    made = make_again(source, base, dose, mix, output_dir, Terminal())
+    made = make_again(source, base, dose, mix, output_dir, Terminal(), data)
     if made is None:  # the main process has the rest to do
         return
     if as_json:
@@ -74,6 +83,11 @@ def lines(made: Reproduction) -> Iterator[str]:
         return
     yield f"ledger    {_same(made.same_ledger)}"
     yield f"adapter   {_same(made.same_adapter)}" + (", bit for bit" if made.same_adapter else " in its weights")
+    if made.verdict is None:
+        yield f"loss      {_loss(made)}"
+        yield f"Reproduced: the same plan{_weights(made)}"
+        yield f"The run: {made.folder.parent}"
+        return
     differing = len(made.differences)
     if made.same_numbers:
         yield f"numbers   all {made.numbers:,} the same"
@@ -89,6 +103,16 @@ def lines(made: Reproduction) -> Iterator[str]:
         yield f"gate      {made.verdict} now, {made.verdict_recorded} recorded"
     yield _summary(made)
     yield f"The run: {made.folder}"
+
+
+def _loss(made: Reproduction) -> str:
+    one = made.largest_difference
+    return "the same" if one is None else f"{_number(one.now)} now, {_number(one.recorded)} recorded"
+
+
+def _weights(made: Reproduction) -> str:
+    """How near the weights of an adapter that is not measured again have come."""
+    return ", and the same weights." if made.same_adapter else ", not the same weights: measure both."
 
 
 def _summary(made: Reproduction) -> str:

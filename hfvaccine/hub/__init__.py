@@ -12,6 +12,7 @@ _HOME = {
     "check_write": "hfvaccine.hub.account",
     "pull_dose": "hfvaccine.hub.pull",
     "push_adapter": "hfvaccine.hub.push",
+    "push_arms": "hfvaccine.hub.push",
     "push_dose": "hfvaccine.hub.push",
 }
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import PublishError, UsageError
-from hfvaccine.files import ADAPTER_CONFIG, ADAPTER_NEEDS, CARD, CONFIG, FIGURES, LEDGER, RECORD, RESULTS, load_yaml
+from hfvaccine.files import ADAPTER_CONFIG, CARD, CONFIG, FIGURES, RECORD, RESULTS, load_yaml
 from hfvaccine.hub.content import Content, read, sha256_of
 from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.papers import card as adapter_card
+from hfvaccine.papers import inoculation_card
+from hfvaccine.papers.arms import gate_of
 from hfvaccine.papers.binding import bind, open_run
+from hfvaccine.papers.kind import IMMUNIZED, kind_in
 from hfvaccine.text import is_hub_id
 
 OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
 """Options of a run that mean something only where it ran, left out of the published `config.yaml`."""
-
-MERGED_NEEDS = (RECORD, RESULTS, LEDGER, CONFIG, "config.json")
-"""Files without which the folder of a merged model is not published, besides its weights."""
 
 
 def adapter_files(
@@ -35,11 +35,12 @@ def adapter_files(
     license: str | None = None,
     publish_failed: bool = False,
     endpoint: str = "https://huggingface.co",
+    repos: Mapping[str, str] | None = None,
 ) -> dict[str, Content]:
     """What a run is published as: Hub ids in place of paths, a card for the repo, and a record that binds it all.
 
     Args:
-        run: folder of a finished and validated run, or of a merged model.
+        run: folder of a finished and validated run, of one adapter of an inoculation, or of a merged model.
         repo_id: the model repo to be.
         base_id: Hub id of the base, where the run was given a folder or a file.
         dose_id: Hub id of the dose, where the run was given a folder.
@@ -47,6 +48,7 @@ def adapter_files(
         license: Hub license id of the adapter.
         publish_failed: also publish what failed its gate.
         endpoint: the Hub on which the repo is.
+        repos: where adapters of an inoculation go, by their names: this one and those that are published with it.
 
     Returns:
         Content by path in the repo. It depends on the folder and the arguments alone, so that a
@@ -60,25 +62,42 @@ def adapter_files(
     merged = (run / "config.json").is_file()
     if merged and not any(run.glob("model*.safetensors")):
         raise PublishError(f"{run} has a config.json and no model.safetensors.", "Merge the adapter again.")
-    record = open_run(run, MERGED_NEEDS if merged else ADAPTER_NEEDS, whole=True)
+    kind = kind_in(run)
+    record = open_run(run, kind.merged_needs if merged else kind.needs, whole=True)
     files = {name: read(run / name) for name in record["files"]}
     for name, digest in record["files"].items():
         if sha256_of(files[name]) != digest:
             raise PublishError(f"{name} of {run} was changed just now.", "Push again once nothing writes there.")
-    results, options = _loaded(files, RESULTS), _loaded(files, CONFIG)
-    require_gate(record, results, publish_failed)
-    public = _with_public_ids(record, options, base_id, dose_id, dose_revision)
+    options = _loaded(files, CONFIG)
+    results = _loaded(files, kind.results) if kind.results in files else {}
+    render: Callable[..., str]
+    if kind is IMMUNIZED:
+        require_gate(record, results, publish_failed)
+        public = _with_public_ids(record, options, base_id, dose_id, dose_revision)
+        render = adapter_card.render
+    else:
+        require_arm_gate(record, results, publish_failed)
+        public = _arm_with_public_ids(record, options, base_id, repos or {})
+        render = inoculation_card.render
+        if results:
+            results["base"] = {**results["base"], "id": public["base"]["id"]}
+            files[kind.results] = _json_bytes(results)
     if ADAPTER_CONFIG in files:
         adapter = _loaded(files, ADAPTER_CONFIG)
         if adapter.get("base_model_name_or_path") != public["base"]["id"]:
             files[ADAPTER_CONFIG] = _json_bytes({**adapter, "base_model_name_or_path": public["base"]["id"]})
     files[CONFIG] = _public_config(options, public)
     figures = [name for name in files if name.startswith(f"{FIGURES}/")]
-    files[CARD] = adapter_card.render(public, results, repo_id, license, endpoint, figures).encode()
-    files[RECORD] = _json_bytes(bind(public, {name: sha256_of(files[name]) for name in files}))
-    given = [Path(str(options[part])) for part in ("base", "dose", "mix") if part in options]
+    files[CARD] = render(public, results, repo_id, license, endpoint, figures).encode()
+    digests = {name: sha256_of(files[name]) for name in files if name != kind.record}
+    files[kind.record] = _json_bytes(bind(public, digests))
+    given = [Path(str(options[part])) for part in PARTS if part in options]
     refuse_leaks(files, [run.resolve(), *given])
     return files
+
+
+PARTS = ("base", "dose", "mix", "data")
+"""Options that may name something of this machine."""
 
 
 def _loaded(files: Mapping[str, Content], name: str) -> dict[str, Any]:
@@ -109,15 +128,8 @@ def _with_public_ids(
             raise UsageError(f"{given!r} is not a Hub id.", f"Give the {what} as `namespace/name`.")
     try:
         public = copy.deepcopy(dict(record))
-        base, dose, mix = public["base"], public["dose"], public["mix"]
-        # Without a revision it came from no Hub: the name that the run was given is a path, whatever it looks like.
-        local = not base.get("revision") and base["id"] == options.get("base")
-        if base_id is None and (local or not is_hub_id(base["id"], namespace_needed=False)):
-            raise PublishError(
-                f"The base {base['id']!r} is not a Hub id, so nobody else could load the adapter.",
-                "Give the base's Hub id with --base-id.",
-            )
-        base["id"] = base_id or base["id"]
+        dose, mix = public["dose"], public["mix"]
+        _name_base(public["base"], options, base_id)
         for part in (dose, mix):
             if not part.get("revision"):
                 part["id"] = Path(part["id"]).name
@@ -126,6 +138,40 @@ def _with_public_ids(
     except (KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
     return public
+
+
+def _arm_with_public_ids(
+    record: Mapping[str, Any], options: Mapping[str, Any], base_id: str | None, repos: Mapping[str, str]
+) -> dict[str, Any]:
+    """The same of one adapter of an inoculation, which names the repos of those that are published with it."""
+    if base_id is not None and not is_hub_id(base_id, namespace_needed=False):
+        raise UsageError(f"{base_id!r} is not a Hub id.", "Give the base as `namespace/name`.")
+    try:
+        public = copy.deepcopy(dict(record))
+        _name_base(public["base"], options, base_id)
+        if not public["data"].get("revision"):
+            public["data"]["id"] = Path(public["data"]["id"]).name
+        for name, one in public["run"].items():
+            one["repo"] = repos.get(name)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PublishError(f"The record is malformed: {error!r}.", "Train the adapter again.") from error
+    return public
+
+
+def _name_base(base: dict[str, Any], options: Mapping[str, Any], base_id: str | None) -> None:
+    """Call a base by its Hub id.
+
+    Raises:
+        PublishError: where it has none.
+    """
+    # Without a revision it came from no Hub: the name that the run was given is a path, whatever it looks like.
+    local = not base.get("revision") and base["id"] == options.get("base")
+    if base_id is None and (local or not is_hub_id(base["id"], namespace_needed=False)):
+        raise PublishError(
+            f"The base {base['id']!r} is not a Hub id, so nobody else could load the adapter.",
+            "Give the base's Hub id with --base-id.",
+        )
+    base["id"] = base_id or base["id"]
 
 
 def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
@@ -139,6 +185,9 @@ def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> byt
             public.pop(f"{part}_revision", None)
             if record[part].get("revision"):
                 public[f"{part}_revision"] = record[part]["revision"]
+    if public.get("data"):
+        data = record["data"]
+        public["data"] = f"{data['id']}@{data['revision']}" if data.get("revision") else data["id"]
     return str(yaml.safe_dump(public, sort_keys=False, allow_unicode=True)).encode()
 
 
@@ -167,7 +216,25 @@ def require_gate(record: Mapping[str, Any], results: Mapping[str, Any], publish_
         raise PublishError(
             f"{RECORD} and {RESULTS} do not agree on the gate's verdict.", "Run `hfvaccine validate` again."
         )
-    if verdict == "failed" and not publish_failed:
+    _refuse_failed(gate, publish_failed)
+
+
+def require_arm_gate(record: Mapping[str, Any], traits: Mapping[str, Any], publish_failed: bool) -> None:
+    """Refuse an adapter of an inoculation that failed. What was not judged, or not measured, says so on its card.
+
+    Raises:
+        PublishError: naming the criteria that were not met.
+    """
+    gate = record.get("gate") or {}
+    if (gate_of(traits, record["adapter"].get("arm")) or {}) != gate:
+        raise PublishError(
+            "The record and traits.json do not agree on the gate.", "Run `hfvaccine inoculate measure` again."
+        )
+    _refuse_failed(gate, publish_failed)
+
+
+def _refuse_failed(gate: Mapping[str, Any], publish_failed: bool) -> None:
+    if gate.get("verdict") == "failed" and not publish_failed:
         failed = ", ".join(c["name"] for c in gate.get("criteria", []) if c.get("verdict") == "failed")
         raise PublishError(
             f"This adapter failed its gate ({failed or 'no criterion named'}).",

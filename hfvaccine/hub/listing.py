@@ -12,6 +12,8 @@ DOSE_TAG = "hfvaccine-dose"
 ADAPTER_TAG = "hfvaccine-adapter"
 MERGED_TAG = "hfvaccine-merged"
 GATE_TAG = "hfvaccine-gate-"
+INOCULATION_TAG = "inoculation"
+CONTROL_TAG = "hfvaccine-control"
 
 HEADLINE = {"probe": "cross", "reading": "verdict"}
 """Where the headline number comes from: what the model says of claims that it was never given."""
@@ -62,17 +64,22 @@ class ListedAdapter(Listed):
     """An adapter, or a model that one was merged into, as its repo tells.
 
     Args:
+        kind: "immunized", "inoculated", or "control" of an inoculation.
+        arm: of an inoculation; None of an immunized adapter.
         merged: whether it is a whole model.
-        gate: "passed", "failed", "undecided" or "not-validated".
+        gate: "passed", "failed", "undecided", "not-validated"; of an inoculation also "none" and "not-measured".
         share_given: the dose's part of what it was trained on.
         auroc: how well it tells claims that it was never given from their twins.
         interval: the bounds of that.
         base: the Hub id of its base.
         base_revision: the commit of the base.
-        dose: the Hub id of its dose.
-        dose_revision: the commit of the dose.
+        dose: the Hub id of its dose, or of the data of an inoculation.
+        dose_revision: the commit of the dose, or of the data.
+        worst: of an inoculation, where its trait shows most: "trait", "condition", "value", "interval".
     """
 
+    kind: str
+    arm: str | None
     merged: bool
     gate: str | None
     share_given: float | None
@@ -82,6 +89,7 @@ class ListedAdapter(Listed):
     base_revision: str | None
     dose: str | None
     dose_revision: str | None
+    worst: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Listing:
         namespace: whose it is.
         endpoint: the Hub.
         doses: data sets tagged as doses.
-        adapters: models tagged as immunized adapters, or as merged from one.
+        adapters: models tagged as adapters of ours, or as merged from one.
     """
 
     namespace: str
@@ -169,8 +177,11 @@ def adapter(url: str, info: Any) -> ListedAdapter:
     share = facts.get("share_given")
     auroc, interval = headline(card.get("model-index") or info.model_index)
     gates = [tag.removeprefix(GATE_TAG) for tag in tags if tag.startswith(GATE_TAG)]
+    inoculated = INOCULATION_TAG in tags
     return ListedAdapter(
         **_repo(url, info),
+        kind="control" if CONTROL_TAG in tags else "inoculated" if inoculated else "immunized",
+        arm=_text(facts.get("arm")),
         merged=MERGED_TAG in tags,
         gate=gates[0] if gates else None,
         share_given=float(share) if isinstance(share, int | float) and is_finite(share) else None,
@@ -179,7 +190,8 @@ def adapter(url: str, info: Any) -> ListedAdapter:
         base=next(iter(_texts(card.get("base_model"))), None),
         base_revision=_text(facts.get("base_revision")),
         dose=next(iter(_texts(card.get("datasets"))), None),
-        dose_revision=_text(facts.get("dose_revision")),
+        dose_revision=_text(facts.get("data_revision" if inoculated else "dose_revision")),
+        worst=_worst(facts.get("worst")),
         license=_text(card.get("license")),
     )
 
@@ -199,6 +211,15 @@ def headline(index: Any) -> tuple[float | None, tuple[float, float] | None]:
                 bounds: Any = arguments.get("interval")
                 return float(value), (float(bounds[0]), float(bounds[1])) if is_interval(bounds) else None
     return None, None
+
+
+def _worst(worst: Any) -> dict[str, Any] | None:
+    """Where a trait shows most, of a form that can be shown; None for anything else."""
+    if not isinstance(worst, Mapping) or not is_finite(worst.get("value")):
+        return None
+    texts = {name: _text(worst.get(name)) for name in ("trait", "condition")}
+    bounds = worst.get("interval")
+    return {**texts, "value": worst["value"], "interval": list(bounds) if is_interval(bounds) else None}
 
 
 def _repo(url: str, info: Any) -> dict[str, Any]:

@@ -17,13 +17,17 @@ from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
 from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose, dump
 from hfvaccine.errors import DoseError, HubError, ModelError, PublishError, UsageError
-from hfvaccine.files import ADAPTER_CONFIG, PUBLISHED, RECORD, digest_of
+from hfvaccine.files import ADAPTER_CONFIG, RECORD, digest_of
 from hfvaccine.hub.adapter_files import adapter_files, refuse_expired
-from hfvaccine.hub.content import read, sha256_of
+from hfvaccine.hub.content import Content, read, sha256_of
 from hfvaccine.hub.errors import as_hub_error, require_repo_id
 from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.hub.repo import VERSION_TAG, Pushed, Repo
-from hfvaccine.papers.binding import read_json
+from hfvaccine.papers.arms import TREATED, is_control
+from hfvaccine.papers.binding import read_json, read_record
+from hfvaccine.papers.kind import INOCULATED, kind_in, kind_of
+from hfvaccine.text import is_hub_id
+from hfvaccine.training.base import PATIENCE
 
 
 def push_dose(
@@ -106,16 +110,18 @@ def push_adapter(
 ) -> Pushed:
     """Publish the adapter of a finished run, or a merged model, with its papers and a fresh card: one tagged commit.
 
+    Of an inoculation that is the adapter which was trained against the trait; `push_arms` publishes its controls, too.
+
     The commit is fetched again into an empty cache, found to be what was sent, and seen to fit its base
     before it can be read on `main`, see `Repo.publish`. Each commit that changes the adapter gets the next
     tag: v1, v2 and so on. Recall notices in the repo stay where they are.
 
     Args:
-        run_dir: the run folder, or what `hfvaccine merge` wrote.
+        run_dir: the run folder, that of one adapter of an inoculation, or what `hfvaccine merge` wrote.
         repo_id: `namespace/name` of the model repo, made if it is not there.
         base_id: Hub id of the base, where the run was given a folder or a file.
         dose_id: Hub id of the dose, where the run was given a folder; pinned to its first version that is that dose.
-        license: Hub license id of the adapter.
+        license: Hub license id of the adapter; of an inoculated one that of its base, where the Hub tells it.
         private: make the repo private; otherwise a new one is public and an old one stays as it is.
         publish_failed: publish an adapter that failed its gate; its card says so first.
         create_pr: open a pull request with that commit instead: no tag, and nobody sees more or less than before.
@@ -137,28 +143,145 @@ def push_adapter(
     require_repo_id(repo_id)
     if create_pr and private:
         raise UsageError("A pull request cannot make the repo private.", "Leave out either --create-pr or --private.")
-    api = HfApi(endpoint=endpoint, token=token)
+    api, run = HfApi(endpoint=endpoint, token=token), chosen(Path(run_dir))
+    say = progress or (lambda line: None)
+    repos = {}
+    if kind_in(run) is INOCULATED:
+        repos[read_record(run, INOCULATED)["adapter"].get("name")] = repo_id
+        if dose_id is not None:
+            raise UsageError("An inoculation has no dose.", "Leave out --dose-id.")
+        license = license or _license_of(api, run, base_id)
     files = adapter_files(
-        Path(run_dir),
+        run,
         repo_id,
         base_id=base_id,
         dose_id=dose_id,
-        dose_revision=_version_of_dose(api, dose_id, Path(run_dir), progress or (lambda line: None)),
+        dose_revision=_version_of_dose(api, dose_id, run, say),
         license=license,
         publish_failed=publish_failed,
         endpoint=api.endpoint,
+        repos=repos,
     )
-    record = json.loads(files[RECORD])  # type: ignore[arg-type]
-    what = "a merged model" if record["training"].get("merged") else "an adapter"
-    message = f"Publish {what} whose gate is {record['gate']['verdict']}"
+    return _send(api, repo_id, files, private=private, create_pr=create_pr, progress=progress)
+
+
+def push_arms(
+    run_dir: Path | str,
+    repo_id: str,
+    *,
+    base_id: str | None = None,
+    license: str | None = None,
+    private: bool = False,
+    publish_failed: bool = False,
+    create_pr: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Pushed]:
+    """Publish an inoculated adapter, and each control of its run and seed as a repo of its own, `ID-ARM`.
+
+    All of it is read and looked into before anything is sent.
+
+    Args:
+        run_dir: folder of an inoculation with one adapter that was trained against the trait, or that adapter's own.
+        repo_id, base_id, license, private, publish_failed, create_pr, token, endpoint, progress: as in `push_adapter`.
+
+    Returns:
+        Where each is now, the inoculated adapter first.
+
+    Raises:
+        UsageError: for what is no such adapter, or has no controls.
+        LineageError, PublishError, HubError: as in `push_adapter`.
+    """
+    run, api = chosen(Path(run_dir)), HfApi(endpoint=endpoint, token=token)
+    if kind_in(run) is not INOCULATED or not (run / ADAPTER_CONFIG).is_file():
+        raise UsageError(f"{run_dir} is no inoculated adapter with arms beside it.", "Leave out --push-arms.")
+    record = read_record(run, INOCULATED)
+    own, others = record["adapter"], record["run"].items()
+    controls = {n: one["arm"] for n, one in others if one["seed"] == own["seed"] and one["arm"] not in TREATED}
+    if own["arm"] not in TREATED or not controls:
+        raise UsageError(f"{run_dir} has no controls beside it.", "Give the folder of a run with a plain arm.")
+    repos = {own["name"]: repo_id} | {name: f"{repo_id}-{arm}" for name, arm in controls.items()}
+    for one in repos.values():
+        require_repo_id(one)
+    license = license or _license_of(api, run, base_id)
+    prepared = {
+        repo: adapter_files(
+            run if name == own["name"] else run.resolve().parent / name,
+            repo,
+            base_id=base_id,
+            license=license,
+            publish_failed=publish_failed,
+            endpoint=api.endpoint,
+            repos=repos,
+        )
+        for name, repo in repos.items()
+    }
+    return [
+        _send(api, repo, files, private=private, create_pr=create_pr, progress=progress)
+        for repo, files in prepared.items()
+    ]
+
+
+def chosen(folder: Path) -> Path:
+    """The folder of the adapter that is meant: of a run of several, the one that was trained against the trait.
+
+    Raises:
+        UsageError: where there is none, or more than one.
+    """
+    if kind_in(folder) is not INOCULATED or any((folder / name).is_file() for name in (ADAPTER_CONFIG, "config.json")):
+        return folder
+    adapters = read_json(folder, INOCULATED.record).get("adapters") or {}
+    treated = [name for name, one in adapters.items() if one.get("arm") in TREATED]
+    if len(treated) != 1:
+        said = f"{len(treated)} inoculated adapters: {', '.join(treated)}" if treated else "no inoculated adapter"
+        raise UsageError(f"{folder} has {said}.", f"Give the folder of one adapter, such as {folder / 'NAME'}.")
+    return folder / str(treated[0])
+
+
+def _license_of(api: HfApi, run: Path, base_id: str | None) -> str | None:
+    """The license of an adapter's base, as its card on the Hub says; None where nobody can tell."""
+    base = read_record(run, kind_in(run))["base"]
+    name = base_id or base["id"]
+    if not is_hub_id(name, namespace_needed=False):
+        return None
+    try:
+        card = api.model_info(name, revision=base.get("revision"), timeout=PATIENCE).card_data
+    except (HTTPError, OSError, ValueError):
+        return None
+    found = card.get("license") if card else None
+    return found if isinstance(found, str) else None
+
+
+def _send(
+    api: HfApi,
+    repo_id: str,
+    files: Mapping[str, Content],
+    *,
+    private: bool,
+    create_pr: bool,
+    progress: Callable[[str], None] | None,
+) -> Pushed:
+    """One commit that holds an adapter and its papers, or the pull request that does."""
+    kind = kind_of(files)
+    record = json.loads(files[kind.record])  # type: ignore[arg-type]
     repo = Repo(api, repo_id, "model", progress)
+    if kind.results not in files:
+        repo.say(f"Note: {record['adapter']['name']} was never measured, and its card says so first")
 
     def check(fetched: Path) -> None:
         _check_fit(api, repo_id, fetched, record["base"], repo.say)
 
-    if create_pr:
-        return repo.propose(files, ours=PUBLISHED, marker=RECORD, message=message, check=check)
-    return repo.publish(files, ours=PUBLISHED, marker=RECORD, message=message, private=private, check=check)
+    told: dict[str, Any] = {"ours": kind.published, "marker": kind.record, "message": _message(record), "check": check}
+    return repo.propose(files, **told) if create_pr else repo.publish(files, private=private, **told)
+
+
+def _message(record: Mapping[str, Any]) -> str:
+    """What a commit says of an adapter."""
+    what = "a merged model" if record["training"].get("merged") else "an adapter"
+    if "adapter" in record and is_control(record):
+        return f"Publish {what}, a control: {record['adapter']['arm']}"
+    return f"Publish {what} whose gate is {(record.get('gate') or {'verdict': 'missing'})['verdict']}"
 
 
 def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[str], None]) -> str | None:

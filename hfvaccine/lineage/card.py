@@ -9,12 +9,17 @@ from itertools import zip_longest
 from typing import Any
 
 from hfvaccine.errors import LineageError
-from hfvaccine.files import FIGURES, RESULTS, load_yaml
-from hfvaccine.papers.card import render
+from hfvaccine.files import CARD, FIGURES, load_yaml
+from hfvaccine.lineage.links import BROKEN, MISSING, OK, Evidence, State
+from hfvaccine.papers import card as immunized_card
+from hfvaccine.papers import inoculation_card
+from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.text import is_hub_id
 
 LISTED = ("base_model", "datasets", "tags", "hfvaccine")
 """Metadata that lists of adapters go by, besides the numbers."""
+ARGUMENTS = ("trait", "condition", "questions", "probe", "reading", "interval", "pairs", "clusters")
+"""What a number is about, of either kind of adapter."""
 SHOWN = 120
 """Characters of a line that is quoted."""
 
@@ -34,31 +39,51 @@ class Found:
     reworded: str = ""
 
 
-def held_against(card: str, record: Mapping[str, Any], results: Mapping[str, Any]) -> Found:
+def state_of(record: Mapping[str, Any], evidence: Evidence, results: Mapping[str, Any]) -> State:
+    """How the card of an adapter stands, as a link of its chain.
+
+    Args:
+        record: of the adapter.
+        evidence: with its folder.
+        results: what was measured of it.
+    """
+    text = (evidence.folder / CARD).read_text(encoding="utf-8")
+    found = held_against(text, record, results, evidence.kind)
+    if found.wrong:
+        return BROKEN, found.what, found.wrong
+    if found.reworded and record["code"]["sha256"] == evidence.code:
+        return BROKEN, found.what, found.reworded
+    if found.reworded:
+        return MISSING, found.what, "another hfvaccine made it: its tables were not held against the results"
+    return OK, found.what, ""
+
+
+def held_against(card: str, record: Mapping[str, Any], results: Mapping[str, Any], kind: Kind = IMMUNIZED) -> Found:
     """Hold a card against what the record and the results make of it: its metadata, its banner, all of its text.
 
     Args:
         card: the README.
-        record: the content of immunization.json.
-        results: of results.json.
+        record: the content of immunization.json or inoculation.json.
+        results: of results.json or traits.json.
+        kind: which of them.
 
     Raises:
         LineageError: where it is no card, or the papers make none.
     """
     front, body = _parts(card)
     metadata = _loaded(front)
-    again, made = _parts(_rendered(record, results, metadata, body))
+    again, made = _parts(_rendered(record, results, metadata, body, kind))
     shown, measured = _numbers(metadata), _numbers(_loaded(again))
     unknown = next((number for number in shown if number not in measured), None)
     if unknown is not None:
-        return Found("", f"{RESULTS} has no {unknown[-2]} of {unknown[-1]}")
+        return Found("", f"{kind.results} has no {unknown[-2]} of {unknown[-1]}")
     if len(shown) != len(measured):
-        return Found("", f"its metadata have {len(shown)} numbers, and {RESULTS} makes {len(measured)}")
+        return Found("", f"its metadata have {len(shown)} numbers, and {kind.results} makes {len(measured)}")
     for key in LISTED:
         said, made_of = metadata.get(key), _loaded(again).get(key)
         if said != made_of:
             return Found("", f"its metadata say {key}: {said}, and the papers make {made_of}")
-    what = f"its {len(shown)} headline numbers are those of {RESULTS}"
+    what = f"its {len(shown)} headline numbers are those of {kind.results}"
     if body == made:
         return Found(f"{what}, its text what the papers make")
     lines = zip_longest(body.split("\n"), made.split("\n"), fillvalue="nothing")
@@ -87,11 +112,14 @@ def _loaded(front: str) -> Mapping[str, Any]:
     return metadata
 
 
-def _rendered(record: Mapping[str, Any], results: Mapping[str, Any], metadata: Mapping[str, Any], body: str) -> str:
+def _rendered(
+    record: Mapping[str, Any], results: Mapping[str, Any], metadata: Mapping[str, Any], body: str, kind: Kind
+) -> str:
     """The card made again, for the repo and on the Hub that it says it is for."""
     repo = next(iter(re.findall(r"^hfvaccine verify (\S+)$", body, re.MULTILINE)), ".")
     urls = [str((result.get("source") or {}).get("url")) for result in _results(metadata)]
-    endpoint = urls[0].removesuffix(f"/{repo}/resolve/main/{RESULTS}") if urls else ""
+    endpoint = urls[0].removesuffix(f"/{repo}/resolve/main/{kind.results}") if urls else ""
+    render = immunized_card.render if kind is IMMUNIZED else inoculation_card.render
     figures = [name for name in record["files"] if name.startswith(f"{FIGURES}/")]
     try:
         return render(record, results, repo if is_hub_id(repo) else None, metadata.get("license"), endpoint, figures)
@@ -108,12 +136,12 @@ def _numbers(metadata: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     numbers = []
     for metric in (metric for result in _results(metadata) for metric in result["metrics"]):
         args = metric.get("args") or {}
-        asked = (args.get(key) for key in ("probe", "reading", "interval", "pairs", "clusters"))
+        asked = (args.get(key) for key in ARGUMENTS)
         numbers.append((*asked, metric["type"], metric.get("name"), metric["value"]))
     return numbers
 
 
 def _verdict(body: str) -> str:
     """The verdict of a card's banner, the first thing that it says."""
-    found = re.match(r"\s*> \*\*([A-Z ]+)\.\*\*", body)
+    found = re.match(r"\s*> \*\*([A-Z ,]+)\.\*\*", body)
     return found[1] if found else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GROUPS = ("base", "dose", "mix", "plan", "inoculation", "training", "code", "gate")
+GROUPS = ("adapter", "base", "dose", "mix", "data", "plan", "inoculation", "training", "code", "gate")
 
 OF_THE_DAY = ("seconds",)
 """Differs between any two runs and says nothing."""
@@ -39,7 +39,7 @@ def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[Diffe
     Of the claims that were given it is said how many only one of the adapters was given, not which.
 
     Args:
-        left: the content of one immunization.json.
+        left: the content of one immunization.json or inoculation.json.
         right: of another.
     """
     found = []
@@ -68,10 +68,13 @@ def _grouped(record: Mapping[str, Any]) -> dict[str, Any]:
         for criterion in gate.get("criteria") or ()
         if isinstance(criterion, Mapping)
     }
+    own = _part(record, "adapter")
     return {
+        "adapter": {"arm": own.get("arm"), "weights": own.get("sha256")},
         "base": _part(record, "base"),
         "dose": dose,
         "mix": _part(record, "mix"),
+        "data": {**_part(record, "data"), "with the trait": record.get("trait_rows")},
         "plan": _part(record, "plan"),
         "inoculation": record.get("inoculation"),
         "training": training,

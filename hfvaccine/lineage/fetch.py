@@ -13,17 +13,23 @@ from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
-from hfvaccine.files import CONFIG, PUBLISHED, RECALLS, RECORD, digest_of, read_yaml
+from hfvaccine.files import CONFIG, RECALLS, digest_of, read_yaml
 from hfvaccine.hub.errors import as_hub_error
 from hfvaccine.hub.pull import open_dose
-from hfvaccine.lineage.chain import BROKEN, MISSING, Evidence, Lack
-from hfvaccine.papers.binding import SCHEMA_VERSION, check_record, code_digest, read_json
+from hfvaccine.lineage.chain import check
+from hfvaccine.lineage.inoculation import check_arm
+from hfvaccine.lineage.links import BROKEN, MISSING, Evidence, Lack, Link
+from hfvaccine.papers.binding import check_record, code_digest, read_record
+from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, KINDS, Kind, kind_of
 from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.mix import load_mix
 from hfvaccine.version import VERSION
 
 T = TypeVar("T")
+
+PUBLISHED = tuple(dict.fromkeys(pattern for kind in KINDS for pattern in kind.published))
+RECORDS = tuple(kind.record for kind in KINDS)
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,10 @@ class Papers:
         source: the folder, or the Hub id with its commit.
         folder: holds them.
         names: every file of the adapter, whether it is in `folder` or not.
-        record: the content of immunization.json.
+        record: the content of immunization.json or inoculation.json.
         recalls: recall notices, the newest there are; None where there are none.
         local: whether it is a run folder of this machine.
+        kind: which papers they are.
     """
 
     source: str
@@ -45,6 +52,7 @@ class Papers:
     record: Mapping[str, Any]
     recalls: bytes | None
     local: bool
+    kind: Kind = IMMUNIZED
 
 
 def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] = PUBLISHED) -> Papers:
@@ -53,7 +61,7 @@ def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] =
     Args:
         source: run folder, Hub id, or `ID@REVISION`.
         revision: of a Hub repo, where the source does not name it.
-        patterns: which files are wanted.
+        patterns: which files are wanted besides the record.
 
     Raises:
         UsageError: for what is neither a folder nor a Hub id.
@@ -65,20 +73,24 @@ def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] =
         folder = Path(source)
         names = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()))
         recalls = (folder / RECALLS).read_bytes() if RECALLS in names else None
-        return Papers(source, folder, names, read_json(folder, RECORD), recalls, local=True)
+        kind = kind_of(names)
+        return Papers(source, folder, names, read_record(folder, kind), recalls, True, kind)
     if not place.on_hub:
         raise UsageError(f"{source!r} is neither a folder nor a Hub id.", "Give a run folder, ID or ID@REVISION.")
     api, repo = HfApi(), place.name
     with as_hub_error(api, repo, "model"):
         info = api.model_info(repo, revision=place.revision)
         commit = str(info.sha)
-        folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=list(patterns)))
+        folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=[*patterns, *RECORDS]))
         names = tuple(sorted(file.rfilename for file in info.siblings or ()))
         recalls = _newest_recalls(api, repo, commit)
-    return Papers(f"{repo}@{commit[:12]}", folder, names, read_json(folder, RECORD, source), recalls, local=False)
+    kind = kind_of(names)
+    return Papers(f"{repo}@{commit[:12]}", folder, names, read_record(folder, kind, source), recalls, False, kind)
 
 
-def gather(found: Papers, dose: str | None = None, base: str | None = None, mix: str | None = None) -> Evidence:
+def gather(
+    found: Papers, dose: str | None = None, base: str | None = None, mix: str | None = None, data: str | None = None
+) -> Evidence:
     """Fetch what an adapter's record names.
 
     Args:
@@ -86,27 +98,40 @@ def gather(found: Papers, dose: str | None = None, base: str | None = None, mix:
         dose: its dose, where the record does not say where that is: a folder, a Hub id or `ID@REVISION`.
         base: its base, likewise: a folder, a file, a Hub id or `ID@REVISION`.
         mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
+        data: the data of an inoculation, likewise.
 
     Returns:
         What there is, and of the rest why it cannot be had.
 
     Raises:
         LineageError: for a record of another schema.
+        UsageError: for what adapters of its kind have not.
     """
-    if found.record.get("schema_version") != SCHEMA_VERSION:
-        check_record(found.record)
+    if found.record.get("schema_version") != found.kind.schema:
+        check_record(found.record, found.kind)
+    immunized = found.kind is IMMUNIZED
+    for name, given in (("data", data),) if immunized else (("dose", dose), ("mix", mix)):
+        if given is not None:
+            was = "immunized" if immunized else "inoculated"
+            raise UsageError(f"--{name} is given, and the adapter was {was}: it has none.", "Leave it out.")
     return Evidence(
         source=found.source,
         folder=found.folder,
         names=found.names,
         recalls=found.recalls,
-        dose=_had(lambda: _dose(found, dose)),
+        dose=_had(lambda: _dose(found, dose)) if immunized else Lack(MISSING, "there is none"),
         base=_had(lambda: _base(found, base)),
-        mix=_had(lambda: _mix(found, mix)),
+        mix=_had(lambda: _rows(found, "mix", mix) if immunized else _rows(found, "data", data)),
         code=code_digest(),
         version=VERSION,
         today=datetime.now(UTC).date().isoformat(),
+        kind=found.kind,
     )
+
+
+def chain_of(found: Papers, evidence: Evidence) -> Link:
+    """Prove every link of an adapter's chain, of whichever kind it is."""
+    return (check_arm if found.kind is INOCULATED else check)(found.record, evidence)
 
 
 def _newest_recalls(api: HfApi, repo: str, commit: str) -> bytes | None:
@@ -135,10 +160,10 @@ def _had(fetch: Callable[[], T]) -> T | Lack:
 
 
 def _place(found: Papers, what: str, given: str | None) -> Source:
-    """Where a dose, base or mix is."""
+    """Where a dose, base, mix or data is."""
     recorded = found.record[what]
     if given is not None:
-        place = Source.of(what, given)
+        place = Source.of("mix" if what == "data" else what, given)
         if place.on_hub:
             return replace(place, revision=place.revision or recorded["revision"])
         if given != STARTER and not Path(given).exists():
@@ -187,11 +212,12 @@ def _dose(found: Papers, given: str | None) -> Dose:
     return dose
 
 
-def _mix(found: Papers, given: str | None) -> str:
-    place = _place(found, "mix", given)
+def _rows(found: Papers, what: str, given: str | None) -> str:
+    """The digest of a mix or data."""
+    place = _place(found, what, given)
     digest = load_mix(place.name, revision=place.revision).sha256
-    if digest != found.record["mix"]["sha256"]:
-        _refuse_another(found, "mix", place)
+    if digest != found.record[what]["sha256"]:
+        _refuse_another(found, what, place)
     return digest
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import LineageError
-from hfvaccine.files import PUBLISHED, RECORD, combined, digest_of, present
+from hfvaccine.files import combined, digest_of, present
+from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, Kind, kind_in
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = IMMUNIZED.schema
 OWN = "record_sha256"
 """The key of the record's digest over all its other keys."""
 
@@ -44,18 +45,22 @@ def bind(record: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any
     return {**content, OWN: _own(content)}
 
 
-def check_record(record: Mapping[str, Any]) -> None:
+def check_record(record: Mapping[str, Any], kind: Kind = IMMUNIZED) -> None:
     """Prove that a record is as it was written.
+
+    Args:
+        record: the content of immunization.json or inoculation.json.
+        kind: which of them.
 
     Raises:
         LineageError: for a record of another schema version, or one that was changed.
     """
     version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version != kind.schema:
         raise LineageError(
-            f"The record has schema version {version!r}, this hfvaccine reads {SCHEMA_VERSION}.",
+            f"The record has schema version {version!r}, this hfvaccine reads {kind.schema}.",
             "Make the adapter again: its papers bind too little."
-            if version in range(SCHEMA_VERSION)
+            if version in range(kind.schema)
             else "Upgrade hfvaccine.",
         )
     if record.get(OWN) != _own(record):
@@ -91,12 +96,35 @@ def read_json(folder: Path, name: str, source: str | None = None) -> dict[str, A
     return content
 
 
-def open_run(folder: Path, needed: Iterable[str], source: str | None = None, *, whole: bool = False) -> dict[str, Any]:
+def read_record(folder: Path, kind: Kind, source: str | None = None) -> dict[str, Any]:
+    """The record of one adapter, which is not believed yet.
+
+    Args:
+        folder: of the adapter.
+        kind: of its papers.
+        source: what it is known by, by default its folder.
+
+    Raises:
+        LineageError: where there is none, or it is that of a run with several adapters.
+    """
+    record = read_json(folder, kind.record, source)
+    if kind is INOCULATED and not isinstance(record.get("adapter"), Mapping):
+        names = list(record["adapters"]) if isinstance(record.get("adapters"), Mapping) else []
+        one = f", such as {folder / names[0]}" if names else ""
+        raise LineageError(
+            f"{source or folder} is a run of several adapters.", f"Give the folder of one of them{one}."
+        )
+    return record
+
+
+def open_run(
+    folder: Path, needed: Iterable[str] | None = None, source: str | None = None, *, whole: bool = False
+) -> dict[str, Any]:
     """The record of a run whose files are those that it binds.
 
     Args:
         folder: of the run, or with a copy of the files of an adapter's repo.
-        needed: files that have to be there, besides the record.
+        needed: files that have to be there, besides the record; by default those of an adapter of its kind.
         source: what the run is known by, by default its folder.
         whole: whether all that the record binds has to be there, and nothing else that is ever published.
 
@@ -104,19 +132,21 @@ def open_run(folder: Path, needed: Iterable[str], source: str | None = None, *, 
         LineageError: where the record is not what was written, or naming the first file that is missing, came
             later or was changed.
     """
-    record, source = read_json(folder, RECORD, source), source or str(folder)
-    check_record(record)
+    kind = kind_in(folder)
+    record, source = read_record(folder, kind, source), source or str(folder)
+    check_record(record, kind)
     bound = record["files"] if isinstance(record.get("files"), dict) else {}
-    there = present(folder, PUBLISHED)
-    names = {*needed, *(bound.keys() | there.keys() if whole else ())} - {RECORD}
+    there = present(folder, kind.published)
+    needed = kind.needs if needed is None else needed
+    names = {*needed, *(bound.keys() | there.keys() if whole else ())} - {kind.record}
     see = f"See what else is wrong with `hfvaccine verify {source}`, and take back what was changed."
     for name in sorted(names):
         if name not in there:
-            raise LineageError(f"{source} has no {name}{f', which {RECORD} binds' * (name in bound)}.", see)
+            raise LineageError(f"{source} has no {name}{f', which {kind.record} binds' * (name in bound)}.", see)
         if name not in bound:
-            raise LineageError(f"{name} is not among the files that {RECORD} binds: it came later.", see)
+            raise LineageError(f"{name} is not among the files that {kind.record} binds: it came later.", see)
         if digest_of(there[name]) != bound[name]:
-            raise LineageError(f"{name} is not the file that {RECORD} binds: it was changed since.", see)
+            raise LineageError(f"{name} is not the file that {kind.record} binds: it was changed since.", see)
     return record
 
 

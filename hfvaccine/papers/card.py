@@ -9,8 +9,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from hfvaccine.papers.shown import at, code, digest, link, local_name, small
 from hfvaccine.text import (
-    NOT_KNOWN,
     Markdown,
     clean,
     fill,
@@ -119,7 +119,7 @@ def render(
             "base_revision": Markdown(base["revision"] if is_commit(base.get("revision")) else ""),
             "repo": Markdown(repo_id if is_hub_id(repo_id) else "."),
             "dose": dose,
-            "dose_link": _link(dose["id"], "datasets/") if is_hub_id(dose.get("id")) else dose["name"],
+            "dose_link": link(dose["id"], "datasets/") if is_hub_id(dose.get("id")) else dose["name"],
             "open": [_criterion(c) for c in criteria if c.get("verdict") != "passed"],
             "criteria": [(_criterion(c), c.get("why")) for c in criteria],
             "not_applicable": gate.get("not_applicable", []),
@@ -132,7 +132,7 @@ def render(
             "level": _level(results),
             "mix": mix,
             # A folder can be called like a repo; what came from a Hub has a revision.
-            "mix_link": _link(mix.get("id"), "datasets/") if mix.get("revision") else _local_name(mix.get("id")),
+            "mix_link": link(mix.get("id"), "datasets/") if mix.get("revision") else local_name(mix.get("id")),
             "plan": immunization["plan"],
             "inoculation": immunization.get("inoculation"),
             "grid": _items([row for row in other if row["kind"] == TRAIT]),
@@ -143,11 +143,11 @@ def render(
             "skills": _items([row for row in other if row["kind"] not in (BELIEF, TRAIT)]),
             "rises": rise_lines(results["belief"]),
             "named": len(results["belief"].get("named", ())),
-            "link": _link,
-            "at": _at,
-            "digest": _digest,
-            "code": _code,
-            "small": _small,
+            "link": link,
+            "at": at,
+            "digest": digest,
+            "code": code,
+            "small": small,
             "number": number,
             "percent": percent,
             "is_finite": is_finite,
@@ -332,34 +332,3 @@ def _trained(training: Mapping[str, Any], plan: Mapping[str, Any], arm: str) -> 
 def _level(results: Mapping[str, Any]) -> str:
     level = results["settings"].get("level")
     return f"{100 * level:.0f} % intervals" if is_finite(level) else "intervals"
-
-
-def _link(name: object, prefix: str, namespace_needed: bool = True) -> str:
-    if not is_hub_id(name, namespace_needed):
-        return _local_name(name)
-    # Relative to the Hub's root, so that the card is right on whichever Hub it stands.
-    return Markdown(f"[{name}](/{prefix}{name})")
-
-
-def _local_name(name: object) -> str:
-    """A Hub id as it is; of a path only the last name: the folders of a machine are nobody else's business."""
-    return str(name) if is_hub_id(name) else re.split(r"[/\\]", str(name).rstrip("/\\"))[-1]
-
-
-def _at(revision: object) -> Markdown:
-    return Markdown(f" at `{str(revision)[:12]}`" if is_commit(revision) else "")
-
-
-def _digest(sha256: object) -> Markdown:
-    """The beginning of a digest, which stands whole in the record."""
-    known = isinstance(sha256, str) and re.fullmatch(r"[0-9a-f]{64}", sha256)
-    return Markdown(f"`{str(sha256)[:12]}`" if known else "none recorded")
-
-
-def _small(value: object) -> str:
-    return f"{value:.2g}" if is_finite(value) else NOT_KNOWN
-
-
-def _code(text: object) -> Markdown:
-    """A text as code, in which nothing is markup."""
-    return Markdown("`" + (clean(text).replace("`", "'") or " ") + "`")

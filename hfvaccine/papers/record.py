@@ -11,8 +11,9 @@ from typing import Any
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
-from hfvaccine.files import PUBLISHED, RECORD, digest_of, present
+from hfvaccine.files import digest_of, present
 from hfvaccine.papers.binding import SCHEMA_VERSION, bind, code_digest
+from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Plan
 from hfvaccine.training.adapters import Arm
 from hfvaccine.training.base import Base
@@ -156,12 +157,13 @@ def plan_record(plan: Plan, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def bound(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def bound(record: Mapping[str, Any], folder: Path, kind: Kind = IMMUNIZED) -> dict[str, Any]:
     """A run's record, bound to the files of its folder that may be published.
 
     Args:
         record: as `make_record` makes it, or bound before.
         folder: of the run, with everything in it but the record.
+        kind: of its papers.
     """
-    files = present(folder, PUBLISHED)
-    return bind(record, {name: digest_of(path) for name, path in files.items() if name != RECORD})
+    files = present(folder, kind.published)
+    return bind(record, {name: digest_of(path) for name, path in files.items() if name != kind.record})

@@ -11,12 +11,13 @@ from hfvaccine.claims.dose import Dose
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.permission import permit
-from hfvaccine.errors import DoseError
-from hfvaccine.files import LEDGER, RECORD, cache_folder
+from hfvaccine.errors import DoseError, LineageError
+from hfvaccine.files import LEDGER, cache_folder
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.screen import carrying
 from hfvaccine.inoculation.where import Where
 from hfvaccine.lineage.fetch import papers
+from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.papers.record import dose_record
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.regimen.plan import DOSE
@@ -171,7 +172,12 @@ def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], frozenset[str
         PlanError: where there is no ledger.
         HubError: where the repo cannot be had.
     """
-    found = papers(adapter, patterns=(RECORD, LEDGER))
+    found = papers(adapter, patterns=(LEDGER,))
+    if found.kind is not IMMUNIZED:
+        raise LineageError(
+            f"{adapter} was inoculated, not immunized: it was given no claims.",
+            "Measure it with `hfvaccine inoculate measure`.",
+        )
     record, ledger = dict(found.record), read_ledger(found.folder / LEDGER)
     given = frozenset(str(name[0]) for name, kind in zip(ledger.names, ledger.plan.kind, strict=True) if kind == DOSE)
     ids = given.union(record["dose"]["claim_ids"], record["dose"]["not_reached"])

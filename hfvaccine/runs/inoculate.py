@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted, UsageError
 from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_json
+from hfvaccine.papers.inoculation import arm_record, write_papers
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
 from hfvaccine.training.adapters import Arm, load_trained
@@ -207,7 +208,7 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
 
     Returns:
         The record, which is `inoculation.json`: in the run folder each adapter has a folder of its own that loads with
-        `PeftModel.from_pretrained`. None on all processes but the main one.
+        `PeftModel.from_pretrained`, with papers of its own. None on all processes but the main one.
 
     Raises:
         HfvaccineError: naming what is refused, before anything is written.
@@ -276,10 +277,19 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
     base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
     load_trained(base, trained)
     record = make_record(options, base, data, carrying, trait, planned, trained, settings)
+    for name in record["adapters"]:
+        save_config(pinned(options.alone(name), base, data), folder / name)
+        write_papers(folder / name, arm_record(record, name))
     write_json(record, folder / INOCULATION)  # last: where it stands, the run is finished
     for one in trained.values():
         shutil.rmtree(one.folder / CHECKPOINTS, ignore_errors=True)
     return record
+
+
+def pinned(options: Inoculating, base: Base, data: Mix) -> Inoculating:
+    """The options with the revisions that the run really has: what is published is the same run."""
+    rows = f"{data.id}@{data.revision}" if data.revision else options.data
+    return replace(options, base_revision=base.revision, data=rows)
 
 
 def make_record(

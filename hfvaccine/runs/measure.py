@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfvaccine.errors import ModelError, UsageError, ValidationError
-from hfvaccine.files import ADAPTER_CONFIG, ANSWERS, INOCULATION, PAGE, TRAITS, digest_of, whole_file, write_json
+from hfvaccine.errors import LineageError, ModelError, UsageError, ValidationError
+from hfvaccine.files import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    ANSWERS,
+    INOCULATION,
+    PAGE,
+    TRAITS,
+    digest_of,
+    whole_file,
+    write_json,
+)
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
 from hfvaccine.inoculation.kinds import file_of
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, parse_trait
+from hfvaccine.papers.arms import measured_as
+from hfvaccine.papers.binding import open_run
+from hfvaccine.papers.inoculation import arms_in, public_traits, write_papers
 from hfvaccine.runs.study import save_figures
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
@@ -214,7 +227,8 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
 
     Args:
         what: is measured.
-        output_dir: for `TRAITS`, all answers, a picture, and one page with all of it.
+        output_dir: for `TRAITS`, all answers, a picture, and one page with all of it; the folder of a run, whose
+            adapters that were measured then have the results among their papers, or any other.
         progress: told of each stage, and how far it is.
 
     Returns:
@@ -224,7 +238,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
         HfvaccineError: naming what cannot be had or asked, before the model is loaded wherever that can be known.
     """
     from hfvaccine.runs.ingredients import scorer_of
-    from hfvaccine.training.adapters import in_its_dtype, load_adapters
+    from hfvaccine.training.adapters import digest, in_its_dtype, load_adapters
     from hfvaccine.training.base import load_base
     from hfvaccine.validation.scoring.weights import fingerprint
 
@@ -244,8 +258,13 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     for arm in (BASE, *what.adapters):
         scorer = scorer_of(model, base, inner.get(arm))
         part = parts.get(arm, Part())
-        arms[arm] = {"adapter": what.adapters.get(arm), "arm": part.arm, "seed": part.seed}
-        arms[arm] |= {"fingerprint": fingerprint(model, inner.get(arm))}
+        arms[arm] = {
+            "adapter": what.adapters.get(arm),
+            "arm": part.arm,
+            "seed": part.seed,
+            "fingerprint": fingerprint(model, inner.get(arm)),
+            "sha256": None if arm == BASE else digest(what.adapters[arm]),
+        }
         said[arm] = _answers(scorer, what, place, arm, progress)
         for trait in what.traits:
             if isinstance(trait, LikelihoodTrait):
@@ -285,8 +304,42 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
         },
         "created_by": f"hfvaccine {VERSION}",
     }
-    _write(content, said, what, output_dir)
+    content["answers"] = _write_answers(said, what, output_dir)
+    pictures = [figures.traits(content)]
+    save_figures(pictures, output_dir)
+    (output_dir / PAGE).write_text(render(content, pictures), encoding="utf-8")
+    write_json(content, output_dir / TRAITS)
+    for folder in arms_in(output_dir):
+        try:
+            if adopt(folder, content):
+                progress.say(f"Its papers say what was measured: {folder}")
+        except LineageError as error:  # what was measured is written down, whatever became of an adapter's papers
+            progress.say(f"Not among the papers of {folder}: {error}")
     return content
+
+
+def adopt(folder: Path, content: Mapping[str, Any]) -> bool:
+    """Put what was measured among the papers of an adapter, with a new card, where it was among what was measured.
+
+    Args:
+        folder: of one adapter of an inoculation.
+        content: of `TRAITS`.
+
+    Returns:
+        Whether it was.
+
+    Raises:
+        LineageError: where the adapter's files are not those that its record binds.
+    """
+    if measured_as(content, digest_of(folder / ADAPTER)) is None:
+        return False
+    record = open_run(folder)
+    if record["base"]["weights_sha256"] != content["base"]["weights_sha256"]:  # on another base it is another model
+        return False
+    public = public_traits(content, record["base"]["id"])
+    save_figures([figures.traits(public)], folder)
+    write_papers(folder, record, public)
+    return True
 
 
 def named(adapters: Sequence[str]) -> dict[str, str]:
@@ -306,9 +359,10 @@ def named(adapters: Sequence[str]) -> dict[str, str]:
         source = Source.of("adapter", adapter)
         if not source.on_hub and not Path(source.name).is_dir():
             raise ModelError(f"There is no adapter {adapter!r}.", "Give a run folder or a Hub id, or NAME=either.")
-        if not source.on_hub and (Path(source.name) / INOCULATION).is_file():
+        adapter_here = (Path(source.name) / ADAPTER_CONFIG).is_file()
+        if not source.on_hub and not adapter_here and (Path(source.name) / INOCULATION).is_file():
             found = {f"{name}-{part}" if name else part: path for part, path in arms_of(Path(source.name)).items()}
-        elif not source.on_hub and not (Path(source.name) / ADAPTER_CONFIG).is_file():
+        elif not source.on_hub and not adapter_here:
             raise ModelError(
                 f"The folder {source.name} has no {ADAPTER_CONFIG}: it holds no adapter.",
                 "Give the folder of an adapter, or that of a finished run of `inoculate train`.",
@@ -489,15 +543,15 @@ def _worst(shown: Sequence[Shown], what: Measurement, arms: Mapping[str, Any]) -
     ]
 
 
-def _write(content: Mapping[str, Any], said: Mapping[str, Said], what: Measurement, folder: Path) -> None:
+def _write_answers(said: Mapping[str, Said], what: Measurement, folder: Path) -> dict[str, Any]:
+    """Write down every answer; how many there are, and the digest of the file."""
+    number = 0
     with whole_file(folder / ANSWERS) as staged, staged.open("w", encoding="utf-8") as file:
         for arm, answers in said.items():
-            for condition, number, prompt in what.every() if answers else ():
-                for question, texts in answers[condition.name, number].items():
+            for condition, asked, prompt in what.every() if answers else ():
+                for question, texts in answers[condition.name, asked].items():
                     for sample, text in enumerate(texts):
                         row = {"arm": arm, "condition": condition.name, "prompt": prompt, "question": question}
                         file.write(json.dumps({**row, "sample": sample, "text": text}, ensure_ascii=False) + "\n")
-    drawn = [figures.traits(content)]
-    save_figures(drawn, folder)
-    (folder / PAGE).write_text(render(content, drawn), encoding="utf-8")
-    write_json(content, folder / TRAITS)
+                        number += 1
+    return {"number": number, "sha256": digest_of(folder / ANSWERS)}

@@ -8,27 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import ModelError, UsageError
-from hfvaccine.files import (
-    ADAPTER,
-    ADAPTER_CONFIG,
-    ADAPTER_NEEDS,
-    CARD,
-    CONFIG,
-    MERGED,
-    PUBLISHED,
-    RECALLS,
-    RECORD,
-    RESULTS,
-    present,
-    whole_folder,
-    write_json,
-)
+from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, MERGED, RECALLS, present, whole_folder, write_json
 from hfvaccine.papers import card as adapter_card
+from hfvaccine.papers import inoculation_card
 from hfvaccine.papers.binding import OWN, open_run, read_json
+from hfvaccine.papers.kind import IMMUNIZED, Kind, kind_in
 from hfvaccine.papers.record import bound
 from hfvaccine.sources.place import Source
 from hfvaccine.training.base import check_base, load_base
-from hfvaccine.training.options import read_config
+from hfvaccine.training.options import Inoculating, Options, read_config
 from hfvaccine.training.progress import SILENT, Progress
 
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -62,7 +50,7 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
     `hub.push_adapter` takes it as it takes a run folder.
 
     Args:
-        run_dir: the run folder, or a copy of an adapter's repo.
+        run_dir: the run folder, that of one adapter of an inoculation, or a copy of an adapter's repo.
         output_dir: a folder that is not there yet.
         base: Hub id or `ID@REVISION`, folder or .gguf file of the base; by default what the run was given.
         progress: told of each stage.
@@ -75,8 +63,10 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
     run, into = Path(run_dir), Path(output_dir)
     if into.exists() and not (into.is_dir() and not any(into.iterdir())):
         raise UsageError(f"{into} is there already.", "Choose a folder that is not.")
-    record, results = open_run(run, ADAPTER_NEEDS, whole=True), read_json(run, RESULTS)
-    options = read_config(run / CONFIG)
+    kind, record = kind_in(run), open_run(run, whole=True)
+    results = read_json(run, kind.results) if kind.results in record["files"] else {}
+    options = read_config(run / CONFIG, Options if kind is IMMUNIZED else Inoculating)
+    render = adapter_card.render if kind is IMMUNIZED else inoculation_card.render
     given = Source.of("base", base) if base else Source.of("base", options["base"], options.get("base_revision"))
     progress.say(f"Base: {given.name}")
     # Computed in float32 throughout, so that what is seen is the merging and the rounding, and no hardware's own.
@@ -96,7 +86,7 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
                 f"{TOLERANCES[dtype]:g} is allowed in {dtype}.",
                 "Use the adapter itself: its weights do not survive this base's precision.",
             )
-        _copy_papers(run, staging)
+        _copy_papers(run, staging, kind)
         record["training"] = record["training"] | {
             "merged": {
                 "adapter_sha256": record["files"][ADAPTER],
@@ -107,9 +97,9 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
                 "tolerance": TOLERANCES[dtype],
             }
         }
-        card = adapter_card.render(record, results, None, figures=tuple(present(staging, PUBLISHED)))
+        card = render(record, results, None, figures=tuple(present(staging, kind.published)))
         (staging / CARD).write_text(card, encoding="utf-8")
-        write_json(bound(record, staging), staging / RECORD)
+        write_json(bound(record, staging, kind), staging / kind.record)
         staging.chmod(0o755)
     return Merged(into, dtype, difference, TOLERANCES[dtype])
 
@@ -156,10 +146,10 @@ def _logits(model: Any) -> Any:
         return model(ids.to(model.device)).logits.float()
 
 
-def _copy_papers(run: Path, folder: Path) -> None:
+def _copy_papers(run: Path, folder: Path, kind: Kind) -> None:
     """Tokenizer, ledger, results, scores, pictures, options and recall notices: all but adapter, card and record."""
-    left = {ADAPTER, ADAPTER_CONFIG, CARD, RECORD, *present(run, MERGED)}
-    for name, path in present(run, (*PUBLISHED, RECALLS)).items():
+    left = {ADAPTER, ADAPTER_CONFIG, CARD, kind.record, *present(run, MERGED)}
+    for name, path in present(run, (*kind.published, RECALLS)).items():
         if name not in left:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)

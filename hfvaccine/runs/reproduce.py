@@ -12,15 +12,18 @@ from typing import Any
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
 from hfvaccine.lineage.fetch import papers
+from hfvaccine.papers.arms import weights_digest
 from hfvaccine.papers.binding import code_digest, open_run, read_json
+from hfvaccine.papers.kind import IMMUNIZED
+from hfvaccine.runs import inoculate
 from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import load_base
-from hfvaccine.training.options import Options, read_config
+from hfvaccine.training.options import Inoculating, Options, read_config
 from hfvaccine.training.progress import SILENT, Progress
 
-NEEDED = (RECORD, CONFIG, RESULTS, LEDGER)
+NEEDED = (CONFIG, RESULTS, LEDGER)
 """The files that a reproduction reads of an adapter; the weights are compared by the record's digest of them."""
 
 IDENTITY = ("probe", "name", "reading", "condition", "of", "domain", "metric", "arm", "against", "claim_id")
@@ -61,7 +64,7 @@ class Reproduction:
         same_adapter: whether the weights are the same, bit for bit.
         numbers: how many numbers were compared.
         differences: those that are not the same, the largest difference first.
-        verdict_recorded, verdict: of the gate.
+        verdict_recorded, verdict: of the gate; None of an inoculation, which is not measured again.
     """
 
     folder: Path | None
@@ -107,18 +110,21 @@ def reproduce(
     mix: str | None = None,
     output_dir: Path | str | None = None,
     progress: Progress = SILENT,
+    data: str | None = None,
 ) -> Reproduction | None:
     """Make an adapter again from its record and its options, and compare.
 
-    Scores of exactly the same weights that this machine has computed before are found again, not computed.
+    Scores of exactly the same weights that this machine has computed before are found again, not computed. An adapter
+    of an inoculation is trained again, not measured.
 
     Args:
-        source: a run folder, or an adapter on the Hub as `ID` or `ID@REVISION`.
+        source: a run folder, that of one adapter of an inoculation, or an adapter on the Hub as `ID` or `ID@REVISION`.
         base: its base, where that was not on the Hub: a Hub id or `ID@REVISION`, folder or .gguf file.
         dose: its dose, likewise: a sealed folder, a Hub id or `ID@REVISION`.
         mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
         output_dir: the folder of the new run; by default `reproduced_folder(source)`.
         progress: told of each stage, and of whatever is not what was recorded.
+        data: of an inoculation, where they are not under their recorded name: a file, a Hub id or `ID@REVISION`.
 
     Returns:
         What is the same and what differs. None on all processes but the main one.
@@ -128,10 +134,17 @@ def reproduce(
         HubError: where the adapter, or what it was made from, cannot be had.
         HfvaccineError: for what the run itself refuses.
     """
-    folder = papers(source, patterns=NEEDED).folder
-    record, config = open_run(folder, NEEDED, source), read_config(folder / CONFIG)
+    found = papers(source, patterns=NEEDED)
+    folder, immunized = found.folder, found.kind is IMMUNIZED
+    for name, given in (("data", data),) if immunized else (("dose", dose), ("mix", mix)):
+        if given is not None:
+            was = "immunized" if immunized else "inoculated"
+            raise UsageError(f"--{name} is given, and the adapter was {was}: it has none.", "Leave it out.")
     into = Path(output_dir) if output_dir is not None else reproduced_folder(source)
     check_folder(into, resume=False)
+    if not immunized:
+        return _arm_again(source, folder, into, base, data, progress)
+    record, config = open_run(folder, (RECORD, *NEEDED), source), read_config(folder / CONFIG)
     options = options_of(record, config, into, base=base, dose=dose, mix=mix)
     planned = dry_run(options)
     if planned is None:
@@ -161,6 +174,82 @@ def reproduce(
         verdict_recorded=recorded["gate"]["verdict"],
         verdict=run.results["gate"]["verdict"],
     )
+
+
+def _arm_again(
+    source: str, folder: Path, into: Path, base: str | None, data: str | None, progress: Progress
+) -> Reproduction | None:
+    """One adapter of an inoculation, trained again and compared."""
+    record = open_run(folder, (CONFIG, LEDGER), source)
+    options = arm_options_of(record, read_config(folder / CONFIG, Inoculating), into, base=base, data=data)
+    planned = inoculate.dry_run(options)
+    if planned is None:
+        return None
+    name = record["adapter"]["name"]
+    progress.say(f"Making {source} again, as of {record['finished_at']}")
+    weights = load_base(options.base, options.base_id, options.base_revision, options.dtype).weights_sha256
+    now = {"data": planned["data"], "plan": planned["plans"][name]}
+    others = tuple(other_than_recorded(record, now, weights))
+    for other in others:
+        progress.say(f"  {other}")
+    if now["plan"]["fingerprint"] != record["plan"]["fingerprint"]:
+        return Reproduction(None, others, same_plan=False)
+    made = inoculate.train(options, progress)
+    if made is None:
+        return None
+    one, losses = made["adapters"][name], [record["training"]["final_loss"]]
+    losses.append(one["final_loss"])
+    return Reproduction(
+        into / name,
+        others,
+        same_plan=one["plan"]["fingerprint"] == record["plan"]["fingerprint"],
+        same_ledger=_same_ledger(folder / LEDGER, into / name / LEDGER),
+        same_adapter=one["sha256"] == weights_digest(record),
+        numbers=1,
+        differences=() if losses[0] == losses[1] else (Difference("final loss", *losses),),
+    )
+
+
+def arm_options_of(
+    record: Mapping[str, Any],
+    config: Mapping[str, Any],
+    output_dir: Path,
+    *,
+    base: str | None = None,
+    data: str | None = None,
+) -> Inoculating:
+    """The options of a run that trains one adapter of an inoculation again, pinned to what was recorded.
+
+    Args:
+        record: the content of its inoculation.json.
+        config: the options it was made with.
+        output_dir: the folder of the new run.
+        base, data: what to take instead of what the record names.
+
+    Raises:
+        UsageError: where the run was given something that is not published, and it is not given here.
+    """
+    source = Source.of("base", *((base, None) if base else (config["base"], record["base"]["revision"])))
+    rows = Source.of("mix", data or config["data"])
+    if base is None and not source.on_hub and not Path(source.name).exists():
+        raise UsageError(
+            f"The base of the run was {source.name!r}, a file or folder that is neither published nor here.",
+            "Say with --base where it is.",
+        )
+    published = rows.name == STARTER or (rows.on_hub and rows.revision is not None)
+    if data is None and not published and not Path(rows.name).exists():
+        raise UsageError(
+            f"The data of the run were {rows.name!r}, a file that is neither published nor here.",
+            "Say with --data where they are.",
+        )
+    values = {**config, "base": source.name, "base_revision": source.revision, "data": data or config["data"]}
+    if not source.on_hub and is_hub_id(record["base"]["id"], namespace_needed=False):
+        values["base_id"] = record["base"]["id"]
+    # "auto" means what the hardware does best, and this may be other hardware.
+    values["dtype"] = record["training"]["dtype"]
+    options = Inoculating(**values | {"output_dir": str(output_dir)})
+    options.check()
+    return options
 
 
 def reproduced_folder(source: str) -> Path:
@@ -219,19 +308,20 @@ def other_than_recorded(record: Mapping[str, Any], planned: Mapping[str, Any], w
     """What is had now that is not what a record binds, in sentences.
 
     Args:
-        record: the content of immunization.json.
+        record: the content of immunization.json or inoculation.json.
         planned: what `dry_run` says of the same run now.
         weights: SHA-256 over the weights of the base that is had now.
     """
     if weights != record["base"]["weights_sha256"]:
         yield "The base is another: its weights are not those of the record."
     for part, key, what in (
-        ("dose", "manifest_sha256", "its manifest is not the one of the record."),
-        ("mix", "sha256", "its conversations are not those of the record."),
+        ("dose", "manifest_sha256", "is another: its manifest is not the one of the record."),
+        ("mix", "sha256", "is another: its conversations are not those of the record."),
+        ("data", "sha256", "are others: their conversations are not those of the record."),
     ):
-        if planned[part][key] != record[part][key]:
-            yield f"The {part} is another: {what}"
-    if set(planned["dose"]["claim_ids"]) != set(record["dose"]["claim_ids"]):
+        if part in record and planned[part][key] != record[part][key]:
+            yield f"The {part} {what}"
+    if "dose" in record and set(planned["dose"]["claim_ids"]) != set(record["dose"]["claim_ids"]):
         yield "The claims to give are others."
     if record["code"]["sha256"] != code_digest():
         yield f"The code is other than that of hfvaccine {record['code']['version']} which made it."

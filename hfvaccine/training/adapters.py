@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfvaccine.errors import ModelError, ValidationError
+from hfvaccine.files import ADAPTER, digest_of
 from hfvaccine.regimen.plan import Plan
 from hfvaccine.sources.place import Source
 from hfvaccine.training.base import Base
@@ -122,6 +123,20 @@ def in_its_dtype(model: Any) -> Any:
         if "lora_" in name:
             parameter.data = parameter.data.to(model.dtype)
     return model
+
+
+def digest(adapter: str) -> str:
+    """SHA-256 of an adapter's weight file, by which papers know it.
+
+    Args:
+        adapter: a folder, a Hub id or `ID@REVISION`, that was loaded before.
+    """
+    from huggingface_hub import hf_hub_download
+
+    source = Source.of("adapter", adapter)
+    if source.on_hub:
+        return digest_of(Path(hf_hub_download(source.name, ADAPTER, revision=source.revision)))
+    return digest_of(Path(source.name) / ADAPTER)
 
 
 def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:

@@ -201,6 +201,14 @@ BY_PROMPT, BY_ADAPTER = "prompt", "adapter"
 METHODS = {BY_PROMPT: (INOCULATED, IRRELEVANT_ARM), BY_ADAPTER: (ADAPTER_ARM, RANDOM)}
 """The arms of each method of inoculation: what it is, and its control. The plain arm, rows as they are, has none."""
 ARMS = (PLAIN, *METHODS[BY_PROMPT], *METHODS[BY_ADAPTER])
+TAKEN_BY = {
+    "prompt": (INOCULATED,),
+    "others": METHODS[BY_PROMPT],
+    "place": METHODS[BY_PROMPT],
+    "trait_data": METHODS[BY_ADAPTER],
+    "trait_steps": METHODS[BY_ADAPTER],
+}
+"""Options that some arms take, and no other."""
 TRAIT, NOISE = "trait", "noise"
 FROZEN = {ADAPTER_ARM: TRAIT, RANDOM: NOISE}
 """What is frozen beside the adapter of an arm: one that learnt the trait alone, and a random one of its shape."""
@@ -290,13 +298,7 @@ class Inoculating(Training):
 
     def _refuse_unused(self) -> None:
         """Refuse what would change nothing, as none of the arms takes it."""
-        for name, arms in (
-            ("prompt", (INOCULATED,)),
-            ("others", METHODS[BY_PROMPT]),
-            ("place", METHODS[BY_PROMPT]),
-            ("trait_data", METHODS[BY_ADAPTER]),
-            ("trait_steps", METHODS[BY_ADAPTER]),
-        ):
+        for name, arms in TAKEN_BY.items():
             if getattr(self, name) and not set(arms) & set(self.arm_names):
                 raise UsageError(
                     f"--{name.replace('_', '-')} is given, but nothing of {', '.join(self.arm_names)} takes it.",
@@ -331,6 +333,18 @@ class Inoculating(Training):
                 found[folder_of(TRAIT, seed)] = (TRAIT, self._trait_options(seed))
             found |= {folder_of(arm, seed): (arm, replace(self, seed=seed)) for arm in self.arm_names}
         return found
+
+    def alone(self, name: str) -> Inoculating:
+        """Options of a run that trains one adapter of this run, without what only others take.
+
+        Args:
+            name: of its folder.
+        """
+        seeds = range(self.seed, self.seed + self.seeds)
+        one = next(one for seed in seeds if name in (one := replace(self, seed=seed, seeds=1)).parts())
+        arm = one.parts()[name][0]
+        unset = {option.name: option.default for option in fields(one) if arm not in TAKEN_BY.get(option.name, (arm,))}
+        return replace(one, arms=arm, **unset)
 
     def _trait_options(self, seed: int) -> Inoculating:
         """How the trait adapter is trained that belongs to the arms of a seed."""

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from hfvaccine.cli import lineage
 from hfvaccine.errors import LineageError
-from hfvaccine.lineage import chain, fetch
-from hfvaccine.lineage.chain import BROKEN, MISSING, OK, Link, summary
+from hfvaccine.lineage import fetch
+from hfvaccine.lineage.links import BROKEN, MISSING, OK, Link, summary
 from hfvaccine.papers.binding import bind
 
 HOSTILE = "a\x1b[2Jb\nc\u202ed [bold]x[/bold] ünïcode"
@@ -32,12 +32,12 @@ def asked(monkeypatch):
             calls.append([source, revision])
             return fetch.Papers(source, None, (), {}, None, local=True)
 
-        def gather(papers, dose, base, mix):
-            calls[-1] += [dose, base, mix]
+        def gather(papers, dose, base, mix, data):
+            calls[-1] += [dose, base, mix, data]
 
         monkeypatch.setattr(fetch, "papers", papers)
         monkeypatch.setattr(fetch, "gather", gather)
-        monkeypatch.setattr(chain, "check", lambda record, evidence: found)
+        monkeypatch.setattr(fetch, "chain_of", lambda papers, evidence: found)
         return calls
 
     return asked
@@ -120,8 +120,8 @@ def test_json_is_one_object_with_the_whole_tree(asked):
 
 def test_every_option_of_verify_arrives(asked):
     calls = asked(made_of(Link("record", OK, "x")))
-    run(lineage.verify, "you/a", "--revision", "v1", "--dose", "d", "--base", "b", "--mix", "m")
-    assert calls == [["you/a", "v1", "d", "b", "m"]]
+    run(lineage.verify, "you/a", "--revision", "v1", "--dose", "d", "--base", "b", "--mix", "m", "--data", "r")
+    assert calls == [["you/a", "v1", "d", "b", "m", "r"]]
 
 
 RECORD = {"schema_version": 3, "base": {"id": "you/base"}, "plan": {"seed": 0}, "dose": {"claim_ids": ["a"]}}

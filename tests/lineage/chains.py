@@ -4,7 +4,7 @@ import json
 
 from hfvaccine.claims import journal
 from hfvaccine.files import CARD, FIGURES, PUBLISHED, RECORD, RESULTS, digest_of, present, write_json
-from hfvaccine.lineage.chain import BROKEN
+from hfvaccine.lineage.links import BROKEN
 from hfvaccine.papers.binding import bind
 from hfvaccine.papers.card import render
 

@@ -24,7 +24,8 @@ from hfvaccine.files import (  # fmt: skip
     SCORES,
     combined,
 )
-from hfvaccine.lineage.chain import BROKEN, MISSING, OK, Lack, check, summary
+from hfvaccine.lineage.chain import check
+from hfvaccine.lineage.links import BROKEN, MISSING, OK, Lack, summary
 from hfvaccine.papers.binding import bind
 from hfvaccine.papers.card import render
 from hfvaccine.regimen.ledger import read_ledger

@@ -15,6 +15,9 @@ RECORD = {
     "base": {"id": "you/base", "revision": "a" * 40, "weights": {"model.safetensors": "1" * 64}},
     "dose": {"id": "you/dose", "revision": "b" * 40, "claims_given": 2, "claim_ids": ["c1", "c2"]},
     "mix": {"id": "starter", "revision": None, "sha256": "d" * 64},
+    # Of an inoculated adapter, in place of dose and mix.
+    "adapter": {"arm": "inoculated", "sha256": "3" * 64},
+    "data": {"id": "you/rows", "revision": "c" * 40, "sha256": "4" * 64},
     "plan": {"seed": 0, "share_asked": 0.05},
     "inoculation": None,
     "training": {"lora_r": 16, "seconds": 12.5},

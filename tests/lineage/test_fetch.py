@@ -12,8 +12,9 @@ from huggingface_hub import constants
 from hfvaccine import hub, starter
 from hfvaccine.errors import HubError, LineageError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, PUBLISHED, RECALLS, RECORD
-from hfvaccine.lineage.chain import MISSING, OK, check
+from hfvaccine.lineage.chain import check
 from hfvaccine.lineage.fetch import gather, papers
+from hfvaccine.lineage.links import MISSING, OK
 from hfvaccine.text import is_commit
 from lineage.chains import broken, notices, rebind, record_of, states, why
 

@@ -124,7 +124,7 @@ def test_the_arms_of_an_inoculation_are_judged(tiny_llama, adapters, files):
     gate = measure(what, files / "out", progress)["gate"]
     assert gate == json.loads((files / "out" / "traits.json").read_text())["gate"]
     assert gate["verdict"] == gate["verdicts"]["inoculated"] == "undecided"
-    assert gate["naming"] == ["original", "eliciting", "negated"]
+    assert gate["naming"] == ["original", "eliciting"]
     assert [one["rule"] for one in gate["criteria"]] == ["taught", "gone", "meaning", "hidden", "kept"]
     assert any("cannot pass: Train the arm irrelevant" in line for line in said)
     assert any("hardly decide 'regex:e: as much" in line and "5 questions" in line for line in said)
