@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from hfvaccine.cli.build import build
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
@@ -46,6 +47,9 @@ def inoculate() -> None:
         --trait language:es --keep upper --grid grid.yaml
       hfvaccine push-adapter runs/inoculation you/model-inoculated --push-arms
     """
+
+
+inoculate.add_command(build)
 
 
 @inoculate.command()
