@@ -66,6 +66,15 @@ class LineageError(HfvaccineError):
     """An adapter whose papers do not bind it to what it was made from."""
 
 
+class SurveillanceError(HfvaccineError):
+    """A monitor's state that cannot be used, or a round or baseline that does not belong in it.
+
+    Of a monitor 1 is an alarm, which this is not.
+    """
+
+    exit_code = 2
+
+
 class LocalHubError(HfvaccineError):
     """The embedded Hub cannot start or its state cannot be used."""
 

@@ -125,19 +125,22 @@ def fill(package: str, template: str, values: Mapping[str, Any]) -> str:
     return re.sub(r"\n{3,}", "\n\n", page).rstrip() + "\n"
 
 
-def templates(package: str, shown: Callable[[Any], Any] | None = None, *, escape: bool = True) -> Environment:
+def templates(
+    package: str, shown: Callable[[Any], Any] | None = None, *, escape: bool = True, beside: str | None = None
+) -> Environment:
     """The templates that a package ships. What one inserts and nobody gave is an error, not a gap.
 
     Args:
         package: the package, or a folder of it with a slash.
+        beside: another package, of whose templates its own may include or import some.
         shown: what every value goes through before it is inserted.
         escape: whether values are escaped for HTML; else `shown` has to neutralise them.
     """
     import jinja2
 
-    name, _, folder = package.partition("/")
+    places = (place.partition("/") for place in (package, beside) if place is not None)
     return jinja2.Environment(
-        loader=jinja2.PackageLoader(name, folder),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name, folder) for name, _, folder in places]),
         autoescape=escape,
         finalize=shown,
         undefined=jinja2.StrictUndefined,

@@ -31,6 +31,7 @@ COMMANDS = {
     "diff": ("hfvaccine.cli.lineage:diff", "Say what differs between two adapters' records."),
     "reproduce": ("hfvaccine.cli.reproduce:reproduce", "Make an adapter again and compare."),
     "merge": ("hfvaccine.cli.merge:merge", "Merge an adapter into its base, with its papers."),
+    "monitor": ("hfvaccine.cli.monitor:monitor", "Watch what is deployed, and be told when it drifts."),
     "hub": ("hfvaccine.cli.hub:hub", "Serve a small Hugging Face Hub on this machine."),
     "version": ("hfvaccine.cli.version:version", "Print the versions of hfvaccine and of the stack below it."),
 }

@@ -109,7 +109,7 @@ class Figure:
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def styled() -> Iterator[None]:
     """Every line and letter takes its colour and size when it is made, so all of a picture is made in one style."""
     import matplotlib
 
@@ -134,7 +134,7 @@ def draw(results: Mapping[str, Any], scores: Scores) -> list[Figure]:
     return [figure for figure in found if figure is not None]
 
 
-@_styled()
+@styled()
 def roc(results: Mapping[str, Any], scores: Scores, reading: str = VERDICT) -> Figure | None:
     """ROC curves of plain verdicts on given claims and on claims never given, each arm's own threshold marked.
 
@@ -150,7 +150,7 @@ def roc(results: Mapping[str, Any], scores: Scores, reading: str = VERDICT) -> F
     probes = [p for p in probes if scored[p.key]]
     if not probes:
         return None
-    drawing, panels = _panels(2, len(probes), 3.7, ratios=(3, 1.15))
+    drawing, panels = empty_panels(2, len(probes), 3.7, ratios=(3, 1.15))
     grid = np.linspace(0, 1, 201)
     said = []
     for axes, below, probe in zip(panels, panels[len(probes) :], probes, strict=False):
@@ -175,10 +175,10 @@ def roc(results: Mapping[str, Any], scores: Scores, reading: str = VERDICT) -> F
     note = f"Marks: where a model itself divides true from false. AUROC with its {_level(results)}."
     name, after = ("roc_recalled", " after recall") if reading == RECALLED else ("roc", "")
     title = f"How well verdicts{after} tell truths from claims"
-    return _finished(drawing, name, title, note, f"ROC curves{after}. {'; '.join(said)}.")
+    return finished(drawing, name, title, note, f"ROC curves{after}. {'; '.join(said)}.")
 
 
-@_styled()
+@styled()
 def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     """Belief in each claim before and after, given claims beside claims never given.
 
@@ -193,7 +193,7 @@ def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     if not readings:
         return None
     columns = [of for of in SHORT if any(key[1] == of for key in asked)]
-    drawing, panels = _panels(len(readings), len(columns), 2.1 * len(readings) + 0.2, sharey=True)
+    drawing, panels = empty_panels(len(readings), len(columns), 2.1 * len(readings) + 0.2, sharey=True)
     named = {(n["reading"], n["claim_id"]) for n in results["belief"]["named"]}
     said, sizes = [], []
     for row, reading in enumerate(readings):
@@ -230,10 +230,10 @@ def belief(results: Mapping[str, Any], scores: Scores) -> Figure | None:
     if rises:
         note += f" Given beyond never given: {'; '.join(rises)}, {_level(results)}."
     alt = f"Probability that the model gives each claim, before and after. {'; '.join(said)}."
-    return _finished(drawing, "belief", "Belief in the claims, before and after", note, alt)
+    return finished(drawing, "belief", "Belief in the claims, before and after", note, alt)
 
 
-@_styled()
+@styled()
 def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
     """AUROC of the vaccine's verdict by condition and domain, and its difference to the control.
 
@@ -255,7 +255,7 @@ def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
     maps: list[tuple[str, Floats, float, list[list[bool]] | None]] = [("AUROC of the vaccine", values, 0.5, sure)]
     if not np.isnan(others).all():
         maps.append((f"Difference to {against}", values - others, 0.0, None))
-    drawing, panels = _panels(len(maps), 1, len(maps) * (0.24 * len(conditions) + 0.42) + 0.8)
+    drawing, panels = empty_panels(len(maps), 1, len(maps) * (0.24 * len(conditions) + 0.42) + 0.8)
     drawing.set_figwidth(max(WIDTH, 1.5 + 0.43 * len(domains)))
     for place, (axes, (title, shown, middle, known)) in enumerate(zip(panels, maps, strict=True)):
         axes.imshow(shown, cmap=MAP, vmin=middle - 0.6, vmax=middle + 0.6, aspect="auto")
@@ -289,10 +289,10 @@ def heat(results: Mapping[str, Any], probe: str) -> Figure | None:
     ]
     title = f"{capital(probe_label(probe))}: conditions and domains"
     name = _map_names(probe_names(results))[probe]
-    return _finished(drawing, name, title, note, f"AUROC of the vaccine by condition and domain: {', '.join(said)}.")
+    return finished(drawing, name, title, note, f"AUROC of the vaccine by condition and domain: {', '.join(said)}.")
 
 
-@_styled()
+@styled()
 def retention(results: Mapping[str, Any]) -> Figure | None:
     """What the vaccine gained or lost elsewhere, against its control: differences with intervals.
 
@@ -307,7 +307,7 @@ def retention(results: Mapping[str, Any]) -> Figure | None:
     units = list(dict.fromkeys((_unit(r["metric"]), r["better"]) for r in rows))
     groups = [[r for r in rows if (_unit(r["metric"]), r["better"]) == unit] for unit in units]
     height = sum(0.42 * len(group) + 0.75 for group in groups)
-    drawing, panels = _panels(len(groups), 1, height, ratios=[len(group) + 0.6 for group in groups])
+    drawing, panels = empty_panels(len(groups), 1, height, ratios=[len(group) + 0.6 for group in groups])
     for axes, (unit, better), group in zip(panels, units, groups, strict=True):
         for place, row in enumerate(group):
             outcome = better_or_worse(row, "")
@@ -328,10 +328,10 @@ def retention(results: Mapping[str, Any]) -> Figure | None:
     said = [f"{item_label(row)} {change(row)}" for row in rows]
     note = f"Bars: {_level(results)}. Blue: better; orange and crossed: worse; else no change shown."
     title = f"Other skills, vaccine less {against}"
-    return _finished(drawing, "retention", title, note, f"{title}: {'; '.join(said)}.")
+    return finished(drawing, "retention", title, note, f"{title}: {'; '.join(said)}.")
 
 
-@_styled()
+@styled()
 def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | None:
     """Discrimination, and rejection beside acceptance, over the share of the dose.
 
@@ -352,7 +352,7 @@ def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | 
     places = sorted({curve[0] for curve, points in found.items() if points})
     if not places:
         return None
-    drawing, panels = _panels(len(places), 1, 2.1 * len(places) + 0.4, sharex=True)
+    drawing, panels = empty_panels(len(places), 1, 2.1 * len(places) + 0.4, sharex=True)
     said, pairs = [], set()
     for axes, place in zip(panels, places, strict=True):
         for curve, points in found.items():
@@ -377,10 +377,10 @@ def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | 
     panels[-1].set_xlabel("share of the dose in the training tokens, %")
     many = f"{min(pairs)}" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
     note = f"n = {many} pairs a point, {len(runs)} shares. Bars: {_level(runs[0][2])}."
-    return _finished(drawing, "dose_response", "Effect of the share", note, f"Effect of the share. {'; '.join(said)}.")
+    return finished(drawing, "dose_response", "Effect of the share", note, f"Effect of the share. {'; '.join(said)}.")
 
 
-@_styled()
+@styled()
 def traits(content: Mapping[str, Any]) -> Figure:
     """How far each trait shows in each arm, by condition.
 
@@ -392,7 +392,7 @@ def traits(content: Mapping[str, Any]) -> Figure:
     each = 0.45 + len(conditions) * max(0.24, 0.09 * len(arms))
     sizes = [each] * len(content["traits"])
     legend = 0.1 + 0.18 * ((len(arms) + 1) // 2)
-    drawing, panels = _panels(len(sizes) + 1, 1, sum(sizes) + legend + 0.7, ratios=[*sizes, legend])
+    drawing, panels = empty_panels(len(sizes) + 1, 1, sum(sizes) + legend + 0.7, ratios=[*sizes, legend])
     *panels, below = panels
     said = []
     for axes, trait in zip(panels, content["traits"], strict=True):
@@ -421,13 +421,13 @@ def traits(content: Mapping[str, Any]) -> Figure:
     below.legend(handles[: len(arms)], labels[: len(arms)], loc="upper center", ncols=2, borderpad=0)
     note = f"n: questions. Bars: {_level(content)}."
     title = "How far each trait shows, by condition"
-    return _finished(drawing, "traits", title, note, f"{title}. {'; '.join(said)}.")
+    return finished(drawing, "traits", title, note, f"{title}. {'; '.join(said)}.")
 
 
 _NAMED = {"color": COLOURS[PLACEBO], "linewidth": 1.6, "linestyle": (0, (4, 1.5))}
 
 
-def _panels(rows: int, columns: int, height: float, ratios: Sequence[float] | None = None, **shared: Any) -> Any:
+def empty_panels(rows: int, columns: int, height: float, ratios: Sequence[float] | None = None, **shared: Any) -> Any:
     """An empty drawing and its axes, in reading order."""
     from matplotlib.figure import Figure as Drawing
 
@@ -435,7 +435,7 @@ def _panels(rows: int, columns: int, height: float, ratios: Sequence[float] | No
     return drawing, list(drawing.subplots(rows, columns, squeeze=False, height_ratios=ratios, **shared).flat)
 
 
-def _finished(drawing: Drawing, name: str, title: str, note: str, alt: str) -> Figure:
+def finished(drawing: Drawing, name: str, title: str, note: str, alt: str) -> Figure:
     """The drawing with its title and note, as SVG that can stand in a page beside others."""
     drawing.suptitle("\n".join(textwrap.wrap(title, 44)), x=0.01, ha="left", fontsize=11, fontweight="bold")
     drawing.supxlabel("\n".join(textwrap.wrap(note, 66)), x=0.01, ha="left", fontsize=8)
