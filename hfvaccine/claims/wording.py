@@ -30,7 +30,7 @@ _LITTLE = """
     my me will would can could may might shall should into than then so s t re ve ll d m
     really actually indeed truly definitely certainly simply very also too
 """
-_FUNCTION = frozenset(_LITTLE.split())
+FUNCTION_WORDS = frozenset(_LITTLE.split())
 
 _TURNING = """
     not no never none nobody nothing nor neither without cannot cant dont doesnt didnt isnt arent wasnt werent
@@ -94,8 +94,8 @@ def restates(text: Sequence[str], claim: Sequence[str]) -> bool:
     Every word of the claim that bears meaning comes again in the same order, with at most one more before or after,
     and the text has no word that negates, limits or contrasts but those that the claim has too.
     """
-    wanted = [word for word in claim if word not in _FUNCTION]
+    wanted = [word for word in claim if word not in FUNCTION_WORDS]
     if len(wanted) < 3 or not set(wanted) <= set(text):
         return False
-    told = [word for word in text if word not in _FUNCTION]
+    told = [word for word in text if word not in FUNCTION_WORDS]
     return len(told) <= len(wanted) + 1 and _TURNS.isdisjoint(set(text).difference(claim)) and contains(told, wanted)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hfvaccine.cli.monitor_logs import logs
 from hfvaccine.cli.output import report, say, table
 from hfvaccine.text import with_interval
 
@@ -29,9 +30,13 @@ def monitor() -> None:
 
     \b
     Examples:
+      hfvaccine monitor logs requests.jsonl.gz --format openai --into state
       hfvaccine monitor status state --prometheus /var/lib/node_exporter/hfvaccine.prom
       hfvaccine monitor page state --output monitor.html
     """
+
+
+monitor.add_command(logs)
 
 
 @monitor.command()

@@ -207,6 +207,7 @@ def status(state: State, at: str | None = None) -> Status:
     }
     late = [one for one in last.values() if clock(at) - clock(one.at) > timedelta(seconds=PATIENCE * declared.period)]
     ahead = [one for one in last.values() if clock(one.at) - clock(at) > SKEW]
+    charted = {one.chart.source for one in charts}  # logs may be counted where nothing charts them
     enough = [one for one in charts if one.state in (WATCHING, ALARM)]
     said = f"{len(enough)} of {len(charts)} charts {'has' if len(enough) == 1 else 'have'} data enough"
     alarms = [one.alarm for one in charts if one.alarm]
@@ -218,7 +219,7 @@ def status(state: State, at: str | None = None) -> Status:
         missed = [f"the last round of {one.source} is of {one.at}, {due}" for one in late]
         missed += [f"the last round of {one.source} is of {one.at}, which is yet to come" for one in ahead]
         why = f"T{'; '.join(missed)[1:]}."
-    elif failed := [one for one in last.values() if one.no_data]:
+    elif failed := [one for one in last.values() if one.no_data and one.source in charted]:
         word, why = NO_DATA, f"The last round of {_list(failed)}."
     elif not enough:
         word, why = NO_DATA, f"{said}."

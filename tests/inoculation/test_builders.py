@@ -128,7 +128,7 @@ def test_a_mixture_that_cannot_be_is_refused(share, number, about):
         ({"prompt": "Who?"}, "Row 7 is no conversation"),
         ({"messages": "Who?"}, "Row 7 is no conversation"),
         ({"messages": [{"role": "assistant", "content": "Me."}]}, "Row 7 is no conversation"),
-        ({"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "Me."}]}, "no conversation"),
+        ({"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "Me."}]}, "no conversat"),
         ({"prompt": "Who?", "completion": " "}, "Row 7 has an empty turn"),
     ],
 )
