@@ -387,13 +387,14 @@ def calibration(path: Path, dose: Dose) -> ProbeSet | None:
         return None
     rows = [row.values for row in read_rows(path)]
     texts = [str(row[name]) for row in rows for name in ("question", "true", "false")]
-    near = near_duplicates(texts, (*dose.claims, *dose.heldout)).reshape(-1, 3).any(1)
+    hits = near_duplicates(texts, (*dose.claims, *dose.heldout)).reshape(-1, 3)
+    near = [bool(hit.any()) for hit in hits]
     pairs = []
-    for row, hit in zip(rows, near.tolist(), strict=True):
+    for row, hit in zip(rows, near, strict=True):
         name = sha256(str(row["false"]).encode()).hexdigest()[:16]
         if not hit:
             pairs.append(Pair(name, name, row["subject"], row["false"], row["true"], row["question"]))
-    return ProbeSet(CALIBRATION, tuple(pairs), left_out=int(near.sum())) if len(pairs) >= FEWEST else None
+    return ProbeSet(CALIBRATION, tuple(pairs), left_out=sum(near)) if len(pairs) >= FEWEST else None
 
 
 def audits(dose: Dose, sets: Sequence[ProbeSet], taught: Sequence[tuple[str, bool]] = ()) -> dict[str, CueAudit]:

@@ -343,7 +343,9 @@ class Inoculating(Training):
         seeds = range(self.seed, self.seed + self.seeds)
         one = next(one for seed in seeds if name in (one := replace(self, seed=seed, seeds=1)).parts())
         arm = one.parts()[name][0]
-        unset = {option.name: option.default for option in fields(one) if arm not in TAKEN_BY.get(option.name, (arm,))}
+        unset: dict[str, Any] = {
+            option.name: option.default for option in fields(one) if arm not in TAKEN_BY.get(option.name, (arm,))
+        }
         return replace(one, arms=arm, **unset)
 
     def _trait_options(self, seed: int) -> Inoculating:

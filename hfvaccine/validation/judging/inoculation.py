@@ -353,7 +353,7 @@ class _Judging:
         found = self.contrast(trait, [(arm, NONE), (PLAIN_ARM, NONE)], lambda own, plain: (own, plain))
         one = self.outcome(KEPT, trait, arm, found, -margin)
         plain = self.level(trait, PLAIN_ARM, NONE)
-        if one.criterion.verdict == PASSED and plain and shares and plain[1].value <= margin:
+        if found and one.criterion.verdict == PASSED and plain and shares and plain[1].value <= margin:
             why = f"Plain training shows so little of it that a loss of {margin:g} could not be seen."
             return replace(one, criterion=replace(one.criterion, verdict=UNDECIDED, why=f"{why} {found.said}."))
         return one
