@@ -262,7 +262,16 @@ def screened(setting: Setting, grid: Path, base: str, folder: Path) -> None:
 
 def table(output: Path) -> str:
     """What the finished settings came to, in Markdown."""
-    heads = ("setting", BASE, "plain", "inoculated", "irrelevant", "suppressed", "kept: plain", "inoculated")
+    heads = (
+        "setting",
+        BASE,
+        "plain",
+        "inoculated",
+        "irrelevant",
+        "suppressed; beyond irrelevant",
+        "kept: plain",
+        "inoculated",
+    )
     lines = [[*heads, "inoculated, at worst", "forecast"]]
     forecasts: list[tuple[float, float]] = []
     for name, setting in SETTINGS.items():
@@ -276,14 +285,14 @@ def table(output: Path) -> str:
         kept = [cell(shown[keep, arm, NONE]) for arm in (PLAIN, INOCULATED)]
         for trait in (one["name"] for one in content["traits"] if one["role"] == "trait"):
             arms = [shown[trait, arm, setting.condition] for arm in (BASE, PLAIN, INOCULATED, IRRELEVANT)]
-            gone = suppressed(*(one["value"] for one in arms[:3]))
+            gone = suppressed(*(one["value"] for one in arms))
             if gone is not None:
-                forecasts.append((expected["beyond"]["irrelevant"]["value"], gone))
+                forecasts.append((expected["beyond"]["irrelevant"]["value"], gone[1]))
             worst = next(one for one in grid["worst"] if (one["trait"], one["arm"]) == (trait, INOCULATED))[
                 "condition"
             ]
             again = cell(by_place(grid["shown"])[trait, INOCULATED, worst])
-            percent = "-" if gone is None else f"{100 * gone:.0f} %"
+            percent = "-" if gone is None else f"{100 * gone[0]:.0f} %; {100 * gone[1]:.0f} %"
             about = f"{name}: {setting.about}" if len(setting.traits) == 1 else f"{name}, {Path(trait).stem}"
             lines.append([about, *map(cell, arms), percent, *kept, f"{again} ({worst})", said(expected)])
     text = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]])
@@ -301,9 +310,13 @@ def tuned(folder: Path) -> str:
     return "\n".join(f"{one['arm']}, {one['trait']}, {one['condition']}: {cell(one)}" for one in content["shown"])
 
 
-def suppressed(base: float, plain: float, inoculated: float) -> float | None:
-    """How much of what plain training taught the inoculated arm did not learn; None where it taught nothing."""
-    return (plain - inoculated) / (plain - base) if plain - base > 0.05 else None
+def suppressed(base: float, plain: float, inoculated: float, irrelevant: float) -> tuple[float, float] | None:
+    """How much of what plain training taught the inoculated arm lacks, and how much that the irrelevant arm has.
+
+    None where plain training taught nothing.
+    """
+    taught = plain - base
+    return ((plain - inoculated) / taught, (irrelevant - inoculated) / taught) if taught > 0.05 else None
 
 
 def forecast(file: Path) -> dict[str, Any]:
@@ -314,11 +327,12 @@ def forecast(file: Path) -> dict[str, Any]:
 
 
 def said(one: Mapping[str, Any]) -> str:
-    beyond = one["beyond"]["irrelevant"]
-    low, high = beyond["interval"]
-    verdict = "better" if beyond["better"] else "no better"
-    gain = f"{beyond['value']:+.2f} [{low:+.2f}, {high:+.2f}]"
-    return f"{verdict}, {gain} of {one['surprise']:.2f} nats; rank {one['rank']}"
+    gains = [
+        f"{beyond['value']:+.2f} [{beyond['interval'][0]:+.2f}, {beyond['interval'][1]:+.2f}] beyond the {kind}"
+        for kind, beyond in one["beyond"].items()
+    ]
+    verdict = "better" if one["beyond"]["irrelevant"]["better"] else "no better"
+    return f"{verdict}: {', '.join(gains)}, of {one['surprise']:.2f} nats a token"
 
 
 def cell(one: Mapping[str, Any]) -> str:
@@ -331,7 +345,7 @@ def cell(one: Mapping[str, Any]) -> str:
 
 
 def agreement(forecasts: Sequence[tuple[float, float]]) -> str:
-    """How far the order of the forecasts is that of what was suppressed."""
+    """How far the order of the forecasts is that of what was suppressed beyond the irrelevant arm."""
     if len(forecasts) < 4:
         return f"{len(forecasts)} settings in which the trait was taught: too few to compare the forecasts with."
     from scipy.stats import spearmanr
