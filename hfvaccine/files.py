@@ -33,7 +33,11 @@ LEDGER = "dosing_ledger.parquet"
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 RECALLS = "recalls.jsonl"
-"""Notices of claims whose fact-check changed, added to an adapter's repo after it was published."""
+"""Claims whose fact-check changed: of a dose the acts that recall them, of an adapter the notices that came later."""
+VEX = "recalls.openvex.json"
+"""The recalls of a dose for other people's tools."""
+NOTICE = "RECALL.md"
+"""The recall notices of an adapter, for people."""
 
 ADAPTER_NEEDS = (ADAPTER_CONFIG, ADAPTER, RECORD, RESULTS, LEDGER, CONFIG)
 """Files without which a run folder is not published."""

@@ -13,7 +13,7 @@ from typing import Any
 from hfvaccine.claims import journal
 from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import ClaimError, DoseError
-from hfvaccine.files import CARD, FIGURES, digest_of, load_yaml
+from hfvaccine.files import CARD, FIGURES, RECALLS, digest_of, load_yaml
 
 SCHEMA_VERSION = 3
 READ = (2, SCHEMA_VERSION)
@@ -27,8 +27,10 @@ HELD_OUT = "data/heldout-00000.parquet"
 FILES = (CARD, FIGURE, GIVEN, HELD_OUT, POLICY, JOURNAL)
 """Every file of a dose but the manifest, which holds their digests."""
 
-NOT_OURS = re.compile(r"\.gitattributes|\.cache/.*|\.huggingface/.*|LICENSE|NOTICE")
-"""What the Hub and its client, and publishers, put beside a dose."""
+NOT_OURS = re.compile(
+    r"\.gitattributes|\.cache/.*|\.huggingface/.*|LICENSE|NOTICE|\.?recalls\.(jsonl|openvex\.json)(-[0-9a-f]{8})?"
+)
+"""What the Hub and its client, and publishers, put beside a dose, and what is recalled of it later."""
 
 AGAIN = "Fetch the dose again from its publisher, or seal it anew."
 
@@ -45,6 +47,7 @@ class Dose:
         path: its folder, where it has one.
         source: Hub id or folder it came from, for the record.
         revision: commit of the Hub repo it came from.
+        recalls: acts that recall claims of it: they came after the seal, and go on with its journal.
     """
 
     claims: tuple[Claim, ...]
@@ -54,6 +57,7 @@ class Dose:
     path: Path | None = None
     source: str = ""
     revision: str | None = None
+    recalls: tuple[journal.Entry, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.claims:
@@ -97,7 +101,8 @@ class Dose:
                 raise ClaimError(f"{name}: {error.message}", error.next_step) from error
         policy = load_yaml((folder / POLICY).read_text(encoding="utf-8"))
         split = cls.from_claims(claims)
-        dose = cls(split.claims, split.heldout, manifest, policy, folder, str(folder))
+        recalls = read_recalls(folder)
+        dose = cls(split.claims, split.heldout, manifest, policy, folder, str(folder), recalls=recalls)
         if dose.counts() != manifest.get("counts"):
             raise DoseError(f"The claims in {folder} are not those that its manifest counts.", AGAIN)
         return dose
@@ -211,6 +216,36 @@ def read_journal(folder: Path) -> list[journal.Entry]:
         DoseError: naming the first entry that was tampered with.
     """
     return journal.loads((folder / JOURNAL).read_bytes())
+
+
+def read_recalls(folder: Path) -> tuple[journal.Entry, ...]:
+    """The acts that recall claims of a dose in its folder; none where there is no such file.
+
+    Raises:
+        DoseError: naming the first entry that was tampered with, or for recalls that do not go on with its journal.
+    """
+    if not (folder / RECALLS).is_file():
+        return ()
+    recalls = proved_recalls((folder / RECALLS).read_bytes(), folder)
+    if recalls and recalls[0].before not in {entry.hash() for entry in read_journal(folder)}:
+        raise DoseError(f"{RECALLS} in {folder} does not go on with the journal of this dose.", AGAIN)
+    return recalls
+
+
+def proved_recalls(content: bytes, where: object) -> tuple[journal.Entry, ...]:
+    """Acts that recall claims, their chain proved, whichever journal they go on with.
+
+    Args:
+        content: of the file.
+        where: the folder or repo that it stands in, for the message.
+
+    Raises:
+        DoseError: naming the first entry that was tampered with.
+    """
+    try:
+        return tuple(journal.loads(content, before=None))
+    except DoseError as error:
+        raise DoseError(f"{RECALLS} in {where}: {error.message}", error.next_step) from error
 
 
 def _inside(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +45,13 @@ class Entry:
         return _dump({**vars(self), "hash": self.hash()})
 
 
-def follow(entries: list[Entry], act: str, by: str, at: str, what: dict[str, Any]) -> Entry:
+def follow(entries: Sequence[Entry], act: str, by: str, at: str, what: dict[str, Any], before: str = GENESIS) -> Entry:
     """The entry of an act that comes after these.
+
+    Args:
+        entries: what was done so far.
+        act, by, at, what: see `Entry`.
+        before: what the first entry names as the hash before it, where the journal goes on with another one.
 
     Raises:
         UsageError: for a name nobody could be found under.
@@ -55,7 +60,7 @@ def follow(entries: list[Entry], act: str, by: str, at: str, what: dict[str, Any
         raise UsageError(
             f"{by!r} is no name for the journal.", "Use a Hub user name or another name without commas or line breaks."
         )
-    return Entry(act, by, at, what, entries[-1].hash() if entries else GENESIS)
+    return Entry(act, by, at, what, entries[-1].hash() if entries else before)
 
 
 def chain(entries: Iterable[Entry]) -> list[Entry]:
@@ -72,8 +77,12 @@ def dumps(entries: Iterable[Entry]) -> str:
     return "".join(entry.line() + "\n" for entry in entries)
 
 
-def loads(content: bytes) -> list[Entry]:
+def loads(content: bytes, before: str | None = GENESIS) -> list[Entry]:
     """Entries from JSON lines, with the chain proved.
+
+    Args:
+        content: the file.
+        before: what its first entry has to name as the hash before it; None for whatever it names.
 
     Raises:
         DoseError: naming the first entry that is malformed, was changed, or does not follow from the one before.
@@ -95,7 +104,7 @@ def loads(content: bytes) -> list[Entry]:
             raise DoseError(f"Journal entry {number} is malformed: {error}.", MEND) from error
         if own != entry.hash():
             raise DoseError(f"Journal entry {number} ({entry.act}) was changed after it was written.", MEND)
-        if entry.before != (entries[-1].hash() if entries else GENESIS):
+        if entry.before != (entries[-1].hash() if entries else entry.before if before is None else before):
             raise DoseError(
                 f"Journal entry {number} ({entry.act}) does not follow from the one before it: "
                 "an entry between them was rewritten, added or taken out.",

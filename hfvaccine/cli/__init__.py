@@ -30,6 +30,7 @@ COMMANDS = {
     "verify": ("hfvaccine.cli.lineage:verify", "Check an adapter's chain from claim to results."),
     "diff": ("hfvaccine.cli.lineage:diff", "Say what differs between two adapters' records."),
     "reproduce": ("hfvaccine.cli.reproduce:reproduce", "Make an adapter again and compare."),
+    "recall": ("hfvaccine.cli.recall:recall", "Recall a claim, and tell who was given it."),
     "merge": ("hfvaccine.cli.merge:merge", "Merge an adapter into its base, with its papers."),
     "monitor": ("hfvaccine.cli.monitor:monitor", "Watch what is deployed, and be told when it drifts."),
     "hub": ("hfvaccine.cli.hub:hub", "Serve a small Hugging Face Hub on this machine."),

@@ -187,5 +187,6 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
         *planned["undecidable"],
         *(f"Warning: {one}." for one in planned["unmeasured"]),
         *(f"Warning: the dose's policy is overridden: {one}." for one in against),
+        *(f"Warning: of the dose, {one}." for one in planned["doubted"]),
     ]:
         say(warning)

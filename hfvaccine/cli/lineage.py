@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfvaccine.cli.output import say
+from hfvaccine.cli.output import quiet_downloads, say, show_tree
 
 if TYPE_CHECKING:
     from hfvaccine.lineage.links import Link
 
 STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
-ENDLESS = 100_000
-"""Columns of what goes into a file or a pipe: one line for each link."""
 
 
 @click.command()
@@ -55,7 +53,7 @@ def verify(
     from hfvaccine.lineage.fetch import chain_of, gather, papers
     from hfvaccine.lineage.links import BROKEN
 
-    _quiet()
+    quiet_downloads()
     found = papers(source, revision)
     chain = chain_of(found, gather(found, dose, base, mix, data))
     recalled = [link.name.split()[-1] for link in chain.all() if link.name.startswith("RECALLED")]
@@ -90,7 +88,7 @@ def diff(adapters: tuple[str, str], as_json: bool) -> None:
     from hfvaccine.lineage.fetch import papers
     from hfvaccine.papers.binding import check_record
 
-    _quiet()
+    quiet_downloads()
     records = []
     for adapter in adapters:
         found = papers(adapter, patterns=())
@@ -116,19 +114,8 @@ def diff(adapters: tuple[str, str], as_json: bool) -> None:
 
 
 def show(chain: Link) -> None:
-    """Print a chain as a tree: in colours on a terminal, as plain ASCII lines elsewhere."""
-    from dataclasses import replace
-
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    tree = tree_of(chain)
-    if console.is_terminal:
-        console.print(tree)
-        return
-    options = replace(console.options.update(width=ENDLESS), encoding="ascii")
-    for line in console.render_lines(tree, options, pad=False):
-        click.echo("".join(part.text for part in line).rstrip().encode("ascii", "replace").decode())
+    """Print a chain as a tree."""
+    show_tree(tree_of(chain))
 
 
 def tree_of(link: Link) -> Any:
@@ -160,10 +147,3 @@ def _value(value: Any) -> str:
     if value is None:
         return "none"
     return one_line(value if isinstance(value, str) else json.dumps(value))
-
-
-def _quiet() -> None:
-    """Without the client's progress bars: stdout and stderr are short."""
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()

@@ -22,10 +22,10 @@ def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
     """List the doses and adapters of NAMESPACE, a user or an organisation, the newest first.
 
     Without NAMESPACE they are your own. They are found by their tags and told
-    by their cards; nothing is downloaded. AUROC is that of the verdict on
-    claims that the model was never given: 0.5 is chance, 1 is perfect. Inoculated
-    adapters and their controls stand by themselves, with the condition under
-    which the unwanted trait shows most.
+    by their cards; nothing but recalls is downloaded. AUROC is that of the
+    verdict on claims that the model was never given: 0.5 is chance, 1 is
+    perfect. Inoculated adapters and their controls stand by themselves, with
+    the condition under which the unwanted trait shows most.
 
     \b
     Examples:
@@ -69,6 +69,8 @@ def _name(repo: ListedDose | ListedAdapter) -> str:
         marks.append(f"gated, {clean(repo.gated)}")
     if getattr(repo, "merged", False):
         marks.append("merged model")
+    if repo.recalled != 0:
+        marks.append("has recalls" if repo.recalled is None else f"{repo.recalled} RECALLED")
     name = clean(repo.id.partition("/")[2] or repo.id)
     return f"{name}\n({'; '.join(marks)})" if marks else name
 

@@ -13,6 +13,8 @@ from hfvaccine.training.progress import Progress
 
 WIDTH = 128
 """Columns of a table that goes into a file or a pipe."""
+ENDLESS = 100_000
+"""Columns of a tree that goes there: one line for each branch."""
 
 
 def say(line: str) -> None:
@@ -79,6 +81,28 @@ def report(table: Any, lines: Iterable[str]) -> None:
     console.print(table)
     for line in lines:
         click.echo(line)
+
+
+def show_tree(tree: Any) -> None:
+    """Print a `rich` tree: in colours on a terminal, as plain ASCII lines elsewhere."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(tree)
+        return
+    options = replace(console.options.update(width=ENDLESS), encoding="ascii")
+    for line in console.render_lines(tree, options, pad=False):
+        click.echo("".join(part.text for part in line).rstrip().encode("ascii", "replace").decode())
+
+
+def quiet_downloads() -> None:
+    """Without the Hub client's progress bars: stdout and stderr are short."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
 
 
 def quiet_libraries() -> None:

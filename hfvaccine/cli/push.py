@@ -74,6 +74,7 @@ def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None,
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to copy it to.  [default: it stays in the Hub cache]",
 )
+@click.option("--allow-recalled", is_flag=True, help="Take it also where its policy refuses recalled claims.")
 @TOKEN
 @click.option(
     "--json",
@@ -81,11 +82,15 @@ def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None,
     is_flag=True,
     help="Print one JSON object: path, repo_id, revision, name, claims, heldout, manifest_sha256.",
 )
-def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token: str | None, as_json: bool) -> None:
+def pull_dose(
+    repo_id: str, revision: str | None, local_dir: Path | None, allow_recalled: bool, token: str | None, as_json: bool
+) -> None:
     """Fetch the dose REPO_ID, as ID[@REVISION], prove every file of it, and print its folder.
 
     A dose is gated: without access, the page to ask at is named. The folder in
     --local-dir is complete or not there; another dose in it is not overwritten.
+    A dose with a claim that was recalled as affected is refused, or warned of,
+    as its policy says (`recalled`).
 
     \b
     Examples:
@@ -93,9 +98,12 @@ def pull_dose(repo_id: str, revision: str | None, local_dir: Path | None, token:
       hfvaccine pull-dose you/my-dose@v1 --local-dir my-dose
     """
     from hfvaccine.hub.pull import pull_dose as pull
+    from hfvaccine.quarantine.recalls import objections
     from hfvaccine.text import clean
 
-    dose = pull(repo_id, revision=revision, local_dir=local_dir, token=token)
+    dose = pull(repo_id, revision=revision, local_dir=local_dir, allow_recalled=allow_recalled, token=token)
+    for line in (one for found in objections(dose) for one in found):
+        say(f"Warning: {clean(line)}.")
     if as_json:
         facts = {
             "path": str(dose.path),

@@ -476,7 +476,7 @@ def verify(what: str, revision: str | None, token: str | None) -> None:
     else:
         from hfvaccine.hub.pull import pull_dose
 
-        dose = pull_dose(what, revision=revision, token=token)
+        dose = pull_dose(what, revision=revision, allow_recalled=True, token=token)
     given, heldout = len(dose.claims), len(dose.heldout)
     click.echo(
         f"{what}: the dose is whole: {given:,} claims to give, {heldout:,} held out, digest {dose.digest()}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from hfvaccine.dosing.choice import ordered
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations
 from hfvaccine.dosing.permission import permit
 from hfvaccine.errors import DoseError
+from hfvaccine.quarantine.recalls import objections
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.dosage import Dosage
 from hfvaccine.regimen.pairs import SFT, check_objective
@@ -89,6 +91,8 @@ class DosingCallback(Replayed):
         check_objective(objective)
         check_share(share)
         permit(dose, share, override_policy)
+        for line in objections(dose)[1]:
+            warnings.warn(f"Of the dose {dose.name!r}, {line}.", stacklevel=2)
         check_unit(unit)
         named(schedule)
         seed = trainer.args.seed if seed is None else seed

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import DoseError
 from hfvaccine.quarantine.policy import Policy
+from hfvaccine.quarantine.recalls import objections
 
 
 def permit(dose: Dose, share: float, override: str | None = None) -> tuple[str, ...]:
@@ -18,7 +19,8 @@ def permit(dose: Dose, share: float, override: str | None = None) -> tuple[str, 
         override: why it is given all the same.
 
     Returns:
-        What the policy has against it, in words: nothing, unless there is a reason to override it.
+        What the policy has against it, recalled claims included, in words: nothing, unless there is a reason to
+        override it.
 
     Raises:
         DoseError: naming what the policy has against it, where nobody says why it is given all the same.
@@ -34,6 +36,7 @@ def permit(dose: Dose, share: float, override: str | None = None) -> tuple[str, 
     harmful = sum("harm" in policy.objections(claim) for claim in dose.claims) if dose.policy else 0
     if harmful:
         against.append(f"{harmful} of its claims would do more harm than {policy.highest_harm}")
+    against += objections(dose)[0]
     if against and override is None:
         raise DoseError(
             f"The policy of the dose {dose.name!r} forbids this: {'; '.join(against)}.",

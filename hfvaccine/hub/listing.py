@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+from hfvaccine.claims import journal
+from hfvaccine.errors import HfvaccineError
+from hfvaccine.files import RECALLS, VEX
+from hfvaccine.quarantine.recalls import AFFECTED, UNDER_INVESTIGATION, noticed
 from hfvaccine.text import is_finite, is_interval
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 DOSE_TAG = "hfvaccine-dose"
 ADAPTER_TAG = "hfvaccine-adapter"
@@ -32,6 +41,8 @@ class Listed:
         gated: "manual", "auto" or False.
         license: Hub license id.
         tags: of the repo.
+        recalled: how many claims its recalls or recall notices say are wrong, or looked at again; None where there are
+            some that this account cannot read.
     """
 
     id: str
@@ -42,6 +53,7 @@ class Listed:
     gated: str | bool
     license: str | None
     tags: tuple[str, ...]
+    recalled: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +122,7 @@ class Listing:
 
 
 def listing(namespace: str | None = None, *, token: str | None = None, endpoint: str | None = None) -> Listing:
-    """List the doses and adapters of a namespace, as far as this account may see them; no file is fetched.
+    """List the doses and adapters of a namespace, as far as this account may see them; only recalls are fetched.
 
     Args:
         namespace: a user or an organisation; the account's own by default.
@@ -127,7 +139,7 @@ def listing(namespace: str | None = None, *, token: str | None = None, endpoint:
 
     api = HfApi(endpoint=endpoint, token=token)
     whose = namespace or account(api)
-    wanted = ["cardData", "gated", "lastModified", "private", "sha", "tags"]
+    wanted = ["cardData", "gated", "lastModified", "private", "sha", "siblings", "tags"]
     with as_hub_error(api, whose, "model"):
         doses = list(api.list_datasets(filter=DOSE_TAG, author=whose, expand=wanted))  # type: ignore[arg-type]
         models = {
@@ -142,21 +154,29 @@ def listing(namespace: str | None = None, *, token: str | None = None, endpoint:
     return Listing(
         whose,
         api.endpoint,
-        tuple(dose(f"{api.endpoint}/datasets/{info.id}", info) for info in _newest_first(doses)),
-        tuple(adapter(f"{api.endpoint}/{info.id}", info) for info in _newest_first(models.values())),
+        tuple(
+            dose(f"{api.endpoint}/datasets/{info.id}", info, _recalled(api, info, "dataset"))
+            for info in _newest_first(doses)
+        ),
+        tuple(
+            adapter(f"{api.endpoint}/{info.id}", info, _recalled(api, info, "model"))
+            for info in _newest_first(models.values())
+        ),
     )
 
 
-def dose(url: str, info: Any) -> ListedDose:
+def dose(url: str, info: Any, recalled: int | None = 0) -> ListedDose:
     """What a dose's repo tells of it.
 
     Args:
         url: its page.
         info: what the Hub says of it, a `DatasetInfo`.
+        recalled: how many of its claims are recalled.
     """
     card = _card(info)
     return ListedDose(
         **_repo(url, info),
+        recalled=recalled,
         name=_text(card.get("pretty_name")),
         size=next(iter(_texts(card.get("size_categories"))), None),
         languages=_texts(card.get("language")),
@@ -164,12 +184,13 @@ def dose(url: str, info: Any) -> ListedDose:
     )
 
 
-def adapter(url: str, info: Any) -> ListedAdapter:
+def adapter(url: str, info: Any, recalled: int | None = 0) -> ListedAdapter:
     """What an adapter's repo tells of it. Anybody can write a card, so nothing in one is taken for granted.
 
     Args:
         url: its page.
         info: what the Hub says of it, a `ModelInfo`.
+        recalled: how many claims its recall notices name.
     """
     card, tags = _card(info), _texts(info.tags)
     facts = card.get("hfvaccine")
@@ -180,6 +201,7 @@ def adapter(url: str, info: Any) -> ListedAdapter:
     inoculated = INOCULATION_TAG in tags
     return ListedAdapter(
         **_repo(url, info),
+        recalled=recalled,
         kind="control" if CONTROL_TAG in tags else "inoculated" if inoculated else "immunized",
         arm=_text(facts.get("arm")),
         merged=MERGED_TAG in tags,
@@ -220,6 +242,24 @@ def _worst(worst: Any) -> dict[str, Any] | None:
     texts = {name: _text(worst.get(name)) for name in ("trait", "condition")}
     bounds = worst.get("interval")
     return {**texts, "value": worst["value"], "interval": list(bounds) if is_interval(bounds) else None}
+
+
+def _recalled(api: HfApi, info: Any, kind: str) -> int | None:
+    """How many claims a repo's recalls say are wrong or looked at again; they are fetched only where there are any."""
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    name = VEX if kind == "dataset" else RECALLS
+    if name not in {file.rfilename for file in info.siblings or ()}:
+        return 0
+    try:
+        content = Path(api.hf_hub_download(info.id, name, repo_type=kind)).read_bytes()
+        if kind == "dataset":
+            last = {one["vulnerability"]["name"]: one["status"] for one in json.loads(content)["statements"]}
+        else:
+            last = {claim_id: status for claim_id, (status, _) in noticed(journal.loads(content)).items()}
+        return sum(status in (AFFECTED, UNDER_INVESTIGATION) for status in last.values())
+    except (EntryNotFoundError, HfHubHTTPError, HfvaccineError, OSError, LookupError, TypeError, ValueError):
+        return None  # a gate, or a file of somebody else's making
 
 
 def _repo(url: str, info: Any) -> dict[str, Any]:

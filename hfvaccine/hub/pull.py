@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import EntryNotFoundError
 
 from hfvaccine import starter
-from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose
+from hfvaccine.claims import journal
+from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose, proved_recalls, read_journal
 from hfvaccine.errors import DoseError, HfvaccineError
-from hfvaccine.files import whole_folder
+from hfvaccine.files import RECALLS, VEX, whole_file, whole_folder
 from hfvaccine.hub.errors import as_hub_error, page_of, require_repo_id
+from hfvaccine.quarantine.recalls import refuse_recalled
 from hfvaccine.sources.place import STARTER, Source, at_revision
 
 
@@ -21,6 +24,7 @@ def pull_dose(
     *,
     revision: str | None = None,
     local_dir: Path | str | None = None,
+    allow_recalled: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
 ) -> Dose:
@@ -31,37 +35,46 @@ def pull_dose(
         revision: branch, tag or commit, where the id does not name it; the newest by default.
         local_dir: folder to copy it to, whole or not at all; a dose that is there already stays if it
             is the same one. By default it is left in the cache.
+        allow_recalled: take it also where its policy refuses a dose with recalled claims.
         token: Hub token, by default the one huggingface_hub finds.
         endpoint: the Hub, by default the one huggingface_hub talks to.
 
     Returns:
-        The dose, with `source` and `revision` (always a commit) saying where it came from.
+        The dose, with `source` and `revision` (always a commit) saying where it came from, and with the newest recalls
+        also of an older revision: a fact-check changes later.
 
     Raises:
         HubError: without access, naming where to ask for it, or where the Hub cannot be reached.
-        DoseError: where the repo does not hold a dose as it was sealed, or `local_dir` holds anything else.
+        DoseError: where the repo does not hold a dose as it was sealed, a claim of it was recalled, or `local_dir`
+            holds anything else.
     """
     repo_id, revision = at_revision(repo_id, revision)
     require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
     with as_hub_error(api, repo_id, "dataset"):
         cached = api.snapshot_download(
-            repo_id, repo_type="dataset", revision=revision, allow_patterns=list(DOSE_FILES)
+            repo_id, repo_type="dataset", revision=revision, allow_patterns=[*DOSE_FILES, RECALLS, VEX]
         )
+        newest = newest_recalls(api, repo_id, "dataset") if revision is not None else None
     folder = Path(cached)
     if not (folder / MANIFEST).is_file():
         raise DoseError(
             f"{repo_id} has no {MANIFEST}, so it holds no dose.", f"See {page_of(api, repo_id, 'dataset')}."
         )
     dose = replace(Dose.load(folder), source=repo_id, revision=folder.name)
+    if newest is not None:
+        dose = replace(dose, recalls=proved_recalls(newest, repo_id))
+    if not allow_recalled:
+        refuse_recalled(dose)
     return dose if local_dir is None else _copied(dose, Path(local_dir))
 
 
-def open_dose(source: Source) -> Dose:
+def open_dose(source: Source, token: str | None = None) -> Dose:
     """The packaged dose, one in a folder, or one on a Hub.
 
     Args:
         source: which one.
+        token: Hub token, by default the one huggingface_hub finds.
 
     Raises:
         DoseError: for a folder that is not a sealed dose.
@@ -69,7 +82,24 @@ def open_dose(source: Source) -> Dose:
     """
     if source.name == STARTER:
         return replace(Dose.load(starter.sealed()), source=STARTER)
-    return pull_dose(source.name, revision=source.revision) if source.on_hub else Dose.load(source.name)
+    if not source.on_hub:
+        return Dose.load(source.name)
+    # Whoever gives it holds its recalls against its policy; whoever looks at it wants to see them.
+    return pull_dose(source.name, revision=source.revision, allow_recalled=True, token=token)
+
+
+def newest_recalls(api: HfApi, repo_id: str, kind: str) -> bytes | None:
+    """The recalls or recall notices that a repo holds now; None where it holds none, or nobody can be asked.
+
+    Args:
+        api: of the Hub that has it.
+        repo_id: the repo.
+        kind: "dataset" or "model".
+    """
+    try:
+        return Path(api.hf_hub_download(repo_id, RECALLS, repo_type=kind)).read_bytes()
+    except EntryNotFoundError:
+        return None
 
 
 def _copied(dose: Dose, into: Path) -> Dose:
@@ -86,13 +116,27 @@ def _copied(dose: Dose, into: Path) -> Dose:
                 f"{into} holds another dose, {there.name!r} or another version of this one.",
                 "Choose a folder that is not there yet: a dose is never overwritten.",
             )
-        return replace(there, source=dose.source, revision=dose.revision)
+        if dose.recalls != there.recalls == dose.recalls[: len(there.recalls)]:
+            _put_recalls(dose, into)
+        return replace(there, source=dose.source, revision=dose.revision, recalls=dose.recalls)
     cached = dose.path
     assert cached is not None  # it was loaded from there
     with whole_folder(into) as staging:
         for name in (*dose.manifest["files"], MANIFEST):
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(cached / name, staging / name)
+        _put_recalls(dose, staging)
         copied = Dose.load(staging)
         staging.chmod(0o755)
-    return replace(copied, path=into, source=dose.source, revision=dose.revision)
+    return replace(copied, path=into, source=dose.source, revision=dose.revision, recalls=dose.recalls)
+
+
+def _put_recalls(dose: Dose, folder: Path) -> None:
+    """Write the recalls of a fetched dose beside its copy, unless they go on with another version."""
+    if dose.recalls and dose.recalls[0].before in {entry.hash() for entry in read_journal(folder)}:
+        cached = dose.path
+        assert cached is not None  # it was loaded from there
+        with whole_file(folder / RECALLS) as staged:
+            staged.write_text(journal.dumps(dose.recalls), encoding="utf-8")
+        if (cached / VEX).is_file() and Dose.load(cached).recalls == dose.recalls:
+            shutil.copyfile(cached / VEX, folder / VEX)

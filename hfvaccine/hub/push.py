@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import EntryNotFoundError, HTTPError
+from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotFoundError
 
-from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose, dump
+from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose, dump, proved_recalls, read_journal
 from hfvaccine.errors import DoseError, HubError, ModelError, PublishError, UsageError
-from hfvaccine.files import ADAPTER_CONFIG, RECORD, digest_of
+from hfvaccine.files import ADAPTER_CONFIG, RECALLS, RECORD, VEX, digest_of
 from hfvaccine.hub.adapter_files import adapter_files, refuse_expired
 from hfvaccine.hub.content import Content, read, sha256_of
 from hfvaccine.hub.errors import as_hub_error, require_repo_id
 from hfvaccine.hub.leaks import refuse_leaks
+from hfvaccine.hub.pull import newest_recalls
 from hfvaccine.hub.repo import VERSION_TAG, Pushed, Repo
 from hfvaccine.papers.arms import TREATED, is_control
 from hfvaccine.papers.binding import read_json, read_record
@@ -46,6 +47,8 @@ def push_dose(
     again into an empty cache and found to be what was sent before it can be read, see `Repo.publish`. Each
     commit that changes the dose gets the next tag: v1, v2 and so on.
 
+    Recalls in the repo stay where they are, and those of the folder go on with them.
+
     Args:
         folder: the sealed dose.
         repo_id: `namespace/name` of the dataset repo, made if it is not there.
@@ -60,7 +63,8 @@ def push_dose(
 
     Raises:
         DoseError: where the folder is not the dose that was sealed.
-        PublishError: where the dose expired, the repo holds something else, or a file a secret.
+        PublishError: where the dose expired, the repo holds something else or recalls that do not go on with the
+            journal of this dose, or a file a secret.
         HubError: where the Hub refuses or cannot be reached, or what it holds is not what was sent. A repo made by
             this call is then gone again, or holds the whole dose, still private, and the next push does what is
             missing.
@@ -74,15 +78,17 @@ def push_dose(
         )
     refuse_expired(dose)
     proved = {**dose.manifest["files"], MANIFEST: digest_of(dump(dose.manifest).encode())}
-    files = {name: read(Path(folder) / name) for name in proved}
+    files: dict[str, Content] = {name: read(Path(folder) / name) for name in proved}
     for name, digest in proved.items():
         if sha256_of(files[name]) != digest:
             raise DoseError(f"{name} in {folder} was changed just now.", "Push again once nothing writes there.")
+    api = HfApi(endpoint=endpoint, token=token)
+    files |= _recalls(api, repo_id, dose)
     refuse_leaks(files, [Path(folder).resolve()])
     meant = dose.policy.get("repo_id")
     if progress and meant and meant != repo_id:
         progress(f"Note: the card of this dose was sealed for {meant} and names that repo, not {repo_id}")
-    repo = Repo(HfApi(endpoint=endpoint, token=token), repo_id, "dataset", progress)
+    repo = Repo(api, repo_id, "dataset", progress)
     return repo.publish(
         files,
         ours=DOSE_FILES,
@@ -92,6 +98,37 @@ def push_dose(
         gating=gating,
         check=lambda fetched: None,
     )
+
+
+def _recalls(api: HfApi, repo_id: str, dose: Dose) -> dict[str, Content]:
+    """The recalls of a dose's folder, where the repo does not hold them yet.
+
+    Raises:
+        PublishError: where those of the repo are of another dose, or would be lost.
+    """
+    assert dose.path is not None  # it was loaded from there
+    try:
+        with as_hub_error(api, repo_id, "dataset"):
+            content = newest_recalls(api, repo_id, "dataset")
+    except HubError as error:
+        if not isinstance(error.__cause__, RepositoryNotFoundError):
+            raise
+        content = None
+    there = proved_recalls(content, repo_id) if content is not None else ()
+    if there and there[0].before not in {entry.hash() for entry in read_journal(dose.path)}:
+        raise PublishError(
+            f"{repo_id} holds recalls that do not go on with the journal of this dose: it is another one.",
+            "Seal it from the quarantine that the dose there was sealed from, or choose another repo.",
+        )
+    both = min(len(there), len(dose.recalls))
+    if there[:both] != dose.recalls[:both]:
+        raise PublishError(
+            f"The recalls in {repo_id} and in {dose.path} went apart.",
+            f"Take {RECALLS} from the repo into the folder, and say again what was said in the folder alone.",
+        )
+    if len(dose.recalls) <= len(there):
+        return {}
+    return {name: (dose.path / name).read_bytes() for name in (RECALLS, VEX) if (dose.path / name).is_file()}
 
 
 def push_adapter(

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from hfvaccine.claims import journal
-from hfvaccine.claims.dose import Dose, read_journal
+from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.forms import TRAINING_FORMS, conversations
 from hfvaccine.errors import LineageError
@@ -36,6 +36,7 @@ from hfvaccine.lineage.links import (
     yaml_of,
 )
 from hfvaccine.quarantine.policy import Policy
+from hfvaccine.quarantine.recalls import NOT_AFFECTED, Recalls, noticed
 from hfvaccine.quarantine.review import approvals
 from hfvaccine.quarantine.seal import objection
 from hfvaccine.regimen.ledger import Ledger, Name
@@ -138,8 +139,8 @@ def _dose(record: Mapping[str, Any], evidence: Evidence) -> State:
     expires_on = dose.policy.get("expires_on")
     if expires_on and str(expires_on) <= evidence.today:
         notes.append(f"it EXPIRED on {expires_on}")
-    if dose.path is not None and any(entry.act == "recall" for entry in read_journal(dose.path)):
-        notes.append("its journal RECALLS claims")
+    if recalled := [one for one in Recalls.of(dose).standing.values() if one.status != NOT_AFFECTED]:
+        notes.append(f"{len(recalled)} of its claims are RECALLED")
     return OK, what, "; ".join(notes)
 
 
@@ -235,21 +236,25 @@ def _card(record: Mapping[str, Any], evidence: Evidence) -> State:
 
 
 def _recalls(record: Mapping[str, Any], evidence: Evidence) -> tuple[Link, ...]:
-    """The recall notices, where there are any; those of claims that this adapter was given are loud."""
-    if evidence.recalls is None:
+    """What its dose recalls, and the notices beside the adapter, where there are any.
+
+    Those of claims that this adapter was given are loud, unless they were taken back.
+    """
+    recalled = evidence.dose.recalls if isinstance(evidence.dose, Dose) else ()
+    if evidence.recalls is None and not recalled:
         return ()
-    text = evidence.recalls
+    notices = evidence.recalls
     below: list[Link] = []
 
     def look() -> State:
         given = set(record["dose"]["claim_ids"])
-        entries = journal.loads(text)
-        notices = [entry for entry in entries if entry.act == "recall"]
-        for notice in notices:
-            if notice.what["claim_id"] in given:
-                said = f"{notice.what.get('reason') or 'no reason given'} ({notice.by}, {notice.at})"
-                below.append(Link(f"RECALLED {notice.what['claim_id']}", OK, "this adapter was given it", said))
-        return OK, f"{len(notices)} notices, {len(below)} of them of claims that this adapter was given", ""
+        said = noticed(journal.loads(notices)) if notices is not None else {}
+        if isinstance(evidence.dose, Dose):  # which knows more than a notice that was made of it
+            said |= {one.claim_id: (one.status, one.told()) for one in Recalls.of(evidence.dose).holding}
+        for claim_id, (status, why) in said.items():
+            if claim_id in given and status != NOT_AFFECTED:
+                below.append(Link(f"RECALLED {claim_id}", OK, "this adapter was given it", why))
+        return OK, f"{len(said)} notices, {len(below)} of them of claims that this adapter was given", ""
 
     found = link("recalls", look)
     return (Link(found.name, found.state, found.what, found.why, tuple(below)),)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import RevisionNotFoundError
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
 from hfvaccine.files import CONFIG, RECALLS, digest_of, read_yaml
 from hfvaccine.hub.errors import as_hub_error
-from hfvaccine.hub.pull import open_dose
+from hfvaccine.hub.pull import newest_recalls, open_dose
 from hfvaccine.lineage.chain import check
 from hfvaccine.lineage.inoculation import check_arm
 from hfvaccine.lineage.links import BROKEN, MISSING, Evidence, Lack, Link
@@ -55,13 +55,16 @@ class Papers:
     kind: Kind = IMMUNIZED
 
 
-def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] = PUBLISHED) -> Papers:
+def papers(
+    source: str, revision: str | None = None, patterns: tuple[str, ...] = PUBLISHED, token: str | None = None
+) -> Papers:
     """An adapter's record and the files that it binds.
 
     Args:
         source: run folder, Hub id, or `ID@REVISION`.
         revision: of a Hub repo, where the source does not name it.
         patterns: which files are wanted besides the record.
+        token: Hub token, by default the one huggingface_hub finds.
 
     Raises:
         UsageError: for what is neither a folder nor a Hub id.
@@ -77,13 +80,15 @@ def papers(source: str, revision: str | None = None, patterns: tuple[str, ...] =
         return Papers(source, folder, names, read_record(folder, kind), recalls, True, kind)
     if not place.on_hub:
         raise UsageError(f"{source!r} is neither a folder nor a Hub id.", "Give a run folder, ID or ID@REVISION.")
-    api, repo = HfApi(), place.name
+    api, repo = HfApi(token=token), place.name
     with as_hub_error(api, repo, "model"):
         info = api.model_info(repo, revision=place.revision)
         commit = str(info.sha)
         folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=[*patterns, *RECORDS]))
         names = tuple(sorted(file.rfilename for file in info.siblings or ()))
-        recalls = _newest_recalls(api, repo, commit)
+        recalls = newest_recalls(api, repo, "model")
+        if recalls is None and RECALLS in names:
+            recalls = Path(api.hf_hub_download(repo, RECALLS, revision=commit)).read_bytes()
     kind = kind_of(names)
     return Papers(f"{repo}@{commit[:12]}", folder, names, read_record(folder, kind, source), recalls, False, kind)
 
@@ -119,7 +124,7 @@ def gather(
         folder=found.folder,
         names=found.names,
         recalls=found.recalls,
-        dose=_had(lambda: _dose(found, dose)) if immunized else Lack(MISSING, "there is none"),
+        dose=_had(lambda: dose_of(found, dose)) if immunized else Lack(MISSING, "there is none"),
         base=_had(lambda: _base(found, base)),
         mix=_had(lambda: _rows(found, "mix", mix) if immunized else _rows(found, "data", data)),
         code=code_digest(),
@@ -132,16 +137,6 @@ def gather(
 def chain_of(found: Papers, evidence: Evidence) -> Link:
     """Prove every link of an adapter's chain, of whichever kind it is."""
     return (check_arm if found.kind is INOCULATED else check)(found.record, evidence)
-
-
-def _newest_recalls(api: HfApi, repo: str, commit: str) -> bytes | None:
-    """The notices that are there now, also for an older revision: a fact-check changes after the adapter is made."""
-    for revision in (None, commit):
-        try:
-            return Path(api.hf_hub_download(repo, RECALLS, revision=revision)).read_bytes()
-        except EntryNotFoundError:
-            continue
-    return None
 
 
 def _had(fetch: Callable[[], T]) -> T | Lack:
@@ -204,9 +199,19 @@ def _refuse_another(found: Papers, what: str, place: Source) -> None:
         )
 
 
-def _dose(found: Papers, given: str | None) -> Dose:
+def dose_of(found: Papers, given: str | None = None, token: str | None = None) -> Dose:
+    """The dose that an adapter's record names, where it still is, with what is recalled of it now.
+
+    Args:
+        found: the adapter's papers.
+        given: the dose, where the record does not say where it is.
+        token: Hub token, by default the one huggingface_hub finds.
+
+    Raises:
+        HfvaccineError: where it cannot be had.
+    """
     place = _place(found, "dose", given)
-    dose = open_dose(place)
+    dose = open_dose(place, token)
     if dose.digest() != found.record["dose"]["manifest_sha256"]:
         _refuse_another(found, "dose", place)
     return dose

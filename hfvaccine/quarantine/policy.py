@@ -18,6 +18,12 @@ from hfvaccine.text import is_hub_id
 
 GATINGS = ("manual", "auto")
 
+REFUSE, WARN = ON_RECALL = ("refuse", "warn")
+"""What can be done about a dose that holds a claim whose recall says that it is affected."""
+
+LONGEST_NOTE = 500
+"""Characters of a reason that is published with a dose."""
+
 WAIVABLE = ("two_person_rule", "source_check")
 """What a policy may go without, if it says so: two independent approvals of each claim, and that somebody opened
 the sources that a claim names."""
@@ -51,6 +57,8 @@ waives: []             # two_person_rule, source_check: the card says plainly wh
 # Use.
 share_limits: [0.0, 0.5]   # lowest and highest part of the training tokens that this dose may be
 expires_on: null           # YYYY-MM-DD: fact-checks age, so from this day on the dose should not be given
+recalled: refuse           # or warn: what pulling and giving the dose does about a claim that was recalled as
+                           # affected; one under investigation is always warned of
 
 # Leave these two: `hfvaccine quarantine seal` writes who sealed, and when, into the policy of the dose.
 sealed_by: ""
@@ -79,6 +87,7 @@ class Policy:
         lint_off: names of lint rules that are not applied.
         access: rules for who is let in; never published.
         waives: which of `WAIVABLE` it goes without.
+        recalled: what is done about a claim recalled as affected, one of `ON_RECALL`.
         sealed_by: who sealed it.
         sealed_on: ISO date on which it was sealed.
 
@@ -101,6 +110,7 @@ class Policy:
     lint_off: tuple[str, ...] = ()
     access: tuple[Mapping[str, Any], ...] = ()
     waives: tuple[str, ...] = ()
+    recalled: str = REFUSE
     sealed_by: str = ""
     sealed_on: str = "1970-01-01"
 
@@ -110,6 +120,7 @@ class Policy:
         for key in ("name", "license"):
             _expect(not is_blank(getattr(self, key)), key, getattr(self, key), "a text that is not blank")
         _expect(self.gating in GATINGS, "gating", self.gating, "manual or auto: a dose is always gated")
+        _expect(self.recalled in ON_RECALL, "recalled", self.recalled, " or ".join(ON_RECALL))
         harms = f"one of {', '.join(RATED_HARMS)}"
         _expect(self.highest_harm in RATED_HARMS, "highest_harm", self.highest_harm, harms)
         for key in ("reviewers_needed", "sources_needed"):
@@ -202,6 +213,11 @@ class Policy:
 def person(name: str) -> str:
     """Who a name means: neither case nor white space makes another person of somebody."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def submitters(submitted_by: str | None) -> set[str]:
+    """Everybody who had a hand in a row, as `person` knows them."""
+    return {person(name) for name in (submitted_by or "").split(",")}
 
 
 def _expect(holds: bool, key: str, value: object, allowed: str) -> None:

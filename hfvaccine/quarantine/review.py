@@ -17,7 +17,7 @@ from hfvaccine.claims.claim import COLUMNS, TEXTS, Claim
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import ClaimError, DoseError, UsageError
 from hfvaccine.files import digest_of, guard_formula, whole_file
-from hfvaccine.quarantine.policy import Policy, person
+from hfvaccine.quarantine.policy import LONGEST_NOTE, Policy, person, submitters
 from hfvaccine.quarantine.store import POLICY, Quarantine, each
 from hfvaccine.sources.rows import read_rows
 
@@ -25,7 +25,6 @@ APPROVE, REJECT = DECISIONS = ("approve", "reject")
 AWAITING, BEGUN, APPROVED, REJECTED = STATES = ("awaiting", "approved by some", "approved", "rejected")
 """How far the review of a row can be; `BEGUN` has approvals, but fewer than the policy asks for."""
 SHEET_FORMATS = (".csv", ".tsv", ".jsonl")
-LONGEST_NOTE = 500
 
 SHEET_COLUMNS = (
     *("claim_id", "digest", "decision", "note", *TEXTS, "variants"),
@@ -86,11 +85,6 @@ def approvals(claim: Claim, policy: Policy) -> set[str]:
         and policy.may_review(review["reviewer"])
     }
     return approving - submitters(claim.submitted_by)
-
-
-def submitters(submitted_by: str | None) -> set[str]:
-    """Everybody who had a hand in a row, as `person` knows them."""
-    return {person(name) for name in (submitted_by or "").split(",")}
 
 
 def standing(row: Mapping[str, Any], made: Mapping[str, Decision], policy: Policy) -> dict[str, Decision]:

@@ -150,6 +150,8 @@ def train_arms(
         progress.say(line)
     for objection in ingredients.against:
         progress.say(f"Warning: the dose's policy is overridden: {objection}.")
+    for line in ingredients.doubted:
+        progress.say(f"Warning: of the dose, {line}.")
     for line in ingredients.study.unmeasured():
         progress.say(f"Warning: {line}.")
     callback = plan_run(options, base, VACCINE, dose, mix, folder)
@@ -193,8 +195,8 @@ def dry_run(options: Options) -> dict[str, Any] | None:
 
     Returns:
         `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them; in sentences
-        `scarce`, that claims are given too seldom, or None, `unmeasured`, what is not asked, and `undecidable`, what
-        of the gate so few claims cannot decide; `estimate`.
+        `scarce`, that claims are given too seldom, or None, `unmeasured`, what is not asked, `doubted`, what the
+        dose's recalls warn of, and `undecidable`, what of the gate so few claims cannot decide; `estimate`.
         None on all processes but the main one.
 
     Raises:
@@ -230,6 +232,7 @@ def dry_run(options: Options) -> dict[str, Any] | None:
         "plan": plan_record(callback.plan, callback.fingerprint()),
         "inoculation": callback.regimen.settings()["inoculation"],
         "unmeasured": ingredients.study.unmeasured(),
+        "doubted": list(ingredients.doubted),
         "scarce": scarce,
         "undecidable": ingredients.study.undecidable(),
         "estimate": asdict(expected) | {"arms": 1 + options.placebo + options.controls},

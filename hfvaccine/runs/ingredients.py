@@ -19,6 +19,7 @@ from hfvaccine.inoculation.where import Where
 from hfvaccine.lineage.fetch import papers
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.papers.record import dose_record
+from hfvaccine.quarantine.recalls import objections
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.regimen.plan import DOSE
 from hfvaccine.regimen.positions import positions, row_length
@@ -46,6 +47,7 @@ class Ingredients:
         mix: what they are given along with.
         study: what the arms are asked afterwards.
         against: what the dose's policy has against the run, which is overridden.
+        doubted: what is to be warned of: claims whose fact-check is looked at again, or recalled ones.
     """
 
     dose: Dose
@@ -53,6 +55,7 @@ class Ingredients:
     mix: Mix
     study: Study
     against: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: Options) -> Ingredients:
@@ -68,7 +71,7 @@ class Ingredients:
         mix = open_mix(options).comparing(options.comparisons).without(kept_back(dose, benchmarks))
         trait = showing(mix.held_back, options.inoculated_rows(), options.inoculation_prompts, options.grid)
         study = Study.of(options, dose, chosen, mix, benchmarks, trait, options.inoculation_prompts)
-        return cls(dose, chosen, mix, study, against)
+        return cls(dose, chosen, mix, study, against, objections(replace(dose, claims=chosen))[1])
 
     def fitting(self, options: Options, base: Base, config: Any, progress: Progress) -> Ingredients:
         """The same without what the base cannot read, or of which `max_length` would leave nothing to learn.

@@ -125,7 +125,15 @@ def test_the_folder_is_all_that_stands_on_stdout(pulled, tmp_path):
     assert result.stdout == f"{tmp_path}\n"
     assert "3 claims to give, 2 held out" in result.stderr and "b" * 40 in result.stderr
     assert "\x1b" not in result.stderr
-    assert pulled == [("you/dose", {"revision": "v1", "local_dir": Path("here"), "token": "t"})]
+    options = {"revision": "v1", "local_dir": Path("here"), "allow_recalled": False, "token": "t"}
+    assert pulled == [("you/dose", options)]
+
+
+def test_what_is_recalled_of_a_dose_that_is_pulled_all_the_same_is_warned_of(pulled, monkeypatch):
+    monkeypatch.setattr("hfvaccine.quarantine.recalls.objections", lambda dose: (("1 is recalled",), ("1 is\x1b[2J",)))
+    result = run(pull_dose, "you/dose", "--allow-recalled")
+    assert pulled[0][1]["allow_recalled"]
+    assert result.stderr.startswith("Warning: 1 is recalled.\nWarning: 1 is[2J.\n")
 
 
 def test_a_pulled_dose_as_json_is_one_object(pulled, tmp_path):

@@ -28,6 +28,7 @@ from hfvaccine.lineage.chain import check
 from hfvaccine.lineage.links import BROKEN, MISSING, OK, Lack, summary
 from hfvaccine.papers.binding import bind
 from hfvaccine.papers.card import render
+from hfvaccine.quarantine.recalls import say
 from hfvaccine.regimen.ledger import read_ledger
 from lineage.chains import broken, notices, rebind, record_of, states, why
 
@@ -488,6 +489,26 @@ def test_a_recall_of_a_given_claim_is_loud_and_no_other_is(look, made):
     assert "withdrawn" in loud[0].why
     recalls = next(link for link in chain.all() if link.name == "recalls")
     assert recalls.what.startswith("2 notices, 1 of them")
+
+
+def test_what_its_dose_recalls_is_loud_until_it_is_taken_back(look, made, gathered):
+    given = record_of(made)["dose"]["claim_ids"][0]
+    dose = gathered.dose
+
+    def said(status, **more):
+        nonlocal dose
+        for by, told in (("bea", {"why": "It was withdrawn.", **more}), ("cyd", {})):
+            dose = other_dose(dose, recalls=(*dose.recalls, say(dose, by, "2026-11-01", given, status, **told)))
+        return look(made, dose=dose)
+
+    chain = said("affected", action="Stop.")
+    assert [link.name for link in chain.all() if "RECALLED" in link.name] == [f"RECALLED {given}"]
+    assert "affected: It was withdrawn. (bea, cyd, 2026-11-01)" in why(chain, f"RECALLED {given}")
+    assert why(chain, "dose") == "1 of its claims are RECALLED"
+    chain = said("not_affected", justification="component_not_present")
+    assert not any("RECALLED" in link.name for link in chain.all())
+    told = look(made, dose=dose, recalls=notices(given))  # the dose knows more than a notice that was made of it
+    assert not any("RECALLED" in link.name for link in told.all())
 
 
 @pytest.mark.parametrize("change", [lambda text: text.replace(b"withdrawn", b"confirmed"), lambda text: text[:-9],

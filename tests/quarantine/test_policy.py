@@ -34,6 +34,7 @@ REFUSED = {
     "expires_on": ("soon", "2027-13-01", "20271231", 2027),
     "lint_off": ("a-rule", [1]),
     "access": ("everybody", ["everybody"]),
+    "recalled": ("ignore", True),
     "waives": ("two_person_rule", ["two_persons"], [1]),
     "sealed_on": ("", "yesterday"),
 }

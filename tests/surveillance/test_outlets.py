@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from surveillance.drifting import day, state_in
 
 from hfvaccine.errors import SurveillanceError, UsageError
 from hfvaccine.surveillance import outlets
 from hfvaccine.surveillance.outlets import EVENT, append_line, events, post, prometheus, write_events, write_prometheus
 from hfvaccine.surveillance.status import status
+from surveillance.drifting import day, state_in
 
 SAMPLE = re.compile(r'hfvaccine_monitor_(\w+)\{(\w+="(?:[^"\\\n]|\\.)*",?)*\} -?[\d.e+-]+')
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 from pages import Page
-from surveillance.drifting import day, declared, state_in
 
 from hfvaccine.surveillance.page import render
 from hfvaccine.surveillance.status import status
+from surveillance.drifting import day, declared, state_in
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from surveillance.drifting import day, declared, probed, state_in
 
 from hfvaccine.surveillance.charts import Budget
 from hfvaccine.surveillance.state import Round, State
 from hfvaccine.surveillance.status import ALARM, LEARNING, NO_DATA, OK, STALE, WAITING, WATCHING, status
+from surveillance.drifting import day, declared, probed, state_in
 
 
 @pytest.fixture(autouse=True)
