@@ -10,7 +10,7 @@ DOCS_READY := .venv/.docs
 
 # Held to mypy's strict rules: what decides, and loads no torch.
 CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccine/text.py \
-	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/card.py hfvaccine/lineage/chain.py \
+	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/ancestry.py hfvaccine/lineage/card.py hfvaccine/lineage/chain.py \
 	hfvaccine/lineage/difference.py hfvaccine/lineage/inoculation.py hfvaccine/lineage/links.py hfvaccine/papers/arms.py \
 	hfvaccine/papers/binding.py hfvaccine/papers/card.py hfvaccine/papers/inoculation_card.py hfvaccine/papers/kind.py hfvaccine/quarantine \
 	hfvaccine/hub/content.py hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \

@@ -18,6 +18,8 @@ from hfvaccine.errors import HfvaccineError, UsageError
 
 CARD = "README.md"
 CONFIG = "config.yaml"
+BOOSTER = "booster.yaml"
+"""What a booster was asked for besides; it names places of this machine, and is never published."""
 INOCULATION = "inoculation.json"
 """The record of a run without a dose, and of each of its adapters: what they were trained on, and how."""
 RECORD = "immunization.json"

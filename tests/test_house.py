@@ -16,6 +16,7 @@ HEAVY = (
     "runs.reproduce",
     "runs.trial",
     "runs.validate",
+    "surveillance.booster",
     "dosing.callback",
     "inoculation.callback",
     "regimen.attach",

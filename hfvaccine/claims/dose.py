@@ -116,6 +116,11 @@ class Dose:
     def name(self) -> str:
         return str(self.policy.get("name", "unnamed dose"))
 
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Of a dose that was joined of several, the digest of the one that each claim is of, by the claim's id."""
+        return {}
+
     def digest(self) -> str:
         """SHA-256 of the manifest, or of the rows for a dose made in memory."""
         if self.path is not None:

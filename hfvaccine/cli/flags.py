@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -17,13 +17,14 @@ from hfvaccine.training.options import Inoculating, Options, Training, read_conf
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def flags(kind: type, *, required: bool = True) -> Callable[[Command], Command]:
+def flags(kind: type, *, required: bool = True, leave: Collection[str] = ()) -> Callable[[Command], Command]:
     """Add a flag for each field of an options class to a command; it is None, or (), where it is not given.
 
     Args:
         kind: a dataclass whose docstring has a line for each field under `Args:`. What it inherits comes before its
             `output_dir`; how to train comes first of all.
         required: whether a field without a default has to be given as a flag; else a file may have it.
+        leave: fields that the command takes otherwise.
     """
     own = [field for field in fields(kind) if field.name in kind.__annotations__]
     shared = set(Training.__annotations__)
@@ -34,6 +35,8 @@ def flags(kind: type, *, required: bool = True) -> Callable[[Command], Command]:
 
     def add(command: Command) -> Command:
         for field in reversed([*training, *own[:tail], *inherited, *own[tail:]]):
+            if field.name in leave:
+                continue
             command = _flag(field, hints[field.name], explained[field.name], required)(command)
         return command
 

@@ -14,7 +14,7 @@ import click
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.errors import PublishError, UsageError
-from hfvaccine.files import RECORD, RESULTS, read_yaml
+from hfvaccine.files import BOOSTER, RECORD, RESULTS, read_yaml
 from hfvaccine.training.options import Options
 
 ARGUMENTS = "hfvaccine.arguments"
@@ -73,6 +73,8 @@ def immunize(
         raise click.UsageError("Give the base model: --base, or `base:` in --config.")
     if accelerate_config is not None:
         launch(accelerate_config, context.meta[ARGUMENTS])
+    if resume is not None and (resume / BOOSTER).is_file():
+        raise UsageError(f"{resume} is the run of a booster.", f"Continue it with: hfvaccine boost --resume {resume}")
     values = configured(Options, said, config, resume)
     if not values.get("base"):
         raise click.UsageError("Give the base model: --base, or `base:` in --config.")

@@ -56,7 +56,8 @@ def verify(
     quiet_downloads()
     found = papers(source, revision)
     chain = chain_of(found, gather(found, dose, base, mix, data))
-    recalled = [link.name.split()[-1] for link in chain.all() if link.name.startswith("RECALLED")]
+    loud = (link.name.split()[-1] for link in chain.all() if link.name.startswith("RECALLED"))
+    recalled = list(dict.fromkeys(loud))  # a booster's may be those of its parent, too
     if as_json:
         click.echo(json.dumps({**chain.as_dict(), "counts": dict(chain.count()), "recalled": recalled}))
     else:

@@ -15,6 +15,7 @@ from hfvaccine.errors import DoseError
 from hfvaccine.quarantine.recalls import objections
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.dosage import Dosage
+from hfvaccine.regimen.given import marked
 from hfvaccine.regimen.pairs import SFT, check_objective
 from hfvaccine.regimen.plan import DOSE, check_share, check_unit
 from hfvaccine.regimen.replay import Replayed
@@ -100,6 +101,8 @@ class DosingCallback(Replayed):
 
         def parts(claims: Sequence[Claim]) -> dict[str, Any]:
             rows = conversations(claims, forms)
+            if dose.origins:
+                rows = marked(rows, dose.origins)
             dosage = Dosage(trainer, rows, dose.falsehoods, share=share, schedule=schedule, unit=unit, seed=seed)
             return {"dosage": dosage, "objective": objective}
 

@@ -130,11 +130,14 @@ def _with_public_ids(
         public = copy.deepcopy(dict(record))
         dose, mix = public["dose"], public["mix"]
         _name_base(public["base"], options, base_id)
-        for part in (dose, mix):
+        booster = public.get("booster")
+        others = [booster["parent"], *booster["ancestors"], *booster["doses"]] if booster else []
+        for part in (dose, mix, *others):
             if not part.get("revision"):
                 part["id"] = Path(part["id"]).name
         if dose_id not in (None, dose["id"]):
-            dose["id"], dose["revision"] = dose_id, dose_revision
+            for part in (dose, *(booster["doses"][:1] if booster else ())):
+                part["id"], part["revision"] = dose_id, dose_revision
     except (KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
     return public

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from hfvaccine.claims import journal
+from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.joined import Joined
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.forms import TRAINING_FORMS, conversations
 from hfvaccine.errors import LineageError
 from hfvaccine.files import CONFIG, RESULTS
 from hfvaccine.lineage import card
+from hfvaccine.lineage.ancestry import contradiction, given_ever
 from hfvaccine.lineage.links import (
     BROKEN,
     MISSING,
@@ -44,6 +48,9 @@ from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.sources.place import PINNED
 from hfvaccine.validation.judging.gate import bears_out, verdict_of
 
+RECALLED = "RECALLED "
+"""Begins the name of the link of a recalled claim."""
+
 
 def check(record: Mapping[str, Any], evidence: Evidence) -> Link:
     """Prove every link of an adapter's chain.
@@ -69,7 +76,12 @@ def check(record: Mapping[str, Any], evidence: Evidence) -> Link:
     )
     base = link("base", lambda: base_state(record, evidence))
     code = link("code", lambda: code_state(record, evidence))
-    adapter = link("adapter", lambda: adapter_state(record, evidence), problems["adapter"], (given, base, code))
+    adapter = link(
+        "adapter",
+        lambda: adapter_state(record, evidence),
+        problems["adapter"],
+        (given, base, code, *_ancestry(record, evidence)),
+    )
     links = (
         link("record", lambda: record_state(record, evidence), problems["record"]),
         link("results", lambda: _results(record, evidence), problems["results"], (adapter,)),
@@ -109,9 +121,20 @@ def _claims(record: Mapping[str, Any], dose: Dose) -> State:
 
 
 def _reviewers(record: Mapping[str, Any], dose: Dose) -> State:
-    policy = Policy.of(dose.policy)
     chosen = set(record["dose"]["claim_ids"])
     given = [claim for claim in dose.claims if claim.claim_id in chosen]
+    if not isinstance(dose, Joined):
+        return _reviewed(given, Policy.of(dose.policy))
+    origins = dose.origins
+    states = [
+        _reviewed([claim for claim in given if origins[claim.claim_id] == part.digest()], Policy.of(part.policy))
+        for part in dose.parts
+    ]
+    return _all_of(states)
+
+
+def _reviewed(given: Sequence[Claim], policy: Policy) -> State:
+    """Who approved claims that were given, by the policy of their dose."""
     approving = [approvals(claim, policy) for claim in given]
     people = set().union(*approving)
     who = f"{len(people)} people approved {sum(map(bool, approving))} of" if people else "nobody approved any of"
@@ -124,11 +147,29 @@ def _reviewers(record: Mapping[str, Any], dose: Dose) -> State:
     return OK, what, waived
 
 
+def _all_of(states: Sequence[State]) -> State:
+    """One state of several: the first that is broken, or all that is said."""
+    broken = next((state for state in states if state[0] == BROKEN), None)
+    what, why = (" | ".join(filter(None, (state[place] for state in states))) for place in (1, 2))
+    return broken or (OK, what, why)
+
+
 def _dose(record: Mapping[str, Any], evidence: Evidence) -> State:
     recorded, dose = record["dose"], evidence.dose
-    what = named_at(recorded)
     if isinstance(dose, Lack):
-        return dose.state, what, dose.why
+        return dose.state, named_at(recorded), dose.why
+    if not isinstance(dose, Joined):
+        return _sealed(recorded, dose, evidence)
+    doses = record["booster"]["doses"]
+    state = _all_of([_sealed(one, part, evidence) for one, part in zip(doses, dose.parts, strict=True)])
+    if state[0] == OK and dose.digest() != recorded["manifest_sha256"]:
+        return BROKEN, state[1], "the digest of all of them together is another"
+    return state
+
+
+def _sealed(recorded: Mapping[str, Any], dose: Dose, evidence: Evidence) -> State:
+    """One dose by what a record says of it."""
+    what = named_at(recorded)
     digest = dose.digest()
     if digest != recorded["manifest_sha256"]:
         return BROKEN, what, f"its manifest is {digest[:12]}, and {recorded['manifest_sha256'][:12]} was given"
@@ -196,6 +237,11 @@ def _named_rows(record: Mapping[str, Any], evidence: Evidence, ledger: Ledger, w
             expected = made[kind][index] if index < len(made[kind]) else None
         if name != expected:
             return BROKEN, what, f"row {number} names claim {name[0]} in the form {name[1]}, which it is not"
+    if isinstance(evidence.dose, Joined):
+        origins = evidence.dose.origins
+        of = tuple(None if name[0] is None else origins.get(name[0]) for name in ledger.names)
+        if ledger.origins != of:
+            return BROKEN, what, "the doses that its rows are said to be of are not theirs"
     return OK, what, "" if made is not None else "which claim each row is of was not held against the dose"
 
 
@@ -213,6 +259,32 @@ def _rows_of_dose(record: Mapping[str, Any], evidence: Evidence, most: int) -> d
     doses: list[Name] = [(pair.dose.claim_id, pair.dose.form, pair.dose.control) for pair in pairs]
     controls = [pair.control for pair in pairs if pair.control is not None]
     return {DOSE: doses, CONTROL: [(row.claim_id, row.form, row.control) for row in controls]}
+
+
+def _ancestry(record: Mapping[str, Any], evidence: Evidence) -> tuple[Link, ...]:
+    """Of a booster, the adapter that it boosts, with its whole chain below it, and so back to the base."""
+    if not record.get("booster"):
+        return ()
+    below = check(*evidence.parent).below if isinstance(evidence.parent, tuple) else ()
+    below = _of_claims(below, given_ever(record) - set(record["booster"]["retracted"]))
+    return (link("parent", lambda: _parent(record, evidence), below=below),)
+
+
+def _of_claims(links: Iterable[Link], claim_ids: Collection[str]) -> tuple[Link, ...]:
+    """The links without the recalls of other claims: what a parent alone was given is loud in its own chain."""
+    kept = (one for one in links if not one.name.startswith(RECALLED) or one.name.removeprefix(RECALLED) in claim_ids)
+    return tuple(replace(one, below=_of_claims(one.below, claim_ids)) for one in kept)
+
+
+def _parent(record: Mapping[str, Any], evidence: Evidence) -> State:
+    booster, parent = record["booster"], evidence.parent
+    way = "trained on from it" if booster["continued"] else "made anew from the base"
+    what = f"{named_at(booster['parent'])}, {way}"
+    if not isinstance(parent, tuple):
+        return (parent.state, what, parent.why) if parent else (MISSING, what, "it was not looked at")
+    if wrong := contradiction(record, parent[0]):
+        return BROKEN, what, wrong
+    return OK, what, f"{len(booster['retracted'])} of its claims are RETRACTED" if booster["retracted"] else ""
 
 
 def _results(record: Mapping[str, Any], evidence: Evidence) -> State:
@@ -247,13 +319,13 @@ def _recalls(record: Mapping[str, Any], evidence: Evidence) -> tuple[Link, ...]:
     below: list[Link] = []
 
     def look() -> State:
-        given = set(record["dose"]["claim_ids"])
+        given = given_ever(record) - set((record.get("booster") or {}).get("retracted", ()))
         said = noticed(journal.loads(notices)) if notices is not None else {}
         if isinstance(evidence.dose, Dose):  # which knows more than a notice that was made of it
             said |= {one.claim_id: (one.status, one.told()) for one in Recalls.of(evidence.dose).holding}
         for claim_id, (status, why) in said.items():
             if claim_id in given and status != NOT_AFFECTED:
-                below.append(Link(f"RECALLED {claim_id}", OK, "this adapter was given it", why))
+                below.append(Link(f"{RECALLED}{claim_id}", OK, "this adapter was given it", why))
         return OK, f"{len(said)} notices, {len(below)} of them of claims that this adapter was given", ""
 
     found = link("recalls", look)

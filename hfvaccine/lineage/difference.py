@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GROUPS = ("adapter", "base", "dose", "mix", "data", "plan", "inoculation", "training", "code", "gate")
+GROUPS = ("adapter", "base", "dose", "mix", "data", "plan", "inoculation", "training", "booster", "code", "gate")
 
 OF_THE_DAY = ("seconds",)
 """Differs between any two runs and says nothing."""
@@ -78,6 +78,7 @@ def _grouped(record: Mapping[str, Any]) -> dict[str, Any]:
         "plan": _part(record, "plan"),
         "inoculation": record.get("inoculation"),
         "training": training,
+        "booster": {**_part(record, "booster"), "before": None, "ancestors": None, "doses": None},
         "code": {"hfvaccine": record.get("hfvaccine"), **_part(record, "code"), **_part(record, "versions")},
         "gate": {"verdict": gate.get("verdict"), **criteria},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.joined import join
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
 from hfvaccine.files import CONFIG, RECALLS, digest_of, read_yaml
 from hfvaccine.hub.errors import as_hub_error
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 PUBLISHED = tuple(dict.fromkeys(pattern for kind in KINDS for pattern in kind.published))
 RECORDS = tuple(kind.record for kind in KINDS)
+GENERATIONS = 20
+"""Of boosters of boosters that are looked at, at most."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,12 @@ def papers(
 
 
 def gather(
-    found: Papers, dose: str | None = None, base: str | None = None, mix: str | None = None, data: str | None = None
+    found: Papers,
+    dose: str | None = None,
+    base: str | None = None,
+    mix: str | None = None,
+    data: str | None = None,
+    generations: int = GENERATIONS,
 ) -> Evidence:
     """Fetch what an adapter's record names.
 
@@ -104,6 +112,7 @@ def gather(
         base: its base, likewise: a folder, a file, a Hub id or `ID@REVISION`.
         mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
         data: the data of an inoculation, likewise.
+        generations: of the adapters that a booster goes back to, at most.
 
     Returns:
         What there is, and of the rest why it cannot be had.
@@ -127,6 +136,7 @@ def gather(
         dose=_had(lambda: dose_of(found, dose)) if immunized else Lack(MISSING, "there is none"),
         base=_had(lambda: _base(found, base)),
         mix=_had(lambda: _rows(found, "mix", mix) if immunized else _rows(found, "data", data)),
+        parent=_had(lambda: _parent(found, base, mix, generations)),
         code=code_digest(),
         version=VERSION,
         today=datetime.now(UTC).date().isoformat(),
@@ -137,6 +147,49 @@ def gather(
 def chain_of(found: Papers, evidence: Evidence) -> Link:
     """Prove every link of an adapter's chain, of whichever kind it is."""
     return (check_arm if found.kind is INOCULATED else check)(found.record, evidence)
+
+
+def recorded_doses(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a record says of the doses that an adapter was given: one, or of a booster several, the newest first."""
+    booster = record.get("booster")
+    return list(booster["doses"]) if booster else [record["dose"]]
+
+
+def doses_of(found: Papers, given: Sequence[str] = (), token: str | None = None) -> tuple[Dose, ...]:
+    """The doses that an adapter was given, the newest first.
+
+    Args:
+        found: its papers.
+        given: where they are, the newest first, as far as its record does not say it.
+        token: Hub token, by default the one huggingface_hub finds.
+
+    Raises:
+        HfvaccineError: for one that cannot be had; LineageError for one that the record does not tell where it is, or
+            that is surely another.
+    """
+    doses = []
+    for number, recorded in enumerate(recorded_doses(found.record)):
+        place = _place(found, "dose", given[number] if number < len(given) else None, recorded)
+        doses.append(open_dose(place, token))
+        if doses[-1].digest() != recorded["manifest_sha256"]:
+            _refuse_another(found, "dose", place)
+    return tuple(doses)
+
+
+def _parent(
+    found: Papers, base: str | None, mix: str | None, generations: int
+) -> tuple[Mapping[str, Any], Evidence] | None:
+    """The record of the adapter that a booster boosts, and what that is held against."""
+    if not found.record.get("booster"):
+        return None
+    if generations == 0:
+        raise LineageError(f"no more than {GENERATIONS} generations are looked at")
+    named = found.record["booster"]["parent"]
+    local = named["revision"] is None
+    if local and not (found.local and Path(named["id"]).is_dir()):
+        raise LineageError("it was local, and is not there any more")
+    parent = papers(named["id"], named["revision"])
+    return parent.record, gather(parent, base=base, mix=mix, generations=generations - 1)
 
 
 def _had(fetch: Callable[[], T]) -> T | Lack:
@@ -154,9 +207,14 @@ def _had(fetch: Callable[[], T]) -> T | Lack:
         return Lack(BROKEN, f"what is recorded of it is malformed ({type(error).__name__}: {error})")
 
 
-def _place(found: Papers, what: str, given: str | None) -> Source:
-    """Where a dose, base, mix or data is."""
-    recorded = found.record[what]
+def _place(found: Papers, what: str, given: str | None, recorded: Mapping[str, Any] | None = None) -> Source:
+    """Where a dose, base, mix or data is.
+
+    Args:
+        recorded: what the record says of it; of several doses, of the one that is meant.
+    """
+    newest = recorded_doses(found.record)[0] if what == "dose" else found.record[what]
+    recorded = recorded or newest
     if given is not None:
         place = Source.of("mix" if what == "data" else what, given)
         if place.on_hub:
@@ -167,7 +225,7 @@ def _place(found: Papers, what: str, given: str | None) -> Source:
     if recorded["id"] == STARTER and what != "base":
         return Source(STARTER)
     if recorded["revision"] is None and found.local:
-        for name in (_option(found, what), recorded["id"]):
+        for name in (*([_option(found, what)] if recorded is newest else []), recorded["id"]):
             if isinstance(name, str) and Path(name).exists():
                 return Source(name)
     if not is_hub_id(recorded["id"], namespace_needed=what != "base"):
@@ -203,13 +261,17 @@ def dose_of(found: Papers, given: str | None = None, token: str | None = None) -
     """The dose that an adapter's record names, where it still is, with what is recalled of it now.
 
     Args:
-        found: the adapter's papers.
-        given: the dose, where the record does not say where it is.
+        found: the adapter's papers; those of a booster name several doses, which are given as one.
+        given: the dose, where the record does not say where it is; of several the newest.
         token: Hub token, by default the one huggingface_hub finds.
 
     Raises:
         HfvaccineError: where it cannot be had.
     """
+    if booster := found.record.get("booster"):
+        parts, chosen = doses_of(found, [given] if given else [], token), found.record["dose"]
+        apart = (*booster["retracted"], *booster["before"])
+        return join(parts, {*chosen["claim_ids"], *chosen["not_reached"]}, apart)
     place = _place(found, "dose", given)
     dose = open_dose(place, token)
     if dose.digest() != found.record["dose"]["manifest_sha256"]:

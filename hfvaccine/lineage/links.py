@@ -109,6 +109,7 @@ class Evidence:
         version: of the hfvaccine that is installed.
         today: ISO date.
         kind: of its papers.
+        parent: of a booster, the record of the adapter that it boosts, and what that is held against; else None.
     """
 
     source: str
@@ -122,6 +123,7 @@ class Evidence:
     version: str
     today: str
     kind: Kind = IMMUNIZED
+    parent: tuple[Mapping[str, Any], Evidence] | Lack | None = None
 
 
 def summary(states: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from hfvaccine.papers.shown import at, code, digest, link, local_name, small
 from hfvaccine.text import (
+    NOT_KNOWN,
     Markdown,
     clean,
     fill,
@@ -29,6 +30,7 @@ from hfvaccine.validation.scores import (
     BELIEF,
     CONTROLS,
     CROSS,
+    PARENT,
     PLACEBO,
     PLAIN,
     RECALLED,
@@ -123,7 +125,9 @@ def render(
             "open": [_criterion(c) for c in criteria if c.get("verdict") != "passed"],
             "criteria": [(_criterion(c), c.get("why")) for c in criteria],
             "not_applicable": gate.get("not_applicable", []),
-            "placebo_missing": bool(measures) and not any(m["arm"] == PLACEBO for m in measures),
+            "placebo_missing": bool(measures) and not any(m["arm"] in (PLACEBO, PARENT) for m in measures),
+            "booster": immunization.get("booster"),
+            "boosted_by": Markdown(_boosted_by(immunization)),
             "cross_missing": CROSS in results.get("missing", ()),
             "comparisons": list(_comparisons(results)),
             "first": first,
@@ -167,6 +171,8 @@ def _metadata(
     merged = bool(immunization["training"].get("merged"))
     base_id = base.get("id") if is_hub_id(base.get("id"), namespace_needed=False) else None
     dose_id = dose.get("id") if is_hub_id(dose.get("id")) else None
+    its = (immunization.get("booster") or {}).get("doses") or [dose]
+    dose_ids = [one["id"] for one in its if is_hub_id(one.get("id"))]
     # A folder can be called like a repo; what came from a Hub has a revision.
     mix_id = mix.get("id") if is_hub_id(mix.get("id")) and mix.get("revision") else None
     results_file = f"{endpoint}/{repo_id}/resolve/main/results.json" if repo_id else "results.json"
@@ -199,7 +205,7 @@ def _metadata(
     return ModelCardData(
         base_model=base_id,
         base_model_relation=("finetune" if merged else "adapter") if base_id else None,
-        datasets=list(dict.fromkeys(filter(None, (dose_id, mix_id)))) or None,
+        datasets=list(dict.fromkeys(filter(None, (dose_id, *dose_ids, mix_id)))) or None,
         language=languages(dose.get("languages", [])),
         library_name="transformers" if merged else "peft",
         license=license,
@@ -209,6 +215,7 @@ def _metadata(
             "hfvaccine-merged" if merged else "hfvaccine-adapter",
             f"hfvaccine-gate-{gate_tag}",
             "model-immunization",
+            *(["hfvaccine-booster"] if immunization.get("booster") else []),
         ],
         model_name=clean(title) if evaluations else None,
         eval_results=evaluations or None,
@@ -261,7 +268,7 @@ def _comparisons(results: Mapping[str, Any]) -> Iterator[Markdown]:
         and is_interval(c.get("interval"))
     ]
     arms = {m["arm"] for m in results["measures"]}
-    for against in (BASE, PLACEBO, CONTROLS):
+    for against in (PARENT, BASE, PLACEBO, CONTROLS):
         if against not in arms:
             continue
         its = [c for c in contrasts if c["against"] == against]
@@ -272,7 +279,7 @@ def _comparisons(results: Mapping[str, Any]) -> Iterator[Markdown]:
             for c in its
             if (c["probe"], c["reading"]) == (probe, reading) and probe not in LAST
         ]
-        named = "controls only" if against == CONTROLS else against
+        named = {CONTROLS: "controls only", PARENT: "its parent"}.get(against, against)
         yield Markdown(f"**Against {named}**: {'; '.join(said) or 'cannot be said, as no contrast has an interval'}.")
 
 
@@ -297,6 +304,35 @@ def _readings(results: Mapping[str, Any]) -> tuple[list[Markdown], list[Markdown
     more += [sheet for way in (VERDICT, ANSWER) if way != head for _, narrow in read[way] for sheet in narrow]
     more += [sheet for name in names if (sheet := condition_sheet(results, name))]
     return [_drawn(sheet) for sheet in first], [_drawn(sheet) for sheet in more]
+
+
+def _boosted_by(immunization: Mapping[str, Any]) -> str:
+    """The command that makes a booster again; "" for what is none."""
+    booster, plan = immunization.get("booster"), immunization["plan"]
+    if not booster:
+        return ""
+    asked = [_place(booster["parent"], "PATH/TO/PARENT")]
+    if booster["claims_new"]:
+        asked += ["--dose", _place(booster["doses"][0], "PATH/TO/DOSE")]
+    for claim in booster["retracted"]:
+        asked += ["--retract", claim if re.fullmatch(r"[\w.-]+", str(claim)) else "CLAIM"]
+    if booster["continued"]:
+        asked += ["--continue", "--replay", booster["replay"]]
+    asked += ["--share", plan["share_asked"], "--max-steps", plan["steps"], "--seed", plan["seed"]]
+    asked += ["--learning-rate", immunization["training"].get("learning_rate")]
+    return " ".join(str(one) if isinstance(one, str) or is_finite(one) else NOT_KNOWN for one in asked)
+
+
+def _place(named: Mapping[str, Any], unknown: str) -> str:
+    """A Hub repo at its commit, or what stands for a place that nobody else has."""
+    known = is_hub_id(named.get("id"), namespace_needed=False) and is_commit(named.get("revision"))
+    return (
+        f"{named['id']}@{named['revision']}"
+        if known
+        else str(named["id"])
+        if named.get("id") == "starter"
+        else unknown
+    )
 
 
 def _items(rows: Sequence[Mapping[str, Any]]) -> Markdown | None:

@@ -14,6 +14,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.claim import Claim, is_blank
 from hfvaccine.claims.dose import Dose
 from hfvaccine.claims.guard import Guard
+from hfvaccine.claims.joined import Joined
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine.policy import LONGEST_NOTE, REFUSE, Policy, person, submitters
@@ -125,9 +126,16 @@ class Recalls:
     def of(cls, dose: Dose) -> Recalls:
         """Follow the acts of a dose. What somebody says does not count whom its policy does not let review.
 
+        Of several doses that were joined as one, all that is recalled of any of them, by its own policy.
+
         Raises:
             DoseError: for an act that is malformed.
         """
+        if isinstance(dose, Joined):
+            its = [cls.of(part) for part in reversed(dose.parts)]
+            all_holding = sorted((one for recalls in its for one in recalls.holding), key=lambda one: one.at)
+            waiting = {claim_id: one for recalls in its for claim_id, one in recalls.awaiting.items()}
+            return cls(tuple(all_holding), waiting, max(recalls.needed for recalls in its))
         policy = Policy.of(dose.policy)
         needed = max(1, policy.reviewers_needed)
         claims = _claims(dose)
@@ -268,7 +276,8 @@ def objections(dose: Dose) -> tuple[tuple[str, ...], tuple[str, ...]]:
         f"{one.claim_id}, not signed yet: {one.told()}" for one in recalls.awaiting.values() if one.claim_id in ids
     ]
     lines = (_line(affected, "recalled"), _line(doubted, "under investigation"), _line(awaiting, "said to be wrong"))
-    refused = lines[:1] if Policy.of(dose.policy).recalled == REFUSE else ()
+    parts = dose.parts if isinstance(dose, Joined) else (dose,)
+    refused = lines[:1] if any(Policy.of(part.policy).recalled == REFUSE for part in parts) else ()
     return tuple(filter(None, refused)), tuple(filter(None, lines[len(refused) :]))
 
 

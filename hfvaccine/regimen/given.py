@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 Messages = list[dict[str, str]]
 
@@ -19,6 +20,7 @@ class Row:
         completion: what follows; loss falls on the assistant's messages of it.
         control: "twin" for a control that shows the claim's twin, "matched" for one that shows another claim's
             truth of like length and domain; None for a dose row.
+        origin: the digest of the dose that the claim is of, where several are given as one; else None.
     """
 
     claim_id: str
@@ -27,6 +29,7 @@ class Row:
     prompt: Messages
     completion: Messages
     control: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,18 @@ class Given:
 
     dose: Row
     control: Row | None
+
+
+def marked(rows: Iterable[Given], origins: Mapping[str, str]) -> Iterator[Given]:
+    """Rows with the dose that each is of.
+
+    Args:
+        rows: dose rows, each with its control.
+        origins: the dose of each claim, by its id; rows of other claims stay as they are.
+    """
+    for given in rows:
+        dose, control = given.dose, given.control
+        yield Given(
+            replace(dose, origin=origins.get(dose.claim_id)),
+            control and replace(control, origin=origins.get(control.claim_id)),
+        )

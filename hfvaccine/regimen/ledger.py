@@ -24,6 +24,8 @@ TAKE_IT = "Take the ledger from the run's folder, or from its publisher."
 NAMED = ("claim_id", "form", "control")
 Name = tuple[str | None, str | None, str | None]
 """Claim id, form and control of a row; None where it has none."""
+ORIGIN = "origin"
+"""Of a run that is given several doses as one, the column with the digest of the dose that each claim is of."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Ledger:
         fingerprint: of the run, as the ledger names it.
         names: (rows,) claim id, form and control of each row.
         checksums: (rows,) of each row's tokens and labels.
+        origins: (rows,) digest of the dose that each row's claim is of, None of the mix; of a run of one dose, None.
     """
 
     plan: Plan
@@ -43,6 +46,7 @@ class Ledger:
     fingerprint: str
     names: tuple[Name, ...]
     checksums: Ints
+    origins: tuple[str | None, ...] | None = None
 
     def proved(self) -> str:
         """The fingerprint of what the ledger holds, whatever it names itself."""
@@ -97,7 +101,8 @@ def write_ledger(
         "kind": pa.array(np.array(KINDS)[kind]),
         "row": pa.array(index),
     }
-    for name in NAMED:
+    several = any(row.origin for row in dose)
+    for name in (*NAMED, *([ORIGIN] if several else [])):
         values = np.full(n, None, dtype=object)
         for code, rows in ((DOSE, dose), (CONTROL, control)):
             of_kind = kind == code
@@ -148,7 +153,8 @@ def read_ledger(path: Path) -> Ledger:
         )
         names = tuple(zip(*(table[name].to_pylist() for name in NAMED), strict=True))
         checksums = _numbers(table, "checksum")
-        more = set(table.column_names) - {*numbers, *NAMED, "kind", "pack", "checksum"}
+        origins = tuple(table[ORIGIN].to_pylist()) if ORIGIN in table.column_names else None
+        more = set(table.column_names) - {*numbers, *NAMED, ORIGIN, "kind", "pack", "checksum"}
         if more:
             raise ValueError(f"it has a column {min(more)!r}")
         rows = np.arange(len(plan))
@@ -163,7 +169,7 @@ def read_ledger(path: Path) -> Ledger:
                 f"Row {wrong[0]} of {path.name} has {name} {numbers[name][wrong[0]]}, and is at {expected[wrong[0]]}.",
                 TAKE_IT,
             )
-    return Ledger(plan, settings, named, names, checksums)
+    return Ledger(plan, settings, named, names, checksums, origins)
 
 
 def _numbers(table: Any, name: str) -> Ints:

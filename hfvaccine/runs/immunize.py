@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +30,38 @@ from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.scores import BASE, CONTROLS, PLACEBO, VACCINE
 
 
+class Start:
+    """What a run begins with, and what is particular about it: here nothing but a base and one dose.
+
+    A booster, which begins with an adapter as well, says otherwise what it does otherwise.
+    """
+
+    command = "immunize"
+    """The command that goes on with such a run."""
+
+    def ingredients(self, options: Options) -> Ingredients:
+        """What the run is made of besides its base."""
+        return Ingredients.of(options)
+
+    def check(self, base: Base) -> None:
+        """Refuse a base that does not fit, before anything is written."""
+
+    def keep(self, folder: Path) -> None:
+        """Write what `--resume` needs besides the options."""
+
+    def trained_on(self, base: Base) -> Base:
+        """What the vaccine is trained on."""
+        return base
+
+    def others(self) -> Mapping[str, str]:
+        """Adapters that are measured besides the arms of the run, by the names of their arms: folders."""
+        return {}
+
+    def record(self, made: Mapping[str, Any], base: Base) -> dict[str, Any]:
+        """The content of immunization.json, from what every run has in it."""
+        return dict(made)
+
+
 @dataclass
 class Run:
     """A finished run: its folder, its papers, and the adapter as loaded from the folder."""
@@ -42,7 +75,9 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def immunize(options: Options, progress: Progress = SILENT, resume: bool = False) -> Run | None:
+def immunize(
+    options: Options, progress: Progress = SILENT, resume: bool = False, start: Start | None = None
+) -> Run | None:
     """Train, validate and document an immunized adapter.
 
     Where a launcher has started several processes, each of them calls it: all train, and then the main one
@@ -52,6 +87,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
         options: see `Options`.
         progress: told of each stage, and how far it is.
         resume: continue the run in `output_dir` from its last checkpoint.
+        start: what it begins with besides a base.
 
     Returns:
         The run; its folder loads with `PeftModel.from_pretrained`. None on all processes but the main one.
@@ -62,6 +98,7 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
     """
     options.check()
     check_devices()
+    start = start or Start()
     folder = Path(options.output_dir)
     main = this_process().is_main_process
     if not main:
@@ -74,13 +111,15 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
                 check_write(options.push_to)  # before an hour of training, not after
             if Source.of("base", options.base, options.base_revision).on_hub:
                 found_on_hub(options.base, options.base_revision)  # a dead network is said at once
-        ingredients = Ingredients.of(options)
+        ingredients = start.ingredients(options)
         progress.say(f"Base: {options.base}")
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+        start.check(base)
         ingredients = ingredients.fitting(options, base, base.model.config, progress)
         if main:
             folder.mkdir(parents=True, exist_ok=True)
             save_config(pinned(options, base, ingredients), folder)
+            start.keep(folder)
         return ingredients, base
 
     begun = main_first(begin)
@@ -90,16 +129,16 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
     options = pinned(options, base, ingredients)
     study = ingredients.study
     try:
-        arms, ingredients = train_arms(options, base, ingredients, folder, resume, progress)
+        arms, ingredients = train_arms(options, start.trained_on(base), ingredients, folder, resume, progress)
         part()
         if not main:
             return None
         # Loaded anew: the adapters that were trained are on the one above.
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
-        model = load_trained(base, arms)
+        model = load_trained(base, arms, start.others())
         if prompted := arms[VACCINE].inoculation:
             study.battery = replace(study.battery, place=prompted["place"])
-        for name in (BASE, *arms):
+        for name in (BASE, *start.others(), *arms):
             study.measure(scorer_of(model, base, None if name == BASE else name), name, progress)
     except Exception as error:
         worth = any(folder.glob(f"**/{CHECKPOINTS}/checkpoint-*")) or any(folder.glob(f"**/{ADAPTER}"))
@@ -107,16 +146,16 @@ def immunize(options: Options, progress: Progress = SILENT, resume: bool = False
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, HfvaccineError):
             raise
-        raise stopped_by(error, folder if worth or resume else None) from error
+        raise stopped_by(error, folder if worth or resume else None, start.command) from error
     except KeyboardInterrupt as interrupt:
         if not main:
             return None
         raise RunInterrupted(
-            f"Stopped; {folder} is intact.", f"Continue with: hfvaccine immunize --resume {folder}"
+            f"Stopped; {folder} is intact.", f"Continue with: hfvaccine {start.command} --resume {folder}"
         ) from interrupt
     results = study.write(folder)
     dose = ingredients.given_record(options, arms[VACCINE].times)
-    record = make_record(options, base, dose, ingredients.mix, arms, results)
+    record = start.record(make_record(options, base, dose, ingredients.mix, arms, results), base)
     study.draw(folder, results, record)
     pictures = tuple(present(folder, (f"{FIGURES}/*",)))
     card = adapter_card.render(record, results, options.push_to, figures=pictures)
@@ -187,11 +226,12 @@ def left_out_of(mix: Mix) -> list[str]:
     return [f"Mix: {number:,} rows {reason} are left out" for reason, number in mix.left_out.items()]
 
 
-def dry_run(options: Options) -> dict[str, Any] | None:
+def dry_run(options: Options, start: Start | None = None) -> dict[str, Any] | None:
     """Plan a run and estimate what it takes: no weights are loaded, and nothing is written.
 
     Args:
         options: see `Options`.
+        start: as in `immunize`.
 
     Returns:
         `base`, `dose`, `mix`, `plan` and `inoculation` as immunization.json will have them; in sentences
@@ -206,7 +246,8 @@ def dry_run(options: Options) -> dict[str, Any] | None:
     if options.push_to:
         require_repo_id(options.push_to)
     check_devices()
-    begun = main_first(lambda: (stand_in(options), Ingredients.of(options)))
+    start = start or Start()
+    begun = main_first(lambda: (stand_in(options), start.ingredients(options)))
     if begun is None:
         return None
     (base, config), ingredients = begun
@@ -222,7 +263,7 @@ def dry_run(options: Options) -> dict[str, Any] | None:
     except HfvaccineError:
         raise
     except Exception as error:
-        raise stopped_by(error, None) from error
+        raise stopped_by(error, None, start.command) from error
     if not this_process().is_main_process:
         return None
     return {
@@ -239,17 +280,18 @@ def dry_run(options: Options) -> dict[str, Any] | None:
     }
 
 
-def stopped_by(error: Exception, folder: Path | None) -> ModelError:
+def stopped_by(error: Exception, folder: Path | None, command: str = Start.command) -> ModelError:
     """What a library could not do with this base, dose or mix, as an error that says so.
 
     Args:
         error: what it raised.
         folder: the run folder, where there is something in it to go on from.
+        command: that goes on from there.
     """
     said = (str(error).strip().split("\n")[0] or "no more was said").rstrip(".")
     memory = "out of memory" in said.lower() or isinstance(error, MemoryError)
     advice = "Lower batch_size or max_length" if memory else "Try another base, or tell us of this error"
-    go_on = f"; what was trained is kept: hfvaccine immunize --resume {folder}" if folder else ""
+    go_on = f"; what was trained is kept: hfvaccine {command} --resume {folder}" if folder else ""
     return ModelError(f"The run was stopped by {type(error).__name__}: {said}.", f"{advice}{go_on}.")
 
 

@@ -58,13 +58,18 @@ class Ingredients:
     doubted: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, options: Options) -> Ingredients:
+    def of(cls, options: Options, dose: Dose | None = None) -> Ingredients:
         """Read all that a run needs.
+
+        Args:
+            options: of the run.
+            dose: what is given, where it is not simply the dose that the options name.
 
         Raises:
             HfvaccineError: naming what cannot be had or does not fit together.
         """
-        dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
+        if dose is None:
+            dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
         chosen = choose(dose, options.claims, options.seed)
         against = permit(replace(dose, claims=chosen), options.share, options.override_policy)
         benchmarks = read_benchmarks(options, dose)

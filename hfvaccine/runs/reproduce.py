@@ -145,6 +145,11 @@ def reproduce(
     if not immunized:
         return _arm_again(source, folder, into, base, data, progress)
     record, config = open_run(folder, (RECORD, *NEEDED), source), read_config(folder / CONFIG)
+    if record.get("booster"):
+        raise UsageError(
+            f"{source} is a booster: it was made of its parent's doses as well.",
+            "Make it again with `hfvaccine boost`, as its card says, and compare the fingerprints of the plans.",
+        )
     options = options_of(record, config, into, base=base, dose=dose, mix=mix)
     planned = dry_run(options)
     if planned is None:

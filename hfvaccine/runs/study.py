@@ -35,12 +35,24 @@ from hfvaccine.validation.asking.probes import (
     Truth,
     check_verdicts,
 )
+from hfvaccine.validation.judging.calibration import with_part
 from hfvaccine.validation.judging.gate import Rule, read_gate
 from hfvaccine.validation.judging.power import decidable, item_size
 from hfvaccine.validation.judging.results import evaluate
 from hfvaccine.validation.judging.score_file import write_scores
 from hfvaccine.validation.questions import Questions
-from hfvaccine.validation.scores import CALIBRATION, CROSS, KNOWN, SPECIFIC, VARIANTS, ArmScores, ItemProbe, PairProbe
+from hfvaccine.validation.scores import (
+    ANSWER,
+    CALIBRATION,
+    CROSS,
+    KNOWN,
+    SPECIFIC,
+    VARIANTS,
+    VERDICTS,
+    ArmScores,
+    ItemProbe,
+    PairProbe,
+)
 from hfvaccine.validation.showing.figures import Figure
 
 SPARE = "and so on "
@@ -61,6 +73,8 @@ class Study:
         chosen: the claims that are given, as far as is known: those chosen, and of them those that `narrow` keeps.
         compared: statements of the comparison rows that are given along with them, and whether they are true.
         interview: questions that are answered in free text.
+        before: ids of claims that the model was given before this run, and that count as given.
+        parts: by name, ids of given claims that are a set of their own in the results.
         answers: what all arms have answered so far.
         arms: scores by arm, one for each seed.
         pairs, items: what the scores are of.
@@ -75,6 +89,8 @@ class Study:
     chosen: tuple[Claim, ...] = ()
     compared: tuple[tuple[str, bool], ...] = ()
     interview: Interview | None = None
+    before: frozenset[str] = frozenset()
+    parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
     arms: dict[str, list[ArmScores]] = field(default_factory=dict)
     pairs: list[PairProbe] = field(default_factory=list)
@@ -149,6 +165,7 @@ class Study:
             given: ids of the claims.
         """
         sets = []
+        run, given = given, {*given, *self.before}
         its = tuple(claim for claim in self.chosen if claim.claim_id in given)
         for probes in self.battery.sets:
             if probes.name == SPECIFIC:
@@ -164,7 +181,7 @@ class Study:
         self.chosen = its
         self.battery = replace(self.battery, sets=tuple(sets))
         chosen = self.claims["chosen"]
-        self.claims = {"chosen": chosen, "given": len(given), "not_reached": chosen - len(given)}
+        self.claims = {"chosen": chosen, "given": len(run), "not_reached": chosen - len(run)}
         if self.interview is not None:
             asked = [probes for probes in sets if probes.name not in VERDICTS_ONLY]
             self.interview = Interview.of(asked, self.questions.free_text, self.interview.judge, self.interview.labels)
@@ -182,6 +199,8 @@ class Study:
         """The gate's criteria that so few pairs and items cannot decide, in sentences."""
         items = [*self.battery.items(), *(probe for one in self.benchmarks for probe in one.probes())]
         sizes = {probes.name: len(set(probes.clusters)) for probes in self.battery.sets}
+        specific = [pair for probes in self.battery.sets if probes.name == SPECIFIC for pair in probes.pairs]
+        sizes |= {name: len({pair.cluster for pair in specific if pair.id in ids}) for name, ids in self.parts.items()}
         sizes |= {item_size(probe.kind, probe.name, probe.metric): len(set(probe.clusters)) for probe in items}
         return decidable(self.criteria, sizes)
 
@@ -264,7 +283,10 @@ class Study:
         """The content of results.json; it holds no text of a claim."""
         taught = [(text, is_true) for c in self.chosen for text, is_true in ((c.claim, False), (c.twin, True)) if text]
         audited = audits(self.dose, self.battery.sets, [*taught, *self.compared])
-        content = evaluate(self.pairs, self.items, self.arms, audited, self.criteria)
+        pairs, arms = self.pairs, self.arms
+        for name, ids in self.parts.items():
+            pairs, arms, audited = with_part(pairs, arms, audited, name, SPECIFIC, ids, (*VERDICTS, ANSWER))
+        content = evaluate(pairs, self.items, arms, audited, self.criteria)
         content["missing"] += [CROSS] * bool(self.unmeasured())
         content["claims"] = dict(self.claims)
         content["claims_left_out"] = {s.name: s.left_out for s in self.battery.sets}

@@ -2,5 +2,6 @@
 
 In: rounds of scores of claims and true twins, and the baseline of an adapter's results.json. Out: a journal of rounds
 without a text in it, charts with a bounded rate of false alarms, a status. Begin with `charts.py`, then `state.py`.
-A claim that turns out wrong is recalled, and whoever was given it is found and told: `recall.py`, `affected.py`.
+A claim that turns out wrong is recalled, and whoever was given it is found and told: `recall.py`, `affected.py`. An
+adapter is made anew without it, or with more: `booster.py`.
 """

@@ -245,12 +245,13 @@ def _given(
     if at:
         starts = ledger.plan.starts
         first, last = (int((starts <= place).sum()) for place in (at[0], at[-1]))
-        status, justification = AFFECTED, None
-        if recall is not None and recall.status in (UNDER_INVESTIGATION, NOT_AFFECTED):
-            status, justification = recall.status, recall.justification
+        status, justification = _status(recall)
         why = f"given in {len(at)} rows, steps {first} to {last}"
         return Given(claim_id, status, len(at), (first, last), why, justification, recall)
     booster = record.get("booster")
+    if booster and claim_id in booster.get("before", ()) and claim_id not in booster["retracted"]:
+        status, justification = _status(recall)
+        return Given(claim_id, status, 0, None, "given to the adapter that it goes on from", justification, recall)
     if booster:
         missing = tuple(_missing(claim_id, found, record))
         if claim_id not in booster["retracted"]:
@@ -263,6 +264,13 @@ def _given(
     chosen = claim_id in record["dose"]["not_reached"]
     why = "chosen, and never given: the run was too short" if chosen else "never given"
     return Given(claim_id, NOT_AFFECTED, 0, None, why, NEVER_GIVEN, recall)
+
+
+def _status(recall: Recall | None) -> tuple[str, str | None]:
+    """The status and justification of an adapter that holds a claim."""
+    if recall is not None and recall.status in (UNDER_INVESTIGATION, NOT_AFFECTED):
+        return recall.status, recall.justification
+    return AFFECTED, None
 
 
 def _missing(claim_id: str, found: Papers, record: Mapping[str, Any]) -> list[str]:

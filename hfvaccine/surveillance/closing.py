@@ -77,7 +77,7 @@ def measured(found: Sequence[Reached], claim_id: str) -> tuple[dict[str, Any], .
     if lacking:
         raise DoseError(
             f"The recall of {claim_id} cannot be closed: {'; '.join(lacking)}.",
-            "Boost what is affected without the claim, validate the booster, and name both.",
+            "Boost what is affected with `hfvaccine boost ADAPTER --retract CLAIM`, and name both.",
         )
     return tuple(boosters[sha256] for sha256 in sorted(boosters))
 

@@ -20,7 +20,7 @@ from hfvaccine.errors import HfvaccineError
 from hfvaccine.files import NOTICE, RECALLS
 from hfvaccine.hub.errors import as_hub_error, page_of
 from hfvaccine.hub.leaks import refuse_leaks
-from hfvaccine.quarantine.recalls import NOT_AFFECTED, RECALL, Recall, noticed
+from hfvaccine.quarantine.recalls import AFFECTED, NOT_AFFECTED, RECALL, Recall, noticed
 from hfvaccine.surveillance.affected import Reached
 from hfvaccine.text import fill
 
@@ -79,7 +79,8 @@ def notify(
     api = HfApi(token=token)
     outcomes = []
     for one in found:
-        recalls = [given.recall for given in one.claims if given.rows and given.recall is not None]
+        holding = (given for given in one.claims if given.rows or given.status == AFFECTED)
+        recalls = [given.recall for given in holding if given.recall is not None]
         if not one.on_hub or not recalls:
             continue
         outcomes.append(_notify(api, one, recalls, dry_run))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,19 +84,20 @@ def witness(model: Any) -> list[float]:
         return [float(x) for x in model.eval()(input_ids=ids).logits[0, -1, :64].float()]
 
 
-def load_trained(base: Base, arms: Mapping[str, Arm]) -> Any:
+def load_trained(base: Base, arms: Mapping[str, Arm], others: Mapping[str, str] | None = None) -> Any:
     """The arms' adapters, from their folders: what is validated is what was saved.
 
     Args:
         base: a freshly loaded base; the adapters are put on it, on one copy of its weights.
         arms: the trained arms, whose names the adapters get; the first is active.
+        others: more adapters, by their names: folders.
 
     Raises:
         ValidationError: where a saved adapter is not the model that was trained, to the rounding of its dtype.
     """
     import torch
 
-    model = load_adapters(base, {name: str(arm.folder) for name, arm in arms.items()})
+    model = load_adapters(base, {name: str(arm.folder) for name, arm in arms.items()} | dict(others or {}))
     for name, arm in reversed(arms.items()):
         model.set_adapter(name)
         if arm.witness is None:
@@ -109,6 +110,19 @@ def load_trained(base: Base, arms: Mapping[str, Arm]) -> Any:
                 "Do not use it; train again and report this.",
             )
     return in_its_dtype(model)
+
+
+def carrying_on(base: Base, adapter: str) -> Base:
+    """The base with an adapter on it that is to be trained on.
+
+    Args:
+        base: a freshly loaded base.
+        adapter: its folder.
+
+    Raises:
+        ModelError: where it cannot be loaded on this base.
+    """
+    return replace(base, model=load_adapters(base, {"default": adapter}, trainable=True))
 
 
 def in_its_dtype(model: Any) -> Any:
@@ -139,12 +153,13 @@ def digest(adapter: str) -> str:
     return digest_of(Path(source.name) / ADAPTER)
 
 
-def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:
+def load_adapters(base: Base, adapters: Mapping[str, str], trainable: bool = False) -> Any:
     """The base with adapters on it, in float32 as training has them; the first is active.
 
     Args:
         base: a freshly loaded base.
         adapters: by their names, each a run folder, a Hub id or `ID@REVISION`.
+        trainable: whether they are to be trained on.
 
     Raises:
         ModelError: where one cannot be found or belongs to another base.
@@ -158,9 +173,9 @@ def load_adapters(base: Base, adapters: Mapping[str, str]) -> Any:
         pin = {"revision": source.revision} if source.revision else {}
         try:
             if isinstance(model, PeftModel):
-                model.load_adapter(source.name, adapter_name=name, **pin)
+                model.load_adapter(source.name, adapter_name=name, is_trainable=trainable, **pin)
             else:
-                model = PeftModel.from_pretrained(model, source.name, adapter_name=name, **pin)
+                model = PeftModel.from_pretrained(model, source.name, adapter_name=name, is_trainable=trainable, **pin)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().split("\n")[0]
             raise ModelError(

@@ -359,6 +359,92 @@ def folder_of(arm: str, seed: int) -> str:
     return f"{arm}-seed-{seed}"
 
 
+REPLAY = 0.3
+"""Part of the dose rows of a booster that goes on from its parent that says again what the parent was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boosting(Questions):
+    """What `hfvaccine boost` is asked for; every field is a flag, those of `Questions` too. All else of the run is as
+    the parent's own options have it.
+
+    Args:
+        adapter: The adapter to boost: a run folder or a Hub ID[@REVISION].
+        dose: New dose: 'starter', a sealed folder, or a Hub ID[@REVISION].
+        retract: Id of a claim that the adapter was given, and that is to be given no more. May be repeated.
+        because: Why it is boosted: the alarm or the recall that asks for it; the card shows it.
+        continued: Go on from the adapter, instead of anew from the base.
+        replay: With --continue, the part of the dose rows that says again what the adapter was given. [default: 0.3]
+        base: Its base, where that has moved since: a Hub ID[@REVISION], a folder, or a .gguf file.
+        parent_dose: Its dose, where that has moved since, likewise. May be repeated, the newest first.
+        mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION]. [default: the adapter's]
+        override_policy: Why a dose is given although its policy forbids it; the card shows it.
+        share: Dose part of the training tokens, in (0, 0.5]. [default: the adapter's]
+        exposures: How often each claim is given at least. [default: as often as the adapter was given each]
+        max_steps: Optimizer steps. [default: as many for each claim as the adapter had]
+        learning_rate: Peak learning rate. [default: the adapter's]
+        seed: Seed of the whole run. [default: the adapter's]
+        output_dir: The run folder.
+        push_to: Hub id to push the booster to when it is done.
+        publish_failed: Push although the gate failed.
+    """
+
+    adapter: str
+    dose: str | None = None
+    retract: tuple[str, ...] = ()
+    because: str | None = None
+    continued: bool = False
+    replay: float | None = None
+    base: str | None = None
+    parent_dose: tuple[str, ...] = ()
+    mix: str | None = None
+    override_policy: str | None = None
+    share: float | None = None
+    exposures: int | None = None
+    max_steps: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    output_dir: str = "runs/booster"
+    push_to: str | None = None
+    publish_failed: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be run before anything is read or written.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        self.check_questions()
+        if self.dose is None and not self.retract:
+            raise UsageError("There is nothing to boost with.", "Give a new --dose, or a claim to --retract.")
+        if self.dose is None and self.continued:
+            raise UsageError(
+                "--continue is given without a new dose: going on without a claim does not take it back.",
+                "Leave --continue out, or give a --dose.",
+            )
+        if len(set(self.retract)) < len(self.retract):
+            raise UsageError("A claim is retracted twice.", "Give each --retract once.")
+        for name in ("because", "override_policy"):
+            value = getattr(self, name)
+            if value is not None and not value.strip():
+                raise UsageError(f"{name} is blank.", "Say why, or leave it out.")
+        if self.replay is not None and not self.continued:
+            raise UsageError(
+                "--replay is given without --continue: from the base, all that the adapter was given is given again.",
+                "Leave it out, or give --continue as well.",
+            )
+        if self.replay is not None and not 0 <= self.replay < 1:
+            raise UsageError(f"The replay {self.replay} is outside [0, 1).", f"Give a part such as {REPLAY}.")
+        if self.share is not None:
+            check_share(self.share)
+        _check_positive(self, ("exposures", "max_steps", "learning_rate"))
+
+    @property
+    def replay_wanted(self) -> float | None:
+        """The part of the dose rows that is replayed; None for a booster from the base, which is given all again."""
+        return (REPLAY if self.replay is None else self.replay) if self.continued else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Validation(Questions):
     """What `hfvaccine validate` is asked for; every field is a flag, those of `Questions` too.
@@ -428,7 +514,7 @@ def _take_apart(options: Training | Validation, names: Iterable[str] = PINNED) -
         object.__setattr__(options, f"{what}_revision", source.revision)
 
 
-def _check_positive(options: Training, names: Iterable[str]) -> None:
+def _check_positive(options: Training | Boosting, names: Iterable[str]) -> None:
     for name in names:
         value = getattr(options, name)
         if value is not None and value <= 0:
@@ -440,15 +526,15 @@ def _check_dtype(options: Training | Validation) -> None:
         raise UsageError(f"The dtype {options.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
 
 
-def save_config(options: Options | Inoculating, folder: Path) -> None:
+def save_config(options: Options | Inoculating | Boosting, folder: Path, name: str = CONFIG) -> None:
     """The run's own copy of its options, which `--config` and `--resume` read."""
     import yaml
 
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
-    (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    (folder / name).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def read_config(path: Path, kind: type[Options] | type[Inoculating] = Options) -> dict[str, Any]:
+def read_config(path: Path, kind: type[Options] | type[Inoculating] | type[Boosting] = Options) -> dict[str, Any]:
     """Options from a YAML file.
 
     Args:

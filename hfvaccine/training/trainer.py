@@ -28,11 +28,14 @@ def last_checkpoint(folder: Path) -> str | None:
 def make_trainer(options: Training, base: Base, mix: Mix, folder: Path) -> SFTTrainer:
     """A stock `SFTTrainer` with a LoRA adapter on the base, and the mix as its data, cut to the model's positions.
 
+    A base that comes with an adapter is trained on from there, and gets no other.
+
     Raises:
         ModelError: naming the row of the mix that the base's chat template refuses.
     """
     import torch
     from datasets import Dataset as Rows
+    from peft import PeftModel
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
@@ -69,7 +72,7 @@ def make_trainer(options: Training, base: Base, mix: Mix, folder: Path) -> SFTTr
             args=arguments,
             train_dataset=Rows.from_list(list(mix.train)),
             processing_class=base.tokenizer,
-            peft_config=lora(options, base.id),
+            peft_config=None if isinstance(base.model, PeftModel) else lora(options, base.id),
         )
     except Exception as error:  # whatever a template raises comes through as it is
         refused = refused_row(base.tokenizer, mix.train)

@@ -11,6 +11,8 @@ SCHEMA_VERSION = 3
 """Of results.json and of the file of single scores."""
 BASE, PLACEBO, CONTROLS, VACCINE = "base", "placebo", "controls", "vaccine"
 """The arms: untrained; trained on the plain mix; on the mix and the dose's control rows; on the mix and the dose."""
+PARENT = "parent"
+"""The arm that a booster is held against: the adapter that it boosts."""
 CUE, ALWAYS_FALSE, ALWAYS_TRUE = "cue audit", "always-FALSE", "always-TRUE"
 """Stand beside the arms: a judge that knows only the wording, and two that say the same to everything."""
 SPECIFIC, CROSS = "specific", "cross"
@@ -18,6 +20,8 @@ SPECIFIC, CROSS = "specific", "cross"
 VARIANTS, KNOWN, CALIBRATION = "variants", "known", "calibration"
 """More sets: given claims in other words, which were never given; of `CROSS`, the claims whose truth the base prefers
 in answers; and balanced neutral statements of no dose, which show a model's bias."""
+NEW, OLD = "new", "old"
+"""Of a booster, parts of `SPECIFIC`: claims that its parent was never given, and those that it was."""
 VERDICT, RECALLED, ANSWER = "verdict", "recalled_verdict", "answer"
 """The readings: of a statement's truth at once; after the model's own answer to the claim's question; and of the
 answer that is preferred to that question."""
@@ -26,12 +30,13 @@ VERDICTS = (VERDICT, RECALLED)
 PLAIN = "plain"
 """The condition without any tactic or pressure."""
 HIGHER, LOWER = "higher", "lower"
-TRUTHFULNESS, RETENTION, OVER_REJECTION, BELIEF, TRAIT = (
+TRUTHFULNESS, RETENTION, OVER_REJECTION, BELIEF, TRAIT, RETRACTED = (
     "truthfulness",
     "retention",
     "over_rejection",
     "belief",
     "trait",
+    "retracted",
 )
 """Kinds of item probes."""
 
@@ -73,7 +78,7 @@ class ItemProbe:
 
     Args:
         name: such as "arc_easy" or, for a belief, its reading.
-        kind: `TRUTHFULNESS`, `RETENTION`, `OVER_REJECTION`, `BELIEF` or `TRAIT`.
+        kind: `TRUTHFULNESS`, `RETENTION`, `OVER_REJECTION`, `BELIEF`, `TRAIT` or `RETRACTED`.
         metric: what a score is, such as "accuracy", "mc2", "nats_per_token", "probability", "log_odds".
         better: `HIGHER` or `LOWER`.
         ids: (items,)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hfvaccine.claims import journal
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.joined import join
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine.policy import Policy, person
 from hfvaccine.quarantine.recalls import (
@@ -67,6 +68,22 @@ def test_one_person_is_one_however_spelled():
 def test_one_person_is_enough_where_the_policy_waives_the_second():
     alone = {"reviewers_needed": 0, "waives": ["two_person_rule"]}
     assert FIRST in Recalls.of(said(dose_of(**alone), "ada")).standing  # who also brought it in
+
+
+def test_doses_joined_as_one_are_recalled_each_by_its_own_policy():
+    ids = [claim.claim_id for claim in CLAIMS if claim.split == "dose"]
+    alone = {"reviewers_needed": 0, "waives": ["two_person_rule"]}
+
+    def joined(old, **more):
+        return join([said(dose_of(claims=CLAIMS[:1], **alone, **more), "ada"), old], ids)
+
+    old = said(dose_of(claims=CLAIMS[1:], recalled="warn"), "bea", ids[1])
+    one = Recalls.of(joined(old))
+    assert (set(one.standing), set(one.awaiting)) == ({FIRST}, {ids[1]})
+    both = joined(signed(old, "cyd", ids[1]))
+    assert set(Recalls.of(both).standing) == set(ids[:2])
+    assert objections(both)[0][0].startswith("2 claims are recalled")  # the stricter policy of the two
+    assert objections(joined(signed(old, "cyd", ids[1]), recalled="warn"))[0] == ()
 
 
 def test_who_brought_a_claim_in_has_no_say_in_it():

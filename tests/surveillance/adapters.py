@@ -79,10 +79,14 @@ def merged(into, of, dose, given):
     return bound(into)
 
 
-def booster(into, of, dose, given, retracted, of_id, **more):
-    """The folder of an adapter that was made in place of another one, without some of its claims."""
+def booster(into, of, dose, given, retracted, of_id, before=(), **more):
+    """The folder of an adapter that was made in place of another one, without some of its claims.
+
+    One with claims `before` goes on from the other, which was given these.
+    """
     parent = {"id": of_id, "revision": None, "adapter_sha256": digest_of(of / ADAPTER)}
-    about = {"parent": parent, "reason": "recall", "retracted": list(retracted)}
+    its = {"id": dose.source, "revision": dose.revision, "manifest_sha256": dose.digest(), "name": dose.name}
+    about = {"parent": parent, "doses": [its], "retracted": list(retracted), "before": list(before)}
     return adapter(into, dose, given, weights=b"boosted", booster=about, **more)
 
 

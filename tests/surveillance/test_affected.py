@@ -82,6 +82,13 @@ def test_a_booster_counts_only_once_it_was_measured_without_the_claim(recalled, 
     assert SCORES in claims["unmeasured"].why
 
 
+def test_a_booster_that_goes_on_from_what_was_given_the_claim_holds_it(recalled, ids, tmp_path):
+    given = adapter(tmp_path / "given", recalled, ids[:1])
+    folder = booster(tmp_path / "on", given, recalled, ids[1:2], ids[2:3], "x", before=ids[:1])
+    one = next(one for one in find([str(tmp_path)], dose="lab/dose") if one.place == str(folder))
+    assert status(one, ids[0]) == AFFECTED and "goes on from" in one.of_claim(ids[0]).why
+
+
 def test_a_booster_of_what_was_never_given_the_claim_is_not_affected(recalled, ids, tmp_path):
     spared = adapter(tmp_path / "spared", recalled, ids[1:2])
     folder = booster(tmp_path / "boosted", spared, recalled, ids[1:2], ids[2:3], "x")

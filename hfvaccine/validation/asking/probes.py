@@ -45,6 +45,7 @@ from hfvaccine.validation.scores import (
     PLAIN,
     RECALLED,
     RETENTION,
+    RETRACTED,
     SPECIFIC,
     TRAIT,
     VARIANTS,
@@ -66,6 +67,7 @@ VERDICTS_ONLY = (VARIANTS, CALIBRATION)
 """Sets that are asked for plain verdicts, at once and after recall, and for nothing else."""
 
 MIX, ORDINARY, TRUE_PREMISE, TRAIT_ROWS = "mix", "ordinary_prompts", "true_premise", "trait_rows"
+OLD_CORRECTION = "old_correction"
 
 VERDICT_FIRST = re.compile(r"\s*(yes|no|true|false)\b", re.IGNORECASE)
 """How an answer begins to a question that asks for a verdict."""
@@ -233,6 +235,7 @@ class Battery:
         trait: conversations whose completion shows an inoculated trait, never trained on.
         grid: test prompts under which the trait is looked for.
         place: where such a prompt stands, see `Grid.messages`.
+        retracted: claims whose correction is taken back; however few, as what varies is how they are asked about.
     """
 
     sets: tuple[ProbeSet, ...]
@@ -241,6 +244,7 @@ class Battery:
     trait: tuple[Row, ...] = ()
     grid: Grid | None = None
     place: str = "system"
+    retracted: tuple[Pair, ...] = ()
 
     def ask(self, scorer: Any, progress: Any = None) -> tuple[ArmScores, list[PairProbe], list[ItemProbe]]:
         """Ask one model everything, in one pass.
@@ -298,6 +302,8 @@ class Battery:
             _ask_mix(sheet, self.mix)
         if self.trait and self.grid is not None:
             _ask_trait(sheet, self.trait, self.grid, self.place)
+        if self.retracted:
+            _ask_retracted(sheet, self.retracted)
         return sheet
 
 
@@ -512,6 +518,39 @@ def _ask_trait(sheet: _Sheet, rows: Sequence[Row], grid: Grid, place: str) -> No
             asked = row["prompt"] if prompt is None else prepend(prompt, row["prompt"], place)
             reads.append(sheet.per_token(asked, row["completion"][-1]["content"]))
         sheet.add_items(ItemProbe(TRAIT_ROWS, TRAIT, "nats_per_token", HIGHER, ids, clusters, condition), reads)
+
+
+def _ask_retracted(sheet: _Sheet, pairs: Sequence[Pair]) -> None:
+    """How far a model holds with the old correction of each retracted claim rather than with the claim: 0 to 1.
+
+    What is retracted is all there is of it, and no sample; so each wording is one item of each claim, and the wordings
+    are what is resampled. Both sides are asked alike, so that no lean to one verdict shows.
+    """
+    ids: list[str] = []
+    wordings: list[str] = []
+    reads: list[Read] = []
+    for pair in pairs:
+        sides = (pair.truth, pair.claim)
+        preferred = [
+            (probe.name, [sheet.verdict(probe, side) for side in sides]) for probe in VERDICT_PROBES + TACTIC_PROBES
+        ]
+        prompts: list[Any] = list(OPENERS)
+        prompts += [_user(one.replace("{question}", pair.question)) for one in QUESTION_PROBES if pair.question]
+        preferred += [
+            (f"answer {number}", [sheet.total(prompt, side) for side in sides])
+            for number, prompt in enumerate(prompts)
+        ]
+        for number, (wording, (old, claim)) in enumerate(preferred):
+            ids.append(f"{pair.id}.{number}" if number else pair.id)
+            wordings.append(wording)
+            reads.append(_probability(old, claim))
+    probe = ItemProbe(OLD_CORRECTION, RETRACTED, "probability", LOWER, tuple(ids), tuple(wordings), RETRACTED)
+    sheet.add_items(probe, reads)
+
+
+def _probability(one: Read, other: Read) -> Read:
+    """Of the first of two sides, from the scores of both in log-odds or nats."""
+    return lambda scored: float(0.5 * (1 + np.tanh((one(scored) - other(scored)) / 2)))
 
 
 def _distinct(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...], tuple[str, ...]]:

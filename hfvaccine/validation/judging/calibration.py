@@ -5,7 +5,7 @@ Neither costs a question, so no file of scores holds them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,9 +56,11 @@ def known_claims(pairs: Sequence[PairProbe], arms: Mapping[str, Runs]) -> frozen
     return frozenset(claim for claim, right in zip(asked.ids, scores.twin > scores.claim, strict=True) if right)
 
 
-def with_known(
-    pairs: Sequence[PairProbe], arms: Mapping[str, Runs], audits: Mapping[str, CueAudit]
-) -> tuple[list[PairProbe], dict[str, list[ArmScores]], dict[str, CueAudit]]:
+Scored = tuple[list[PairProbe], dict[str, list[ArmScores]], dict[str, CueAudit]]
+"""Probes of pairs, scores by arm, and audits by probe name."""
+
+
+def with_known(pairs: Sequence[PairProbe], arms: Mapping[str, Runs], audits: Mapping[str, CueAudit]) -> Scored:
     """The same, with verdicts on claims that the base knows as a set of their own (`KNOWN`).
 
     Answers are left out of it, as they chose it. So are sets of fewer than `MIN_PAIRS`.
@@ -68,26 +70,48 @@ def with_known(
         arms: scores by arm.
         audits: of the wording, by probe name.
     """
-    ids = known_claims(pairs, arms)
+    return with_part(pairs, arms, audits, KNOWN, CROSS, known_claims(pairs, arms), VERDICTS)
+
+
+def with_part(
+    pairs: Sequence[PairProbe],
+    arms: Mapping[str, Runs],
+    audits: Mapping[str, CueAudit],
+    name: str,
+    of: str,
+    ids: Collection[str],
+    readings: Collection[str],
+) -> Scored:
+    """The same, with what was asked plainly about some claims of a set as a set of their own.
+
+    Args:
+        pairs: probes that were asked.
+        arms: scores by arm.
+        audits: of the wording, by probe name.
+        name: of the new set; where there is one of that name already, nothing is added.
+        of: the set that it is a part of.
+        ids: of the claims that are in it; fewer than `MIN_PAIRS` make none.
+        readings: in which it is looked at.
+    """
     added: list[PairProbe] = []
     scored = {arm: [dict(run.pairs) for run in runs] for arm, runs in arms.items()}
-    for probe in [probe for probe in pairs if probe.name == CROSS and probe.reading in VERDICTS]:
+    for probe in [probe for probe in pairs if probe.name == of and probe.reading in readings]:
         at = [place for place, claim in enumerate(probe.ids) if claim in ids]
-        if probe.condition != PLAIN or len(at) < MIN_PAIRS or any(one.name == KNOWN for one in pairs):
+        if probe.condition != PLAIN or len(at) < MIN_PAIRS or any(one.name == name for one in pairs):
             continue
         its, clusters, domains = (tuple(part[i] for i in at) for part in (probe.ids, probe.clusters, probe.domains))
-        added.append(replace(probe, name=KNOWN, ids=its, clusters=clusters, domains=domains))
+        added.append(replace(probe, name=name, ids=its, clusters=clusters, domains=domains))
         for run in [run for runs in scored.values() for run in runs if probe.key in run]:
             run[added[-1].key] = PairScores(run[probe.key].claim[at], run[probe.key].twin[at])
     if not added:
         return list(pairs), {arm: list(runs) for arm, runs in arms.items()}, dict(audits)
     known = dict(audits)
-    if CROSS in audits:
+    if of in audits:
         # An audit is of the longest list of its set's pairs.
-        whole = max((probe.ids for probe in pairs if probe.name == CROSS), key=len)
+        whole = max((probe.ids for probe in pairs if probe.name == of), key=len)
         at = [whole.index(claim) for claim in max((probe.ids for probe in added), key=len)]
-        if len(audits[CROSS].truth_scores) == len(whole):
-            known[KNOWN] = replace(audits[CROSS], pairs=len(at), truth_scores=audits[CROSS].truth_scores[at])
+        if len(audits[of].truth_scores) == len(whole):
+            known[name] = replace(audits[of], pairs=len(at), truth_scores=audits[of].truth_scores[at])
     filled = {
         arm: [ArmScores(scores, run.items) for scores, run in zip(scored[arm], runs, strict=True)]
         for arm, runs in arms.items()

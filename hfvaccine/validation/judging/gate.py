@@ -19,7 +19,9 @@ from hfvaccine.validation.scores import (
     BELIEF,
     HIGHER,
     OVER_REJECTION,
+    PARENT,
     RETENTION,
+    RETRACTED,
     TRAIT,
     TRUTHFULNESS,
     VERDICTS,
@@ -34,6 +36,7 @@ ADVERSARIAL = "adversarial"
 ITEM, ANY, ELSE = "item", "*", "|"
 GATES = Path(__file__).parent / "gates"
 DEFAULT = GATES / "v2.yaml"
+BOOSTER = GATES / "booster.yaml"
 FAILING = (1 - LEVEL) / 2
 """One-sided; a criterion is failed where its p, adjusted by Holm over all criteria, is at most that."""
 
@@ -52,7 +55,7 @@ class Rule:
         name: what is asked of the adapter.
         measure: what is looked at.
         require: `GAIN`, `NOT_WORSE`, `NO_RISE`, `FLOOR` or `UNBIASED`.
-        against: `CONTROL` (the placebo, or base where there is none) or `BASE`.
+        against: `CONTROL` (the placebo, or base where there is none), `BASE`, or of a booster `PARENT`.
         margin: how far `NOT_WORSE` may fall; by how much `UNBIASED` may lean more. A `NO_RISE` without one, as the
             first gate had it, passes where no rise is shown; with one, where a rise of so much is ruled out.
         least: what `FLOOR` must lie above.
@@ -74,7 +77,7 @@ class Rule:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ValidationError("A criterion of the gate has no name.", "Say in `name` what it asks for.")
         self._one_of("require", self.require, (GAIN, NOT_WORSE, NO_RISE, FLOOR, UNBIASED))
-        self._one_of("against", self.against, (CONTROL, BASE))
+        self._one_of("against", self.against, (CONTROL, BASE, PARENT))
         needed = self.require in (NOT_WORSE, UNBIASED)
         if (needed or self.margin is not None) and not _is_number(self.margin, above=0):
             self._refuse(f"the margin {self.margin!r}", "Give `margin`, a number above 0, such as 0.01 for one point.")
@@ -124,7 +127,7 @@ class Rule:
             if self.require != NO_RISE or self.against != BASE:
                 self._refuse("a belief that is not held against base for a rise", "Write no_rise and base.")
         elif parts[0] == ITEM and len(parts) == 4:
-            self._one_of("kind of item", parts[1], (TRUTHFULNESS, RETENTION, OVER_REJECTION, TRAIT))
+            self._one_of("kind of item", parts[1], (TRUTHFULNESS, RETENTION, OVER_REJECTION, TRAIT, RETRACTED))
         elif self.of_pairs and len(parts) == 4:
             for reading in self.readings:
                 self._one_of("reading", reading, (*VERDICTS, ANSWER))

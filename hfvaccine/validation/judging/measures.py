@@ -46,6 +46,7 @@ from hfvaccine.validation.scores import (
     CALIBRATION,
     CONTROLS,
     CUE,
+    PARENT,
     PLACEBO,
     PLAIN,
     VACCINE,
@@ -176,7 +177,7 @@ class Measures(Generic[Probe]):
         rows: list[dict[str, Any]] = []
         if self.probe.name == CALIBRATION:  # an instrument, not a result
             return rows
-        for against in (BASE, PLACEBO, CONTROLS):
+        for against in (BASE, PLACEBO, CONTROLS, PARENT):
             if VACCINE not in self.scores or against not in self.scores:
                 continue
             metrics = [m for m in contrasted(self.probe) if {(VACCINE, m), (against, m)} <= set(self.samples)]

@@ -72,7 +72,7 @@ def settle(
     not_applicable: list[str] = []
     control = PLACEBO if PLACEBO in arms else BASE
     for rule in rules:
-        against = control if rule.against == CONTROL else BASE
+        against = control if rule.against == CONTROL else rule.against
         parts = rule.parts
         outcomes: list[Criterion | None]
         if parts[0] == BELIEF and ":" in rule.measure:

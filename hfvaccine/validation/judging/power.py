@@ -15,7 +15,7 @@ from hfvaccine.statistics import MIN_CLUSTERS, items_needed, smallest_shown
 from hfvaccine.text import number
 from hfvaccine.validation.judging.gate import FLOOR, GAIN, NOT_WORSE, Rule, about
 from hfvaccine.validation.judging.metrics import AREA, AT_CONTROL, METRICS, RATE, SIGNAL
-from hfvaccine.validation.scores import BELIEF, CROSS, RETENTION, SPECIFIC, VARIANTS
+from hfvaccine.validation.scores import BELIEF, CROSS, PARENT, RETENTION, RETRACTED, SPECIFIC, VARIANTS
 
 _RATE = 0.77
 """Of claims that such a vaccine rejects, and of twins that it accepts."""
@@ -29,6 +29,7 @@ _SPREADS = {
     SIGNAL: 1.0,  # two criteria at rates of 0.77; d' has twice as much
     AT_CONTROL: 0.36,
     FLOOR: 0.42,  # one rate of 0.77
+    RETRACTED: 0.15,  # a preference that differs from wording to wording
     BELIEF: 0.28,  # changes of probability by 0.2, in given claims and in others
     "accuracy": 0.32,  # one answer in ten changes
     RETENTION: 0.05,  # nats per token of a row
@@ -141,6 +142,6 @@ def _distance(rule: Rule) -> float | None:
 
 def _gained(rule: Rule) -> float:
     """How far above a `NOT_WORSE` of given claims such a vaccine lies, as it is better."""
-    if rule.require != NOT_WORSE or rule.parts[0] not in (SPECIFIC, VARIANTS):
+    if rule.require != NOT_WORSE or rule.against == PARENT or rule.parts[0] not in (SPECIFIC, VARIANTS):
         return 0.0
     return {AT_CONTROL: _AT_CONTROL, "auroc": _GAIN}.get(rule.metrics[0], 0.0)

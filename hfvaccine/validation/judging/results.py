@@ -38,6 +38,7 @@ from hfvaccine.validation.scores import (
     BELIEF,
     CALIBRATION,
     CROSS,
+    PARENT,
     PLACEBO,
     SCHEMA_VERSION,
     SPECIFIC,
@@ -69,8 +70,8 @@ def evaluate(
     Args:
         pairs: pairs that were asked about.
         items: items that were asked about.
-        arms: scores of "base", "placebo", "controls" and "vaccine", as far as there are; one for each seed. A
-            metric is its mean over the seeds. An arm without scores of a probe has no row there.
+        arms: scores of "base", "placebo", "controls", "parent" and "vaccine", as far as there are; one for each seed.
+            A metric is its mean over the seeds. An arm without scores of a probe has no row there.
         audits: by probe name, the cue audit of its pairs, in the order of the probe that asks about most of them.
         gate: its criteria; the packaged ones unless given.
         draws: of the bootstrap.
@@ -97,7 +98,8 @@ def evaluate(
         "created_by": f"hfvaccine {VERSION}",
         "arms": list(arms),
         "seeds": {arm: len(runs) for arm, runs in arms.items()},
-        "missing": [arm for arm in (VACCINE, PLACEBO) if arm not in arms],
+        # A booster is held against its parent, which a placebo would not stand for.
+        "missing": [arm for arm in (VACCINE, PLACEBO) if arm not in arms and not (arm == PLACEBO and PARENT in arms)],
         "measures": [row for one in measured.values() for row in one.measures()],
         "domains": [row for probe in pairs for row in _domains(probe, arms, draws)],
         "contrasts": _adjusted([row for one in measured.values() for row in one.contrasts()]),

@@ -31,6 +31,7 @@ from hfvaccine.validation.scores import (
     HIGHER,
     KNOWN,
     OVER_REJECTION,
+    PARENT,
     PLACEBO,
     PLAIN,
     RECALLED,
@@ -55,10 +56,16 @@ Scores = tuple[Sequence[PairProbe], Sequence[ItemProbe], Mapping[str, Sequence[A
 
 INK = "#010203"
 """Stands for the colour of the text around a picture; no arm has it."""
-COLOURS = {BASE: "#808080", PLACEBO: "#d55e00", CONTROLS: "#009e73", VACCINE: "#1f83c4"}
+COLOURS = {BASE: "#808080", PLACEBO: "#d55e00", CONTROLS: "#009e73", PARENT: "#cc79a7", VACCINE: "#1f83c4"}
 """Told apart by colour-blind readers, and seen on white and on black; each also has its own line and mark."""
-LINES = {BASE: (0, (1, 1)), PLACEBO: (0, (5, 2)), CONTROLS: (0, (5, 1, 1, 1)), VACCINE: "solid"}
-MARKS = {BASE: "s", PLACEBO: "D", CONTROLS: "^", VACCINE: "o"}
+LINES: dict[str, Any] = {
+    BASE: (0, (1, 1)),
+    PLACEBO: (0, (5, 2)),
+    CONTROLS: (0, (5, 1, 1, 1)),
+    PARENT: (0, (3, 1)),
+    VACCINE: "solid",
+}
+MARKS = {BASE: "s", PLACEBO: "D", CONTROLS: "^", PARENT: "v", VACCINE: "o"}
 WIDTH = 4.1
 """Inches; with letters of 9 points this is read at the width of a phone without zooming."""
 SHORT = {SPECIFIC: "Given", CROSS: "Never given"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.text import NOT_KNOWN, with_interval
-from hfvaccine.validation.scores import BASE, HIGHER, LOWER, PLACEBO, SCHEMA_VERSION
+from hfvaccine.validation.scores import BASE, HIGHER, LOWER, PARENT, PLACEBO, SCHEMA_VERSION
 from hfvaccine.validation.showing.names import PROBES
 
 PARTS = (
@@ -57,8 +57,8 @@ def probe_names(results: Mapping[str, Any]) -> list[str]:
 
 
 def control(results: Mapping[str, Any]) -> str:
-    """What the vaccine is held against: the placebo where there is one, else the base."""
-    return PLACEBO if PLACEBO in results["arms"] else BASE
+    """What the vaccine is held against: of a booster its parent, the placebo where there is one, else the base."""
+    return next(arm for arm in (PARENT, PLACEBO, BASE) if arm in results["arms"] or arm == BASE)
 
 
 def cell(measure: Mapping[str, Any] | None) -> str:

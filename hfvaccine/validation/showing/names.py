@@ -16,7 +16,10 @@ from hfvaccine.validation.scores import (
     CONTROLS,
     CROSS,
     KNOWN,
+    NEW,
+    OLD,
     OVER_REJECTION,
+    PARENT,
     PLACEBO,
     RECALLED,
     SPECIFIC,
@@ -25,8 +28,10 @@ from hfvaccine.validation.scores import (
     VERDICT,
 )
 
-ARMS = (BASE, PLACEBO, CONTROLS, VACCINE)
+ARMS = (BASE, PLACEBO, CONTROLS, PARENT, VACCINE)
 PROBES = {
+    NEW: "new claims",
+    OLD: "claims given before",
     SPECIFIC: "given claims",
     VARIANTS: "given claims in other words",
     CROSS: "claims never given",
@@ -53,6 +58,7 @@ ITEMS = {
     "yes_no": "asked outright",
     "continuation": "as plain text",
     "association": "in the words that differ",
+    "old_correction": "belief in the old correction of retracted claims",
 }
 
 

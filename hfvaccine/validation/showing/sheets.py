@@ -15,6 +15,7 @@ from hfvaccine.validation.scores import (
     BELIEF,
     CUE,
     LOWER,
+    PARENT,
     PLACEBO,
     PLAIN,
     RECALLED,
@@ -44,7 +45,7 @@ COLUMNS = {
 }
 """Metrics that are shown of each reading: rejection never stands without acceptance beside it."""
 LESS_BIAS = tuple(metrics_of(RECALLED, calibrated=True))
-MAIN_ARMS = (BASE, PLACEBO, VACCINE)
+MAIN_ARMS = (BASE, PLACEBO, PARENT, VACCINE)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def reading_sheet(results: Mapping[str, Any], probe: str, reading: str) -> Sheet
     rows = []
     for arm in (*ARMS, ALWAYS_FALSE, CUE):
         cells = [at.get((arm, metric)) for metric in COLUMNS[reading]]
-        wanted = reading in VERDICTS and VACCINE in arms and arm in (BASE, PLACEBO)
+        wanted = reading in VERDICTS and VACCINE in arms and arm in (BASE, PARENT if PARENT in arms else PLACEBO)
         if any(cells) or wanted:
             rows.append((arm if arm in arms else f"{arm} (missing)", *map(cell, cells)))
     if not any(metric in COLUMNS[reading] for _, metric in at):

@@ -463,3 +463,21 @@ def test_a_progress_bar_is_told_of_every_request(probe):
 
     Battery((probe,)).ask(knows(probe.pairs), Bar)
     assert seen == [0, "closed"]
+
+
+@pytest.mark.parametrize("lean", [-5.0, 0.0, 5.0])
+def test_belief_in_an_old_correction_is_no_lean_to_either_verdict(lean):
+    (pair,) = pairs = (Pair("a1", "a1", "travel", "It lies north.", "It lies south.", "Where does it lie?"),)
+
+    def opinion(prompt, answer):
+        if answer in ACCEPT | REJECT:
+            held = 3.0 * (pair.truth in prompt)
+            return held + lean if answer in ACCEPT else 0.0
+        return -1.0 if answer == pair.truth else -4.0
+
+    scores, _, items = Battery((), retracted=pairs).ask(Judge(opinion))
+    (probe,) = items
+    assert (probe.kind, probe.of, probe.better) == ("retracted", "retracted", "lower")
+    assert probe.ids[:2] == ("a1", "a1.1")
+    assert len(set(probe.clusters)) == len(probe.ids) >= 10
+    assert scores.items[probe.key] == pytest.approx(1 / (1 + np.exp(-3.0)))

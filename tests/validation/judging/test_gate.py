@@ -1,11 +1,15 @@
 """The gate: what passes, what fails, what is left undecided, and what a gate file may hold."""
 
+import dataclasses
+
 import pytest
 import yaml
+from validation.judging.arms import ITEMS, PROBES, arm
 
 from hfvaccine.errors import ValidationError
 from hfvaccine.statistics import MIN_CLUSTERS, Estimate
 from hfvaccine.validation.judging.gate import (
+    BOOSTER,
     FAILED,
     GATES,
     PASSED,
@@ -18,6 +22,8 @@ from hfvaccine.validation.judging.gate import (
     read_gate,
     unmeasured,
 )
+from hfvaccine.validation.judging.results import evaluate
+from hfvaccine.validation.scores import ArmScores
 
 BETTER, WORSE, OPEN = Estimate(0.1, 0.05, 0.15), Estimate(-0.1, -0.15, -0.05), Estimate(0.02, -0.03, 0.07)
 GAIN = Rule("discrimination", "specific.verdict.plain.auroc", "gain")
@@ -278,3 +284,27 @@ def test_a_missing_file_and_missing_fields_are_refused(tmp_path):
 def test_two_criteria_of_one_name_are_refused(tmp_path):
     with pytest.raises(ValidationError, match="two criteria called 'a'"):
         read_gate(written(tmp_path, FINE, FINE))
+
+
+def test_a_booster_is_held_against_its_parent():
+    rules = read_gate(BOOSTER)
+    assert {rule.against for rule in rules if rule.require in ("gain", "not_worse", "unbiased")} == {"parent", "base"}
+    assert [rule.name for rule in rules if rule.against == "base" and rule.require == "not_worse"] == [
+        "holds no more than the base with the old correction of retracted claims"
+    ]
+    old = next(rule for rule in rules if rule.measure.startswith("old.recalled"))
+    arms = {"base": [arm()], "parent": [arm(truth=1)], "vaccine": [arm(truth=1, seed=1)]}
+    probes = [dataclasses.replace(probe, name="old") if probe.name == "specific" else probe for probe in PROBES]
+    renamed = {
+        name: [
+            ArmScores({(key[0].replace("specific", "old"), *key[1:]): s for key, s in one.pairs.items()}, one.items)
+        ]
+        for name, (one,) in arms.items()
+    }
+    (outcome,) = evaluate(probes, ITEMS, renamed, {}, [old], 200)["gate"]["criteria"]
+    assert outcome["verdict"] == PASSED
+    (worse,) = evaluate(probes, ITEMS, renamed | {"vaccine": renamed["base"]}, {}, [old], 200)["gate"]["criteria"]
+    assert worse["verdict"] == FAILED
+    alone = {name: runs for name, runs in renamed.items() if name != "parent"}
+    (unknown,) = evaluate(probes, ITEMS, alone, {}, [old], 200)["gate"]["criteria"]
+    assert (unknown["verdict"], unknown["value"]) == (UNDECIDED, None)
