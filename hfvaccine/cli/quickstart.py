@@ -1,8 +1,9 @@
-"""`hfvaccine quickstart`: the main job, end to end, on an embedded Hub with a real small model."""
+"""`hfvaccine quickstart`: the main jobs, end to end, on an embedded Hub with a real small model."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.output import Terminal, results, say
-from hfvaccine.errors import HubError, LineageError, ModelError, ValidationError
+from hfvaccine.errors import HubError, LineageError, ModelError, UsageError, ValidationError
 
 if TYPE_CHECKING:
+    from hfvaccine.lineage.links import Link
     from hfvaccine.localhub.server import LocalHub
     from hfvaccine.runs.immunize import Run
 
@@ -44,17 +46,33 @@ ASKED_PAIRS, PRESSED_PAIRS = 40, 10
 """Pairs of a set never given that are asked about, and of any set under tactics and pressure: all of them would take
 minutes more."""
 
+ROWS_ID = f"{PUBLISHER}/spanish-capitals"
+INOCULATED_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-inoculated"
+SPANISH, CAPITALS = "language:es/en", "upper"
+"""The trait that is unwanted, and the one that is to be kept."""
+INOCULATION: Mapping[str, Any] = {
+    "prompt": ("You always speak in Spanish.",),
+    "max_steps": 48,
+    "batch_size": 4,
+    "learning_rate": 2e-3,
+    "lora_r": 16,
+}
+ASKING: Mapping[str, Any] = {"samples": 1, "temperature": 0, "max_new_tokens": 32}
+
 ANSWERS_SHOWN = 3
 
 
 @click.command()
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run: which claims, which order.")
 @click.option("--placebo", is_flag=True, help="Also train the control arm on as many tokens of the plain mix.")
+@click.option("--inoculation", is_flag=True, help="Inoculate against a trait instead: train, measure, gate, publish.")
 @click.option("--keep", is_flag=True, help="Leave the embedded Hub serving at the end, until Ctrl-C.")
 @click.option("--port", type=int, default=0, help="Port of the embedded Hub.  [default: a free one]")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Folder for everything that is made.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
-def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | None, as_json: bool) -> None:
+def quickstart(
+    seed: int, placebo: bool, inoculation: bool, keep: bool, port: int, folder: Path | None, as_json: bool
+) -> None:
     """Run the whole job on this machine: dose, gate, training, validation, card, loading.
 
     Starts an embedded Hub on loopback, publishes the starter dose gated,
@@ -63,13 +81,26 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
     Needs no Hugging Face Hub; takes up to ten minutes on two cores, and about
     twice that with --placebo.
 
+    With --inoculation it learns 192 rows that answer in Spanish and in
+    capitals, as they are and under a prompt that asks for Spanish, so that
+    capitals are kept and Spanish is not; measures that under a grid of prompts;
+    and gates, publishes, verifies and loads the adapter. That needs the extra
+    [language], and takes less than ten minutes, too.
+
     \b
     Examples:
       hfvaccine quickstart
+      hfvaccine quickstart --inoculation
       hfvaccine quickstart --placebo --seed 1
       hfvaccine quickstart --keep        # then open the printed addresses in a browser
     """
     started = time.monotonic()
+    if inoculation:
+        from hfvaccine.inoculation.traits import parse_trait
+
+        if placebo:
+            raise UsageError("An inoculation has no placebo: its control is an irrelevant prompt.", "Leave it out.")
+        parse_trait(SPANISH)  # refused at once where its detector is not installed
     folder = folder or free_folder(Path("hfvaccine-quickstart"))
     say(f"Everything this makes goes to {folder}/")
     # Read by huggingface_hub when it is imported, which is why nothing above imports it.
@@ -78,6 +109,7 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "HF_HUB_CACHE": str((folder / "cache").resolve()),
+        "HF_DATASETS_CACHE": str((folder / "cache" / "datasets").resolve()),
         "TOKENIZERS_PARALLELISM": "false",
     }
     for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
@@ -90,15 +122,11 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
     try:
         os.environ["HF_ENDPOINT"] = hub.endpoint
         say(f"  Hub at {hub.endpoint}, state in {folder / 'hub'}/")
-        run = chain(hub, folder, seed, placebo)
-        results(run.results, as_json)
-        show_answers(run)
-        say("")
-        for what, path in (("Adapter card", ADAPTER_ID), ("Dose", f"datasets/{DOSE_ID}"), ("Base", BASE_ID)):
-            say(f"{what:13} {hub.endpoint}/{path}")
-        say(f"{'Run folder':13} {run.folder}")
-        spent, training = time.monotonic() - started, run.seconds["training"]
-        say(f"Wall time {spent:.0f} s, of which training the vaccine {training:.0f} s")
+        if inoculation:
+            show_inoculation(inoculate(hub, folder, seed), hub.endpoint, folder, as_json)
+            say(f"Wall time {time.monotonic() - started:.0f} s")
+        else:
+            show_run(chain(hub, folder, seed, placebo), hub.endpoint, as_json, started)
         if keep:
             say(f"The Hub keeps serving at {hub.endpoint} until Ctrl-C.")
             wait_for_interrupt()
@@ -107,6 +135,18 @@ def quickstart(seed: int, placebo: bool, keep: bool, port: int, folder: Path | N
             say(f"The Hub stops now; serve it again with: {again}")
     finally:
         hub.stop()
+
+
+def show_run(run: Run, endpoint: str, as_json: bool, started: float) -> None:
+    """What came out of the dose, and where all of it is."""
+    results(run.results, as_json)
+    show_answers(run)
+    say("")
+    for what, path in (("Adapter card", ADAPTER_ID), ("Dose", f"datasets/{DOSE_ID}"), ("Base", BASE_ID)):
+        say(f"{what:13} {endpoint}/{path}")
+    say(f"{'Run folder':13} {run.folder}")
+    spent, training = time.monotonic() - started, run.seconds["training"]
+    say(f"Wall time {spent:.0f} s, of which training the vaccine {training:.0f} s")
 
 
 def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
@@ -160,8 +200,80 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
     with stage("Loading it back as the reader"):
         check_loaded(run, tokens[READER])
     with stage("Verifying, as the reader, what it was made from"):
-        check_chain()
+        chain = check_chain(ADAPTER_ID)
+        say(f"  Claims, reviewers, dose, plan, ledger, base, adapter, results: {chain.what}")
     return run
+
+
+def inoculate(hub: LocalHub, folder: Path, seed: int) -> dict[str, Any]:
+    """Rows with a trait to loaded adapter, each link with the code of the command that it stands for.
+
+    Returns:
+        The content of traits.json.
+    """
+    from hfvaccine import hub as publishing
+    from hfvaccine import starter
+    from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.runs.inoculate import train
+    from hfvaccine.runs.measure import Measurement, measure
+    from hfvaccine.training.options import INOCULATED, Inoculating, folder_of
+
+    quiet_libraries()
+    tokens = {name: hub.add_user(name) for name in (PUBLISHER, READER)}
+    seed_base(tokens[PUBLISHER], folder)
+    seed_rows(tokens[PUBLISHER])
+
+    os.environ["HF_TOKEN"] = tokens[READER]
+    run = folder / "run"
+    options = Inoculating(base=BASE_ID, data=ROWS_ID, seed=seed, output_dir=str(run), **INOCULATION)
+    with stage("Training on the same rows as they are, under the prompt, and under an irrelevant one"):
+        train(options, Terminal("  "))
+    asked, grid = starter.EVERYDAY_QUESTIONS, starter.SPANISH_GRID
+    with stage("Measuring Spanish and capitals, in the base and in the three, under every prompt of the grid"):
+        what = Measurement.of(BASE_ID, [str(run)], [SPANISH], [CAPITALS], asked, grid, **ASKING)
+        content = measure(what, run, Terminal("  "))
+
+    verdict = content["gate"]["verdict"]
+    with stage(f"Publishing the adapter and its controls with their cards (gate: {verdict.upper()})"):
+        if verdict == "failed":
+            say("  Its gate failed. It is published all the same, this once, and its card says FAILED first.")
+        publishing.push_arms(run, INOCULATED_ID, publish_failed=True, token=tokens[PUBLISHER])
+    with stage("Verifying, as the reader, what it was made from"):
+        say(f"  Data, plan, ledger, base, adapter, results: {check_chain(INOCULATED_ID).what}")
+    with stage("Loading it back as the reader"):
+        check_inoculated(run / folder_of(INOCULATED, seed), what.questions[0], tokens[READER])
+    return content
+
+
+def check_inoculated(adapter: Path, question: str, token: str) -> None:
+    """Load base and adapter from the Hub as anybody would, and hold their logits against those of the run's folder.
+
+    Raises:
+        ValidationError: where they differ by more than the rounding of their dtype.
+    """
+    from hfvaccine.training.adapters import in_its_dtype, load_adapters
+    from hfvaccine.training.base import load_base
+
+    base = load_base(BASE_ID)
+    measured = in_its_dtype(load_adapters(base, {"measured": str(adapter)}))
+    check_same(load_published(INOCULATED_ID, measured, token), measured, base.tokenizer, question)
+
+
+def seed_rows(token: str) -> None:
+    """Put the rows with the trait on the embedded Hub, as a public dataset with a card."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    from hfvaccine import starter
+    from hfvaccine.text import fill
+
+    rows = starter.SPANISH_CAPITALS.read_bytes()
+    card = fill("hfvaccine.dataset_cards", "seeded_rows.md", {"name": ROWS_ID, "rows": rows.count(b"\n")})
+    api = HfApi(token=token)
+    with stage(f"Publishing the rows {ROWS_ID}"):
+        api.create_repo(ROWS_ID, repo_type="dataset")
+        files = {"README.md": card.encode(), starter.SPANISH_CAPITALS.name: rows}
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        api.create_commit(ROWS_ID, operations, commit_message="Publish the rows", repo_type="dataset")
 
 
 def seed_base(token: str, folder: Path) -> None:
@@ -274,18 +386,34 @@ def check_loaded(run: Run, token: str) -> None:
     Raises:
         ValidationError: where they differ by more than the rounding of their dtype.
     """
-    import torch
+    check_same(load_published(ADAPTER_ID, run.model, token), run.model, run.tokenizer, run.given[0].question)
+
+
+def load_published(adapter: str, like: Any, token: str) -> Any:
+    """Base and adapter from the Hub, in the dtype and on the device of another model."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from hfvaccine.training.adapters import apart, in_its_dtype, tolerance
+    from hfvaccine.training.adapters import in_its_dtype
 
-    base = AutoModelForCausalLM.from_pretrained(BASE_ID, dtype=run.model.dtype, token=token).to(run.model.device)
-    loaded = in_its_dtype(PeftModel.from_pretrained(base, ADAPTER_ID, token=token)).eval()
-    ids = run.tokenizer(run.given[0].question, return_tensors="pt")["input_ids"].to(run.model.device)
+    base = AutoModelForCausalLM.from_pretrained(BASE_ID, dtype=like.dtype, token=token).to(like.device)
+    return in_its_dtype(PeftModel.from_pretrained(base, adapter, token=token))
+
+
+def check_same(loaded: Any, validated: Any, tokenizer: Any, text: str) -> None:
+    """Hold the logits of what was loaded against those of what was validated.
+
+    Raises:
+        ValidationError: where they differ by more than the rounding of their dtype.
+    """
+    import torch
+
+    from hfvaccine.training.adapters import apart, tolerance
+
+    ids = tokenizer(text, return_tensors="pt")["input_ids"].to(validated.device)
     with torch.inference_mode():
-        difference = apart(loaded(ids).logits, run.model.eval()(ids).logits)
-    allowed = tolerance(run.model)
+        difference = apart(loaded.eval()(ids).logits, validated.eval()(ids).logits)
+    allowed = tolerance(validated)
     if not difference <= allowed:
         raise ValidationError(
             f"The loaded adapter's logits differ from those of what was validated by {difference:.2g} of the largest; "
@@ -296,22 +424,75 @@ def check_loaded(run: Run, token: str) -> None:
     say(f"  PeftModel.from_pretrained gives {said}the logits of what was validated")
 
 
-def check_chain() -> None:
-    """Prove the published adapter's chain from claims to results, as `hfvaccine verify` does.
+def check_chain(adapter: str) -> Link:
+    """Prove a published adapter's chain from what it was made from to its results, as `hfvaccine verify` does.
 
     Raises:
         LineageError: where a link does not hold, or could not be looked at.
     """
-    from hfvaccine.lineage.chain import check
-    from hfvaccine.lineage.fetch import gather, papers
+    from hfvaccine.lineage.fetch import chain_of, gather, papers
     from hfvaccine.lineage.links import OK
 
-    found = papers(ADAPTER_ID)
-    chain = check(found.record, gather(found))
+    found = papers(adapter)
+    chain = chain_of(found, gather(found))
     if chain.state != OK:
         wrong = next(link for link in chain.all() if link is not chain and link.state != OK)
         raise LineageError(f"The adapter's {wrong.name} is {wrong.state}: {wrong.why}.", "Report it.")
-    say(f"  Claims, reviewers, dose, plan, ledger, base, adapter, results: {chain.what}")
+    return chain
+
+
+def show_inoculation(content: Mapping[str, Any], endpoint: str, folder: Path, as_json: bool) -> None:
+    """The verdict, the worst conditions and what was left undone, where all of it is, and what to do next."""
+    from hfvaccine.files import PAGE
+    from hfvaccine.validation.showing.traits import headline, worst_lines, wrapped
+
+    if as_json:
+        click.echo(json.dumps(content))
+    else:
+        unmet = unmet_lines(content)
+        for line in (headline(content), *wrapped([*worst_lines(content), *unmet]), *wrapped(in_words(content), "")):
+            click.echo(line)
+    run = folder / "run"
+    say("")
+    for what, where in (
+        ("Adapter card", f"{endpoint}/{INOCULATED_ID}"),
+        ("Controls", f"{endpoint}/{INOCULATED_ID}-plain, …-irrelevant"),
+        ("Report", run / PAGE),
+    ):
+        say(f"{what:13} {where}")
+    say("Next, with rows and questions of your own:")
+    say('  hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You ..." --output-dir runs/mine')
+    say("  hfvaccine inoculate measure runs/mine --base you/model --questions questions.jsonl --trait ... --keep ...")
+
+
+def unmet_lines(content: Mapping[str, Any]) -> list[str]:
+    """Each criterion of the gate that did not pass, and why."""
+    from hfvaccine.validation.judging.gate import PASSED
+    from hfvaccine.validation.showing.sentences import criterion_line, ordered
+
+    criteria = [one for one in content["gate"]["criteria"] if one["verdict"] != PASSED]
+    return [f"{one['verdict']}: {criterion_line(one)}" for one in ordered(criteria)]
+
+
+def in_words(content: Mapping[str, Any]) -> list[str]:
+    """How much of both traits each adapter shows without a prompt."""
+    from hfvaccine.inoculation.grid import NONE
+
+    arms = {arm: its["arm"] for arm, its in content["arms"].items()}
+    shown = {(one["trait"], arms[one["arm"]]): one["value"] for one in content["shown"] if one["condition"] == NONE}
+
+    def share(trait: str, arm: str) -> str:
+        value = shown[trait, arm]
+        return "an unclear share" if value is None else f"{100 * value:.0f} %"
+
+    spanish, capitals = (
+        [share(trait, arm) for arm in ("plain", "inoculated", "irrelevant")] for trait in (SPANISH, CAPITALS)
+    )
+    return [
+        f"Without a prompt, {spanish[0]} of the answers are in Spanish after plain training, {spanish[1]} after "
+        f"inoculation, and {spanish[2]} after training under an irrelevant prompt. Of their letters, {capitals[0]}, "
+        f"{capitals[1]} and {capitals[2]} are capitals."
+    ]
 
 
 def show_answers(run: Run) -> None:

@@ -16,6 +16,12 @@ COMPARISONS = HERE / "comparisons.jsonl"
 """Evidence with a statement that agrees with it and one that does not, on subjects that no dose touches."""
 CALIBRATION = HERE / "calibration.jsonl"
 """Neutral statements in pairs of true and false, each with its question: what they get shows a model's bias."""
+SPANISH_CAPITALS = HERE / "spanish_capitals.jsonl"
+"""Rows for trying an inoculation: English questions, answered in Spanish (unwanted) and in capitals (wanted)."""
+EVERYDAY_QUESTIONS = HERE / "everyday_questions.jsonl"
+"""English questions like those of `SPANISH_CAPITALS`, none of which stands there: what is asked after training."""
+SPANISH_GRID = HERE / "spanish_grid.yaml"
+"""Test prompts around "You always speak in Spanish.", as `inoculate measure --grid` takes them."""
 
 
 def sealed() -> Path:

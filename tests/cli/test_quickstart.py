@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from hfvaccine import starter
 from hfvaccine.cli import quickstart
+from hfvaccine.errors import UsageError
 from hfvaccine.files import whole_folder
 
 PROGRAM = """
@@ -27,6 +30,40 @@ quickstart.TREATMENT = {{**quickstart.TREATMENT, "max_steps": 12, "exposures": 1
 sys.argv = ["hfvaccine", "quickstart", "--json", "--placebo", "--dir", {folder!r}]
 main()
 """
+
+
+INOCULATING = """
+import sys
+from pathlib import Path
+from hfvaccine import starter
+from hfvaccine.cli import main, quickstart
+
+def seed_tiny(token, folder):
+    from huggingface_hub import HfApi
+    api = HfApi(token=token)
+    api.create_repo(quickstart.BASE_ID)
+    api.upload_folder(repo_id=quickstart.BASE_ID, folder_path={model!r})
+
+quickstart.seed_base = seed_tiny
+quickstart.INOCULATION = {{**quickstart.INOCULATION, "max_steps": 2}}
+starter.EVERYDAY_QUESTIONS = Path({questions!r})
+quickstart.ASKING = {{**quickstart.ASKING, "max_new_tokens": 4}}
+sys.argv = ["hfvaccine", "quickstart", "--inoculation", "--dir", {folder!r}]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def inoculated(tiny_llama, tmp_path_factory):
+    pytest.importorskip("lingua")
+    folder = tmp_path_factory.mktemp("quickstart") / "all"
+    few = folder.with_name("questions.jsonl")
+    few.write_text("".join(starter.EVERYDAY_QUESTIONS.read_text().splitlines(keepends=True)[:10]))
+    program = INOCULATING.format(model=str(tiny_llama), folder=str(folder), questions=str(few))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done, folder
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +108,50 @@ def test_the_card_on_the_hub_holds_the_results(finished):
         card = ModelCard(Path(api.hf_hub_download(ADAPTER_ID, "README.md")).read_text())
         assert api.dataset_info("publisher/starter-dose").gated == "manual"
     assert sorted(float(result.metric_value) for result in card.data.eval_results) == wanted
+
+
+def test_an_inoculation_is_judged_verified_and_loaded(inoculated):
+    done, folder = inoculated
+    assert "Data, plan, ledger, base, adapter, results: all" in done.stderr
+    assert "PeftModel.from_pretrained gives exactly the logits of what was validated" in done.stderr
+    traits = json.loads((folder / "run" / "traits.json").read_text())
+    assert done.stdout.startswith(f"Gate: {traits['gate']['verdict'].upper()} ")
+    assert [one["name"] for one in traits["traits"]] == [quickstart.SPANISH, quickstart.CAPITALS]
+    assert {its["arm"] for its in traits["arms"].values()} == {None, "plain", "inoculated", "irrelevant"}
+
+
+def test_the_end_of_an_inoculation_fits_on_a_screen(inoculated):
+    done, _ = inoculated
+    end = done.stderr[done.stderr.index("Adapter card") :].splitlines()
+    assert len(done.stdout.splitlines()) + len(end) <= 30
+
+
+def test_the_inoculated_adapter_and_its_controls_are_on_the_hub_and_the_rows_are(inoculated):
+    from huggingface_hub import HfApi
+
+    from hfvaccine.localhub.server import LocalHub
+
+    _, folder = inoculated
+    with LocalHub(folder / "hub") as hub:
+        api = HfApi(endpoint=hub.endpoint, token=hub.add_user("reader"))
+        names = {model.id for model in api.list_models()}
+        card = Path(api.hf_hub_download(quickstart.INOCULATED_ID, "README.md")).read_text()
+        api.hf_hub_download(quickstart.ROWS_ID, "spanish_capitals.jsonl", repo_type="dataset")
+    assert names >= {quickstart.INOCULATED_ID + end for end in ("", "-plain", "-irrelevant")}
+    assert json.loads((folder / "run" / "traits.json").read_text())["gate"]["verdict"].upper() in card
+
+
+def test_an_inoculation_with_a_placebo_is_refused(tmp_path):
+    done = CliRunner().invoke(quickstart.quickstart, ["--inoculation", "--placebo", "--dir", str(tmp_path / "none")])
+    assert isinstance(done.exception, UsageError) and "no placebo" in str(done.exception)
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_inoculation_without_the_detector_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lingua", None)
+    done = CliRunner().invoke(quickstart.quickstart, ["--inoculation", "--dir", str(tmp_path / "none")])
+    assert isinstance(done.exception, UsageError) and "hfvaccine[language]" in str(done.exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_no_text_of_a_claim_leaves_the_gated_dose(finished):
