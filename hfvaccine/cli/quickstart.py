@@ -85,7 +85,7 @@ def quickstart(
     capitals, as they are and under a prompt that asks for Spanish, so that
     capitals are kept and Spanish is not; measures that under a grid of prompts;
     and gates, publishes, verifies and loads the adapter. That needs the extra
-    [language], and takes less than ten minutes, too.
+    [language].
 
     \b
     Examples:
