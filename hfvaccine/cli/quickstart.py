@@ -82,8 +82,8 @@ def quickstart(
     twice that with --placebo.
 
     With --inoculation it learns 192 rows that answer in Spanish and in
-    capitals, as they are and under a prompt that asks for Spanish, so that
-    capitals are kept and Spanish is not; measures that under a grid of prompts;
+    capitals, as they are and under a prompt that asks for Spanish, to keep
+    capitals and be rid of Spanish; measures that under a grid of prompts;
     and gates, publishes, verifies and loads the adapter. That needs the extra
     [language].
 
