@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import regex
@@ -16,6 +17,11 @@ GENESIS = "0" * 64
 """What the first entry names as the hash before it."""
 
 MEND = "Take the journal from where it was not edited: a backup, or the dose's publisher."
+
+
+def now() -> str:
+    """The time of an act: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def _missing(policy: Policy, table: pa.Table, history: Sequence[journal.Entry]) 
         step = "Fill in `contact` in policy.yaml: somebody must be told when a claim turns out wrong."
         found.append(("The policy names no contact.", step))
     try:
-        _check_expiry(policy, store.now()[:10])
+        _check_expiry(policy, journal.now()[:10])
     except DoseError as error:
         found.append((error.message, error.next_step))
     return found + _steps(table, history)

@@ -17,7 +17,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,11 +65,6 @@ def rejection(row: Mapping[str, Any], rule: str, reason: str, shown: Mapping[str
         "claim_id": row["claim_id"],
         "row": dict(shown),
     }
-
-
-def now() -> str:
-    """The time of an act: UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Quarantine:
@@ -181,13 +175,13 @@ class Quarantine:
         """
         history = self.history()
         details = dict(what)
-        journal.follow(history, act, by, at or now(), details)  # refused before anything is written
+        journal.follow(history, act, by, at or journal.now(), details)  # refused before anything is written
         old = _last(history, "claims_sha256")
         if table is not None:
             details["rows"] = table.num_rows
             details["claims_sha256"] = self._write_claims(table)
         details.update(self._write_rejects(rejects))
-        entry = journal.follow(history, act, by, at or now(), details)
+        entry = journal.follow(history, act, by, at or journal.now(), details)
         self._append(history, entry)
         if table is not None and old not in (None, details["claims_sha256"]):
             self._claims(old).unlink(missing_ok=True)

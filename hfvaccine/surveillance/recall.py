@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +164,7 @@ def published(dose: Dose) -> dict[str, bytes]:
 
 def _said(dose: Dose, claim_id: str, status: str, by: str, told: Mapping[str, Any]) -> tuple[Dose, bool]:
     """The dose with what was said, and whether that is anything new."""
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    at = journal.now()
     entry: Entry | None = say(dose, by, at, claim_id, status, **told)
     return (dose, False) if entry is None else (replace(dose, recalls=(*dose.recalls, entry)), True)
 

@@ -1,25 +1,22 @@
 """The state of a monitor: a folder with one journal of rounds, hash-chained, in which no text ever stands.
 
 The first entry declares what is watched and how; each later one is a round of probes, logs or anchors, or the word
-of a person that an alarm is dealt with. An entry is acknowledged when it is on the disk; whoever is killed before
-leaves at most a line without an end, which nobody reads and the next writer cuts. Writers wait for each other.
+of a person that an alarm is dealt with.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from hfvaccine.claims import journal
+from hfvaccine.claims import journal, journal_file
 from hfvaccine.errors import DoseError, SurveillanceError, UsageError
 from hfvaccine.statistics import Floats
 from hfvaccine.surveillance.charts import CHARTS, Baseline, Budget
@@ -244,7 +241,8 @@ class State:
         folder = Path(folder)
         path = folder / JOURNAL
         try:
-            entries = _proved(path, path.read_bytes()) if path.is_file() else []
+            with _trusted(path):
+                entries = journal_file.read(path)
         except OSError as error:
             raise SurveillanceError(
                 f"{path} cannot be read: {error.strerror}.", "Mend its permissions, or name another folder."
@@ -396,7 +394,7 @@ def round_id(source: str, at: str, period: float) -> str:
 
 
 @contextmanager
-def _writing(folder: Path, new: bool = False) -> Iterator[tuple[list[journal.Entry], Any]]:
+def _writing(folder: Path, new: bool = False) -> Iterator[tuple[list[journal.Entry], journal_file.Write]]:
     """Hold the journal, proved, while something is added to it; others wait.
 
     Args:
@@ -404,52 +402,34 @@ def _writing(folder: Path, new: bool = False) -> Iterator[tuple[list[journal.Ent
         new: make it where there is none.
     """
     path = folder / JOURNAL
-    try:
-        if new:
-            folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | (os.O_CREAT if new else 0)
-        # Unbuffered, so that closing it has nothing left to fail at.
-        file: IO[bytes] = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
-    except OSError as error:
-        raise SurveillanceError(
-            f"{path} cannot be written: {error.strerror}.", "Mend its permissions, or name another folder."
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        content = file.read()
-        entries = _proved(path, content)
-        file.seek(content.rfind(b"\n") + 1)
+    with ExitStack() as stack:
+        try:
+            with _trusted(path):
+                entries, added = stack.enter_context(journal_file.writing(path, new))
+        except OSError as error:
+            raise SurveillanceError(
+                f"{path} cannot be written: {error.strerror}.", "Mend its permissions, or name another folder."
+            ) from error
 
         def write(act: str, by: str, at: str, what: dict[str, Any]) -> None:
-            entry = journal.follow(entries, act, by, at, what)
-            line = entry.line().encode() + b"\n"
-            file.truncate()  # what a killed writer left of an entry
-            if file.write(line) != len(line):
-                raise SurveillanceError(f"{path} is cut off: the disk is full.", "Free some space, and run it again.")
-            os.fsync(file.fileno())
-            if not entries:
-                _sync(folder)
-            entries.append(entry)
+            try:
+                added(act, by, at, what)
+            except OSError as error:
+                raise SurveillanceError(
+                    f"{path} is cut off: {error.strerror}.", "Free some space, and run it again."
+                ) from error
 
         yield entries, write
 
 
-def _proved(path: Path, content: bytes) -> list[journal.Entry]:
+@contextmanager
+def _trusted(path: Path) -> Iterator[None]:
     try:
-        return journal.loads(content[: content.rfind(b"\n") + 1])  # what has no line end was never written whole
+        yield
     except DoseError as error:
         raise SurveillanceError(
             f"{path} cannot be trusted. {error.message}", "Take it from a backup, or begin another state."
         ) from error
-
-
-def _sync(folder: Path) -> None:
-    """The folder's own entry of a new file, onto the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _identifier(value: str, where: str) -> None:

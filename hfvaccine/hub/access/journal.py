@@ -5,16 +5,12 @@ It is hash-chained like that of a quarantine, and never published, since it name
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.claims import journal
+from hfvaccine.claims import journal, journal_file
 from hfvaccine.errors import DoseError, UsageError
 
 Write = Callable[[str, str, dict[str, Any]], None]
@@ -38,7 +34,8 @@ def read(path: Path) -> list[journal.Entry]:
     Raises:
         DoseError: naming the first entry that was tampered with.
     """
-    return _proved(path, path.read_bytes()) if path.is_file() else []
+    with _trusted(path):
+        return journal_file.read(path)
 
 
 @contextmanager
@@ -52,42 +49,22 @@ def writing(path: Path) -> Iterator[Write]:
         UsageError: where it cannot be written.
         DoseError: where it was tampered with.
     """
+    with ExitStack() as stack:
+        try:
+            with _trusted(path):
+                _, write = stack.enter_context(journal_file.writing(path))
+        except OSError as error:
+            raise UsageError(
+                f"The journal {path} cannot be written, so nothing was done: {error.strerror}.",
+                "Mend its permissions, or choose another file with --journal.",
+            ) from error
+        yield lambda act, by, what: write(act, by, journal.now(), what)
+
+
+@contextmanager
+def _trusted(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered, so that closing it has nothing left to fail at.
-        file = os.fdopen(private(str(path), os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
-    except OSError as error:
-        raise UsageError(
-            f"The journal {path} cannot be written, so nothing was done: {error.strerror}.",
-            "Mend its permissions, or choose another file with --journal.",
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        content = file.read()
-        entries = _proved(path, content)
-        file.seek(content.rfind(b"\n") + 1)
-
-        def write(act: str, by: str, what: dict[str, Any]) -> None:
-            at = datetime.now(UTC).isoformat(timespec="seconds")
-            entries.append(journal.follow(entries, act, by, at, what))
-            line = entries[-1].line().encode() + b"\n"
-            file.truncate()  # what a stopped process left of an entry
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-
-        yield write
-
-
-def private(path: str, flags: int) -> int:
-    """Opened for its owner only: what is written there names people."""
-    return os.open(path, flags, 0o600)
-
-
-def _proved(path: Path, content: bytes) -> list[journal.Entry]:
-    try:
-        # What has no line end was never written whole.
-        return journal.loads(content[: content.rfind(b"\n") + 1])
+        yield
     except DoseError as error:
         raise DoseError(
             f"{path} cannot be trusted. {error.message}",
