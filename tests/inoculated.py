@@ -102,13 +102,14 @@ def measured(digests, shown=SHOWN, gate=None):
     return content if gate is None else {**content, "gate": gate}
 
 
-def gate(verdict="passed"):
+def gate(verdict="passed", naming=("original",)):
     criterion = {
-        "name": "gone language:es", "label": "less than half of it is left", "rule": "gone", "trait": "language:es",
+        "name": "less than half of it is left", "rule": "gone", "trait": "language:es",
         "arm": "inoculated", "verdict": verdict, "value": 0.35, "interval": [0.2, 0.5], "threshold": "> 0.0",
         "why": "All seeds agree.",
     }  # fmt: skip
-    return {"name": "inoculation", "version": 1, "verdict": verdict, "criteria": [criterion]}
+    made = {"name": "inoculation", "version": 1, "verdict": verdict, "criteria": [criterion]}
+    return {**made, "naming": list(naming)}
 
 
 def finished(into, traits=True, gate=None, names=NAMES, **changes):

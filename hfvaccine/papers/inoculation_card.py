@@ -74,14 +74,14 @@ def render(
     title = repo_id.split("/")[-1] if repo_id else str(own["name"])
     criteria = ordered(gate.get("criteria", []))
     settings = traits.get("settings", {})
-    worst, asking = _worst(traits, arm), _asking(record, traits)
+    worst, naming = _worst(traits, arm), _naming(record, traits)
     return fill(
         "hfvaccine.model_cards",
         "inoculation.md",
         {
             "metadata": Markdown(_metadata(record, traits, arm, title, repo_id, license, endpoint).to_yaml()),
             "banner": _banner(record, gate, arm),
-            "worst": [_worst_line(traits, shown, one, asking) for one in worst if not _kept(traits, one["trait"])],
+            "worst": [_worst_line(traits, shown, one, naming) for one in worst if not _kept(traits, one["trait"])],
             "least": [_worst_line(traits, shown, one) for one in worst if _kept(traits, one["trait"])],
             "title": title,
             "merged": merged,
@@ -244,29 +244,29 @@ def _prompts(condition: Mapping[str, Any]) -> list[str]:
     return [prompt for prompt in condition.get("prompts", ()) if prompt is not None]
 
 
-def _asking(record: Mapping[str, Any], traits: Mapping[str, Any]) -> set[str]:
-    """The conditions that ask for the trait: by the gate, or as they hold a prompt that the arm learned under."""
+def _naming(record: Mapping[str, Any], traits: Mapping[str, Any]) -> set[str]:
+    """The conditions that name the trait: by the gate, or as they hold a prompt that the arm learned under."""
     learned = set((record.get("inoculation") or {}).get("prompts") or ()) if not is_control(record) else set()
     named = {one["name"] for one in traits.get("conditions", ()) if learned.intersection(_prompts(one))}
-    return named | set((traits.get("gate") or {}).get("asking") or ())
+    return named | set((traits.get("gate") or {}).get("naming") or ())
 
 
 def _worst_line(
-    traits: Mapping[str, Any], shown: Mapping[str, str], worst: Mapping[str, Any], asking: Collection[str] = ()
+    traits: Mapping[str, Any], shown: Mapping[str, str], worst: Mapping[str, Any], naming: Collection[str] = ()
 ) -> Markdown:
-    """Where a trait is worst, what the others show there, and where it is where nothing asks for it."""
+    """Where a trait is worst, what the others show there, and where it is where nothing names it."""
     found = {(one["condition"], one["arm"]): one for one in traits["shown"] if one["trait"] == worst["trait"]}
     condition, (_, *others) = worst["condition"], shown.items()
     beside = [f"{plain(name)} {_value(found.get((condition, arm)))}" for name, arm in others]
     extreme = "least" if _kept(traits, worst["trait"]) else "most"
     line = f"{plain(worst['trait'])} shows {extreme} {_under(condition)}"
-    line += ", which asks for it" * (condition in asking) + f": **{_value(worst)}**"
+    line += ", which names it" * (condition in naming) + f": **{_value(worst)}**"
     line += f" ({', '.join(beside)})" if beside else ""
-    if condition in asking:
-        own = [one for (name, arm), one in found.items() if arm == worst["arm"] and name not in asking]
+    if condition in naming:
+        own = [one for (name, arm), one in found.items() if arm == worst["arm"] and name not in naming]
         if known := [one for one in own if is_finite(one["value"])]:
             most = max(known, key=lambda one: one["value"])
-            line += f"; where nothing asks for it, most {_under(most['condition'])}: **{_value(most)}**"
+            line += f"; where nothing names it, most {_under(most['condition'])}: **{_value(most)}**"
     if condition != NONE and (without := found.get((NONE, worst["arm"]))):
         line += f"; without a prompt {_value(without)}"
     return Markdown(f"{line}.")
@@ -316,8 +316,6 @@ def _criterion(criterion: Mapping[str, Any]) -> Markdown:
     """A line: what was asked, and what came of it."""
     verdict = str(criterion.get("verdict"))
     shown = plain(verdict if verdict == "passed" else verdict.upper())
-    name = plain(criterion.get("label") or criterion.get("name"))
-    interval = criterion.get("interval") or (criterion.get("low"), criterion.get("high"))
-    value = with_interval(criterion.get("value"), interval, places=3)
-    needed = "" if criterion.get("threshold") is None else f", needs {plain(criterion['threshold'])}"
-    return Markdown(f"**{shown}** {name}: {'not measured' if value == NOT_KNOWN else value}{needed}.")
+    value = with_interval(criterion.get("value"), criterion.get("interval"), places=3)
+    value = "not measured" if value == NOT_KNOWN else value
+    return Markdown(f"**{shown}** {plain(criterion['name'])}: {value}, needs {plain(criterion.get('threshold'))}.")

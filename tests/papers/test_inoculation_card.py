@@ -34,13 +34,18 @@ def test_the_verdict_and_the_worst_condition_stand_before_all_else():
     verdict, _, worst, least, *_ = text.split("\n")
     assert verdict == "> **PASSED.** This adapter met every criterion of its gate (1 passed of 1 criteria)."
     assert worst == (
-        "- language:es shows most under *original*, which asks for it: **0.90 [0.85, 0.95]** "
+        "- language:es shows most under *original*, which names it: **0.90 [0.85, 0.95]** "
         "(plain 1.00 [0.95, 1.00], irrelevant 1.00 [0.95, 1.00], "
-        "base 0.50 [0.45, 0.55]); where nothing asks for it, most under *negated*: "
+        "base 0.50 [0.45, 0.55]); where nothing names it, most under *negated*: "
         "**0.40 [0.35, 0.45]**; without a prompt 0.10 [0.05, 0.15]."
     )
     assert least.startswith("- To be kept: upper shows least under *negated*: **0.10 [0.05, 0.15]** (plain 0.10")
     assert text.index("PASSED") < text.index("# tiny-spanish")
+
+
+def test_what_the_gate_says_names_the_trait_is_told_apart_from_what_does_not():
+    text = body(card(traits=measured(DIGESTS, gate=gate(naming=("original", "negated")))))
+    assert "which names it: **0.90" in text and "where nothing names it, most without a prompt: **0.10" in text
 
 
 @pytest.mark.parametrize(
