@@ -21,6 +21,7 @@ RECORD = {
     "plan": {"seed": 0, "share_asked": 0.05},
     "inoculation": None,
     "training": {"lora_r": 16, "seconds": 12.5},
+    "booster": {"parent": {"id": "you/before"}, "seed": 1},
     "versions": {"torch": "2.13"},
     "code": {"version": "0.1.0", "sha256": "e" * 64},
     "gate": {"verdict": "passed", "criteria": [{"name": "auroc_gain", "verdict": "passed", "value": 0.2}]},
