@@ -22,6 +22,7 @@ from hfvaccine.lineage.links import (
     BROKEN,
     MISSING,
     OK,
+    TRAINED,
     Evidence,
     Lack,
     Link,
@@ -34,6 +35,8 @@ from hfvaccine.lineage.links import (
     link,
     named_at,
     not_as_planned,
+    not_borne_out,
+    options_state,
     record_state,
     rows_state,
     whole,
@@ -46,7 +49,6 @@ from hfvaccine.quarantine.seal import objection
 from hfvaccine.regimen.ledger import Ledger, Name
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.sources.place import PINNED
-from hfvaccine.validation.judging.gate import bears_out, verdict_of
 
 RECALLED = "RECALLED "
 """Begins the name of the link of a recalled claim."""
@@ -191,16 +193,11 @@ def _plan(record: Mapping[str, Any], evidence: Evidence) -> State:
     what += f"seed {plan['seed']}, fingerprint {plan['fingerprint'][:12]}"
     config = yaml_of((evidence.folder / CONFIG).read_text(encoding="utf-8"))
     recorded = {name: plan[name] for name in ("schedule", "unit", "seed")} | {"share": plan["share_asked"]}
-    for name in ("learning_rate", "lora_r", "batch_size", "gradient_accumulation_steps"):
-        recorded[name] = training[name]
+    recorded |= {name: training[name] for name in TRAINED}
     for name in PINNED:
         if config.get(f"{name}_revision") is not None:
             recorded[f"{name}_revision"] = record[name]["revision"]
-    wrong = [name for name, value in recorded.items() if config.get(name) != value]
-    if wrong:
-        first = wrong[0]
-        return BROKEN, what, f"{CONFIG} has {first} {config.get(first)!r}, the record {recorded[first]!r}"
-    return OK, what, ""
+    return options_state(config, recorded, what)
 
 
 def _given(record: Mapping[str, Any], evidence: Evidence, ledger: Ledger) -> State:
@@ -209,7 +206,7 @@ def _given(record: Mapping[str, Any], evidence: Evidence, ledger: Ledger) -> Sta
     what += f"{plan['share_given']:.2%} of the {plan['unit']}"
     if wrong := not_as_planned(record, ledger):
         return BROKEN, what, wrong
-    ids = {name[0] for name, kind in zip(ledger.names, given.kind, strict=True) if kind == DOSE}
+    ids = ledger.claims()
     if len(ids) != dose["claims_given"]:
         return BROKEN, what, f"it gives {len(ids)} claims, the record says {dose['claims_given']}"
     beyond = ids.symmetric_difference(dose["claim_ids"])
@@ -293,13 +290,8 @@ def _results(record: Mapping[str, Any], evidence: Evidence) -> State:
     what = f"gate {str(gate['verdict']).upper()}, {len(content['measures'])} numbers with intervals"
     if content["gate"] != gate:
         return BROKEN, what, f"{RESULTS} has another gate, {str(content['gate']['verdict']).upper()}"
-    verdict = verdict_of(criterion["verdict"] for criterion in gate["criteria"])
-    if gate["verdict"] != verdict:
-        return BROKEN, what, f"by its {len(gate['criteria'])} criteria the gate is {verdict.upper()}"
-    for criterion in gate["criteria"]:
-        if not bears_out(criterion):
-            said = f"{criterion['name']} is said to have {criterion['verdict']}"
-            return BROKEN, what, f"{said} at {criterion['interval']}, and needs {criterion['threshold']}"
+    if wrong := not_borne_out(gate):
+        return BROKEN, what, wrong
     return OK, what, ""
 
 

@@ -13,6 +13,7 @@ from hfvaccine.lineage.links import (
     BROKEN,
     MISSING,
     OK,
+    TRAINED,
     Evidence,
     Link,
     State,
@@ -23,6 +24,8 @@ from hfvaccine.lineage.links import (
     ledger_of,
     link,
     not_as_planned,
+    not_borne_out,
+    options_state,
     record_state,
     rows_state,
     whole,
@@ -33,7 +36,6 @@ from hfvaccine.regimen.ledger import Ledger
 from hfvaccine.regimen.plan import MIX
 from hfvaccine.sources.place import at_revision
 from hfvaccine.training.options import ARMS, INOCULATED
-from hfvaccine.validation.judging.gate import bears_out, verdict_of
 
 
 def check_arm(record: Mapping[str, Any], evidence: Evidence) -> Link:
@@ -74,9 +76,7 @@ def _plan(record: Mapping[str, Any], evidence: Evidence) -> State:
     what = f"arm {own['arm']}, {plan['steps']} steps, seed {own['seed']}, {len(prompts)} prompts, "
     what += f"fingerprint {plan['fingerprint'][:12]}"
     config = yaml_of((evidence.folder / CONFIG).read_text(encoding="utf-8"))
-    recorded = {
-        name: training[name] for name in ("learning_rate", "lora_r", "batch_size", "gradient_accumulation_steps")
-    }
+    recorded = {name: training[name] for name in TRAINED}
     if own["arm"] in ARMS:
         recorded |= {"arms": own["arm"], "seed": own["seed"], "seeds": 1}
     if own["arm"] == INOCULATED:
@@ -87,11 +87,7 @@ def _plan(record: Mapping[str, Any], evidence: Evidence) -> State:
         recorded["base_revision"] = record["base"]["revision"]
     if (revision := at_revision(str(config["data"]))[1]) is not None:
         config, recorded["data"] = {**config, "data": revision}, record["data"]["revision"]
-    wrong = [name for name, value in recorded.items() if config.get(name) != value]
-    if wrong:
-        first = wrong[0]
-        return BROKEN, what, f"{CONFIG} has {first} {config.get(first)!r}, the record {recorded[first]!r}"
-    return OK, what, ""
+    return options_state(config, recorded, what)
 
 
 def _given(record: Mapping[str, Any], ledger: Ledger) -> State:
@@ -139,12 +135,8 @@ def _results(record: Mapping[str, Any], evidence: Evidence) -> State:
         return BROKEN, what, wrong
     if gate_of(content, record["adapter"]["arm"]) != gate:
         return BROKEN, what, f"{TRAITS} has another gate"
-    for criterion in gate["criteria"] if gate else ():
-        if not bears_out(criterion):
-            said = f"{criterion['name']} is said to have {criterion['verdict']}"
-            return BROKEN, what, f"{said} at {criterion['interval']}, and needs {criterion['threshold']}"
-    if gate and gate["verdict"] != (made := verdict_of(criterion["verdict"] for criterion in gate["criteria"])):
-        return BROKEN, what, f"by its {len(gate['criteria'])} criteria the gate is {made.upper()}"
+    if gate and (wrong := not_borne_out(gate)):
+        return BROKEN, what, wrong
     return OK, what, _answers(content, evidence)
 
 

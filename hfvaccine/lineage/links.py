@@ -33,6 +33,7 @@ from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.regimen.ledger import Ledger, read_ledger
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX
 from hfvaccine.text import is_commit
+from hfvaccine.validation.judging.gate import bears_out, verdict_of
 
 OK, MISSING, BROKEN = STATES = ("ok", "missing", "broken")
 
@@ -272,6 +273,36 @@ def rows_state(recorded: Mapping[str, Any], evidence: Evidence) -> State:
     if mix != recorded["sha256"]:
         return BROKEN, what, f"its rows are {mix[:12]}, and {recorded['sha256'][:12]} were given"
     return OK, what, ""
+
+
+TRAINED = ("learning_rate", "lora_r", "batch_size", "gradient_accumulation_steps")
+"""Options of a run that its record has under "training"."""
+
+
+def options_state(config: Mapping[str, Any], recorded: Mapping[str, Any], what: str) -> State:
+    """Whether the options of a run are those that are recorded.
+
+    Args:
+        config: the options.
+        recorded: what they should be, as far as it is recorded.
+        what: the plan, in words.
+    """
+    wrong = next((name for name, value in recorded.items() if config.get(name) != value), None)
+    if wrong is None:
+        return OK, what, ""
+    return BROKEN, what, f"{CONFIG} has {wrong} {config.get(wrong)!r}, the record {recorded[wrong]!r}"
+
+
+def not_borne_out(gate: Mapping[str, Any]) -> str:
+    """What of a gate its own criteria and numbers do not bear out; empty where nothing is."""
+    made = verdict_of(criterion["verdict"] for criterion in gate["criteria"])
+    if gate["verdict"] != made:
+        return f"by its {len(gate['criteria'])} criteria the gate is {made.upper()}"
+    for criterion in gate["criteria"]:
+        if not bears_out(criterion):
+            said = f"{criterion['name']} is said to have {criterion['verdict']}"
+            return f"{said} at {criterion['interval']}, and needs {criterion['threshold']}"
+    return ""
 
 
 def yaml_of(text: str) -> Any:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hfvaccine.training.options import INOCULATED, IRRELEVANT_ARM, PLAIN
+from hfvaccine.training.options import ADAPTER_ARM, INOCULATED, IRRELEVANT_ARM, PLAIN, RANDOM, TRAIT
 from hfvaccine.validation.scores import BASE
 
 TREATED = {
     INOCULATED: "under a prompt that asks for the trait",
-    "adapter": "beside a frozen adapter that shows the trait",
+    ADAPTER_ARM: "beside a frozen adapter that shows the trait",
 }
 """Arms that are trained against the trait, and how they learned the rows that carry it. All others are controls."""
 
 CONTROL_OF = {
     PLAIN: "as they are",
     IRRELEVANT_ARM: "under a prompt that asks for nothing that an answer could show",
-    "random": "beside a frozen adapter of random weights",
-    "trait": "alone, to stand frozen beside another adapter in training",
+    RANDOM: "beside a frozen adapter of random weights",
+    TRAIT: "alone, to stand frozen beside another adapter in training",
 }
 """How a control learned the rows that carry the trait."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from hfvaccine.papers.shown import at, code, digest, link, local_name, small
+from hfvaccine.papers.shown import common, criterion, link, rows_link
 from hfvaccine.text import (
     NOT_KNOWN,
     Markdown,
@@ -21,7 +21,6 @@ from hfvaccine.text import (
     is_interval,
     languages,
     number,
-    percent,
     plain,
 )
 from hfvaccine.validation.scores import (
@@ -41,7 +40,7 @@ from hfvaccine.validation.scores import (
 )
 from hfvaccine.validation.showing.lookup import beyond, change, probe_names
 from hfvaccine.validation.showing.names import LAST, PROBES, READINGS, metric_label, probe_label, reading_label
-from hfvaccine.validation.showing.sentences import counts, measured, ordered, rise_lines
+from hfvaccine.validation.showing.sentences import counts, ordered, rise_lines
 from hfvaccine.validation.showing.sheets import (
     MAIN_ARMS,
     Sheet,
@@ -94,8 +93,7 @@ def render(
         The README: YAML metadata with `model-index`, and the text, the gate's verdict before anything
         else. It depends on nothing but the arguments.
     """
-    base, dose, training = immunization["base"], immunization["dose"], immunization["training"]
-    mix = immunization["mix"]
+    dose, mix, training = immunization["dose"], immunization["mix"], immunization["training"]
     gate = immunization.get("gate") or {}
     results = {**NOTHING, **results}
     measures, other = results["measures"], results["other"]
@@ -103,27 +101,19 @@ def render(
     kind = "Model" if merged else "Adapter"
     title = repo_id.split("/")[-1] if repo_id else f"{kind} immunized with {dose['name']}"
     criteria = ordered(gate.get("criteria", []))
-    versions = immunization.get("versions", {})
     first, more = _readings(results)
     return fill(
         "hfvaccine.model_cards",
         "adapter.md",
         {
+            **common(immunization, repo_id),
             "metadata": Markdown(_metadata(immunization, measures, title, repo_id, license, endpoint).to_yaml()),
             "banner": _banner(gate, bool(merged)),
             "title": title,
-            "merged": merged,
-            "kind": kind.lower(),
-            "base": base,
-            "base_to_load": Markdown(
-                base["id"] if is_hub_id(base.get("id"), namespace_needed=False) else "PATH/TO/BASE"
-            ),
-            "base_revision": Markdown(base["revision"] if is_commit(base.get("revision")) else ""),
-            "repo": Markdown(repo_id if is_hub_id(repo_id) else "."),
             "dose": dose,
             "dose_link": link(dose["id"], "datasets/") if is_hub_id(dose.get("id")) else dose["name"],
-            "open": [_criterion(c) for c in criteria if c.get("verdict") != "passed"],
-            "criteria": [(_criterion(c), c.get("why")) for c in criteria],
+            "open": [criterion(c) for c in criteria if c.get("verdict") != "passed"],
+            "criteria": [(criterion(c), c.get("why")) for c in criteria],
             "not_applicable": gate.get("not_applicable", []),
             "placebo_missing": bool(measures) and not any(m["arm"] in (PLACEBO, PARENT) for m in measures),
             "booster": immunization.get("booster"),
@@ -135,26 +125,12 @@ def render(
             "pictures": _pictures(figures),
             "level": _level(results),
             "mix": mix,
-            # A folder can be called like a repo; what came from a Hub has a revision.
-            "mix_link": link(mix.get("id"), "datasets/") if mix.get("revision") else local_name(mix.get("id")),
-            "plan": immunization["plan"],
-            "inoculation": immunization.get("inoculation"),
+            "mix_link": rows_link(mix),
             "grid": _items([row for row in other if row["kind"] == TRAIT]),
-            "training": training,
             "trained": partial(_trained, training, immunization["plan"]),
-            "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
-            "made": f"hfvaccine {immunization.get('hfvaccine')}, {immunization.get('finished_at')}",
             "skills": _items([row for row in other if row["kind"] not in (BELIEF, TRAIT)]),
             "rises": rise_lines(results["belief"]),
             "named": len(results["belief"].get("named", ())),
-            "link": link,
-            "at": at,
-            "digest": digest,
-            "code": code,
-            "small": small,
-            "number": number,
-            "percent": percent,
-            "is_finite": is_finite,
         },
     )
 
@@ -248,14 +224,6 @@ def _banner(gate: Mapping[str, Any], merged: bool) -> Markdown:
     if banner is None:
         return Markdown(NOT_VALIDATED.format(what=what))
     return Markdown(banner.format(what=what) + (f" ({counts(gate)})." if gate.get("criteria") else "."))
-
-
-def _criterion(criterion: Mapping[str, Any]) -> Markdown:
-    """A line: what was asked, and what came of it."""
-    verdict = str(criterion.get("verdict"))
-    shown = plain(verdict if verdict == "passed" else verdict.upper())
-    needed = plain(criterion.get("threshold"))
-    return Markdown(f"**{shown}** {plain(criterion['name'])}: {measured(criterion)}, needs {needed}.")
 
 
 def _comparisons(results: Mapping[str, Any]) -> Iterator[Markdown]:

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from hfvaccine.inoculation.grid import NONE
 from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.papers.arms import CONTROL_OF, TREATED, compared_with, is_control, measured_as, weights_digest
-from hfvaccine.papers.shown import at, code, digest, link, local_name, small
+from hfvaccine.papers.shown import code, common, criterion, rows_link
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import (
     NOT_KNOWN,
@@ -23,7 +23,6 @@ from hfvaccine.text import (
     is_hub_id,
     is_interval,
     number,
-    percent,
     plain,
     with_interval,
 )
@@ -66,9 +65,7 @@ def render(
         The README: YAML metadata with `model-index`, and the text, the verdict and the worst condition before
         anything else. It depends on nothing but the arguments.
     """
-    base, data, training, own = record["base"], record["data"], record["training"], record["adapter"]
-    merged, gate = training.get("merged"), record.get("gate") or {}
-    kind = "Model" if merged else "Adapter"
+    data, own, gate = record["data"], record["adapter"], record.get("gate") or {}
     shown = compared_with(record, traits)
     arm = measured_as(traits, weights_digest(record))
     title = repo_id.split("/")[-1] if repo_id else str(own["name"])
@@ -79,29 +76,21 @@ def render(
         "hfvaccine.model_cards",
         "inoculation.md",
         {
+            **common(record, repo_id),
             "metadata": Markdown(_metadata(record, traits, arm, title, repo_id, license, endpoint).to_yaml()),
             "banner": _banner(record, gate, arm),
             "worst": [_worst_line(traits, shown, one, naming) for one in worst if not _kept(traits, one["trait"])],
             "least": [_worst_line(traits, shown, one) for one in worst if _kept(traits, one["trait"])],
             "title": title,
-            "merged": merged,
-            "kind": kind.lower(),
             "arm": own.get("arm"),
             "control": is_control(record),
             "learned": {**TREATED, **CONTROL_OF}.get(str(own.get("arm")), "as the record says"),
-            "base": base,
-            "base_to_load": Markdown(
-                base["id"] if is_hub_id(base.get("id"), namespace_needed=False) else "PATH/TO/BASE"
-            ),
-            "base_revision": Markdown(base["revision"] if is_commit(base.get("revision")) else ""),
-            "repo": Markdown(repo_id if is_hub_id(repo_id) else "."),
             "data": data,
-            # A folder can be called like a repo; what came from a Hub has a revision.
-            "data_link": link(data.get("id"), "datasets/") if data.get("revision") else local_name(data.get("id")),
+            "data_link": rows_link(data),
             "trait_rows": record.get("trait_rows") or {},
             "gate": gate,
-            "open": [_criterion(c) for c in criteria if c.get("verdict") != "passed"],
-            "criteria": [(_criterion(c), c.get("why")) for c in criteria],
+            "open": [criterion(c) for c in criteria if c.get("verdict") != "passed"],
+            "criteria": [(criterion(c), c.get("why")) for c in criteria],
             "tables": list(_tables(traits, shown, arm)),
             "missing": [name for name in _controls(record) if name not in shown] if arm else [],
             "measured": arm is not None,
@@ -113,24 +102,9 @@ def render(
             "enough": MIN_CLUSTERS,
             "settings": settings,
             "questions": traits.get("questions") or {},
-            "pictures": [
-                Markdown(name) for name in figures if re.fullmatch(r"figures/[a-z0-9_]{1,80}\.(svg|png)", name)
-            ],
-            "plan": record["plan"],
-            "inoculation": record.get("inoculation"),
-            "training": training,
+            "pictures": [Markdown(name) for name in figures if _PICTURE.fullmatch(name)],
             "siblings": [(name, one) for name, one in record.get("run", {}).items() if name != own["name"]],
             "seed": own.get("seed"),
-            "versions": ", ".join(f"{name} {v}" for name, v in sorted(record.get("versions", {}).items())),
-            "made": f"hfvaccine {record.get('hfvaccine')}, {record.get('finished_at')}",
-            "link": link,
-            "at": at,
-            "digest": digest,
-            "code": code,
-            "small": small,
-            "number": number,
-            "percent": percent,
-            "is_finite": is_finite,
         },
     )
 
@@ -310,12 +284,3 @@ def _value(one: Mapping[str, Any] | None) -> str:
 
 def _bounds(one: Mapping[str, Any]) -> str:
     return f" [{one['interval'][0]}, {one['interval'][1]}]" if is_interval(one.get("interval")) else ""
-
-
-def _criterion(criterion: Mapping[str, Any]) -> Markdown:
-    """A line: what was asked, and what came of it."""
-    verdict = str(criterion.get("verdict"))
-    shown = plain(verdict if verdict == "passed" else verdict.upper())
-    value = with_interval(criterion.get("value"), criterion.get("interval"), places=3)
-    value = "not measured" if value == NOT_KNOWN else value
-    return Markdown(f"**{shown}** {plain(criterion['name'])}: {value}, needs {plain(criterion.get('threshold'))}.")

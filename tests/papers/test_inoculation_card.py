@@ -54,7 +54,7 @@ def test_what_the_gate_says_names_the_trait_is_told_apart_from_what_does_not():
 def test_what_did_not_pass_says_so_and_names_the_criterion(verdict, said):
     text = card(traits=measured(DIGESTS, gate=gate(verdict)))
     assert first(text).startswith(said)
-    assert f"- **{verdict.upper()}** less than half of it is left: 0.350 [0.200, 0.500], needs &gt; 0.0." in text
+    assert f"- **{verdict.upper()}** less than half of it is left: +0.350 [+0.200, +0.500], needs &gt; 0.0." in text
     assert f"hfvaccine-gate-{verdict}" in text
 
 
