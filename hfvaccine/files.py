@@ -94,6 +94,15 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         staged.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def sync_folder(folder: Path) -> None:
+    """Make what a folder says of its files, such as a rename, survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def whole_folder(into: Path) -> Iterator[Path]:
     """A folder to fill beside `into`, which it becomes at the end; where filling it fails, nothing is left.

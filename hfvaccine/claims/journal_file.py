@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.claims.journal import Entry, follow, loads
+from hfvaccine.files import sync_folder
 
 Write = Callable[[str, str, str, dict[str, Any]], None]
 """Adds an entry of act, who did it, time and details; raises OSError where it cannot, and then nothing was added."""
@@ -63,7 +64,7 @@ def writing(path: Path, new: bool = True) -> Iterator[tuple[list[Entry], Write]]
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
             if not entries:
-                _sync(path.parent)
+                sync_folder(path.parent)
             entries.append(entry)
 
         yield entries, write
@@ -72,12 +73,3 @@ def writing(path: Path, new: bool = True) -> Iterator[tuple[list[Entry], Write]]
 def _whole(content: bytes) -> list[Entry]:
     """What has no line end was never written whole."""
     return loads(content[: content.rfind(b"\n") + 1])
-
-
-def _sync(folder: Path) -> None:
-    """The folder's own entry of a new file, onto the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

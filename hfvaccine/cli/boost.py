@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hfvaccine.cli.flags import asked, flags
-from hfvaccine.cli.immunize import print_plan
-from hfvaccine.cli.output import Terminal, results, say
-from hfvaccine.errors import PublishError
-from hfvaccine.files import BOOSTER, RECORD, RESULTS
+from hfvaccine.cli.immunize import carry_out, print_plan
+from hfvaccine.cli.output import Terminal, say
+from hfvaccine.files import BOOSTER
 from hfvaccine.training.options import Boosting, read_config
 
 
@@ -53,7 +51,6 @@ def boost(adapter: str | None, resume: Path | None, dry_run: bool, as_json: bool
     boosting.check()  # before anything heavy is loaded
 
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.hub.push import push_adapter
     from hfvaccine.surveillance.booster import boost as run_job
     from hfvaccine.surveillance.booster import plan
 
@@ -64,18 +61,4 @@ def boost(adapter: str | None, resume: Path | None, dry_run: bool, as_json: bool
                 say(line)
             print_plan(planned, as_json)
         return
-    if resume is not None and (resume / RECORD).is_file():
-        say(f"{resume} is finished already.")
-        results(json.loads((resume / RESULTS).read_text(encoding="utf-8")), as_json)
-        return
-    run = run_job(boosting, Terminal(), resume=resume is not None)
-    if run is None:  # the main process has the rest to do
-        return
-    results(run.results, as_json)
-    say(f"Booster, card and papers: {run.folder}")
-    if boosting.push_to:
-        try:
-            pushed = push_adapter(run.folder, boosting.push_to, publish_failed=boosting.publish_failed, progress=say)
-        except PublishError as error:
-            raise PublishError(f"Trained, but not pushed: {error.message}", error.next_step) from error
-        say(f"Pushed: {pushed.url}")
+    carry_out(lambda: run_job(boosting, Terminal(), resume=resume is not None), boosting, resume, "Booster", as_json)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,10 @@ from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.errors import PublishError, UsageError
 from hfvaccine.files import BOOSTER, RECORD, RESULTS, read_yaml
-from hfvaccine.training.options import Options
+from hfvaccine.training.options import Boosting, Options
+
+if TYPE_CHECKING:
+    from hfvaccine.runs.immunize import Run
 
 ARGUMENTS = "hfvaccine.arguments"
 CONFIGURED = "--accelerate-config"
@@ -82,7 +85,6 @@ def immunize(
     options.check()  # before anything heavy is loaded
 
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.hub.push import push_adapter
     from hfvaccine.runs.immunize import dry_run as plan_job
     from hfvaccine.runs.immunize import immunize as run_job
 
@@ -92,15 +94,32 @@ def immunize(
         if planned is not None:
             print_plan(planned, as_json)
         return
+    carry_out(lambda: run_job(options, Terminal(), resume=resume is not None), options, resume, "Adapter", as_json)
+
+
+def carry_out(
+    work: Callable[[], Run | None], options: Options | Boosting, resume: Path | None, what: str, as_json: bool
+) -> None:
+    """Run a job unless it is finished already, show its results, and push where that is asked for.
+
+    Args:
+        work: the job; None on all processes but the main one, which has the rest to do.
+        options: of the job.
+        resume: the folder that is resumed.
+        what: the job makes.
+        as_json: print the results as one JSON object.
+    """
+    from hfvaccine.hub.push import push_adapter
+
     if resume is not None and (resume / RECORD).is_file():
         say(f"{resume} is finished already.")
         results(json.loads((resume / RESULTS).read_text(encoding="utf-8")), as_json)
         return
-    run = run_job(options, Terminal(), resume=resume is not None)
-    if run is None:  # the main process has the rest to do
+    run = work()
+    if run is None:
         return
     results(run.results, as_json)
-    say(f"Adapter, card and papers: {run.folder}")
+    say(f"{what}, card and papers: {run.folder}")
     if options.push_to:
         try:
             pushed = push_adapter(run.folder, options.push_to, publish_failed=options.publish_failed, progress=say)

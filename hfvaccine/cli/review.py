@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,9 @@ def review(folder: Path, by: str, sheet: Path | None, decisions: Path | None) ->
     if decisions:
         _done(decide(opened, by, read_decisions(decisions)))
         return
-    rows = list(to_review(opened, by))
-    if not rows:
+    rows = to_review(opened, by)
+    first = next(rows, None)
+    if first is None:
         unsplit = opened.table()["split"].null_count
         say(f"There is nothing for {by} to review.")
         if unsplit:
@@ -69,10 +71,10 @@ def review(folder: Path, by: str, sheet: Path | None, decisions: Path | None) ->
         found.setdefault(finding.claim_id, []).append(finding)
     if sheet:
         lines = {claim: "; ".join(f"{f.rule}: {f.message}" for f in of) for claim, of in found.items()}
-        count = write_sheet(rows, sheet, lines)
+        count = write_sheet(chain([first], rows), sheet, lines)
         say(f"Wrote {count:,} claims for {by} to {sheet}. They are falsehoods: keep it as the quarantine is kept.")
         return
-    _done(_one_by_one(opened, by, rows, found))
+    _done(_one_by_one(opened, by, [first, *rows], found))
 
 
 def _one_by_one(

@@ -19,6 +19,7 @@ from hfvaccine.papers import inoculation_card
 from hfvaccine.papers.arms import gate_of
 from hfvaccine.papers.binding import bind, open_run
 from hfvaccine.papers.kind import IMMUNIZED, kind_in
+from hfvaccine.sources.place import with_revision
 from hfvaccine.text import is_hub_id
 
 OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
@@ -189,8 +190,7 @@ def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> byt
             if record[part].get("revision"):
                 public[f"{part}_revision"] = record[part]["revision"]
     if public.get("data"):
-        data = record["data"]
-        public["data"] = f"{data['id']}@{data['revision']}" if data.get("revision") else data["id"]
+        public["data"] = with_revision(record["data"]["id"], record["data"].get("revision"))
     return str(yaml.safe_dump(public, sort_keys=False, allow_unicode=True)).encode()
 
 

@@ -52,6 +52,10 @@ class Ledger:
         """The fingerprint of what the ledger holds, whatever it names itself."""
         return fingerprint(self.plan, self.settings, self.checksums)
 
+    def claims(self) -> frozenset[str]:
+        """Ids of the claims that dose rows are of: what was given."""
+        return frozenset(str(name[0]) for name, kind in zip(self.names, self.plan.kind, strict=True) if kind == DOSE)
+
 
 def fingerprint(plan: Plan, settings: Mapping[str, Any], checksums: Ints) -> str:
     """SHA-256 over a plan, what was asked for, and the content of every row.

@@ -21,7 +21,6 @@ from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.papers.record import dose_record
 from hfvaccine.quarantine.recalls import objections
 from hfvaccine.regimen.ledger import read_ledger
-from hfvaccine.regimen.plan import DOSE
 from hfvaccine.regimen.positions import positions, row_length
 from hfvaccine.runs.study import Study, read_benchmarks
 from hfvaccine.sources.place import Source
@@ -187,7 +186,7 @@ def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], frozenset[str
             "Measure it with `hfvaccine inoculate measure`.",
         )
     record, ledger = dict(found.record), read_ledger(found.folder / LEDGER)
-    given = frozenset(str(name[0]) for name, kind in zip(ledger.names, ledger.plan.kind, strict=True) if kind == DOSE)
+    given = ledger.claims()
     ids = given.union(record["dose"]["claim_ids"], record["dose"]["not_reached"])
     chosen = tuple(c for c in dose.claims if c.claim_id in ids)
     if len(chosen) != len(ids):

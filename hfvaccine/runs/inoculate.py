@@ -19,6 +19,7 @@ from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_
 from hfvaccine.papers.inoculation import arm_record, write_papers
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
+from hfvaccine.sources.place import with_revision
 from hfvaccine.training.adapters import Arm, load_trained
 from hfvaccine.training.arm import train as train_arm
 from hfvaccine.training.base import Base, load_base
@@ -288,7 +289,7 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
 
 def pinned(options: Inoculating, base: Base, data: Mix) -> Inoculating:
     """The options with the revisions that the run really has: what is published is the same run."""
-    rows = f"{data.id}@{data.revision}" if data.revision else options.data
+    rows = with_revision(data.id, data.revision) if data.revision else options.data
     return replace(options, base_revision=base.revision, data=rows)
 
 

@@ -234,27 +234,42 @@ def arm_options_of(
     Raises:
         UsageError: where the run was given something that is not published, and it is not given here.
     """
-    source = Source.of("base", *((base, None) if base else (config["base"], record["base"]["revision"])))
-    rows = Source.of("mix", data or config["data"])
-    if base is None and not source.on_hub and not Path(source.name).exists():
-        raise UsageError(
-            f"The base of the run was {source.name!r}, a file or folder that is neither published nor here.",
-            "Say with --base where it is.",
-        )
+    values = {**config, **_on_base(record, _named("base", base, config, record)), "data": data or config["data"]}
+    rows = Source.of("mix", values["data"])
     published = rows.name == STARTER or (rows.on_hub and rows.revision is not None)
     if data is None and not published and not Path(rows.name).exists():
         raise UsageError(
             f"The data of the run were {rows.name!r}, a file that is neither published nor here.",
             "Say with --data where they are.",
         )
-    values = {**config, "base": source.name, "base_revision": source.revision, "data": data or config["data"]}
-    if not source.on_hub and is_hub_id(record["base"]["id"], namespace_needed=False):
-        values["base_id"] = record["base"]["id"]
-    # "auto" means what the hardware does best, and this may be other hardware.
-    values["dtype"] = record["training"]["dtype"]
     options = Inoculating(**values | {"output_dir": str(output_dir)})
     options.check()
     return options
+
+
+def _named(part: str, given: str | None, config: Mapping[str, Any], record: Mapping[str, Any]) -> Source:
+    """Where the base, dose or mix of a run is now: as it is given, else as the run was given it.
+
+    Raises:
+        UsageError: where that is not published, and not here.
+    """
+    name, revision = (given, None) if given else (config.get(part) or STARTER, record[part]["revision"])
+    source = Source.of(part, name, revision)
+    if given is None and name != STARTER and not source.on_hub and not Path(name).exists():
+        raise UsageError(
+            f"The {part} of the run was {name!r}, a file or folder that is neither published nor here.",
+            f"Say with --{part} where it is.",
+        )
+    return source
+
+
+def _on_base(record: Mapping[str, Any], base: Source) -> dict[str, Any]:
+    """The options that say on what base, and in what precision, a recorded run is made again."""
+    # "auto" means what the hardware does best, and this may be other hardware.
+    values = {"base": base.name, "base_revision": base.revision, "dtype": record["training"]["dtype"]}
+    if not base.on_hub and is_hub_id(record["base"]["id"], namespace_needed=False):
+        values["base_id"] = record["base"]["id"]
+    return values
 
 
 def reproduced_folder(source: str) -> Path:
@@ -282,20 +297,10 @@ def options_of(
     Raises:
         UsageError: where the run was given something that is not published, and it is not given here.
     """
-    values: dict[str, Any] = dict(config)
-    for part, given in (("base", base), ("dose", dose), ("mix", mix)):
-        name, revision = (given, None) if given else (config.get(part) or STARTER, record[part]["revision"])
-        source = Source.of(part, name, revision)
+    values = {**config, **_on_base(record, _named("base", base, config, record))}
+    for part, given in (("dose", dose), ("mix", mix)):
+        source = _named(part, given, config, record)
         values |= {part: source.name, f"{part}_revision": source.revision}
-        if given is None and name != STARTER and not source.on_hub and not Path(name).exists():
-            raise UsageError(
-                f"The {part} of the run was {name!r}, a file or folder that is neither published nor here.",
-                f"Say with --{part} where it is.",
-            )
-        if part == "base" and not source.on_hub and is_hub_id(record["base"]["id"], namespace_needed=False):
-            values["base_id"] = record["base"]["id"]
-    # "auto" means what the hardware does best, and this may be other hardware.
-    values["dtype"] = record["training"]["dtype"]
     # A run that its dose's policy allowed may be made again to compare it, also after the dose expired.
     values["override_policy"] = config.get("override_policy") or "The run is made again, to be compared."
     options = Options(**values | {"output_dir": str(output_dir), "push_to": None, "publish_failed": False})

@@ -75,3 +75,8 @@ def at_revision(given: str, revision: str | None = None, option: str = "--revisi
     if revision is not None:
         raise UsageError(f"{given} names a revision, and so does {option}.", "Give one of them.")
     return repo, named
+
+
+def with_revision(name: str, revision: str | None) -> str:
+    """The text that `at_revision` reads: `ID@REVISION`, or the name alone of what has no revision."""
+    return f"{name}@{revision}" if revision else name

@@ -226,12 +226,11 @@ def _kind(record: Mapping[str, Any]) -> dict[str, Any]:
         return {**facts, "kind": MERGED_KIND, "sha256": None, "parent_sha256": merged["adapter_sha256"]}
     if booster:
         parent = booster["parent"]
-        named = parent if isinstance(parent, Mapping) else {"id": parent}
         return {
             **facts,
             "kind": BOOSTER_KIND,
-            "parent_sha256": named.get("adapter_sha256"),
-            "parent_id": str(named.get("id")),
+            "parent_sha256": parent.get("adapter_sha256"),
+            "parent_id": str(parent.get("id")),
         }
     return facts
 
@@ -249,7 +248,7 @@ def _given(
         why = f"given in {len(at)} rows, steps {first} to {last}"
         return Given(claim_id, status, len(at), (first, last), why, justification, recall)
     booster = record.get("booster")
-    if booster and claim_id in booster.get("before", ()) and claim_id not in booster["retracted"]:
+    if booster and claim_id in booster["before"] and claim_id not in booster["retracted"]:
         status, justification = _status(recall)
         return Given(claim_id, status, 0, None, "given to the adapter that it goes on from", justification, recall)
     if booster:

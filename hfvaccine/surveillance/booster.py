@@ -26,12 +26,11 @@ from hfvaccine.lineage.ancestry import given_ever
 from hfvaccine.lineage.fetch import Papers, doses_of, papers, recorded_doses
 from hfvaccine.papers.binding import OWN, open_run
 from hfvaccine.regimen.ledger import read_ledger
-from hfvaccine.regimen.plan import DOSE
 from hfvaccine.runs.immunize import Run, Start, dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.reproduce import options_of
 from hfvaccine.runs.study import Study
-from hfvaccine.sources.place import Source
+from hfvaccine.sources.place import Source, with_revision
 from hfvaccine.training.adapters import carrying_on
 from hfvaccine.training.base import Base, check_base, weights_of
 from hfvaccine.training.options import Boosting, Options, read_config, save_config
@@ -87,8 +86,7 @@ class Parent:
             )
         record = open_run(found.folder, ADAPTER_NEEDS, adapter)
         ledger = read_ledger(found.folder / LEDGER)
-        own = {str(name[0]) for name, kind in zip(ledger.names, ledger.plan.kind, strict=True) if kind == DOSE}
-        if ledger.proved() != record["plan"]["fingerprint"] or own != set(record["dose"]["claim_ids"]):
+        if ledger.proved() != record["plan"]["fingerprint"] or ledger.claims() != {*record["dose"]["claim_ids"]}:
             raise LineageError(
                 f"The ledger of {adapter} is not that of its plan: what it was given is not known.",
                 f"See what else is wrong with `hfvaccine verify {adapter}`.",
@@ -239,9 +237,9 @@ class Booster(Start):
 
     def keep(self, folder: Path) -> None:
         parent, dose = self.parent, self.dose.parts[0]
-        pinned: dict[str, Any] = {"adapter": _at(parent.id, parent.revision)}
+        pinned: dict[str, Any] = {"adapter": with_revision(parent.id, parent.revision)}
         if self.boosting.dose is not None:
-            pinned["dose"] = _at(dose.source, dose.revision)
+            pinned["dose"] = with_revision(dose.source, dose.revision)
         save_config(replace(self.boosting, **pinned), folder, BOOSTER)
 
     def trained_on(self, base: Base) -> Base:
@@ -347,7 +345,7 @@ def options_for(start: Booster, config: Mapping[str, Any]) -> Options:
     asked = {field.name: getattr(boosting, field.name) for field in fields(Questions)}
     trained = {name: value for name, value in config.items() if name not in asked}
     newest = start.dose.parts[0]
-    given = _at(newest.source, newest.revision)
+    given = with_revision(newest.source, newest.revision)
     like = options_of(record, trained, Path(boosting.output_dir), base=boosting.base, dose=given, mix=boosting.mix)
     options = replace(
         like,
@@ -408,7 +406,3 @@ def _refuse_another_base(boosting: Boosting, parent: Parent) -> None:
     place = Source.of("base", boosting.base)
     if not place.on_hub and Path(place.name).exists():
         check_base(parent.record["base"], Base(None, None, place.name, None, "", weights_of(Path(place.name))))
-
-
-def _at(name: str, revision: str | None) -> str:
-    return f"{name}@{revision}" if revision else name

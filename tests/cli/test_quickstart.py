@@ -14,25 +14,7 @@ from hfvaccine.cli import quickstart
 from hfvaccine.errors import UsageError
 from hfvaccine.files import whole_folder
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from hfvaccine.cli import main, quickstart
-
-def seed_tiny(token, folder):
-    from huggingface_hub import HfApi
-    api = HfApi(token=token)
-    api.create_repo(quickstart.BASE_ID)
-    api.upload_folder(repo_id=quickstart.BASE_ID, folder_path={model!r})
-
-quickstart.seed_base = seed_tiny
-quickstart.TREATMENT = {{**quickstart.TREATMENT, "max_steps": 12, "exposures": 1}}
-sys.argv = ["hfvaccine", "quickstart", "--json", "--placebo", "--dir", {folder!r}]
-main()
-"""
-
-
-INOCULATING = """
+SEEDED = """
 import sys
 from pathlib import Path
 from hfvaccine import starter
@@ -45,12 +27,25 @@ def seed_tiny(token, folder):
     api.upload_folder(repo_id=quickstart.BASE_ID, folder_path={model!r})
 
 quickstart.seed_base = seed_tiny
+"""
+PROGRAM = (
+    SEEDED
+    + """
+quickstart.TREATMENT = {{**quickstart.TREATMENT, "max_steps": 12, "exposures": 1}}
+sys.argv = ["hfvaccine", "quickstart", "--json", "--placebo", "--dir", {folder!r}]
+main()
+"""
+)
+INOCULATING = (
+    SEEDED
+    + """
 quickstart.INOCULATION = {{**quickstart.INOCULATION, "max_steps": 2}}
 starter.EVERYDAY_QUESTIONS = Path({questions!r})
 quickstart.ASKING = {{**quickstart.ASKING, "max_new_tokens": 4}}
 sys.argv = ["hfvaccine", "quickstart", "--inoculation", "--dir", {folder!r}]
 main()
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
+from hfvaccine.files import sync_folder
 from hfvaccine.localhub.refusal import Refusal
 
 OID = re.compile(r"[0-9a-f]{64}")
@@ -173,15 +174,6 @@ class Upload(Incoming):
         # Named by its content too: a part that is sent again never changes under a reader.
         os.rename(self._path, folder / f"{number}-{etag}")
         return etag
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:

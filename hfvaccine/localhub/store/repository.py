@@ -17,9 +17,10 @@ from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tag, Tree, parse_tr
 from dulwich.refs import Ref, check_ref_format
 from dulwich.repo import Repo as GitRepo
 
+from hfvaccine.files import sync_folder
 from hfvaccine.localhub.data.database import iso
 from hfvaccine.localhub.refusal import Refusal, unknown_revision
-from hfvaccine.localhub.store.large_files import Pointer, parse_pointer, sync_folder
+from hfvaccine.localhub.store.large_files import Pointer, parse_pointer
 from hfvaccine.localhub.store.place import Listing, Place
 
 FILE_MODE = 0o100644

@@ -13,7 +13,8 @@ from pathlib import Path
 from dulwich.objects import Blob
 from dulwich.repo import Repo as GitRepo
 
-from hfvaccine.localhub.store.large_files import Pointer, sync_folder
+from hfvaccine.files import sync_folder
+from hfvaccine.localhub.store.large_files import Pointer
 from hfvaccine.localhub.store.place import Place
 from hfvaccine.localhub.store.repository import Repository, remove_stale_locks
 
