@@ -59,12 +59,18 @@ def writing(path: Path, new: bool = True) -> Iterator[tuple[list[Entry], Write]]
         def write(act: str, by: str, at: str, what: dict[str, Any]) -> None:
             entry = follow(entries, act, by, at, what)
             line = entry.line().encode() + b"\n"
+            start = file.tell()
             file.truncate()  # what a stopped process left of an entry
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-            if not entries:
-                sync_folder(path.parent)
+            try:
+                if not entries:
+                    sync_folder(path.parent)
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                file.seek(start)
+                file.truncate()
+                raise
             entries.append(entry)
 
         yield entries, write

@@ -19,8 +19,10 @@ def test_an_entry_that_is_not_on_the_disk_was_not_added(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space"):
             write("access", "ada", "2026-11-29", {})
         assert [entry.act for entry in entries] == ["publish"]
+        assert read(path) == entries
         monkeypatch.undo()
-    assert [entry.act for entry in read(path)][:1] == ["publish"]
+        write("close", "ada", "2026-11-30", {})
+    assert [entry.act for entry in read(path)] == ["publish", "close"]
 
 
 def test_a_file_that_is_to_be_there_is_not_made(tmp_path):

@@ -373,7 +373,7 @@ def test_everything_that_is_missing_is_named_at_once(make_claims, tmp_path, monk
     with made.changing():
         made.commit("intake", "ada", {}, table=pa.Table.from_pylist(rows, schema=SCHEMA))
     set_policy(made, contact="", expires_on="2030-01-01")
-    monkeypatch.setattr(store, "now", lambda: "2030-01-01T00:00:00+00:00")
+    monkeypatch.setattr(journal, "now", lambda: "2030-01-01T00:00:00+00:00")
     said = refuse(made, tmp_path / "dose", "names no contact")
     for part in ("is past", "not screened", "2 claim(s) are on neither side", "2 claim(s) cannot be sealed"):
         assert part in said.message, part
@@ -381,7 +381,7 @@ def test_everything_that_is_missing_is_named_at_once(make_claims, tmp_path, monk
 
 def test_a_policy_that_has_expired_is_refused(quarantine, tmp_path, monkeypatch):
     set_policy(quarantine, expires_on="2030-01-01")
-    monkeypatch.setattr(store, "now", lambda: "2030-01-01T00:00:00+00:00")
+    monkeypatch.setattr(journal, "now", lambda: "2030-01-01T00:00:00+00:00")
     refuse(quarantine, tmp_path / "dose", "expires_on is 2030-01-01, which is past")
 
 

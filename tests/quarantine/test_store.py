@@ -6,8 +6,8 @@ from unittest.mock import patch
 import pytest
 from quarantine.rows import row, table
 
+from hfvaccine.claims import journal
 from hfvaccine.errors import DoseError, UsageError
-from hfvaccine.quarantine import store
 from hfvaccine.quarantine.store import JOURNAL, REJECTS, Quarantine
 
 
@@ -121,7 +121,7 @@ def test_two_people_at_once_lose_nothing(quarantine):
 
 
 def test_the_time_of_an_act_is_utc(quarantine, monkeypatch):
-    monkeypatch.setattr(store, "now", lambda: "2026-01-02T03:04:05+00:00")
+    monkeypatch.setattr(journal, "now", lambda: "2026-01-02T03:04:05+00:00")
     with quarantine.changing():
         entry = quarantine.commit("review", "bob", {})
     assert entry.at == "2026-01-02T03:04:05+00:00"
