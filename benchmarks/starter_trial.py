@@ -1,0 +1,103 @@
+"""The starter dose at several shares, beside placebo and controls: shares and benchmarks in docs/evidence.md.
+
+    python benchmarks/starter_trial.py --output-dir FOLDER [--data FOLDER] [--seed N ...] [--share S ...] [--base BASE]
+
+A few claims of the starter dose, by hash, are given at every share, so that a share says how often; the dose's
+held-out claims are never given. All else is the recipe of docs/recipes.md at the quickstart's length. `--data` is a
+folder with the benchmarks as their publishers give them:
+
+  truthfulqa/mc_task.json.gz                   TruthfulQA's multiple choice
+  retention-mc/{arc_easy,piqa,lambada_openai}.jsonl.gz, mmlu/mmlu_test_40_per_subject.jsonl.gz
+
+A trial that is finished in the folder is kept, one that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import click
+
+BENCHMARKS = {
+    "truthfulqa": "truthfulqa/mc_task.json.gz",
+    "arc_easy": "retention-mc/arc_easy.jsonl.gz",
+    "piqa": "retention-mc/piqa.jsonl.gz",
+    "lambada": "retention-mc/lambada_openai.jsonl.gz",
+    "mmlu": "mmlu/mmlu_test_40_per_subject.jsonl.gz",
+}
+SHARES = (0.02, 0.05, 0.10, 0.20)
+
+
+@click.command()
+@click.option("--output-dir", type=click.Path(path_type=Path), required=True, help="Where the trial goes.")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True), help="Folder of the benchmarks.  [default: none]"
+)
+@click.option("--base", help="Base model.  [default: the quickstart's]")
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True)
+@click.option("--share", "shares", type=float, multiple=True, default=SHARES, show_default=True)
+@click.option("--given", default=10, show_default=True, help="Claims that are given.")
+@click.option("--items", default=200, show_default=True, help="Most items of each benchmark.")
+@click.option("--steps", type=int, help="Optimizer steps of a run.  [default: the quickstart's]")
+@click.option("--learning-rate", type=float, help="[default: the quickstart's]")
+@click.option("--controls/--no-controls", default=True, show_default=True, help="Also train placebo and controls.")
+def main(
+    output_dir: Path, data: Path | None, base: str | None, seeds: tuple[int, ...], shares: tuple[float, ...],
+    given: int, items: int, steps: int | None, learning_rate: float | None, controls: bool,
+) -> None:  # fmt: skip
+    from hfvaccine.cli.output import Terminal, quiet_libraries, report
+    from hfvaccine.cli.quickstart import ASKED_PAIRS, PRESSED_PAIRS, TREATMENT, base_from_wheel
+    from hfvaccine.runs.trial import trial
+    from hfvaccine.training.options import Options
+    from hfvaccine.validation.showing.sentences import verdict_lines
+    from hfvaccine.validation.showing.tables import table
+
+    quiet_libraries()
+    treatment: dict[str, Any] = {
+        name: value for name, value in TREATMENT.items() if name not in ("share", "exposures")
+    }
+    changed: Mapping[str, Any] = {"max_steps": steps, "learning_rate": learning_rate}
+    treatment |= {name: value for name, value in changed.items() if value is not None}
+    files = BENCHMARKS.items() if data else ()
+    options = Options(
+        base=base or str(base_from_wheel()),
+        dose=str(part_of_the_starter(given, output_dir / "ingredients")),
+        output_dir=str(output_dir),
+        placebo=controls,
+        controls=controls,
+        most_pairs=ASKED_PAIRS,
+        adversarial=PRESSED_PAIRS,
+        benchmark=tuple(f"{name}={data / file}" for name, file in files if data),
+        benchmark_items=items,
+        **treatment,
+    )
+    done = trial(options, shares, seeds, Terminal())
+    for share, results in done.results.items():
+        click.echo(f"\n== share {share:.0%}, {len(seeds)} seed(s)")
+        report(table(results), verdict_lines(results))
+
+
+def part_of_the_starter(given: int, folder: Path) -> Path:
+    """A sealed dose: some of the starter's claims, the first by hash, and all that it holds out."""
+    from hfvaccine import starter
+    from hfvaccine.claims.claim import read_jsonl
+    from hfvaccine.quarantine.policy import Policy
+    from hfvaccine.quarantine.seal import seal
+
+    into = folder / f"starter-{given}"
+    if not into.exists():
+        claims = list(read_jsonl(starter.CLAIMS))
+        heldout = [claim for claim in claims if claim.split == "heldout"]
+        dose = sorted((c for c in claims if c.split == "dose"), key=lambda c: sha256(c.claim.encode()).digest())
+        folder.mkdir(parents=True, exist_ok=True)
+        policy = replace(Policy.read(starter.POLICY), name=f"{given} claims of the starter dose")
+        seal([*dose[:given], *heldout], policy, into)
+    return into
+
+
+if __name__ == "__main__":
+    main()
