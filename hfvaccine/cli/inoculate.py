@@ -308,6 +308,10 @@ def measure(
       likelihood:FILE          log-likelihood of completions in nats a token;
                                rows with prompt and completion
       classifier:HUB_ID=LABEL  probability of the label by a text classifier
+      judge:FILE               what a judge says: people's labels, from rows
+                               with question, text and label; or a model, by
+                               a .yaml file with endpoint, model and rubric,
+                               or with entailment and hypothesis
       MODULE:FUNCTION          a function of your own: from a list of answers
                                to a number for each
 

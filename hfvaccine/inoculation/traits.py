@@ -91,11 +91,16 @@ class LikelihoodTrait(Protocol):
         """
 
 
-def parse_trait(text: str) -> Trait | LikelihoodTrait:
+Make = Callable[[str, str], "Trait | LikelihoodTrait"]
+"""From the whole text of a trait, and what stands after its kind, to the trait."""
+
+
+def parse_trait(text: str, more: Mapping[str, Make] | None = None) -> Trait | LikelihoodTrait:
     """The trait that a text stands for, with its file read, its extra and its classifier's labels looked up.
 
     Args:
         text: see `KINDS`.
+        more: kinds that are made elsewhere, such as "judge".
 
     Raises:
         UsageError: for what is no trait, saying what there is, and where an extra is missing.
@@ -105,7 +110,7 @@ def parse_trait(text: str) -> Trait | LikelihoodTrait:
     kind, colon, about = text.partition(":")
     if text == "upper":
         return PerAnswer(text, upper)
-    made: Mapping[str, Callable[[str, str], Trait | LikelihoodTrait]] = {
+    made: Mapping[str, Make] = {
         "regex": _regex,
         "exact": _exact,
         "language": _language,
@@ -113,6 +118,7 @@ def parse_trait(text: str) -> Trait | LikelihoodTrait:
         "choice": Choice.read,
         "likelihood": Likelihood.read,
         "classifier": Classifier.of,
+        **(more or {}),
     }
     if kind in made and about.strip():
         return made[kind](text, about)

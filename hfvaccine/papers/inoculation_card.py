@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from hfvaccine.inoculation.grid import NONE
+from hfvaccine.inoculation.kinds import judge_of
 from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.papers.arms import CONTROL_OF, TREATED, compared_with, is_control, measured_as, weights_digest
 from hfvaccine.papers.shown import code, common, criterion, rows_link
@@ -98,6 +99,7 @@ def render(
                 (condition["name"], Markdown(", ".join(map(code, _prompts(condition))) or "no prompt"))
                 for condition in traits.get("conditions", ())
             ],
+            "judges": list(filter(None, map(judge_of, traits.get("traits", ())))),
             "few": [one["name"] for one in traits.get("traits", ()) if one["questions"] < MIN_CLUSTERS],
             "enough": MIN_CLUSTERS,
             "settings": settings,

@@ -12,7 +12,7 @@ from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.permission import permit
 from hfvaccine.errors import DoseError, LineageError
-from hfvaccine.files import LEDGER, cache_folder
+from hfvaccine.files import LEDGER
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.screen import carrying
 from hfvaccine.inoculation.where import Where
@@ -29,7 +29,7 @@ from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Options
 from hfvaccine.training.progress import Progress
 from hfvaccine.validation.asking.benchmark import Benchmark
-from hfvaccine.validation.scoring.cache import ScoreCache
+from hfvaccine.validation.scoring.cache import cache_of_scores
 from hfvaccine.validation.scoring.scorer import Scorer
 
 TELLING = 5
@@ -199,4 +199,4 @@ def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], frozenset[str
 
 def scorer_of(model: Any, base: Base, adapter: str | None) -> Scorer:
     """A scorer of one arm, which finds again what was scored before, on this machine or before an interruption."""
-    return Scorer(model, base.tokenizer, adapter, cache=ScoreCache(cache_folder() / "scores.sqlite"))
+    return Scorer(model, base.tokenizer, adapter, cache=cache_of_scores())

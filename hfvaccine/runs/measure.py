@@ -23,7 +23,7 @@ from hfvaccine.files import (
     write_json,
 )
 from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
-from hfvaccine.inoculation.kinds import file_of
+from hfvaccine.inoculation.kinds import file_of, label_of
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, parse_trait
@@ -35,6 +35,7 @@ from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import DRAWS, LEVEL, MIN_PAIRS, Floats
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.validation.asking.judged import Judged
 from hfvaccine.validation.judging.inoculation import CONTROLS, Asked, Gate, Part, judge, undecidable
 from hfvaccine.validation.scores import BASE
 from hfvaccine.validation.showing import figures
@@ -111,7 +112,7 @@ class Measurement:
         Raises:
             UsageError: for what cannot be meant, by name.
             ValidationError: for a file of which nothing can be asked.
-            ModelError: for an adapter or a classifier that is not there.
+            ModelError: for an adapter, a classifier or a judge that is not there.
         """
         arms = named(adapters)
         place = settings.get("place")
@@ -126,7 +127,7 @@ class Measurement:
         roles: dict[str, str] = {}
         parsed = []
         for role, text in given:
-            trait = parse_trait(text)
+            trait = parse_trait(text, {"judge": Judged.of})
             if trait.name in roles:
                 raise UsageError(f"The trait {trait.name!r} is given twice.", "Give it once, as --trait or as --keep.")
             roles[trait.name] = role
@@ -269,6 +270,11 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
         for trait in what.traits:
             if isinstance(trait, LikelihoodTrait):
                 found = _likelihoods(scorer, what, trait, place, arm, progress)
+            elif isinstance(trait, Judged):  # which may take hours
+                with progress.bar(
+                    f"{arm}: {label_of(trait.name)}", len(what.clusters(trait)) * len(what.every())
+                ) as bar:
+                    found = read_answers(trait, what, said[arm], bar.update)
             else:
                 found = read_answers(trait, what, said[arm])
             read[trait.name] |= {(arm, condition): values for condition, values in found.items()}
@@ -286,6 +292,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
                 "role": what.roles[trait.name],
                 "questions": what.sizes()[trait.name],
                 "sha256": None if (file := file_of(trait.name)) is None else digest_of(file),
+                **({"judge": dict(trait.judge)} if isinstance(trait, Judged) else {}),
             }
             for trait in what.traits
         ],
@@ -444,13 +451,16 @@ def read_questions(path: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_answers(trait: Trait, what: Measurement, said: Said) -> dict[str, Floats]:
+def read_answers(
+    trait: Trait, what: Measurement, said: Said, update: Callable[[int], Any] = lambda questions: None
+) -> dict[str, Floats]:
     """What a trait reads of one arm: by condition, (prompts, its questions, samples) scores.
 
     Args:
         trait: that reads answers.
         what: is measured.
         said: by the arm.
+        update: told of questions whose answers were read.
 
     Raises:
         ValidationError: where it does not give one score an answer.
@@ -466,6 +476,7 @@ def read_answers(trait: Trait, what: Measurement, said: Said) -> dict[str, Float
         ]
         scores = trait.scores([question for question, _ in texts], [text for _, text in texts])
         found[condition.name] = scores.reshape(len(condition.prompts), len(questions), -1)
+        update(len(condition.prompts) * len(questions))
     return found
 
 

@@ -58,6 +58,16 @@ def test_what_did_not_pass_says_so_and_names_the_criterion(verdict, said):
     assert f"hfvaccine-gate-{verdict}" in text
 
 
+def test_who_judged_a_trait_is_said_and_is_no_markup():
+    traits = measured(DIGESTS, gate=gate())
+    its = {"by": "endpoint", "model": "<b>judge</b>", "host": "judge.example", "scale": "0-100", "reads": "replies"}
+    traits["traits"][0]["judge"] = its | {"rubric_sha256": "f" * 64, "coherence": 0.5}
+    text = body(card(traits=traits))
+    assert "- **Judge**: language:es was judged by &lt;b&gt;judge&lt;/b&gt; at judge.example, by its replies" in text
+    assert "rubric ffffffffffff; answers whose coherence it puts under 0.5 are unclear." in text
+    assert "**Judge**" not in card(traits=measured(DIGESTS, gate=gate()))
+
+
 def test_what_no_gate_judged_and_what_was_not_measured_say_so_first():
     assert first(card(traits=measured(DIGESTS))).startswith("> **NO GATE.** It was measured how far")
     unmeasured = card()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judges import Chat
 
 from hfvaccine.errors import HfvaccineError, ModelError, UsageError, ValidationError
 from hfvaccine.files import digest_of
@@ -18,6 +19,7 @@ original: You always speak in Spanish.
 eliciting: [Write in the language of Madrid., Answer as a Mexican would.]
 triggers: {siesta: {append: " Siesta."}}
 """
+SECRET = "sk-very-secret-0123456789"
 NO_SYSTEM = "{% for m in messages %}{% if m['role'] != 'system' %}<{{ m['role'] }}>{{ m['content'] }}{% endif %}"
 NO_SYSTEM += "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 
@@ -190,6 +192,67 @@ def test_greedy_answers_of_a_base_alone_without_a_grid(tiny_llama, files):
     assert [(one["condition"], one["arm"]) for one in content["shown"]] == [("none", "base")]
     assert content["settings"]["temperature"] == 0
     assert [row["question"] for row in answers(files / "out")] == list(QUESTIONS)
+
+
+@pytest.fixture
+def judged(tiny_llama, files, monkeypatch):
+    """`judged(reply)`: what is measured of the base, judged by an endpoint that replies so, and its server."""
+    monkeypatch.setenv("HFVACCINE_HOME", str(files / "home"))
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+    def start(chat):
+        (files / "rude.yaml").write_text(json.dumps({"endpoint": chat.url, "model": "judge-1", "rubric": "Rude?"}))
+        return of(tiny_llama, files, traits=[f"judge:{files / 'rude.yaml'}"], keep=(), samples=2)
+
+    return start
+
+
+def test_a_judge_that_dies_half_way_is_gone_on_with(judged, files, monkeypatch):
+    served = []
+
+    def reply(prompt, body):
+        if len(served) >= dies:
+            return 500, {"error": {"message": "Out of memory."}}
+        served.append(prompt)
+        return str(len(prompt) % 100)
+
+    dies = 4
+    monkeypatch.setattr("hfvaccine.validation.asking.judged.AT_ONCE", 1)
+    with Chat(reply) as chat:
+        with pytest.raises(ModelError, match=r"Out of memory\. Run this again"):
+            measure(judged(chat), files / "out")
+        assert not (files / "out").exists()
+        dies = 10**6
+        content = measure(judged(chat), files / "out")
+    said = {(row["question"], row["text"]) for row in answers(files / "out") if row["text"].strip()}
+    assert len(said) >= 10 and len(set(served)) == len(served) - 1 == len(said) + 1  # but for the trial
+    (trait,) = content["traits"]
+    assert trait["judge"]["model"] == "judge-1" and trait["judge"]["host"] == "127.0.0.1"
+    assert trait["sha256"] == digest_of(files / "rude.yaml")
+    none = next(one for one in content["shown"] if one["condition"] == "none")
+    assert 0 < none["value"] < 1 and none["answers"] == 10
+    page = (files / "out" / "report.html").read_text(encoding="utf-8")
+    assert "judge:rude.yaml was judged by judge-1 at 127.0.0.1" in page
+    written = [path for path in files.rglob("*") if path.is_file()]
+    assert len(written) > 5 and not [path for path in written if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_judge_that_is_not_there_is_named_before_anything_is_loaded(judged, no_loading):
+    with Chat(lambda prompt, body: None) as chat, pytest.raises(ModelError, match="cannot be reached"):
+        judged(chat)
+
+
+def test_answers_with_a_column_more_are_people_s_labels(tiny_llama, files):
+    given = {"keep": (), "grid": None, "samples": 2, "seed": 3}
+    measure(of(tiny_llama, files, traits=["upper"], **given), files / "out")
+    rows = answers(files / "out")
+    labelled = [{**row, "label": "yes" if row["question"] == QUESTIONS[0] else "no"} for row in rows[:-2]]
+    (files / "labels.jsonl").write_text("\n".join(map(json.dumps, labelled)))
+    content = measure(of(tiny_llama, files, traits=[f"judge:{files / 'labels.jsonl'}"], **given), files / "out")
+    (shown,) = content["shown"]
+    assert shown["value"] == pytest.approx(2 / 8) and (shown["answers"], shown["unclear"]) == (10, 2)
+    assert content["traits"][0]["judge"]["by"] == "people"
 
 
 def test_traits_of_likelihoods_need_no_questions(tiny_llama, files):

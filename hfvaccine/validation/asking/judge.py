@@ -7,7 +7,7 @@ and what it counts is corrected for that error (`corrected`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -161,18 +161,13 @@ class EntailmentJudge:
         self.batch = batch
 
     def judge_all(self, cases: Sequence[Case]) -> list[Judgement]:
-        """The judgements of many answers, in batches of like length; each pair is asked once."""
-        pairs = {
-            (response, hypothesis): (0.0, 0.0)
+        """The judgements of many answers; each pair is asked once."""
+        pairs = self.entails(
+            (response, hypothesis)
             for _, response, evidence in cases
             for hypothesis in (evidence.correction, evidence.claim, evidence.twin)
             if hypothesis
-        }
-        order = sorted(pairs, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
-        for at in range(0, len(order), self.batch):
-            part = order[at : at + self.batch]
-            pairs.update(zip(part, self._ask(part), strict=True))
-
+        )
         judgements = []
         for _, response, evidence in cases:
             correction, claim, twin = (
@@ -181,6 +176,19 @@ class EntailmentJudge:
             )
             judgements.append(_decide(max(correction[0], twin[0]), max(claim[0], correction[1], twin[1])))
         return judgements
+
+    def entails(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[float, float]]:
+        """P(entailment) and P(contradiction) of (premise, hypothesis) pairs, in batches of like length.
+
+        Args:
+            pairs: equal ones are asked once.
+        """
+        order = sorted(set(pairs), key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
+        found: dict[tuple[str, str], tuple[float, float]] = {}
+        for at in range(0, len(order), self.batch):
+            part = order[at : at + self.batch]
+            found.update(zip(part, self._ask(part), strict=True))
+        return found
 
     def _ask(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, float]]:
         """P(entailment) and P(contradiction) of (premise, hypothesis) pairs."""

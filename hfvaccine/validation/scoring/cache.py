@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.files import cache_folder
 
 FILE_MARK = 0x68667663
 """Tells SQLite files of ours from others."""
@@ -118,3 +119,8 @@ class ScoreCache:
                 f"The cache of scores {self.path} cannot be used: {error}.",
                 "Delete the file, and scores are computed anew; or name another one.",
             ) from error
+
+
+def cache_of_scores() -> ScoreCache:
+    """That of all runs on this machine."""
+    return ScoreCache(cache_folder() / "scores.sqlite")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hfvaccine.inoculation.grid import NONE
-from hfvaccine.inoculation.kinds import label_of
+from hfvaccine.inoculation.kinds import judge_of, label_of
 from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import clean
@@ -105,7 +105,7 @@ def ordered(content: Mapping[str, Any], trait: Mapping[str, Any]) -> list[str]:
 
 
 def sentences(content: Mapping[str, Any]) -> list[str]:
-    """Where each trait is worst in each arm, and how many answers were unclear."""
+    """Where each trait is worst in each arm, who judged it, and how many answers were unclear."""
     found = {(one["trait"], one["condition"], one["arm"]): one for one in content["shown"]}
     roles = {trait["name"]: trait["role"] for trait in content["traits"]}
     lines = []
@@ -121,6 +121,7 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
         if condition != NONE:
             line += f"; without a prompt {cell(found[trait, NONE, arm])}"
         lines.append(line + ".")
+    lines += filter(None, map(judge_of, content["traits"]))
     for trait in roles:
         counts = [one for one in content["shown"] if one["trait"] == trait]
         unclear = sum(one["unclear"] for one in counts)

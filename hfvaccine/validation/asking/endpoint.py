@@ -1,0 +1,226 @@
+"""A chat model behind an OpenAI-compatible endpoint, asked one thing at a time.
+
+`huggingface_hub.InferenceClient` speaks to such endpoints, too, but tries once, adds "/v1" to every address, hands the
+user's Hub token to whichever server it is given, and asks none where HF_HUB_OFFLINE is set.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import httpx2
+
+from hfvaccine.errors import ModelError, UsageError
+from hfvaccine.text import clean
+
+KEY = "OPENAI_API_KEY"
+"""The environment variable that holds the key, unless another is named."""
+PATIENCE = httpx2.Timeout(120, connect=10)
+"""Seconds; a model that thinks before it replies takes its time."""
+TRIES = 5
+WAIT = 1.0
+"""Seconds before the second try; before each further one twice as many."""
+LONGEST_WAIT = 60.0
+"""Seconds that a server may ask to be given; where it asks for more, it is not waited for."""
+MOST_TOKENS = 2048
+"""Of a reply, thoughts included."""
+CANDIDATES = 20
+"""First tokens whose probabilities are asked for, as many as OpenAI gives."""
+AGAIN = "Run this again once it answers: it goes on where it stopped."
+
+_TEXT_REFUSED = (400, 413, 422)
+_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model replied.
+
+    Args:
+        text: all of it.
+        token: that it begins with; "" where the server does not say.
+        chances: of what it could have begun with, the likeliest ones by their texts; empty where it does not say.
+    """
+
+    text: str
+    token: str = ""
+    chances: Mapping[str, float] = field(default_factory=dict)
+
+
+class TextRefused(ModelError):
+    """One text that a server does not take: too long for the model, or against its rules. Others it may take."""
+
+
+class _Passing(Exception):
+    """A trouble that may be over soon.
+
+    Args:
+        what: happened, as the end of a sentence.
+        wait: seconds that the server asks for.
+    """
+
+    def __init__(self, what: str, wait: float = 0.0) -> None:
+        super().__init__(what)
+        self.wait = wait
+
+
+class Endpoint:
+    """A chat model behind an OpenAI-compatible endpoint; threads may share it.
+
+    Args:
+        address: as OpenAI's clients call `base_url`, such as http://localhost:8000/v1.
+        model: by the name that the server has for it.
+        variable: environment variable that holds the key; None for `KEY`, which need not be there.
+
+    Raises:
+        UsageError: for an address that is none or holds a secret, and for a variable that is not set.
+    """
+
+    def __init__(self, address: str, model: str, variable: str | None = None) -> None:
+        parts = _parts(address)
+        path = parts.path.rstrip("/") or "/v1"
+        path = path if path.endswith("/chat/completions") else f"{path}/chat/completions"
+        self.url = parts._replace(path=path).geturl()
+        self.host = str(parts.hostname)
+        self.model = model
+        self.variable = variable or KEY
+        self._key = os.environ.get(self.variable, "").strip()
+        if variable is not None and not self._key:
+            raise UsageError(
+                f"The environment variable {variable} is not set.", f"Put the key of {self.host} into it."
+            )
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._client = httpx2.Client(headers=headers, timeout=PATIENCE)  # it follows no redirect: the key stays here
+
+    def ask(self, prompt: str, chances: bool = True) -> Reply:
+        """What the model replies to one message at temperature 0.
+
+        Timeouts, 429, 5xx and what is no chat completion are tried again, `TRIES` times in all.
+
+        Args:
+            prompt: the message.
+            chances: ask for the probabilities of first tokens, which not every server gives.
+
+        Raises:
+            TextRefused: for a prompt, or a request for probabilities, that the server does not take.
+            ModelError: for a server that cannot be reached, refuses, or goes on giving no reply.
+        """
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": 0,
+            "max_tokens": MOST_TOKENS,
+        }
+        if chances:
+            body |= {"logprobs": True, "top_logprobs": CANDIDATES}
+        for number in range(TRIES):
+            try:
+                return self._read(self._post(body))
+            except _Passing as trouble:
+                if number + 1 == TRIES or trouble.wait > LONGEST_WAIT:
+                    raise ModelError(f"The endpoint {self.url} {trouble}.", AGAIN) from trouble
+                time.sleep(max(WAIT * 2**number, trouble.wait))
+        raise AssertionError  # the last try has returned or raised
+
+    def _post(self, body: Mapping[str, Any]) -> httpx2.Response:
+        try:
+            return self._client.post(self.url, json=body)
+        except httpx2.TimeoutException as error:
+            raise _Passing("does not answer in time") from error
+        except httpx2.RequestError as error:
+            raise _Passing(f"cannot be reached: {clean(error) or type(error).__name__}") from error
+
+    def _read(self, response: httpx2.Response) -> Reply:
+        """The reply of a response.
+
+        Raises:
+            _Passing, TextRefused, ModelError: see `ask`.
+        """
+        status = response.status_code
+        try:
+            content = response.json()
+        except ValueError:
+            content = response.text
+        said = f"answers {status}{self._complaint(content)}"
+        if status in (408, 429) or status >= 500:
+            raise _Passing(said, _seconds(response.headers.get("Retry-After", "")))
+        if status == 200:
+            try:
+                return reply_of(content)
+            except ValueError as error:
+                raise _Passing(f"gives no chat completion: it {said}") from error
+        if status in _TEXT_REFUSED:
+            raise TextRefused(f"The endpoint {self.url} {said}.", "Check `model`, and what its server takes.")
+        if status in (401, 403):
+            raise ModelError(f"The endpoint {self.url} {said}.", f"Put a key that it takes into {self.variable}.")
+        raise ModelError(
+            f"The endpoint {self.url} {said}.",
+            f"Check the address, which mostly ends in /v1, and the name of the model, {self.model!r}.",
+        )
+
+    def _complaint(self, content: Any) -> str:
+        """What a server says is wrong, on one line and without the key."""
+        for name in ("error", "message", "detail"):
+            content = content.get(name, content) if isinstance(content, Mapping) else content
+        text = clean(content).rstrip(".")
+        text = text.replace(self._key, "...") if self._key else text
+        return f": {text[:_SHOWN]}" if text else ""
+
+
+def reply_of(content: Any) -> Reply:
+    """The reply in a chat completion, with the probabilities of its first token where it has them.
+
+    Args:
+        content: as JSON has it.
+
+    Raises:
+        ValueError: for what is no chat completion.
+    """
+    try:
+        choice = content["choices"][0]
+        text = choice["message"]["content"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError("no chat completion") from error
+    if not isinstance(text, str | None):
+        raise ValueError("no chat completion")
+    try:
+        first = choice["logprobs"]["content"][0]
+        found: dict[str, float] = {}
+        for one in first["top_logprobs"]:  # several may be one text but for a space
+            key = str(one["token"]).strip()
+            found[key] = found.get(key, 0.0) + exp(min(0.0, float(one["logprob"])))
+        return Reply(text or "", str(first["token"]).strip(), found)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return Reply(text or "")
+
+
+def _parts(address: str) -> SplitResult:
+    """The parts of an address; one that is refused is not shown, since it may hold a secret."""
+    try:
+        parts = urlsplit(address.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(
+            "The endpoint is no address of a server.", "Give one with http:// or https://: http://localhost:8000/v1."
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            f"The address of the endpoint at {parts.hostname} holds more than host and path.",
+            "Give these alone: a key stands in the environment.",
+        )
+    return parts
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return 0.0
