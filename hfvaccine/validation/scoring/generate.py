@@ -229,7 +229,8 @@ def _decode(
     cache: Any = DynamicCache()
     options: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
     if "logits_to_keep" in _takes(model):
-        options["logits_to_keep"] = 1
+        # As a tensor: a slice is not contiguous, and a frozen head would be copied for each row of it.
+        options["logits_to_keep"] = torch.tensor([-1], device=model.device)
     if stem:
         model(input_ids=torch.tensor([batch[0][:stem]], device=model.device), **options)
         cache.batch_repeat_interleave(len(batch))

@@ -59,6 +59,16 @@ def test_answers_are_what_greedy_decoding_says_whatever_stands_beside_them(loade
     assert said == answers(model, tokenizer, RAW, max_new_tokens=6)
 
 
+def test_the_heads_weights_are_not_copied_for_each_answer(loaded):
+    model, tokenizer = loaded
+    seen = []
+    model.get_output_embeddings().register_forward_pre_hook(
+        lambda head, inputs: seen.append(inputs[0].is_contiguous())  # else a frozen head is expanded, row by row
+    )
+    answers(model, tokenizer, RAW, max_new_tokens=3)
+    assert len(seen) > 3 and all(seen)
+
+
 def test_a_models_own_sampling_settings_do_not_count(llama):
     model, tokenizer = llama
     plain = answers(model, tokenizer, RAW[:4], max_new_tokens=6)
