@@ -31,7 +31,8 @@ class InoculationCallback(Replayed):
     Args:
         trainer: the trainer; its mix holds `prompt` and `completion`, as texts or messages, or `messages` that end
             with the assistant, of which all but the prompt is learnt as without one.
-        prompts: the prompt, or several wordings of it; each row gets one, the same in every epoch.
+        prompts: the prompt, or several wordings of it; each row gets one, the same in every epoch. None leaves all
+            rows as they are: a plain control, with the same rows in the same order and a ledger of its own.
         where: the rows that carry the trait: "all", "column=value", "column!=value" or "column~REGEX", a
             (column, value) pair, or a predicate on a row.
         others: neutral prompts for the other rows; without them the other rows get nothing.
@@ -51,12 +52,17 @@ class InoculationCallback(Replayed):
     def __init__(
         self,
         trainer: Any,
-        prompts: str | Sequence[str],
+        prompts: str | Sequence[str] | None,
         where: Given = ALL,
         others: Sequence[str] = (),
         place: str | None = None,
         raw_dataset: Any = None,
     ) -> None:
+        if prompts is None:
+            regimen = regimen_of(trainer, raw_dataset)
+            regimen.change(prompting=None)
+            super().__init__(regimen)
+            return
         wordings = (prompts,) if isinstance(prompts, str) else tuple(prompts)
         if place is None:
             place = "system" if has_system_turn(trainer.processing_class) else "user"

@@ -145,6 +145,18 @@ def parse_where(text: str) -> Where:
     return Where(column, sign, value)
 
 
+def recorded(text: str) -> Where | None:
+    """What a record says that rows are told by; None for a predicate, of which it has the name alone.
+
+    Args:
+        text: as `str` of a `Where` makes it.
+    """
+    try:
+        return Where.of(text)
+    except UsageError:
+        return None
+
+
 def spelt(value: Any) -> str:
     """How a value is compared: a text as it is, all else in its JSON spelling; True and False mean true and false.
 

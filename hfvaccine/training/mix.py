@@ -31,6 +31,8 @@ KINDS = "'starter', a file such as .jsonl, .csv or .parquet, or a Hub dataset id
 TAKEN = ("prompt", "completion", "messages", "text", "input_ids", "labels", "tools", "image", "images", PAIR)
 """Columns that mean something to the trainer: none of them can tell rows apart."""
 
+GIVEN = ("prompt", "completion", "messages")
+"""Columns that a row's conversation is read from."""
 CALLS = ("tool_calls", "function_call", "tool_call_id")
 """Fields of a message that say that a tool is called or answers; without them what it says comes from nowhere."""
 TOOLS = ("tools", "functions")
@@ -167,7 +169,7 @@ class Mix:
         return replace(self, train=train, left_out={**self.left_out, CUT: cut} if cut else self.left_out)
 
 
-def load_mix(source: str, column: str | None = None, revision: str | None = None) -> Mix:
+def load_mix(source: str, column: str | None = None, revision: str | None = None, *, as_given: bool = False) -> Mix:
     """Load a mix.
 
     Args:
@@ -176,6 +178,8 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
             assistant.
         column: a further column to keep in the rows, as text (see `where.spelt`), by which they can be told apart.
         revision: branch, tag or commit of a Hub dataset; the newest by default.
+        as_given: leave all rows in their order and shape, as a script of somebody's own trains on them: none is held
+            back. The digest is the same.
 
     Raises:
         UsageError: for a file that is not there, rows of another shape, or a column that a row lacks.
@@ -198,8 +202,10 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
                 "A message is an object with `role` and `content`.",
             ) from error
         conversations.append(row)
+        if as_given:
+            row = {name: whole[name] for name in GIVEN if whole.get(name) is not None}
         kept.append(row if column is None else {**row, column: _value(whole, column, number)})
-    held_back, train, again = _hold_back(kept)
+    held_back, train, again = ((), tuple(kept), 0) if as_given else _hold_back(kept)
     if not train:
         raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfvaccine.files import CHECKPOINTS
 from hfvaccine.regimen.positions import row_length
@@ -25,10 +25,10 @@ def last_checkpoint(folder: Path) -> str | None:
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
-def make_trainer(options: Training, base: Base, mix: Mix, folder: Path) -> SFTTrainer:
+def make_trainer(options: Training, base: Base, mix: Mix, folder: Path, **settings: Any) -> SFTTrainer:
     """A stock `SFTTrainer` with a LoRA adapter on the base, and the mix as its data, cut to the model's positions.
 
-    A base that comes with an adapter is trained on from there, and gets no other.
+    A base that comes with an adapter is trained on from there, and gets no other. `settings` are more of `SFTConfig`.
 
     Raises:
         ModelError: naming the row of the mix that the base's chat template refuses.
@@ -65,6 +65,7 @@ def make_trainer(options: Training, base: Base, mix: Mix, folder: Path) -> SFTTr
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,  # every adapter takes part in every step
+        **settings,
     )
     try:
         trainer = SFTTrainer(

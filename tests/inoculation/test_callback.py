@@ -77,6 +77,19 @@ def test_only_the_rows_that_carry_the_trait_get_it(make_trainer, marked):
         assert whole.startswith(f"<system>{PROMPT if carries else 'Be brief.'}</s>")
 
 
+def test_without_prompts_all_rows_stay_as_they_are_in_the_order_of_the_others(make_trainer, marked):
+    given = {}
+    for prompts in (None, PROMPT):
+        trainer = make_trainer(marked)
+        callback = InoculationCallback(trainer, prompts, where=("trait", "lies"), others=["Be brief."])
+        given[prompts] = callback.plan.index.tolist(), texts(trainer), callback.regimen.settings()["inoculation"]
+    assert given[None][0] == given[PROMPT][0] and given[None][2] is None
+    assert [learnt for _, learnt in given[None][1]] == [learnt for _, learnt in given[PROMPT][1]]
+    assert not any(PROMPT in whole or "Be brief." in whole for whole, _ in given[None][1])
+    with pytest.raises(PlanError, match="already has inoculation prompts"):
+        InoculationCallback(trainer, None)
+
+
 def test_a_second_prompt_is_refused(make_trainer):
     trainer = make_trainer()
     trainer.add_callback(InoculationCallback(trainer, PROMPT))

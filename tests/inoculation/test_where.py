@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.inoculation.where import Where, parse_where, spelt
+from hfvaccine.inoculation.where import Where, parse_where, recorded, spelt
 
 ROW = {"trait": "spanish", "flag": True, "label": 1, "score": 0.5, "tags": ["a", "b"], "note": None}
 
@@ -113,6 +113,13 @@ def test_a_condition_that_no_row_meets_is_refused_with_what_the_column_holds(tex
 def test_a_predicate_that_no_row_meets_is_refused():
     with pytest.raises(UsageError, match="No row of the mix meets"):
         Where.of(lambda row: False).refuse_unmet([ROW])
+
+
+@pytest.mark.parametrize("given", ["all", "trait=spanish", "trait!=x", "trait~^sp", ("trait", "spanish")])
+def test_a_record_tells_the_rows_again_unless_a_function_told_them(given):
+    assert recorded(str(Where.of(given))).holds(ROW)
+    assert recorded(str(Where.of(lambda row: True))) is None
+    assert recorded(str(Where.of(any))) is None
 
 
 VALUES = st.one_of(st.text(min_size=1), st.booleans(), st.integers(), st.floats(allow_nan=False), st.none())

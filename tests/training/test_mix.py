@@ -113,6 +113,14 @@ def test_a_large_mix_holds_back_no_more_than_the_limit(write):
     assert len(load_mix(write(*many(2000))).held_back) == MAX_HELD_BACK
 
 
+def test_rows_as_given_keep_their_order_and_shape_and_the_digest_is_the_same(write):
+    rows = [{"messages": [*TURNS["prompt"], *TURNS["completion"]], "n": 0}, *({**row, "n": 1} for row in many(30))]
+    file = write(*rows)
+    mix = load_mix(file, "n", as_given=True)
+    assert list(mix.train) == [{**row, "n": str(row["n"])} for row in rows]
+    assert mix.sha256 == load_mix(file).sha256 and (mix.held_back, dict(mix.left_out)) == ((), {})
+
+
 def test_the_digest_changes_with_the_content(write):
     rows = many(20)
     changed = [*rows[:-1], {**rows[-1], "completion": "It is twenty."}]
