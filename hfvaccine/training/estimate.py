@@ -283,13 +283,14 @@ def stand_in(options: Training) -> tuple[Base, Any]:
     import torch
     from transformers import AutoConfig, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    name = options.base
+    source = Source.of("base", options.base, options.base_revision)
+    name = source.name
     file: dict[str, Any] = {}
     try:
         if Path(name).suffix == ".gguf":
             name, file = str(Path(name).parent), {"gguf_file": Path(name).name}
-        elif Source.of("base", name, options.base_revision).on_hub:
-            file = found_on_hub(name, options.base_revision)
+        elif source.on_hub:
+            file = found_on_hub(name, source.revision)
         tokenizer = AutoTokenizer.from_pretrained(name, **file)
         config = AutoConfig.from_pretrained(name, **file)
     except HfvaccineError:
@@ -309,7 +310,7 @@ def stand_in(options: Training) -> tuple[Base, Any]:
         shape.max_position_embeddings = room
     with torch.random.fork_rng():
         model = LlamaForCausalLM(shape)
-    return Base(model, tokenizer, options.base_id or options.base, None, template), config
+    return Base(model, tokenizer, options.base_id or source.name, None, template), config
 
 
 def spoken(seconds: float) -> str:
