@@ -1,4 +1,4 @@
-"""`hfvaccine inoculate`: choose an inoculation prompt, train with it, and measure how far traits show."""
+"""`hfvaccine inoculate`: choose an inoculation prompt, train with it or adopt what was, and measure the traits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hfvaccine.files import INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
-from hfvaccine.training.options import Inoculating
+from hfvaccine.training.options import BY_PROMPT, METHODS, PLAIN, Inoculating
 
 WIDEST = 100
 """Columns of the table at most."""
@@ -46,6 +46,7 @@ def inoculate() -> None:
       hfvaccine inoculate measure runs/inoculation --base you/model --questions questions.jsonl \\
         --trait language:es --keep upper --grid grid.yaml
       hfvaccine push-adapter runs/inoculation you/model-inoculated --push-arms
+      hfvaccine inoculate adopt out --base you/model --data rows.jsonl
     """
 
 
@@ -230,6 +231,68 @@ def screen(
         click.echo(json.dumps(content))
         return
     report(table(content), verdict_lines(content))
+
+
+@inoculate.command()
+@click.argument("adapter", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    help="What the callback left in the trainer's output_dir.  [default: dosing_ledger.parquet in ADAPTER]",
+)
+@BASE
+@click.option("--base-id", help="Hub id that the card names for a local base.")
+@click.option("--data", required=True, help="The rows as the trainer had them: a file, or a Hub ID[@REVISION].")
+@click.option(
+    "--arm",
+    type=click.Choice([PLAIN, *METHODS[BY_PROMPT]]),
+    help="What it is of an inoculation.  [default: plain without prompts, else inoculated]",
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    help="A new folder for the adapter and its papers.  [default: runs/adopted-NAME]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record as one JSON object.")
+def adopt(
+    adapter: Path,
+    ledger: Path | None,
+    base: str,
+    base_id: str | None,
+    data: str,
+    arm: str | None,
+    output_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Make papers for an ADAPTER that a script of your own has trained.
+
+    The script trained it with `InoculationCallback`; ADAPTER is the folder that
+    `trainer.save_model()` left, and stays as it is. What can be proved is
+    proved first: that the ledger is whole, that the rows it gives are rows of
+    --data under its prompts, to the token, and that the adapter loads on
+    --base. What is not known, such as the learning rate and whether the weights
+    came of that ledger, is said in the record and on the card. The new
+    folder is that of one adapter of `inoculate train`: it can be measured,
+    pushed, verified and merged, but not reproduced.
+
+    \b
+    Examples:
+      hfvaccine inoculate adopt out --base you/model --data rows.jsonl --output-dir runs/spanish
+      hfvaccine inoculate adopt out/checkpoint-200 --ledger out/dosing_ledger.parquet --base you/model \\
+        --data you/rows --arm irrelevant
+      hfvaccine inoculate measure runs/spanish --base you/model --questions questions.jsonl --trait language:es
+    """
+    from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.runs.adopt import adopt as run
+
+    quiet_libraries()
+    given: dict[str, Any] = {"arm": arm, "base_id": base_id, "output_dir": output_dir}
+    folder, record = run(adapter, base, data, ledger, progress=Terminal(), **given)
+    if as_json:
+        click.echo(json.dumps(record))
+    else:
+        click.echo(folder)
+    say(f"Measure it: hfvaccine inoculate measure {folder} --base {base} --questions FILE --trait TRAIT")
 
 
 @inoculate.command()

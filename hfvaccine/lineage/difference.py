@@ -70,7 +70,7 @@ def _grouped(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     own = _part(record, "adapter")
     return {
-        "adapter": {"arm": own.get("arm"), "weights": own.get("sha256")},
+        "adapter": {"arm": own.get("arm"), "weights": own.get("sha256"), "adopted": record.get("adopted")},
         "base": _part(record, "base"),
         "dose": dose,
         "mix": _part(record, "mix"),

@@ -37,6 +37,9 @@ from hfvaccine.regimen.plan import MIX
 from hfvaccine.sources.place import at_revision
 from hfvaccine.training.options import ARMS, INOCULATED
 
+ADOPTED = "a script of somebody's own trained it: how, and whether by this ledger, is not known"
+"""Why the weights of an adopted adapter stand on nothing that can be looked at."""
+
 
 def check_arm(record: Mapping[str, Any], evidence: Evidence) -> Link:
     """Prove every link of an inoculated adapter's chain, or of a control's.
@@ -73,11 +76,12 @@ def _plan(record: Mapping[str, Any], evidence: Evidence) -> State:
     plan, training, own = record["plan"], record["training"], record["adapter"]
     inoculation = record["inoculation"] or {}
     prompts = inoculation.get("prompts") or ()
-    what = f"arm {own['arm']}, {plan['steps']} steps, seed {own['seed']}, {len(prompts)} prompts, "
+    seed = "not known" if own["seed"] is None else own["seed"]
+    what = f"arm {own['arm']}, {plan['steps']} steps, seed {seed}, {len(prompts)} prompts, "
     what += f"fingerprint {plan['fingerprint'][:12]}"
     config = yaml_of((evidence.folder / CONFIG).read_text(encoding="utf-8"))
     recorded = {name: training[name] for name in TRAINED}
-    if own["arm"] in ARMS:
+    if own["arm"] in ARMS:  # of one that was adopted the seed is null, as are other options, and no config has them
         recorded |= {"arms": own["arm"], "seed": own["seed"], "seeds": 1}
     if own["arm"] == INOCULATED:
         recorded |= {"prompt": list(prompts), "others": list(inoculation["others"])}
@@ -114,6 +118,8 @@ def _adapter(record: Mapping[str, Any], evidence: Evidence) -> State:
     bound = record["files"].get(ADAPTER, own["sha256"])
     if state == OK and bound != own["sha256"]:
         return BROKEN, what, "its weights are not those that the run trained"
+    if state == OK and record.get("adopted"):
+        return MISSING, f"{what}, adopted", ADOPTED
     return state, what, why
 
 

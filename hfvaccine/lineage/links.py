@@ -253,7 +253,7 @@ def adapter_state(record: Mapping[str, Any], evidence: Evidence) -> State:
     what = f"{training['method']} of rank {training['lora_r']}, merged" if is_merged(record) else ""
     if what:
         return OK, what, ""
-    what = f"{training['method']} of rank {training['lora_r']}, {training['dtype']}"
+    what = f"{training['method']} of rank {training['lora_r']}" + f", {training['dtype']}" * bool(training["dtype"])
     config = json.loads((evidence.folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     if config.get("base_model_name_or_path") != record["base"]["id"]:
         return BROKEN, what, f"{ADAPTER_CONFIG} names another base, {config.get('base_model_name_or_path')}"

@@ -48,6 +48,8 @@ def measured_as(traits: Mapping[str, Any], sha256: str | None) -> str | None:
 def compared_with(record: Mapping[str, Any], traits: Mapping[str, Any]) -> dict[str, str]:
     """What an adapter is shown beside: the arms of its own seed, and the base.
 
+    One that was adopted is of no run: it is shown beside the arms that were measured with it.
+
     Args:
         record: of the adapter.
         traits: the content of traits.json.
@@ -60,6 +62,10 @@ def compared_with(record: Mapping[str, Any], traits: Mapping[str, Any]) -> dict[
     for one in record.get("run", {}).values():
         if one["seed"] == own["seed"] and one["arm"] not in found:
             found[one["arm"]] = measured_as(traits, one["sha256"])
+    if record.get("adopted"):
+        for arm, one in (traits.get("arms") or {}).items():
+            if one.get("arm") is not None and one.get("seed") == own["seed"]:
+                found.setdefault(one["arm"], arm)
     found[BASE] = BASE if BASE in (traits.get("arms") or {}) else None
     return {name: arm for name, arm in found.items() if arm is not None}
 

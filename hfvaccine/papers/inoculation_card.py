@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from hfvaccine.inoculation.grid import NONE
 from hfvaccine.inoculation.kinds import judge_of
 from hfvaccine.inoculation.profile import KEEP
+from hfvaccine.inoculation.where import ALL, recorded
 from hfvaccine.papers.arms import CONTROL_OF, TREATED, compared_with, is_control, measured_as, weights_digest
 from hfvaccine.papers.shown import code, common, criterion, rows_link
 from hfvaccine.statistics import MIN_CLUSTERS
@@ -84,11 +85,13 @@ def render(
             "least": [_worst_line(traits, shown, one) for one in worst if _kept(traits, one["trait"])],
             "title": title,
             "arm": own.get("arm"),
+            "adopted": record.get("adopted"),
             "control": is_control(record),
             "learned": {**TREATED, **CONTROL_OF}.get(str(own.get("arm")), "as the record says"),
             "data": data,
             "data_link": rows_link(data),
             "trait_rows": record.get("trait_rows") or {},
+            "told_by": _told_by((record.get("trait_rows") or {}).get("where")),
             "gate": gate,
             "open": [criterion(c) for c in criteria if c.get("verdict") != "passed"],
             "criteria": [(criterion(c), c.get("why")) for c in criteria],
@@ -109,6 +112,14 @@ def render(
             "seed": own.get("seed"),
         },
     )
+
+
+def _told_by(where: object) -> str:
+    """Which rows carry the trait, in words."""
+    if where is None or where == ALL:
+        return "every row" if where else "which they are is not known"
+    condition = recorded(str(where)) is not None
+    return f"each row with {where}" if condition else f"each row that a function of the script told ({where})"
 
 
 def _metadata(

@@ -156,6 +156,8 @@ def read_ledger(path: Path) -> Ledger:
             pack_length=settings["pack_length"],
         )
         names = tuple(zip(*(table[name].to_pylist() for name in NAMED), strict=True))
+        if "checksum" not in table.column_names:
+            raise ValueError("its rows have no checksums, as that of streamed data")
         checksums = _numbers(table, "checksum")
         origins = tuple(table[ORIGIN].to_pylist()) if ORIGIN in table.column_names else None
         more = set(table.column_names) - {*numbers, *NAMED, ORIGIN, "kind", "pack", "checksum"}

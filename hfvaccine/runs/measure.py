@@ -410,24 +410,23 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def parts_of(adapters: Mapping[str, str]) -> tuple[dict[str, Part], tuple[str, ...]]:
-    """Which arm of an inoculation each adapter is of: by its name, else by the record of the run that it lies in.
+    """Which arm of an inoculation each adapter is of: by its name, else by its own record.
 
     Args:
         adapters: by name.
 
     Returns:
-        The parts by name, and the prompts that the runs say the judged arms were trained under.
+        The parts by name, and the prompts that the records say the judged arms were trained under.
     """
     parts: dict[str, Part] = {}
     prompts: dict[str, None] = {}
     for name, adapter in adapters.items():
-        folder = Path(adapter)
-        record = _record(folder.parent) if (folder.parent / INOCULATION).is_file() else {"adapters": {}}
-        its = record["adapters"].get(folder.name, {})
+        record = _record(Path(adapter)) if (Path(adapter) / INOCULATION).is_file() else {}
+        its = record.get("adapter", {})
         part = Part.named(name)
         parts[name] = part if part.arm else Part(its.get("arm"), its.get("seed"))
         if its.get("arm") in CONTROLS:
-            prompts |= dict.fromkeys((record["arms"][its["arm"]] or {}).get("prompts", ()))
+            prompts |= dict.fromkeys((record["inoculation"] or {}).get("prompts", ()))
     return parts, tuple(prompts)
 
 

@@ -72,7 +72,7 @@ def merge(run_dir: Path | str, output_dir: Path | str, base: str | None = None, 
     # Computed in float32 throughout, so that what is seen is the merging and the rounding, and no hardware's own.
     loaded = load_base(given.name, options.get("base_id"), given.revision, "float32")
     check_base(record["base"], loaded)
-    dtype = _saved_dtype(given.name, loaded.revision) or record["training"]["dtype"]
+    dtype = _saved_dtype(given.name, loaded.revision) or record["training"]["dtype"] or "float32"
     if dtype not in TOLERANCES:
         raise ModelError(f"The base is saved in {dtype}.", f"Give one in {', '.join(TOLERANCES)}.")
     with whole_folder(into) as staging:

@@ -186,6 +186,12 @@ def _arm_again(
 ) -> Reproduction | None:
     """One adapter of an inoculation, trained again and compared."""
     record = open_run(folder, (CONFIG, LEDGER), source)
+    if record.get("adopted"):
+        raise UsageError(
+            f"{source} was adopted: a script of somebody's own trained it, and with what learning rate, optimizer, "
+            "batches and seed is not known.",
+            "Run that script again, adopt what it makes, and compare the two with `hfvaccine diff`.",
+        )
     options = arm_options_of(record, read_config(folder / CONFIG, Inoculating), into, base=base, data=data)
     planned = inoculate.dry_run(options)
     if planned is None:
