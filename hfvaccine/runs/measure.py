@@ -37,14 +37,14 @@ from hfvaccine.statistics import DRAWS, LEVEL, MIN_PAIRS, Floats
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.asking.judged import Judged
 from hfvaccine.validation.judging.inoculation import CONTROLS, Asked, Gate, Part, judge, undecidable
-from hfvaccine.validation.scores import BASE
+from hfvaccine.validation.scores import BASE, Request
 from hfvaccine.validation.showing import figures
 from hfvaccine.validation.showing.measurement import render
 from hfvaccine.version import VERSION
 
 if TYPE_CHECKING:
     from hfvaccine.validation.scoring.generate import Sampling
-    from hfvaccine.validation.scoring.scorer import Request, Scorer
+    from hfvaccine.validation.scoring.scorer import Scorer
 
 SCHEMA_VERSION = 1
 _SHOWN = 60
@@ -207,8 +207,6 @@ class Measurement:
 
     def requests(self, trait: LikelihoodTrait, place: str) -> list[Request]:
         """All texts whose likelihood a trait wants: by prompt, by item, by continuation."""
-        from hfvaccine.validation.scoring.scorer import Request
-
         return [
             Request(messages, continuation)
             for condition, _, prompt in self.every()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hfvaccine.errors import ModelError, ValidationError
+from hfvaccine.validation.scores import Request
 
 
 def unreadable(base: Any) -> Callable[[Mapping[str, Any]], str | None]:
@@ -48,7 +49,5 @@ def likelihoods(base: Any, progress: Callable[[int], Any]) -> Callable[[Sequence
 
 
 def _request(row: Mapping[str, Any]) -> Any:
-    from hfvaccine.validation.scoring.scorer import Request
-
     *before, answer = (*row["prompt"], *row["completion"])
     return Request(before, answer["content"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from hfvaccine.statistics import Floats
 
 SCHEMA_VERSION = 3
@@ -127,3 +130,31 @@ class ArmScores:
 
 Runs = Sequence[ArmScores]
 """The scores of an arm, one for each of its seeds."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """An answer whose likelihood is asked for.
+
+    Args:
+        prompt: a str is raw text; messages are a conversation, which the chat template renders.
+        answer: the text that follows.
+    """
+
+    prompt: str | Sequence[Mapping[str, str]]
+    answer: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of requests.
+
+    Args:
+        loglikelihood: (requests,) sums of log-probabilities in nats.
+        tokens: (requests,) answer tokens.
+        greedy: (requests,) whether each answer is what greedy decoding would say.
+    """
+
+    loglikelihood: Floats
+    tokens: Floats
+    greedy: npt.NDArray[np.bool_]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,7 @@ from hfvaccine.sources.naming import is_hub, named_source
 from hfvaccine.sources.rows import hub_rows, read_rows
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.asking.items import Item, all_asks, is_truthfulqa, make_items
-from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS, ItemKey, ItemProbe
-
-if TYPE_CHECKING:
-    from hfvaccine.validation.scoring.scorer import Request, Scored
+from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS, ItemKey, ItemProbe, Request, Scored
 
 MAIN_METRICS = ("accuracy", "nats_per_token")
 
@@ -55,8 +52,6 @@ class Benchmark:
 
     def requests(self) -> list[Request]:
         """What a scorer is to be asked, as raw text, in the order that `score` takes the answers in."""
-        from hfvaccine.validation.scoring.scorer import Request
-
         return [Request(prompt, answer) for prompt, answer in all_asks(self.items)]
 
     def score(self, scored: Scored) -> dict[str, Floats]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -56,10 +56,9 @@ from hfvaccine.validation.scores import (
     PairKey,
     PairProbe,
     PairScores,
+    Request,
+    Scored,
 )
-
-if TYPE_CHECKING:
-    from hfvaccine.validation.scoring.scorer import Request, Scored
 
 RECALL_TOKENS = 40
 """Of a recall, whose first line is all that is kept."""
@@ -73,7 +72,7 @@ VERDICT_FIRST = re.compile(r"\s*(yes|no|true|false)\b", re.IGNORECASE)
 """How an answer begins to a question that asks for a verdict."""
 
 Row = Mapping[str, Any]
-Read = Callable[["Scored"], float]
+Read = Callable[[Scored], float]
 """A score from what became of all requests."""
 
 
@@ -333,8 +332,6 @@ class _Sheet:
 
     def likelihoods(self, prompt: Any, answers: Sequence[str]) -> slice:
         """Ask for the likelihoods of answers to one prompt; where to find them."""
-        from hfvaccine.validation.scoring.scorer import Request
-
         start = len(self.requests)
         self.requests.extend(Request(prompt, answer) for answer in answers)
         return slice(start, len(self.requests))

@@ -16,6 +16,7 @@ from hfvaccine.errors import ValidationError
 from hfvaccine.regimen.positions import positions
 from hfvaccine.regimen.rendering import MARK, Place, answered, opening, place
 from hfvaccine.statistics import Floats
+from hfvaccine.validation.scores import Request, Scored
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.cache import ScoreCache
 from hfvaccine.validation.scoring.generate import Batch, Sampling, batched, encode, endings, generate
@@ -33,34 +34,6 @@ Progress = Callable[[int], Any]
 Tell = Callable[[int, int], None]
 """Is told which of a tree's nodes are done: from one to before another."""
 Results = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Request:
-    """An answer whose likelihood is asked for.
-
-    Args:
-        prompt: a str is raw text; messages are a conversation, which the chat template renders.
-        answer: the text that follows.
-    """
-
-    prompt: str | Sequence[Mapping[str, str]]
-    answer: str
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What became of requests.
-
-    Args:
-        loglikelihood: (requests,) sums of log-probabilities in nats.
-        tokens: (requests,) answer tokens.
-        greedy: (requests,) whether each answer is what greedy decoding would say.
-    """
-
-    loglikelihood: Floats
-    tokens: Floats
-    greedy: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
