@@ -50,6 +50,20 @@ class ModelError(HfvaccineError):
     """A base model or adapter that cannot be found, read, or is not what it says."""
 
 
+class EndpointError(ModelError):
+    """A served model that does not reply, or not with what it was asked for.
+
+    Args:
+        message: what happened, and what the server says of it.
+        next_step: what to do about it.
+        code: what happened in one word, such as "http_503"; nothing of what the server says.
+    """
+
+    def __init__(self, message: str, next_step: str, code: str) -> None:
+        super().__init__(message, next_step)
+        self.code = code
+
+
 class ValidationError(HfvaccineError):
     """Probes that cannot be scored honestly: too few, NaN, contaminated."""
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
+from threading import Lock
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
-from hfvaccine.errors import ModelError, UsageError
+from hfvaccine.errors import EndpointError, UsageError
 from hfvaccine.text import clean
 
 KEY = "OPENAI_API_KEY"
@@ -32,7 +33,7 @@ MOST_TOKENS = 2048
 """Of a reply, thoughts included."""
 CANDIDATES = 20
 """First tokens whose probabilities are asked for, as many as OpenAI gives."""
-AGAIN = "Run this again once it answers: it goes on where it stopped."
+AGAIN = "Run this again once it answers."
 
 _TEXT_REFUSED = (400, 413, 422)
 _SHOWN = 200
@@ -53,7 +54,7 @@ class Reply:
     chances: Mapping[str, float] = field(default_factory=dict)
 
 
-class TextRefused(ModelError):
+class TextRefused(EndpointError):
     """One text that a server does not take: too long for the model, or against its rules. Others it may take."""
 
 
@@ -62,11 +63,13 @@ class _Passing(Exception):
 
     Args:
         what: happened, as the end of a sentence.
+        code: the same in a word.
         wait: seconds that the server asks for.
     """
 
-    def __init__(self, what: str, wait: float = 0.0) -> None:
+    def __init__(self, what: str, code: str, wait: float = 0.0) -> None:
         super().__init__(what)
+        self.code = code
         self.wait = wait
 
 
@@ -77,12 +80,16 @@ class Endpoint:
         address: as OpenAI's clients call `base_url`, such as http://localhost:8000/v1.
         model: by the name that the server has for it.
         variable: environment variable that holds the key; None for `KEY`, which need not be there.
+        most_retries: how often requests are tried again, all together; no bound by default.
+
+    Attributes:
+        retries: how often they were.
 
     Raises:
         UsageError: for an address that is none or holds a secret, and for a variable that is not set.
     """
 
-    def __init__(self, address: str, model: str, variable: str | None = None) -> None:
+    def __init__(self, address: str, model: str, variable: str | None = None, most_retries: int | None = None) -> None:
         parts = _parts(address)
         path = parts.path.rstrip("/") or "/v1"
         path = path if path.endswith("/chat/completions") else f"{path}/chat/completions"
@@ -96,6 +103,9 @@ class Endpoint:
                 f"The environment variable {variable} is not set.", f"Put the key of {self.host} into it."
             )
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self.most_retries = most_retries
+        self.retries = 0
+        self._lock = Lock()
         self._client = httpx2.Client(headers=headers, timeout=PATIENCE)  # it follows no redirect: the key stays here
 
     def ask(self, prompt: str, chances: bool = True) -> Reply:
@@ -109,59 +119,74 @@ class Endpoint:
 
         Raises:
             TextRefused: for a prompt, or a request for probabilities, that the server does not take.
-            ModelError: for a server that cannot be reached, refuses, or goes on giving no reply.
+            EndpointError: for a server that cannot be reached, refuses, or goes on giving no reply.
         """
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": prompt}],
-            "temperature": 0,
-            "max_tokens": MOST_TOKENS,
-        }
-        if chances:
-            body |= {"logprobs": True, "top_logprobs": CANDIDATES}
+        messages = [{"role": "user", "content": prompt}]
+        settings = {"logprobs": True, "top_logprobs": CANDIDATES} if chances else {}
+        return self.complete(messages, temperature=0, max_tokens=MOST_TOKENS, **settings)
+
+    def complete(self, messages: Sequence[Mapping[str, str]], **settings: Any) -> Reply:
+        """What the model replies to a conversation; tried again as in `ask`.
+
+        Args:
+            messages: of the conversation.
+            settings: of the request, as the API names them.
+
+        Raises:
+            TextRefused, EndpointError: see `ask`.
+        """
+        body = {"model": self.model, "messages": list(messages), **settings}
         for number in range(TRIES):
             try:
                 return self._read(self._post(body))
             except _Passing as trouble:
-                if number + 1 == TRIES or trouble.wait > LONGEST_WAIT:
-                    raise ModelError(f"The endpoint {self.url} {trouble}.", AGAIN) from trouble
+                if number + 1 == TRIES or trouble.wait > LONGEST_WAIT or not self._may_retry():
+                    raise EndpointError(f"The endpoint {self.url} {trouble}.", AGAIN, trouble.code) from trouble
                 time.sleep(max(WAIT * 2**number, trouble.wait))
         raise AssertionError  # the last try has returned or raised
+
+    def _may_retry(self) -> bool:
+        with self._lock:
+            free = self.most_retries is None or self.retries < self.most_retries
+            self.retries += free
+        return free
 
     def _post(self, body: Mapping[str, Any]) -> httpx2.Response:
         try:
             return self._client.post(self.url, json=body)
         except httpx2.TimeoutException as error:
-            raise _Passing("does not answer in time") from error
+            raise _Passing("does not answer in time", "timeout") from error
         except httpx2.RequestError as error:
-            raise _Passing(f"cannot be reached: {clean(error) or type(error).__name__}") from error
+            raise _Passing(f"cannot be reached: {clean(error) or type(error).__name__}", "unreachable") from error
 
     def _read(self, response: httpx2.Response) -> Reply:
         """The reply of a response.
 
         Raises:
-            _Passing, TextRefused, ModelError: see `ask`.
+            _Passing, TextRefused, EndpointError: see `ask`.
         """
         status = response.status_code
         try:
             content = response.json()
         except ValueError:
             content = response.text
-        said = f"answers {status}{self._complaint(content)}"
+        said, code = f"answers {status}{self._complaint(content)}", f"http_{status}"
         if status in (408, 429) or status >= 500:
-            raise _Passing(said, _seconds(response.headers.get("Retry-After", "")))
+            raise _Passing(said, code, _seconds(response.headers.get("Retry-After", "")))
         if status == 200:
             try:
                 return reply_of(content)
             except ValueError as error:
-                raise _Passing(f"gives no chat completion: it {said}") from error
+                raise _Passing(f"gives no chat completion: it {said}", "no_completion") from error
         if status in _TEXT_REFUSED:
-            raise TextRefused(f"The endpoint {self.url} {said}.", "Check `model`, and what its server takes.")
+            raise TextRefused(f"The endpoint {self.url} {said}.", "Check `model`, and what its server takes.", code)
         if status in (401, 403):
-            raise ModelError(f"The endpoint {self.url} {said}.", f"Put a key that it takes into {self.variable}.")
-        raise ModelError(
+            next_step = f"Put a key that it takes into {self.variable}."
+            raise EndpointError(f"The endpoint {self.url} {said}.", next_step, code)
+        raise EndpointError(
             f"The endpoint {self.url} {said}.",
             f"Check the address, which mostly ends in /v1, and the name of the model, {self.model!r}.",
+            code,
         )
 
     def _complaint(self, content: Any) -> str:
@@ -183,9 +208,11 @@ def reply_of(content: Any) -> Reply:
         ValueError: for what is no chat completion.
     """
     try:
+        if content.get("error"):
+            raise ValueError("an error")
         choice = content["choices"][0]
         text = choice["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError) as error:
         raise ValueError("no chat completion") from error
     if not isinstance(text, str | None):
         raise ValueError("no chat completion")

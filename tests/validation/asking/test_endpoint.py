@@ -116,7 +116,7 @@ def test_a_passing_trouble_is_tried_again_and_named_where_it_stays(trouble, wait
     assert reply.text == "7" and len(chat.asked) == 3 and waits == [1, 2]
     error, chat = refused(lambda prompt, body: trouble)
     assert len(chat.asked) == TRIES and waits[2:] == [1, 2, 4, 8]
-    assert chat.url in error.message and "goes on where it stopped" in error.next_step
+    assert chat.url in error.message and "once it answers" in error.next_step
 
 
 def test_a_server_is_given_the_time_that_it_asks_for_but_not_any_time(waits):
