@@ -6,16 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from hfvaccine.cli.monitor_logs import logs
-from hfvaccine.cli.output import report, say, table
-from hfvaccine.text import with_interval
-
-if TYPE_CHECKING:
-    from hfvaccine.surveillance.status import Status
+from hfvaccine.cli.monitor_probe import probe
+from hfvaccine.cli.output import monitored, say
 
 STATE = click.argument("state", type=click.Path(file_okay=False, path_type=Path))
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -30,12 +26,14 @@ def monitor() -> None:
 
     \b
     Examples:
+      hfvaccine monitor probe you/adapter --into state
       hfvaccine monitor logs requests.jsonl.gz --format openai --into state
       hfvaccine monitor status state --prometheus /var/lib/node_exporter/hfvaccine.prom
       hfvaccine monitor page state --output monitor.html
     """
 
 
+monitor.add_command(probe)
 monitor.add_command(logs)
 
 
@@ -77,7 +75,7 @@ def status(
     if as_json:
         click.echo(json.dumps(found.record()))
     else:
-        show(found)
+        monitored(found)
     for write, path in (
         (outlets.write_prometheus, prometheus),
         (outlets.write_events, otlp),
@@ -155,18 +153,3 @@ def settle(state: Path, by: str, outcome: str, charts: tuple[str, ...]) -> None:
         )
     journal.settle(charts or alarming, by, outcome)
     say(f"Written down; {', '.join(charts or alarming)} will begin anew.")
-
-
-def show(found: Status) -> None:
-    """Print a status as a table and in sentences."""
-    from hfvaccine.surveillance.page import sheet
-
-    lines = [f"{found.state}: {found.why}"]
-    for alarm in found.alarms:
-        lines.append(f"{alarm.id}: by {with_interval(alarm.by.value, alarm.by.interval, sign=True)}")
-        if alarm.claims:
-            moved = (f"{one.claim} ({one.before:.2f} to {one.after:.2f})" for one in alarm.claims)
-            lines.append(f"  on {', '.join(moved)}")
-        lines += [f"  next: {step}" for step in alarm.next]
-    made = sheet(found)
-    report(table(made.title, made.columns, made.rows), [*lines, *found.notes])

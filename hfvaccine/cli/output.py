@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hfvaccine.training.progress import Progress
+
+if TYPE_CHECKING:
+    from hfvaccine.surveillance.status import Status
 
 WIDTH = 128
 """Columns of a table that goes into a file or a pipe."""
@@ -55,6 +58,22 @@ def results(content: Mapping[str, Any], as_json: bool) -> None:
     from hfvaccine.validation.showing.tables import table
 
     report(table(content), verdict_lines(content))
+
+
+def monitored(found: Status) -> None:
+    """The status of a monitor as a table and in sentences."""
+    from hfvaccine.surveillance.page import sheet
+    from hfvaccine.text import with_interval
+
+    lines = [f"{found.state}: {found.why}"]
+    for alarm in found.alarms:
+        lines.append(f"{alarm.id}: by {with_interval(alarm.by.value, alarm.by.interval, sign=True)}")
+        if alarm.claims:
+            moved = (f"{one.claim} ({one.before:.2f} to {one.after:.2f})" for one in alarm.claims)
+            lines.append(f"  on {', '.join(moved)}")
+        lines += [f"  next: {step}" for step in alarm.next]
+    made = sheet(found)
+    report(table(made.title, made.columns, made.rows), [*lines, *found.notes])
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Any:

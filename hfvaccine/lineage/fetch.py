@@ -169,7 +169,7 @@ def doses_of(found: Papers, given: Sequence[str] = (), token: str | None = None)
     """
     doses = []
     for number, recorded in enumerate(recorded_doses(found.record)):
-        place = _place(found, "dose", given[number] if number < len(given) else None, recorded)
+        place = place_of(found, "dose", given[number] if number < len(given) else None, recorded)
         doses.append(open_dose(place, token))
         if doses[-1].digest() != recorded["manifest_sha256"]:
             _refuse_another(found, "dose", place)
@@ -207,11 +207,17 @@ def _had(fetch: Callable[[], T]) -> T | Lack:
         return Lack(BROKEN, f"what is recorded of it is malformed ({type(error).__name__}: {error})")
 
 
-def _place(found: Papers, what: str, given: str | None, recorded: Mapping[str, Any] | None = None) -> Source:
+def place_of(found: Papers, what: str, given: str | None, recorded: Mapping[str, Any] | None = None) -> Source:
     """Where a dose, base, mix or data is.
 
     Args:
+        found: the adapter's papers.
+        what: "dose", "base", "mix" or "data".
+        given: where it is, where the record does not say it: a folder, a file, a Hub id or `ID@REVISION`.
         recorded: what the record says of it; of several doses, of the one that is meant.
+
+    Raises:
+        LineageError: where nobody says it, or it is not there.
     """
     newest = recorded_doses(found.record)[0] if what == "dose" else found.record[what]
     recorded = recorded or newest
@@ -272,7 +278,7 @@ def dose_of(found: Papers, given: str | None = None, token: str | None = None) -
         parts, chosen = doses_of(found, [given] if given else [], token), found.record["dose"]
         apart = (*booster["retracted"], *booster["before"])
         return join(parts, {*chosen["claim_ids"], *chosen["not_reached"]}, apart)
-    place = _place(found, "dose", given)
+    place = place_of(found, "dose", given)
     dose = open_dose(place, token)
     if dose.digest() != found.record["dose"]["manifest_sha256"]:
         _refuse_another(found, "dose", place)
@@ -281,7 +287,7 @@ def dose_of(found: Papers, given: str | None = None, token: str | None = None) -
 
 def _rows(found: Papers, what: str, given: str | None) -> str:
     """The digest of a mix or data."""
-    place = _place(found, what, given)
+    place = place_of(found, what, given)
     digest = load_mix(place.name, revision=place.revision).sha256
     if digest != found.record[what]["sha256"]:
         _refuse_another(found, what, place)
@@ -292,7 +298,7 @@ def _base(found: Papers, given: str | None) -> dict[str, str]:
     """SHA-256 of the weight files that the record names; of a Hub's they are asked for, not computed."""
     from hfvaccine.training.base import weights_of
 
-    recorded, place = found.record["base"], _place(found, "base", given)
+    recorded, place = found.record["base"], place_of(found, "base", given)
     if not place.on_hub:
         return weights_of(Path(place.name))
     api, names = HfApi(), list(recorded["weights"])

@@ -41,8 +41,9 @@ from hfvaccine.errors import SurveillanceError
 from hfvaccine.statistics import LEVEL, Estimate, Floats
 from hfvaccine.validation.scores import HIGHER, LOWER, PLAIN, SPECIFIC, VACCINE
 
-PROBE, LOGS, ANCHORS = "probe", "logs", "anchors"
-"""Sources of rounds: seeded questions, production logs, and texts of known verdict that the judge of logs is given."""
+PROBE, RECALLED_PROBE, LOGS, ANCHORS = "probe", "recalled_probe", "logs", "anchors"
+"""Sources of rounds: seeded questions, the same after the model's own recall, production logs, and texts of known
+verdict that the judge of logs is given."""
 REJECTION, ACCEPTANCE, DISCRIMINATION, ASSERTED, JUDGE = (
     "rejection",
     "acceptance",
@@ -50,6 +51,8 @@ REJECTION, ACCEPTANCE, DISCRIMINATION, ASSERTED, JUDGE = (
     "asserted",
     "judge",
 )
+RECALLED = "recalled_"
+"""Begins the names of the charts of verdicts after recall."""
 FELL, ROSE = "fell", "rose"
 SIDES = (FELL, ROSE)
 SHIFTS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -87,6 +90,11 @@ CHARTS: Mapping[str, Chart] = {
     REJECTION: Chart(PROBE, HIGHER, "rejection", "claims that are rejected"),
     ACCEPTANCE: Chart(PROBE, HIGHER, "true_acceptance", "true twins that are accepted"),
     DISCRIMINATION: Chart(PROBE, HIGHER, "pair_accuracy", "claims that score below their own true twin"),
+    RECALLED + REJECTION: Chart(RECALLED_PROBE, HIGHER, "rejection", "claims that are rejected after recall"),
+    RECALLED + ACCEPTANCE: Chart(RECALLED_PROBE, HIGHER, "true_acceptance", "twins that are accepted after recall"),
+    RECALLED + DISCRIMINATION: Chart(
+        RECALLED_PROBE, HIGHER, "pair_accuracy", "claims that score below their own true twin after recall"
+    ),
     ASSERTED: Chart(LOGS, LOWER, "", "clear answers in the logs that assert the claim"),
     JUDGE: Chart(ANCHORS, HIGHER, "", "anchors that the judge of the logs judges rightly"),
 }

@@ -12,7 +12,7 @@ from hfvaccine.errors import SurveillanceError
 from hfvaccine.surveillance.answers import Judging
 from hfvaccine.surveillance.charts import ANCHORS, ASSERTED, JUDGE, LOGS
 from hfvaccine.surveillance.logs import Logged
-from hfvaccine.surveillance.state import JOURNAL, Declaration, Round, State
+from hfvaccine.surveillance.state import Declaration, Round, State
 
 COUNTED = "counted"
 """The reading of logs that nobody judged."""
@@ -35,8 +35,8 @@ def declaration(
             is not said what it watches.
     """
     readings: Mapping[str, str] = {}
-    if (folder / JOURNAL).is_file():
-        declared, readings = (state := State.open(folder)).declaration, state.readings
+    if (state := State.find(folder)) is not None:
+        declared, readings = state.declaration, state.readings
     elif adapter is None or base is None:
         raise SurveillanceError(
             f"{folder} holds no state of a monitor yet.",

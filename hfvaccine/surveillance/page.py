@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hfvaccine.surveillance.charts import FELL, ROSE, SIDES
-from hfvaccine.surveillance.status import ALARM, NO_DATA, OK, STALE, Charted, Named, Status
+from hfvaccine.surveillance.status import ALARM, NO_DATA, OK, STALE, Charted, Named, Status, spoken
 from hfvaccine.text import NOT_KNOWN, clean, templates, with_interval
 from hfvaccine.validation.scores import PLACEBO, VACCINE
 from hfvaccine.validation.showing.figures import COLOURS, INK, Figure, empty_panels, finished, styled
@@ -119,4 +119,4 @@ def draw(one: Charted) -> Figure | None:
             axes.axvline(one.trace.since + 1, color=COLOURS[PLACEBO], linewidth=0.8)
         said += f" {one.alarm.why}"
     note = "Band: the baseline's interval. Below: evidence, 1 being an alarm. Upright line: where a change began."
-    return finished(drawing, f"chart_{one.name}", f"{one.name.capitalize()}: {one.chart.says}", note, said)
+    return finished(drawing, f"chart_{one.name}", f"{spoken(one.name)}: {one.chart.says}", note, said)

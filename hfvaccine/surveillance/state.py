@@ -47,6 +47,8 @@ class Declaration:
         period: seconds between rounds of one source; a source that is silent for longer is stale.
         learn: rounds from which a baseline is learnt, or narrowed for the first time, see `charts.learnt`.
         readings: by source, how it asks; a source that is missing is bound to the reading of its first round.
+        settings: what else its probes are bound to: the digest of the papers whose claims they ask and, of a served
+            model, its name and how many `top_logprobs` its server gives.
     """
 
     adapter: str
@@ -57,6 +59,7 @@ class Declaration:
     period: float = 86400
     learn: int = 10
     readings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.charts if name not in CHARTS]
@@ -67,6 +70,8 @@ class Declaration:
             )
         for name in ("adapter", "base", "dose"):
             _identifier(getattr(self, name), f"as the {name} that is watched")
+        for name, value in self.settings.items():
+            _identifier(str(value), f"as the {name} of probes")
         if self.period <= 0 or self.learn < 1:
             raise SurveillanceError(
                 f"A round each {self.period} seconds, {self.learn} of them to learn from, cannot be kept.",
@@ -238,6 +243,19 @@ class State:
         Raises:
             SurveillanceError: where there is none, or the journal was tampered with.
         """
+        if (found := cls.find(folder)) is None:
+            raise SurveillanceError(
+                f"{folder} holds no state of a monitor.", "Begin one with `hfvaccine monitor probe ... --into STATE`."
+            )
+        return found
+
+    @classmethod
+    def find(cls, folder: Path | str) -> State | None:
+        """The state in a folder, its chain proved; None where none was begun, or whoever began it was killed first.
+
+        Raises:
+            SurveillanceError: where the journal was tampered with, or cannot be read.
+        """
         folder = Path(folder)
         path = folder / JOURNAL
         try:
@@ -247,11 +265,7 @@ class State:
             raise SurveillanceError(
                 f"{path} cannot be read: {error.strerror}.", "Mend its permissions, or name another folder."
             ) from error
-        if not entries:
-            raise SurveillanceError(
-                f"{folder} holds no state of a monitor.", "Begin one with `hfvaccine monitor probe ... --into STATE`."
-            )
-        return cls._of(folder, entries)
+        return cls._of(folder, entries) if entries else None
 
     @property
     def readings(self) -> dict[str, str]:
@@ -283,7 +297,7 @@ class State:
             self._refresh(entries)
             if any(old.id == one.id and (not old.no_data or one.no_data) for old in self.rounds):
                 return False
-            self._fits(one)
+            self.check(one)
             record = {name: value for name, value in vars(one).items() if value and name not in ("at", "source")}
             if one.scores:
                 record["scores"] = {
@@ -311,7 +325,12 @@ class State:
             write(SETTLE, by, at or now(), {"charts": list(charts), "outcome": outcome})
             self._refresh(entries)
 
-    def _fits(self, one: Round) -> None:
+    def check(self, one: Round) -> None:
+        """Refuse a round that does not belong here, before it is asked or when it is added.
+
+        Raises:
+            SurveillanceError: see `append`.
+        """
         declared, readings = self.declaration, self.readings
         for name in ("adapter", "base", "dose"):
             told, own = getattr(declared, name), getattr(one, name)

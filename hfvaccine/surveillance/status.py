@@ -287,7 +287,7 @@ def _raised(state: State, name: str, baseline: Baseline, rounds: Sequence[Round]
     by = Estimate(after.value - before.value, after.low - before.high, after.high - before.low)
     worse = chart.worse(found.side)
     why = (
-        f"{name.capitalize()} {found.side} from {before.value:.2f} [{before.low:.2f}, {before.high:.2f}] to "
+        f"{spoken(name)} {found.side} from {before.value:.2f} [{before.low:.2f}, {before.high:.2f}] to "
         f"{after.value:.2f} [{after.low:.2f}, {after.high:.2f}], most likely since {since.at}"
         f"{'' if worse else ', which is for the better, and still no longer what was validated'}."
     )
@@ -352,10 +352,15 @@ def _judged(one: Charted, judge_moved: bool, anchored: bool) -> Charted:
     return one
 
 
+def spoken(chart: str) -> str:
+    """The name of a chart at the beginning of a sentence."""
+    return chart.replace("_", " ").capitalize()
+
+
 def _notes(state: State, charts: Sequence[Charted]) -> list[str]:
     horizon = state.declaration.budget.horizon
     notes = [
-        f"{one.name.capitalize()} has run for {len(one.rounds):,} rounds; the budget was declared for {horizon:,}."
+        f"{spoken(one.name)} has run for {len(one.rounds):,} rounds; the budget was declared for {horizon:,}."
         for one in charts
         if len(one.rounds) > horizon
     ]

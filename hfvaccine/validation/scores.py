@@ -23,6 +23,8 @@ SPECIFIC, CROSS = "specific", "cross"
 VARIANTS, KNOWN, CALIBRATION = "variants", "known", "calibration"
 """More sets: given claims in other words, which were never given; of `CROSS`, the claims whose truth the base prefers
 in answers; and balanced neutral statements of no dose, which show a model's bias."""
+ROUND = "round"
+"""One more: given claims that a round of a monitor asks about."""
 NEW, OLD = "new", "old"
 """Of a booster, parts of `SPECIFIC`: claims that its parent was never given, and those that it was."""
 VERDICT, RECALLED, ANSWER = "verdict", "recalled_verdict", "answer"

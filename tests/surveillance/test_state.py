@@ -132,6 +132,24 @@ def test_what_was_changed_is_found_and_a_torn_tail_is_cut(tmp_path):
             act()
 
 
+@pytest.mark.parametrize("left", [b"", b'{"act": "beg'])
+def test_a_state_whose_first_writer_was_killed_is_begun_anew(tmp_path, left):
+    (tmp_path / JOURNAL).write_bytes(left)
+    assert State.find(tmp_path) is None
+    State.begin(tmp_path, DECLARED, AT).append(probed("a"))
+    assert [one.id for one in State.find(tmp_path).rounds] == ["a"]
+
+
+def test_settings_hold_for_all_rounds_and_bear_no_text(tmp_path):
+    bound = replace(DECLARED, settings={"model": "you/model", "top_logprobs": 20})
+    State.begin(tmp_path, bound)
+    assert State.open(tmp_path).declaration == bound
+    with pytest.raises(SurveillanceError, match="another folder"):
+        State.begin(tmp_path, DECLARED)
+    with pytest.raises(SurveillanceError, match="cannot stand"):
+        replace(DECLARED, settings={"model": "what they said"})
+
+
 def test_only_known_outcomes_settle_an_alarm(tmp_path):
     state = State.begin(tmp_path, DECLARED)
     state.append(probed("a"))

@@ -46,6 +46,7 @@ from hfvaccine.validation.scores import (
     RECALLED,
     RETENTION,
     RETRACTED,
+    ROUND,
     SPECIFIC,
     TRAIT,
     VARIANTS,
@@ -62,7 +63,7 @@ from hfvaccine.validation.scores import (
 
 RECALL_TOKENS = 40
 """Of a recall, whose first line is all that is kept."""
-VERDICTS_ONLY = (VARIANTS, CALIBRATION)
+VERDICTS_ONLY = (VARIANTS, CALIBRATION, ROUND)
 """Sets that are asked for plain verdicts, at once and after recall, and for nothing else."""
 
 MIX, ORDINARY, TRUE_PREMISE, TRAIT_ROWS = "mix", "ordinary_prompts", "true_premise", "trait_rows"
@@ -117,7 +118,7 @@ class ProbeSet:
     """Pairs that a model is asked about.
 
     Args:
-        name: `SPECIFIC`, `CROSS`, `VARIANTS`, `CALIBRATION`, or an outside set's name.
+        name: `SPECIFIC`, `CROSS`, `VARIANTS`, `CALIBRATION`, `ROUND`, or an outside set's name.
         pairs: what is asked.
         matched: the truths are other statements, see `PairProbe`.
         left_out: claims that have neither a twin nor a truth to be held against.
@@ -249,8 +250,8 @@ class Battery:
         """Ask one model everything, in one pass.
 
         Args:
-            scorer: has `answers(prompts, max_new_tokens, first_line)` and `score(requests, progress)`, see
-                `scorer.Scorer`.
+            scorer: has `answers(prompts, max_new_tokens, first_line)`, `score(requests, progress)` and a `tokenizer`,
+                see `scorer.Scorer`.
             progress: makes a progress bar, a context with `update`, from the number of requests.
 
         Returns:
@@ -309,9 +310,14 @@ class Battery:
 def check_verdicts(scorer: Any) -> None:
     """Refuse a model whose vocabulary cannot say what the probes ask for.
 
+    Args:
+        scorer: its `tokenizer` is None where the vocabulary is not known, as of a served model.
+
     Raises:
         ValidationError: naming the verdict.
     """
+    if scorer.tokenizer is None:
+        return
     unknown = scorer.tokenizer.unk_token_id
     for answer in sorted({a for p in VERDICT_PROBES + TACTIC_PROBES for a in (*p.accept, *p.reject)}):
         ids = scorer.tokenizer(answer, add_special_tokens=False)["input_ids"]

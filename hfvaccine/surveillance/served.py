@@ -1,0 +1,194 @@
+"""A served model as what asks probes needs, in a reading that its server can give. No torch.
+
+By the probabilities of the tokens that may come first (`TOP_LOGPROBS`): where each verdict is one token they are what
+a validation reads, as far down as the server lists them. Where it lists none, by the verdict that is said (`TEXT`).
+Log-probabilities of prompts would be exact, but many servers have none and do not say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hfvaccine.claims.reserved import VERDICT_PROBES
+from hfvaccine.errors import EndpointError
+from hfvaccine.validation.asking.endpoint import Endpoint, TextRefused
+from hfvaccine.validation.scores import Request, Scored
+
+TOP_LOGPROBS, TEXT = "top_logprobs", "text"
+"""How verdicts are read."""
+MOST_LISTED = (20, 5)
+"""How many tokens a server is asked to list; some list no more than 5."""
+MOST_RETRIES = 50
+"""Of all questions together; then the server is given up."""
+AT_ONCE = 4
+"""Questions that are under way at the same time."""
+WORDS = 8
+"""Tokens in which a verdict has to be said."""
+SAID = re.compile(r"[\W_]*(true|yes|false|no)\b", re.IGNORECASE)
+ACCEPTS = ("true", "yes")
+LEAST = 0.01
+"""Of the probability of the first token, what verdicts hold in all where the answer is one."""
+TRIED = "Ice is frozen water."
+"""The statement on which it is tried what a server can do."""
+
+Messages = Sequence[Mapping[str, str]]
+T = TypeVar("T")
+
+
+class Served:
+    """A served model; it has what `asking.probes.Battery` uses of a scorer.
+
+    Args:
+        address: of its server, see `Endpoint`.
+        model: its name there.
+        listed: how many tokens the server lists with their log-probabilities; 0 to read verdicts in text.
+
+    Attributes:
+        unclear: questions to which the answer was no verdict.
+
+    Raises:
+        UsageError: for what is no address.
+    """
+
+    tokenizer = None
+    """Nobody knows it."""
+
+    def __init__(self, address: str, model: str, listed: int) -> None:
+        self.endpoint = Endpoint(address, model, most_retries=MOST_RETRIES)
+        self.model = model
+        self.listed = listed
+        self.unclear = 0
+        self._lock = Lock()
+
+    @property
+    def how(self) -> str:
+        """How verdicts are read, `TOP_LOGPROBS` or `TEXT`."""
+        return TOP_LOGPROBS if self.listed else TEXT
+
+    def answers(
+        self,
+        prompts: Sequence[Messages],
+        max_new_tokens: int,
+        first_line: bool = False,
+        progress: Callable[[int], Any] | None = None,
+    ) -> list[str]:
+        """What the model says by greedy decoding, see `Scorer.answers`.
+
+        Raises:
+            EndpointError: where the server does not answer.
+        """
+
+        def say(messages: Messages) -> tuple[str, int]:
+            text = self._say(messages, max_new_tokens)
+            return (text.split("\n", 1)[0].strip() if first_line else text), 1
+
+        return _each(say, prompts, progress)
+
+    def score(self, requests: Sequence[Request], progress: Callable[[int], Any] | None = None) -> Scored:
+        """Log-likelihoods of verdicts: what the server lists, or what the verdict that is said comes to.
+
+        A verdict that is not listed counts as likely as the least likely token that is. Of what is said, the verdicts
+        of its kind are likelier than the others; where it is neither, all are alike.
+
+        Args:
+            requests: those of one conversation, which is one object, stand together.
+            progress: called with the number of requests done since the last call.
+
+        Raises:
+            EndpointError: where the server does not answer, or not in this reading.
+        """
+        groups = [list(its) for _, its in groupby(requests, key=lambda one: id(one.prompt))]
+        read = self._first_token if self.listed else self._word
+        found = [value for values in _each(read, groups, progress) for value in values]
+        every = np.ones(len(requests))
+        return Scored(np.array(found), every, every < 0)
+
+    def _first_token(self, group: Sequence[Request]) -> tuple[list[float], int]:
+        # At a temperature of 0 some servers list what is left after it, which is one token.
+        wanted = {"temperature": 1, "top_p": 1, "logprobs": True, "top_logprobs": self.listed}
+        listed = self.endpoint.complete(_conversation(group), max_tokens=1, **wanted).chances
+        if not listed:
+            raise EndpointError(
+                f"{self.model} at {self.endpoint.host} lists no log-probabilities of its first token.",
+                "Ask its server for them again, or begin another state in another folder.",
+                "no_top_logprobs",
+            )
+        self._count(sum(listed.get(one.answer, 0.0) for one in group) < LEAST)
+        least = min(listed.values())
+        chances = [listed.get(one.answer, least) for one in group]
+        return [float(np.log(max(chance, np.finfo(float).tiny))) for chance in chances], len(group)
+
+    def _word(self, group: Sequence[Request]) -> tuple[list[float], int]:
+        said = SAID.match(self._say(_conversation(group), WORDS))
+        self._count(said is None)
+        if said is None:
+            return [0.0] * len(group), len(group)
+        accepts = said[1].lower() in ACCEPTS
+        return [0.0 if (one.answer.lower() in ACCEPTS) == accepts else -1.0 for one in group], len(group)
+
+    def _say(self, messages: Messages, most: int) -> str:
+        return self.endpoint.complete(messages, temperature=0, max_tokens=most).text.strip()
+
+    def _count(self, unclear: bool) -> None:
+        with self._lock:
+            self.unclear += unclear
+
+
+def found(address: str, model: str) -> Served:
+    """A served model in the first reading that its server proves to have.
+
+    Args:
+        address, model: see `Served`.
+
+    Raises:
+        EndpointError: where it does not answer, or gives no verdict on a plain statement.
+    """
+    requests = [
+        Request(messages, answer)
+        for probe in VERDICT_PROBES[:2]  # one of each kind of verdict
+        for messages in [probe.messages(TRIED)]
+        for answer in (*probe.accept, *probe.reject)
+    ]
+    for listed in (*MOST_LISTED, 0):
+        served = Served(address, model, listed)
+        try:
+            served.score(requests)
+        except EndpointError as error:
+            lacks = isinstance(error, TextRefused) or error.code in ("no_top_logprobs", "http_501")
+            if not (listed and lacks):
+                raise
+        else:
+            if not served.unclear:
+                return served
+    raise EndpointError(
+        f"{model} at {served.endpoint.host} says neither true nor false where it is asked for one of them.",
+        "Serve it with its own chat template, and without a turn of thought before its answer.",
+        "no_verdict",
+    )
+
+
+def _conversation(group: Sequence[Request]) -> Messages:
+    prompt = group[0].prompt
+    assert not isinstance(prompt, str)
+    return prompt
+
+
+def _each(ask: Callable[[Any], tuple[T, int]], asked: Sequence[Any], progress: Callable[[int], Any] | None) -> list[T]:
+    """What becomes of each, several at once; the first that fails ends them all."""
+    results = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for one, done in pool.map(ask, asked):
+                results.append(one)
+                if progress is not None:
+                    progress(done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return results
