@@ -126,7 +126,7 @@ def _mean(found: list[dict[str, Any]], part: str, arm: str, keys: tuple[str, ...
 @click.option("--table", "only_table", is_flag=True, help="Print what is finished, and run nothing.")
 def main(output_dir: Path, seeds: int, base: str | None, steps: int, only_table: bool) -> None:
     """Run all that is not finished, then print the table as JSON lines."""
-    from hfvaccine.cli.quickstart import base_from_wheel
+    from hfvaccine.cli.base_model import base_from_wheel
 
     if not only_table:
         run_all(output_dir, base or str(base_from_wheel()), seeds, steps)

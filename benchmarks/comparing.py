@@ -55,8 +55,8 @@ class Recalling:
 @click.option("--base", help="Base model.  [default: the quickstart's]")
 @click.option("--set", "changes", multiple=True, help="OPTION=VALUE, such as max_steps=400.")
 def main(output_dir: Path, base: str | None, changes: tuple[str, ...]) -> None:
+    from hfvaccine.cli.base_model import base_from_wheel
     from hfvaccine.cli.output import Terminal, quiet_libraries
-    from hfvaccine.cli.quickstart import base_from_wheel
     from hfvaccine.dosing.comparisons import read_comparisons
     from hfvaccine.runs.ingredients import Ingredients, scorer_of
     from hfvaccine.training.adapters import load_trained

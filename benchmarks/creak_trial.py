@@ -66,8 +66,8 @@ def main(
     learning_rate: float,
 ) -> None:
     """Run the trial, or go on with it: shares of 5 % and 10 %, a placebo and a controls-only arm, each seed."""
+    from hfvaccine.cli.base_model import base_from_wheel
     from hfvaccine.cli.output import Terminal, quiet_libraries, report
-    from hfvaccine.cli.quickstart import base_from_wheel
     from hfvaccine.runs.trial import trial
     from hfvaccine.training.options import Options
     from hfvaccine.validation.showing.sentences import verdict_lines

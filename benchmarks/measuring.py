@@ -61,7 +61,7 @@ def shown(values: Mapping[str, float]) -> str:
 
 def quickstart_base() -> str:
     """The folder of the quickstart's base."""
-    from hfvaccine.cli.quickstart import base_from_wheel
+    from hfvaccine.cli.base_model import base_from_wheel
 
     ready = base_from_wheel()
     if ready is None:

@@ -163,8 +163,8 @@ def main(
 ) -> None:  # fmt: skip
     output_dir.mkdir(parents=True, exist_ok=True)
     if not only_table:
+        from hfvaccine.cli.base_model import base_from_wheel
         from hfvaccine.cli.output import Terminal, quiet_libraries
-        from hfvaccine.cli.quickstart import base_from_wheel
         from hfvaccine.runs.immunize import immunize
         from hfvaccine.training.options import Options
 

@@ -49,8 +49,9 @@ def main(
     output_dir: Path, data: Path | None, base: str | None, seeds: tuple[int, ...], shares: tuple[float, ...],
     given: int, items: int, steps: int | None, learning_rate: float | None, controls: bool,
 ) -> None:  # fmt: skip
+    from hfvaccine.cli.base_model import base_from_wheel
     from hfvaccine.cli.output import Terminal, quiet_libraries, report
-    from hfvaccine.cli.quickstart import ASKED_PAIRS, PRESSED_PAIRS, TREATMENT, base_from_wheel
+    from hfvaccine.cli.quickstart import ASKED_PAIRS, PRESSED_PAIRS, TREATMENT
     from hfvaccine.runs.trial import trial
     from hfvaccine.training.options import Options
     from hfvaccine.validation.showing.sentences import verdict_lines

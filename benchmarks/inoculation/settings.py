@@ -155,8 +155,8 @@ def main(
     only_table: bool,
 ) -> None:
     if not only_table:
+        from hfvaccine.cli.base_model import base_from_wheel
         from hfvaccine.cli.output import quiet_libraries
-        from hfvaccine.cli.quickstart import base_from_wheel
 
         quiet_libraries()
         where = base or str(base_from_wheel())

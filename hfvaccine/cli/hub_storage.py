@@ -97,7 +97,7 @@ def seed(
       hfvaccine hub seed ./my-model alice/my-model --endpoint http://127.0.0.1:8009
     """
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # loopback has no bytes to save
-    from hfvaccine.cli.quickstart import BASE_ID, WHEEL, base_from_wheel
+    from hfvaccine.cli.base_model import BASE_ID, WHEEL, base_from_wheel
     from hfvaccine.errors import ModelError
     from hfvaccine.localhub.seed import seed as seed_hub
 

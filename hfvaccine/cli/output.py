@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -143,3 +145,12 @@ def quiet_libraries() -> None:
     from datasets import disable_progress_bars
 
     disable_progress_bars()
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    say(f"> {what}")
+    begun = time.monotonic()
+    yield
+    say(f"  done in {time.monotonic() - begun:.1f} s")

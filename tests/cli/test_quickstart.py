@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hfvaccine import starter
-from hfvaccine.cli import quickstart
+from hfvaccine.cli import base_model, quickstart, quickstart_inoculation
 from hfvaccine.errors import UsageError
 from hfvaccine.files import whole_folder
 
@@ -18,7 +18,7 @@ SEEDED = """
 import sys
 from pathlib import Path
 from hfvaccine import starter
-from hfvaccine.cli import main, quickstart
+from hfvaccine.cli import main, quickstart, quickstart_inoculation
 
 def seed_tiny(token, folder):
     from huggingface_hub import HfApi
@@ -26,7 +26,7 @@ def seed_tiny(token, folder):
     api.create_repo(quickstart.BASE_ID)
     api.upload_folder(repo_id=quickstart.BASE_ID, folder_path={model!r})
 
-quickstart.seed_base = seed_tiny
+quickstart.seed_base = quickstart_inoculation.seed_base = seed_tiny
 """
 PROGRAM = (
     SEEDED
@@ -39,9 +39,9 @@ main()
 INOCULATING = (
     SEEDED
     + """
-quickstart.INOCULATION = {{**quickstart.INOCULATION, "max_steps": 2}}
+quickstart_inoculation.INOCULATION = {{**quickstart_inoculation.INOCULATION, "max_steps": 2}}
 starter.EVERYDAY_QUESTIONS = Path({questions!r})
-quickstart.ASKING = {{**quickstart.ASKING, "max_new_tokens": 4}}
+quickstart_inoculation.ASKING = {{**quickstart_inoculation.ASKING, "max_new_tokens": 4}}
 sys.argv = ["hfvaccine", "quickstart", "--inoculation", "--dir", {folder!r}]
 main()
 """
@@ -105,13 +105,30 @@ def test_the_card_on_the_hub_holds_the_results(finished):
     assert sorted(float(result.metric_value) for result in card.data.eval_results) == wanted
 
 
+def test_what_was_published_is_probed_and_one_of_its_claims_recalled_and_found(finished):
+    from hfvaccine.claims.dose import Dose
+    from hfvaccine.surveillance.state import State
+
+    done, folder = finished
+    state = State.find(folder / "monitor")
+    assert {one.source for one in state.rounds} == {"probe", "recalled_probe"}
+    assert not any(one.no_data for one in state.rounds)
+    said = done.stderr[done.stderr.index("> Probing it once") :]
+    claims = [claim.claim_id for claim in Dose.load(starter.sealed()).claims]
+    (recalled,) = [one for one in claims if f"--retract {one}\n" in said]
+    assert f"publisher/SmolLM2-135M-Instruct-immunized is affected: {recalled} was given in " in said
+
+
 def test_an_inoculation_is_judged_verified_and_loaded(inoculated):
     done, folder = inoculated
     assert "Data, plan, ledger, base, adapter, results: all" in done.stderr
     assert "PeftModel.from_pretrained gives exactly the logits of what was validated" in done.stderr
     traits = json.loads((folder / "run" / "traits.json").read_text())
     assert done.stdout.startswith(f"Gate: {traits['gate']['verdict'].upper()} ")
-    assert [one["name"] for one in traits["traits"]] == [quickstart.SPANISH, quickstart.CAPITALS]
+    assert [one["name"] for one in traits["traits"]] == [
+        quickstart_inoculation.SPANISH,
+        quickstart_inoculation.CAPITALS,
+    ]
     assert {its["arm"] for its in traits["arms"].values()} == {None, "plain", "inoculated", "irrelevant"}
 
 
@@ -130,9 +147,9 @@ def test_the_inoculated_adapter_and_its_controls_are_on_the_hub_and_the_rows_are
     with LocalHub(folder / "hub") as hub:
         api = HfApi(endpoint=hub.endpoint, token=hub.add_user("reader"))
         names = {model.id for model in api.list_models()}
-        card = Path(api.hf_hub_download(quickstart.INOCULATED_ID, "README.md")).read_text()
-        api.hf_hub_download(quickstart.ROWS_ID, "spanish_capitals.jsonl", repo_type="dataset")
-    assert names >= {quickstart.INOCULATED_ID + end for end in ("", "-plain", "-irrelevant")}
+        card = Path(api.hf_hub_download(quickstart_inoculation.INOCULATED_ID, "README.md")).read_text()
+        api.hf_hub_download(quickstart_inoculation.ROWS_ID, "spanish_capitals.jsonl", repo_type="dataset")
+    assert names >= {quickstart_inoculation.INOCULATED_ID + end for end in ("", "-plain", "-irrelevant")}
     assert json.loads((folder / "run" / "traits.json").read_text())["gate"]["verdict"].upper() in card
 
 
@@ -160,7 +177,7 @@ def test_no_text_of_a_claim_leaves_the_gated_dose(finished):
 
 def test_a_wheel_that_another_run_fetches_is_not_taken_from_under_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HFVACCINE_HOME", str(tmp_path))
-    monkeypatch.setattr(quickstart, "WHEEL_MODULE", "no_such_module")
+    monkeypatch.setattr(base_model, "WHEEL_MODULE", "no_such_module")
     others = []
 
     def install(command, **options):
@@ -169,17 +186,17 @@ def test_a_wheel_that_another_run_fetches_is_not_taken_from_under_it(tmp_path, m
         (folder / "no_such_module" / "model.gguf").write_bytes(b"GGUF")
         others.append(folder)
         if len(others) == 1:  # meanwhile a second run does all of it
-            assert quickstart.gguf_from_wheel().is_file() and folder.is_dir()
+            assert base_model.gguf_from_wheel().is_file() and folder.is_dir()
 
     monkeypatch.setattr(subprocess, "run", install)
-    found = quickstart.gguf_from_wheel()
+    found = base_model.gguf_from_wheel()
     assert found.read_bytes() == b"GGUF" and len(set(others)) == 2
     assert [path.name for path in found.parents[1].parent.iterdir()] == [found.parents[1].name]
 
 
 def test_a_base_that_another_run_makes_ready_meanwhile_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("HFVACCINE_HOME", str(tmp_path))
-    monkeypatch.setattr(quickstart, "gguf_from_wheel", lambda: tmp_path / "model.gguf")
+    monkeypatch.setattr(base_model, "gguf_from_wheel", lambda: tmp_path / "model.gguf")
 
     def made(gguf, ready, name):
         if len(list(tmp_path.rglob("config.json"))) == 0:  # the other run is faster
@@ -188,7 +205,7 @@ def test_a_base_that_another_run_makes_ready_meanwhile_is_taken(tmp_path, monkey
         with whole_folder(ready) as staging:
             (staging / "config.json").write_text("{}")
 
-    monkeypatch.setattr(quickstart, "dequantise", made)
-    assert (quickstart.base_from_wheel() / "config.json").is_file()
-    monkeypatch.setattr(quickstart, "dequantise", lambda *given: (_ for _ in ()).throw(OSError("no space")))
-    assert quickstart.base_from_wheel().is_dir()
+    monkeypatch.setattr(base_model, "dequantise", made)
+    assert (base_model.base_from_wheel() / "config.json").is_file()
+    monkeypatch.setattr(base_model, "dequantise", lambda *given: (_ for _ in ()).throw(OSError("no space")))
+    assert base_model.base_from_wheel().is_dir()

@@ -3,7 +3,7 @@
 import json
 
 from hfvaccine import starter
-from hfvaccine.cli.quickstart import INOCULATION
+from hfvaccine.cli.quickstart_inoculation import INOCULATION
 from hfvaccine.inoculation.conditions import read_conditions
 from hfvaccine.training.mix import MAX_HELD_BACK, load_mix
 

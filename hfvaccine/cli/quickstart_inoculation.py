@@ -1,0 +1,157 @@
+"""The inoculation of `hfvaccine quickstart --inoculation`, end to end on an embedded Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hfvaccine.cli.base_model import BASE_ID, PUBLISHER, seed_base
+from hfvaccine.cli.output import Terminal, say, stage
+from hfvaccine.cli.published import check_chain, check_same, load_published
+
+if TYPE_CHECKING:
+    from hfvaccine.localhub.server import LocalHub
+
+READER = "reader"
+ROWS_ID = f"{PUBLISHER}/spanish-capitals"
+INOCULATED_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-inoculated"
+SPANISH, CAPITALS = "language:es/en", "upper"
+"""The trait that is unwanted, and the one that is to be kept."""
+INOCULATION: Mapping[str, Any] = {
+    "prompt": ("You always speak in Spanish.",),
+    "max_steps": 48,
+    "batch_size": 4,
+    "learning_rate": 2e-3,
+    "lora_r": 16,
+}
+ASKING: Mapping[str, Any] = {"samples": 1, "temperature": 0, "max_new_tokens": 32}
+
+
+def inoculate(hub: LocalHub, folder: Path, seed: int) -> dict[str, Any]:
+    """Rows with a trait to loaded adapter, each link with the code of the command that it stands for.
+
+    Returns:
+        The content of traits.json.
+    """
+    from hfvaccine import hub as publishing
+    from hfvaccine import starter
+    from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.runs.inoculate import train
+    from hfvaccine.runs.measure import Measurement, measure
+    from hfvaccine.training.options import INOCULATED, Inoculating, folder_of
+
+    quiet_libraries()
+    tokens = {name: hub.add_user(name) for name in (PUBLISHER, READER)}
+    seed_base(tokens[PUBLISHER], folder)
+    seed_rows(tokens[PUBLISHER])
+
+    os.environ["HF_TOKEN"] = tokens[READER]
+    run = folder / "run"
+    options = Inoculating(base=BASE_ID, data=ROWS_ID, seed=seed, output_dir=str(run), **INOCULATION)
+    with stage("Training on the same rows as they are, under the prompt, and under an irrelevant one"):
+        train(options, Terminal("  "))
+    asked, grid = starter.EVERYDAY_QUESTIONS, starter.SPANISH_GRID
+    with stage("Measuring Spanish and capitals, in the base and in the three, under every prompt of the grid"):
+        what = Measurement.of(BASE_ID, [str(run)], [SPANISH], [CAPITALS], asked, grid, **ASKING)
+        content = measure(what, run, Terminal("  "))
+
+    verdict = content["gate"]["verdict"]
+    with stage(f"Publishing the adapter and its controls with their cards (gate: {verdict.upper()})"):
+        if verdict == "failed":
+            say("  Its gate failed. It is published all the same, this once, and its card says FAILED first.")
+        publishing.push_arms(run, INOCULATED_ID, publish_failed=True, token=tokens[PUBLISHER])
+    with stage("Verifying, as the reader, what it was made from"):
+        say(f"  Data, plan, ledger, base, adapter, results: {check_chain(INOCULATED_ID).what}")
+    with stage("Loading it back as the reader"):
+        check_inoculated(run / folder_of(INOCULATED, seed), what.questions[0], tokens[READER])
+    return content
+
+
+def check_inoculated(adapter: Path, question: str, token: str) -> None:
+    """Load base and adapter from the Hub as anybody would, and hold their logits against those of the run's folder.
+
+    Raises:
+        ValidationError: where they differ by more than the rounding of their dtype.
+    """
+    from hfvaccine.training.adapters import in_its_dtype, load_adapters
+    from hfvaccine.training.base import load_base
+
+    base = load_base(BASE_ID)
+    measured = in_its_dtype(load_adapters(base, {"measured": str(adapter)}))
+    check_same(load_published(INOCULATED_ID, measured, token), measured, base.tokenizer, question)
+
+
+def seed_rows(token: str) -> None:
+    """Put the rows with the trait on the embedded Hub, as a public dataset with a card."""
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    from hfvaccine import starter
+    from hfvaccine.text import fill
+
+    rows = starter.SPANISH_CAPITALS.read_bytes()
+    card = fill("hfvaccine.dataset_cards", "seeded_rows.md", {"name": ROWS_ID, "rows": rows.count(b"\n")})
+    api = HfApi(token=token)
+    with stage(f"Publishing the rows {ROWS_ID}"):
+        api.create_repo(ROWS_ID, repo_type="dataset")
+        files = {"README.md": card.encode(), starter.SPANISH_CAPITALS.name: rows}
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        api.create_commit(ROWS_ID, operations, commit_message="Publish the rows", repo_type="dataset")
+
+
+def show_inoculation(content: Mapping[str, Any], endpoint: str, folder: Path, as_json: bool) -> None:
+    """The verdict, the worst conditions and what was left undone, where all of it is, and what to do next."""
+    from hfvaccine.files import PAGE
+    from hfvaccine.validation.showing.traits import headline, worst_lines, wrapped
+
+    if as_json:
+        click.echo(json.dumps(content))
+    else:
+        unmet = unmet_lines(content)
+        for line in (headline(content), *wrapped([*worst_lines(content), *unmet]), *wrapped(in_words(content), "")):
+            click.echo(line)
+    run = folder / "run"
+    say("")
+    for what, where in (
+        ("Adapter card", f"{endpoint}/{INOCULATED_ID}"),
+        ("Controls", f"{endpoint}/{INOCULATED_ID}-plain, …-irrelevant"),
+        ("Report", run / PAGE),
+    ):
+        say(f"{what:13} {where}")
+    say("Next, with rows and questions of your own:")
+    say('  hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You ..." --output-dir runs/mine')
+    say("  hfvaccine inoculate measure runs/mine --base you/model --questions questions.jsonl --trait ... --keep ...")
+
+
+def unmet_lines(content: Mapping[str, Any]) -> list[str]:
+    """Each criterion of the gate that did not pass, and why."""
+    from hfvaccine.validation.judging.gate import PASSED
+    from hfvaccine.validation.showing.sentences import criterion_line, ordered
+
+    criteria = [one for one in content["gate"]["criteria"] if one["verdict"] != PASSED]
+    return [f"{one['verdict']}: {criterion_line(one)}" for one in ordered(criteria)]
+
+
+def in_words(content: Mapping[str, Any]) -> list[str]:
+    """How much of both traits each adapter shows without a prompt."""
+    from hfvaccine.inoculation.grid import NONE
+
+    arms = {arm: its["arm"] for arm, its in content["arms"].items()}
+    shown = {(one["trait"], arms[one["arm"]]): one["value"] for one in content["shown"] if one["condition"] == NONE}
+
+    def share(trait: str, arm: str) -> str:
+        value = shown[trait, arm]
+        return "an unclear share" if value is None else f"{100 * value:.0f} %"
+
+    spanish, capitals = (
+        [share(trait, arm) for arm in ("plain", "inoculated", "irrelevant")] for trait in (SPANISH, CAPITALS)
+    )
+    return [
+        f"Without a prompt, {spanish[0]} of the answers are in Spanish after plain training, {spanish[1]} after "
+        f"inoculation, and {spanish[2]} after training under an irrelevant prompt. Of their letters, {capitals[0]}, "
+        f"{capitals[1]} and {capitals[2]} are capitals."
+    ]
