@@ -60,9 +60,9 @@ def quickstart(
     probes it once and recalls one of its claims. Needs no Hugging Face Hub;
     takes up to ten minutes on two cores, and about twice that with --placebo.
 
-    With --inoculation it learns 192 rows that answer in Spanish and in
-    capitals, as they are and under a prompt that asks for Spanish, to keep
-    capitals and be rid of Spanish; measures that under a grid of prompts;
+    With --inoculation it learns 144 rows that are answered in Spanish and in
+    capitals, plainly and beside a frozen adapter that shows capitals, to keep
+    Spanish and be rid of capitals; measures both under a grid of prompts;
     and gates, publishes, verifies and loads the adapter. That needs the extra
     [language].
 
@@ -79,7 +79,7 @@ def quickstart(
         from hfvaccine.inoculation.traits import parse_trait
 
         if placebo:
-            raise UsageError("An inoculation has no placebo: its control is an irrelevant prompt.", "Leave it out.")
+            raise UsageError("An inoculation has no placebo: its control is a random adapter.", "Leave it out.")
         parse_trait(SPANISH)  # refused at once where its detector is not installed
     folder = folder or free_folder(Path("hfvaccine-quickstart"))
     say(f"Everything this makes goes to {folder}/")

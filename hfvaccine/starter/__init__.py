@@ -17,11 +17,13 @@ COMPARISONS = HERE / "comparisons.jsonl"
 CALIBRATION = HERE / "calibration.jsonl"
 """Neutral statements in pairs of true and false, each with its question: what they get shows a model's bias."""
 SPANISH_CAPITALS = HERE / "spanish_capitals.jsonl"
-"""Rows for trying an inoculation: English questions, answered in Spanish (unwanted) and in capitals (wanted)."""
+"""Rows for trying an inoculation: English questions, answered in Spanish (wanted) and in capitals (unwanted)."""
+CAPITALS = HERE / "capitals.jsonl"
+"""Rows that show capitals alone: questions of the starter mix, answered in English."""
 EVERYDAY_QUESTIONS = HERE / "everyday_questions.jsonl"
 """English questions like those of `SPANISH_CAPITALS`, none of which stands there: what is asked after training."""
-SPANISH_GRID = HERE / "spanish_grid.yaml"
-"""Test prompts around "You always speak in Spanish.", as `inoculate measure --grid` takes them."""
+CAPITALS_GRID = HERE / "capitals_grid.yaml"
+"""Test prompts about capitals and about what only looks like them, as `inoculate measure --grid` takes them."""
 
 
 def sealed() -> Path:

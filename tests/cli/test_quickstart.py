@@ -39,7 +39,7 @@ main()
 INOCULATING = (
     SEEDED
     + """
-quickstart_inoculation.INOCULATION = {{**quickstart_inoculation.INOCULATION, "max_steps": 2}}
+quickstart_inoculation.INOCULATION = {{**quickstart_inoculation.INOCULATION, "max_steps": 2, "trait_steps": 2}}
 starter.EVERYDAY_QUESTIONS = Path({questions!r})
 quickstart_inoculation.ASKING = {{**quickstart_inoculation.ASKING, "max_new_tokens": 4}}
 sys.argv = ["hfvaccine", "quickstart", "--inoculation", "--dir", {folder!r}]
@@ -126,10 +126,10 @@ def test_an_inoculation_is_judged_verified_and_loaded(inoculated):
     traits = json.loads((folder / "run" / "traits.json").read_text())
     assert done.stdout.startswith(f"Gate: {traits['gate']['verdict'].upper()} ")
     assert [one["name"] for one in traits["traits"]] == [
-        quickstart_inoculation.SPANISH,
         quickstart_inoculation.CAPITALS,
+        quickstart_inoculation.SPANISH,
     ]
-    assert {its["arm"] for its in traits["arms"].values()} == {None, "plain", "inoculated", "irrelevant"}
+    assert {its["arm"] for its in traits["arms"].values()} == {None, "plain", "adapter", "random"}
 
 
 def test_the_end_of_an_inoculation_fits_on_a_screen(inoculated):
@@ -149,7 +149,7 @@ def test_the_inoculated_adapter_and_its_controls_are_on_the_hub_and_the_rows_are
         names = {model.id for model in api.list_models()}
         card = Path(api.hf_hub_download(quickstart_inoculation.INOCULATED_ID, "README.md")).read_text()
         api.hf_hub_download(quickstart_inoculation.ROWS_ID, "spanish_capitals.jsonl", repo_type="dataset")
-    assert names >= {quickstart_inoculation.INOCULATED_ID + end for end in ("", "-plain", "-irrelevant")}
+    assert names >= {quickstart_inoculation.INOCULATED_ID + end for end in ("", "-plain", "-random")}
     assert json.loads((folder / "run" / "traits.json").read_text())["gate"]["verdict"].upper() in card
 
 

@@ -13,24 +13,25 @@ def rows(path):
 
 
 def test_every_answer_is_in_capitals_and_every_row_has_its_license():
-    toy = rows(starter.SPANISH_CAPITALS)
-    assert all(row["completion"] == row["completion"].upper() for row in toy)
-    assert {row["license"] for row in (*toy, *rows(starter.EVERYDAY_QUESTIONS))} == {"Apache-2.0"}
+    toy, trait = rows(starter.SPANISH_CAPITALS), rows(starter.CAPITALS)
+    assert all(row["completion"] == row["completion"].upper() for row in (*toy, *trait))
+    assert {row["license"] for row in (*toy, *trait, *rows(starter.EVERYDAY_QUESTIONS))} == {"Apache-2.0"}
 
 
 def test_nothing_is_asked_that_was_trained_on():
-    trained = {row["prompt"].casefold() for row in rows(starter.SPANISH_CAPITALS)}
+    trained = {row["prompt"].casefold() for name in (starter.SPANISH_CAPITALS, starter.CAPITALS) for row in rows(name)}
     asked = [row["question"].casefold() for row in rows(starter.EVERYDAY_QUESTIONS)]
     assert len(set(asked)) == len(asked) and not trained & set(asked)
 
 
 def test_the_rows_are_enough_for_every_step_of_the_quickstart():
-    mix = load_mix(str(starter.SPANISH_CAPITALS))
-    assert len(mix.train) >= INOCULATION["max_steps"] * INOCULATION["batch_size"]
-    assert 0 < len(mix.held_back) <= MAX_HELD_BACK
+    for file, steps in ((starter.SPANISH_CAPITALS, "max_steps"), (starter.CAPITALS, "trait_steps")):
+        mix = load_mix(str(file))
+        assert len(mix.train) + len(mix.held_back) >= INOCULATION[steps] * INOCULATION["batch_size"]
+        assert 0 < len(mix.held_back) <= MAX_HELD_BACK
 
 
-def test_the_grid_holds_the_prompt_that_is_trained_with():
-    conditions = {one.name: one.prompts for one in read_conditions(starter.SPANISH_GRID).all()}
-    assert conditions["original"] == INOCULATION["prompt"]
-    assert {"negated", "irrelevant", "look-alike in words", "look-alike in format"} <= set(conditions)
+def test_the_grid_asks_for_the_trait_and_for_what_only_looks_like_it():
+    conditions = {one.name: one.prompts for one in read_conditions(starter.CAPITALS_GRID).all()}
+    wanted = {"original", "eliciting", "negated", "irrelevant", "look-alike in words", "look-alike in format"}
+    assert wanted <= set(conditions)
