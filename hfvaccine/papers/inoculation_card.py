@@ -68,6 +68,7 @@ def render(
         anything else. It depends on nothing but the arguments.
     """
     data, own, gate = record["data"], record["adapter"], record.get("gate") or {}
+    trait_data = record.get("trait_data") or {}
     shown = compared_with(record, traits)
     arm = measured_as(traits, weights_digest(record))
     title = repo_id.split("/")[-1] if repo_id else str(own["name"])
@@ -90,6 +91,9 @@ def render(
             "learned": {**TREATED, **CONTROL_OF}.get(str(own.get("arm")), "as the record says"),
             "data": data,
             "data_link": rows_link(data),
+            "frozen": own.get("frozen"),
+            "trait_data": trait_data,
+            "trait_link": rows_link(trait_data),
             "trait_rows": record.get("trait_rows") or {},
             "told_by": _told_by((record.get("trait_rows") or {}).get("where")),
             "gate": gate,
@@ -134,7 +138,7 @@ def _metadata(
     base, data, own = record["base"], record["data"], record["adapter"]
     merged = bool(record["training"].get("merged"))
     base_id = base.get("id") if is_hub_id(base.get("id"), namespace_needed=False) else None
-    data_id = data.get("id") if is_hub_id(data.get("id")) and data.get("revision") else None
+    rows = [one for one in (data, record.get("trait_data") or {}) if is_hub_id(one.get("id")) and one.get("revision")]
     file = f"{endpoint}/{repo_id}/resolve/main/traits.json" if repo_id else "traits.json"
     evaluations = [
         EvalResult(
@@ -173,7 +177,7 @@ def _metadata(
     return ModelCardData(
         base_model=base_id,
         base_model_relation=("finetune" if merged else "adapter") if base_id else None,
-        datasets=[data_id] if data_id else None,
+        datasets=[one["id"] for one in rows] or None,
         library_name="transformers" if merged else "peft",
         license=license,
         pipeline_tag="text-generation",

@@ -43,6 +43,15 @@ def test_the_verdict_and_the_worst_condition_stand_before_all_else():
     assert text.index("PASSED") < text.index("# tiny-spanish")
 
 
+def test_what_was_frozen_beside_it_and_learned_from_which_rows():
+    record = arm_record(run_record(DIGESTS), NAMES[1])
+    rows = {"id": "alice/shouts", "revision": "e" * 40, "sha256": "f" * 64, "rows": 50}
+    record["trait_data"], record["adapter"]["frozen"] = rows, {"adapter": "trait-seed-0", "sha256": "a" * 64}
+    text = render(record, {}, REPO, figures=())
+    assert "- **Frozen beside it**: an adapter that learned 50 rows of [alice/shouts](/datasets/alice/shouts)" in text
+    assert "- alice/shouts\n" in text and "Frozen" not in card(NAMES[1])
+
+
 def test_what_the_gate_says_names_the_trait_is_told_apart_from_what_does_not():
     text = body(card(traits=measured(DIGESTS, gate=gate(naming=("original", "negated")))))
     assert "which names it: **0.90" in text and "where nothing names it, most without a prompt: **0.10" in text
