@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from hfvaccine.cli.flags import asked, flags
 from hfvaccine.cli.immunize import carry_out, print_plan
-from hfvaccine.cli.output import Terminal, say
+from hfvaccine.cli.output import FULL, Terminal, results, say
 from hfvaccine.files import BOOSTER
 from hfvaccine.training.options import Boosting, read_config
 
@@ -24,8 +25,9 @@ from hfvaccine.training.options import Boosting, read_config
 @click.option(
     "--dry-run", is_flag=True, help="Print the plan, and the memory and time it takes; load and write nothing."
 )
+@FULL
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
-def boost(adapter: str | None, resume: Path | None, dry_run: bool, as_json: bool, **values: Any) -> None:
+def boost(adapter: str | None, resume: Path | None, dry_run: bool, full: bool, as_json: bool, **values: Any) -> None:
     """Boost ADAPTER with a new dose, and take claims back.
 
     ADAPTER is a run folder, a Hub id, or ID@REVISION. The booster is an
@@ -61,4 +63,5 @@ def boost(adapter: str | None, resume: Path | None, dry_run: bool, as_json: bool
                 say(line)
             print_plan(planned, as_json)
         return
-    carry_out(lambda: run_job(boosting, Terminal(), resume=resume is not None), boosting, resume, "Booster", as_json)
+    show = partial(results, as_json=as_json, full=full)
+    carry_out(lambda: run_job(boosting, Terminal(), resume=resume is not None), boosting, resume, "Booster", show)

@@ -6,15 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hfvaccine.cli.flags import asked, configured, flags
-from hfvaccine.cli.output import Terminal, results, say
+from hfvaccine.cli.output import FULL, Terminal, results, say
 from hfvaccine.errors import PublishError, UsageError
-from hfvaccine.files import BOOSTER, RECORD, RESULTS, read_yaml
+from hfvaccine.files import BOOSTER, PAGE, RECORD, RESULTS, read_yaml
 from hfvaccine.training.options import Boosting, Options
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Launchable(click.Command):
     type=click.Path(path_type=Path),
     help="Run on the devices of this file, which `accelerate config` writes.",
 )
+@FULL
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 @click.pass_context
 def immunize(
@@ -52,6 +54,7 @@ def immunize(
     resume: Path | None,
     dry_run: bool,
     accelerate_config: Path | None,
+    full: bool,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -94,11 +97,16 @@ def immunize(
         if planned is not None:
             print_plan(planned, as_json)
         return
-    carry_out(lambda: run_job(options, Terminal(), resume=resume is not None), options, resume, "Adapter", as_json)
+    show = partial(results, as_json=as_json, full=full)
+    carry_out(lambda: run_job(options, Terminal(), resume=resume is not None), options, resume, "Adapter", show)
 
 
 def carry_out(
-    work: Callable[[], Run | None], options: Options | Boosting, resume: Path | None, what: str, as_json: bool
+    work: Callable[[], Run | None],
+    options: Options | Boosting,
+    resume: Path | None,
+    what: str,
+    show: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Run a job unless it is finished already, show its results, and push where that is asked for.
 
@@ -107,19 +115,20 @@ def carry_out(
         options: of the job.
         resume: the folder that is resumed.
         what: the job makes.
-        as_json: print the results as one JSON object.
+        show: prints its results.
     """
     from hfvaccine.hub.push import push_adapter
 
     if resume is not None and (resume / RECORD).is_file():
         say(f"{resume} is finished already.")
-        results(json.loads((resume / RESULTS).read_text(encoding="utf-8")), as_json)
+        show(json.loads((resume / RESULTS).read_text(encoding="utf-8")))
         return
     run = work()
     if run is None:
         return
-    results(run.results, as_json)
+    show(run.results)
     say(f"{what}, card and papers: {run.folder}")
+    say(f"Report: {run.folder / PAGE}")
     if options.push_to:
         try:
             pushed = push_adapter(run.folder, options.push_to, publish_failed=options.publish_failed, progress=say)

@@ -392,7 +392,8 @@ def measure(
     into = output_dir or run_folder(adapters)
     what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.validation.showing.traits import gate_lines, sentences, tables, wrapped
+    from hfvaccine.validation.showing.sentences import wrapped
+    from hfvaccine.validation.showing.traits import gate_lines, sentences, tables
 
     quiet_libraries()
     content = run(what, into, Terminal())

@@ -16,6 +16,8 @@ from hfvaccine.training.progress import Progress
 if TYPE_CHECKING:
     from hfvaccine.surveillance.status import Status
 
+FULL = click.option("--full", is_flag=True, help="Print every table and sentence of the results.")
+
 WIDTH = 128
 """Columns of a table that goes into a file or a pipe."""
 ENDLESS = 100_000
@@ -51,15 +53,18 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def results(content: Mapping[str, Any], as_json: bool) -> None:
-    """Results as a table with the gate in words, or as JSON."""
-    if as_json:
-        click.echo(json.dumps(content))
-        return
+def results(content: Mapping[str, Any], as_json: bool, full: bool = False) -> None:
+    """Results on one screen, or in full, or as JSON."""
     from hfvaccine.validation.showing.sentences import verdict_lines
+    from hfvaccine.validation.showing.summary import summary
     from hfvaccine.validation.showing.tables import table
 
-    report(table(content), verdict_lines(content))
+    if as_json:
+        click.echo(json.dumps(content))
+    elif full:
+        report(table(content), verdict_lines(content))
+    else:
+        report(summary(content), ())
 
 
 def monitored(found: Status) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.base_model import BASE_ID, PUBLISHER, seed_base
-from hfvaccine.cli.output import Terminal, results, say, stage
+from hfvaccine.cli.output import FULL, Terminal, results, say, stage
 from hfvaccine.cli.published import check_chain, check_same, load_published
 from hfvaccine.errors import HubError, UsageError
 
@@ -48,9 +48,10 @@ ANSWERS_SHOWN = 3
 @click.option("--keep", is_flag=True, help="Leave the embedded Hub serving at the end, until Ctrl-C.")
 @click.option("--port", type=int, default=0, help="Port of the embedded Hub.  [default: a free one]")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Folder for everything that is made.")
+@FULL
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def quickstart(
-    seed: int, placebo: bool, inoculation: bool, keep: bool, port: int, folder: Path | None, as_json: bool
+    seed: int, placebo: bool, inoculation: bool, keep: bool, port: int, folder: Path | None, full: bool, as_json: bool
 ) -> None:
     """Run the whole job on this machine: dose, gate, training, validation, card, loading.
 
@@ -106,7 +107,7 @@ def quickstart(
             show_inoculation(inoculate(hub, folder, seed), hub.endpoint, folder, as_json)
             say(f"Wall time {time.monotonic() - started:.0f} s")
         else:
-            show_run(chain(hub, folder, seed, placebo), hub.endpoint, as_json, started)
+            show_run(chain(hub, folder, seed, placebo), hub.endpoint, as_json, full, started)
         if keep:
             say(f"The Hub keeps serving at {hub.endpoint} until Ctrl-C.")
             wait_for_interrupt()
@@ -117,14 +118,16 @@ def quickstart(
         hub.stop()
 
 
-def show_run(run: Run, endpoint: str, as_json: bool, started: float) -> None:
+def show_run(run: Run, endpoint: str, as_json: bool, full: bool, started: float) -> None:
     """What came out of the dose, and where all of it is."""
-    results(run.results, as_json)
+    from hfvaccine.files import PAGE
+
+    results(run.results, as_json, full)
     show_answers(run)
     say("")
     for what, path in (("Adapter card", ADAPTER_ID), ("Dose", f"datasets/{DOSE_ID}"), ("Base", BASE_ID)):
         say(f"{what:13} {endpoint}/{path}")
-    say(f"{'Run folder':13} {run.folder}")
+    say(f"{'Report':13} {run.folder / PAGE}")
     spent, training = time.monotonic() - started, run.seconds["training"]
     say(f"Wall time {spent:.0f} s, of which training the vaccine {training:.0f} s")
 

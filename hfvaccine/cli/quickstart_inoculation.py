@@ -118,7 +118,8 @@ def seed_rows(token: str, name: str, file: Path, how: str) -> None:
 def show_inoculation(content: Mapping[str, Any], endpoint: str, folder: Path, as_json: bool) -> None:
     """The verdict, the worst conditions and what was left undone, where all of it is, and what to do next."""
     from hfvaccine.files import PAGE
-    from hfvaccine.validation.showing.traits import headline, worst_lines, wrapped
+    from hfvaccine.validation.showing.sentences import wrapped
+    from hfvaccine.validation.showing.traits import headline, worst_lines
 
     if as_json:
         click.echo(json.dumps(content))

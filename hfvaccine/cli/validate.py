@@ -7,14 +7,15 @@ from typing import Any
 import click
 
 from hfvaccine.cli.flags import flags, given
-from hfvaccine.cli.output import Terminal, results, say
+from hfvaccine.cli.output import FULL, Terminal, results, say
 from hfvaccine.training.options import Validation
 
 
 @click.command()
 @flags(Validation)
+@FULL
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
-def validate(as_json: bool, **values: Any) -> None:
+def validate(full: bool, as_json: bool, **values: Any) -> None:
     """Validate a base model or an adapter in wordings that are never trained on.
 
     Rejection of false claims is always shown with acceptance of their true
@@ -36,6 +37,6 @@ def validate(as_json: bool, **values: Any) -> None:
 
     quiet_libraries()
     content = measure(options, Terminal())
-    results(content, as_json)
+    results(content, as_json, full)
     if options.output_dir is not None:
         say(f"Report: {options.output_dir / 'report.html'}")

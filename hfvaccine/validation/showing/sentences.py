@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -39,6 +40,8 @@ CHANGES = {
     AT_CONTROL: "acceptance of truths at equal acceptance of claims",
 }
 """One-sided measures, of which a change is said in a sentence of its own."""
+WIDTH = 100
+"""Columns that a line, or a table, takes at most."""
 ORDER = (FAILED, UNDECIDED, PASSED)
 """Of criteria, by what came of them."""
 
@@ -298,3 +301,12 @@ def _p_value(contrast: Mapping[str, Any]) -> str:
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def wrapped(lines: Iterable[str], indent: str = "  ") -> list[str]:
+    """Sentences in lines of at most `WIDTH` columns."""
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=2 * indent)
+    ]

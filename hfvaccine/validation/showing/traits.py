@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfvaccine.inoculation.grid import NONE
@@ -12,12 +11,10 @@ from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import clean
 from hfvaccine.validation.scores import BASE
-from hfvaccine.validation.showing.sentences import counts, criterion_line
+from hfvaccine.validation.showing.sentences import WIDTH, counts, criterion_line, wrapped
 from hfvaccine.validation.showing.sentences import ordered as by_verdict
 from hfvaccine.validation.showing.sheets import Sheet
 
-WIDTH = 100
-"""Columns that a table takes at most."""
 NAMES = (16, 20)
 """Columns of a trait's and of a condition's name; longer ones go on in the next line."""
 WORST = "*"
@@ -159,15 +156,6 @@ def gate_lines(content: Mapping[str, Any]) -> list[str]:
     criteria = by_verdict((content["gate"] or {}).get("criteria", ()))
     lines = [*worst_lines(content), *(f"{one['verdict']}: {criterion_line(one)}" for one in criteria)]
     return [*wrapped([headline(content)], ""), *wrapped(lines)]
-
-
-def wrapped(lines: Iterable[str], indent: str = "  ") -> list[str]:
-    """Sentences in lines of at most `WIDTH` columns."""
-    return [
-        part
-        for line in lines
-        for part in textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=2 * indent)
-    ]
 
 
 def sheets(content: Mapping[str, Any]) -> list[Sheet]:
