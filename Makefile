@@ -25,7 +25,7 @@ help:  ## list what can be made
 quickstart: $(READY)  ## the main job on this machine, with no Hub but its own
 	$(BIN)/hfvaccine quickstart $(ARGS)
 
-test: $(READY)  ## the tests, ten minutes on two cores
+test: $(READY)  ## the tests, a quarter of an hour on two cores
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 test-slow: $(READY)  ## the long matrices, kill tests and simulations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -235,13 +236,17 @@ def show_answers(run: Run) -> None:
     """A few questions about given claims, answered before and after."""
     from hfvaccine.validation.scores import VACCINE
     from hfvaccine.validation.scoring.generate import answers
+    from hfvaccine.validation.showing.sentences import WIDTH
 
     say("\nBefore and after, in a wording that was not trained on:")
     questions = [f"{claim.question} Give the answer in one sentence." for claim in run.given[:ANSWERS_SHOWN]]
     asked = [[{"role": "user", "content": question}] for question in questions]
     said = (answers(run.model, run.tokenizer, asked, arm, 48) for arm in (None, VACCINE))
     for question, before, after in zip(questions, *said, strict=True):
-        say(f"  {question}\n    base:    {before}\n    vaccine: {after}")
+        say(f"  {question}")
+        for arm, text in (("base", before), ("vaccine", after)):
+            indents = {"initial_indent": f"    {arm + ':':8} ", "subsequent_indent": 13 * " "}
+            say(textwrap.fill(text, WIDTH, **indents))
 
 
 def free_folder(wanted: Path) -> Path:
