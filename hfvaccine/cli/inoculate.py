@@ -13,10 +13,11 @@ from hfvaccine.cli.build import build
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
-from hfvaccine.files import INOCULATION, PAGE
+from hfvaccine.files import CONFIG, INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
+from hfvaccine.sources.place import Source
 from hfvaccine.training.options import BY_PROMPT, METHODS, PLAIN, Inoculating
 
 WIDEST = 100
@@ -104,7 +105,8 @@ def train(config: Path | None, resume: Path | None, dry_run: bool, as_json: bool
     if as_json:
         click.echo(json.dumps(record))
     say(f"Adapters and record: {options.output_dir}")
-    say(f"Measure them: hfvaccine inoculate measure {options.output_dir} --questions FILE --trait TRAIT")
+    asking = f"--base {options.base} --questions FILE --trait TRAIT"
+    say(f"Measure them: hfvaccine inoculate measure {options.output_dir} {asking}")
 
 
 def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
@@ -414,6 +416,13 @@ def run_folder(adapters: Sequence[str]) -> Path:
         folder = Path(adapters[0].partition("=")[2] or adapters[0])
         if (folder / INOCULATION).is_file():
             return folder
+        if (folder / CONFIG).is_file():
+            raise UsageError(
+                f"{folder} holds no finished run of inoculation.",
+                f"Finish it: hfvaccine inoculate train --resume {folder}",
+            )
+        if not folder.exists() and not Source.of("adapter", adapters[0].partition("=")[2] or adapters[0]).on_hub:
+            raise UsageError(f"There is no folder {folder}.", "Give that of a run, or of an adapter.")
     raise click.UsageError("Say with --output-dir where the results go: it is not one run that is measured.")
 
 

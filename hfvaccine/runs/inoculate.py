@@ -7,6 +7,7 @@ the method, and its control whether any prompt, or any frozen adapter, would hav
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -227,6 +228,10 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
             check_folder(folder, resume)
         return read(options)
 
+    if resume and (folder / INOCULATION).is_file():
+        progress.say(f"{folder} is finished already.")
+        finished: dict[str, Any] = json.loads((folder / INOCULATION).read_text(encoding="utf-8"))
+        return finished if main else None
     begun = main_first(begin)
     if begun is None:
         return None

@@ -242,6 +242,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     from hfvaccine.validation.scoring.weights import fingerprint
 
     place = _fitting(what)
+    _refuse_another(what, place, output_dir)
     gate, (parts, prompts) = Gate.packaged(), parts_of(what.adapters)
     asked = Asked(what.roles, parts, what.conditions.all(), prompts)
     for line in undecidable(gate, asked, what.sizes()):
@@ -298,11 +299,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
         "worst": _worst(shown, what, arms),
         "gate": judge(gate, asked, drawn),
         "settings": {
-            "place": place,
-            "samples": what.samples,
-            "temperature": what.temperature,
-            "max_new_tokens": what.max_new_tokens,
-            "seed": what.seed,
+            **_asked_by(what, place),
             "level": LEVEL,
             "bootstrap_draws": DRAWS,
             "resampled": "questions",
@@ -500,6 +497,41 @@ def _fitting(what: Measurement) -> str:
         if isinstance(trait, LikelihoodTrait):
             scorer.check(what.requests(trait, place))
     return place
+
+
+def _asked_by(what: Measurement, place: str) -> dict[str, Any]:
+    return {"place": place} | {
+        name: getattr(what, name) for name in ("samples", "temperature", "max_new_tokens", "seed")
+    }
+
+
+def _refuse_another(what: Measurement, place: str, folder: Path) -> None:
+    """Refuse a folder with other answers: they would be lost. The same may be read by other traits.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    if not (folder / TRAITS).is_file():
+        return
+    asked = {
+        "questions": what.source and what.source["sha256"],
+        "conditions": [one.record() for one in what.conditions.all()],
+        **_asked_by(what, place),
+    }
+    try:
+        there = json.loads((folder / TRAITS).read_text(encoding="utf-8"))
+        was = {
+            "questions": there["questions"] and there["questions"]["sha256"],
+            "conditions": there["conditions"],
+            **there["settings"],
+        }
+    except (ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"{folder / TRAITS} cannot be read: {error}.", "Give another --output-dir.") from error
+    if differs := [name for name, value in asked.items() if was.get(name) != value]:
+        raise UsageError(
+            f"{folder} holds answers under other {' and '.join(differs).replace('_', ' ')}.",
+            "Keep it, and give another --output-dir; or move its traits.json and answers.jsonl away.",
+        )
 
 
 def _answers(scorer: Scorer, what: Measurement, place: str, arm: str, progress: Progress) -> Said:

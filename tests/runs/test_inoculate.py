@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
 from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of
+from hfvaccine.runs import inoculate
 from hfvaccine.runs.inoculate import dry_run, plan_arm, train, trait_rows
 from hfvaccine.runs.measure import arms_of, named, parts_of
 from hfvaccine.training.adapters import witness
@@ -148,6 +150,15 @@ def test_an_interrupted_run_goes_on_to_the_same_adapters(done, options, tmp_path
         assert again["adapters"][name]["plan"] == adapter["plan"]
         one, two = (load_file(place / name / ADAPTER) for place in (folder, tmp_path / "run"))
         assert all(one[key].allclose(two[key], atol=1e-6) for key in one)
+
+
+def test_a_finished_run_is_not_trained_again(inoculation_run, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(inoculation_run, folder)
+    monkeypatch.setattr(inoculate, "plan", lambda *given: pytest.fail("planned again"))
+    options = read_config(folder / CONFIG, Inoculating)
+    again = train(Inoculating(**{**options, "output_dir": str(folder)}), resume=True)
+    assert again == json.loads((folder / "inoculation.json").read_text())
 
 
 def test_a_plan_is_told_before_anything_is_written(options, done, tmp_path):

@@ -186,6 +186,18 @@ def test_an_interrupted_measurement_goes_on_from_the_cache(measured, monkeypatch
     assert answers(files / "again") == answers(files / "out")
 
 
+def test_other_answers_never_replace_those_that_are_there(measured, tiny_llama, no_loading):
+    _, _, files = measured
+    was = answers(files / "out")
+    for changed, said in (({"samples": 1}, "other samples"), ({"grid": None}, "other conditions")):
+        with pytest.raises(UsageError, match=said):
+            measure(of(tiny_llama, files, **{"samples": 2, **changed}), files / "out")
+    (files / "out" / "traits.json").write_text("{}")
+    with pytest.raises(UsageError, match="cannot be read"):
+        measure(of(tiny_llama, files, samples=2), files / "out")
+    assert answers(files / "out") == was
+
+
 def test_greedy_answers_of_a_base_alone_without_a_grid(tiny_llama, files):
     what = of(tiny_llama, files, traits=["upper"], keep=(), grid=None, samples=1, temperature=0.0)
     content = measure(what, files / "out")
