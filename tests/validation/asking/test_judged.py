@@ -189,7 +189,7 @@ def test_a_judge_that_dies_half_way_goes_on_and_is_paid_nothing_twice(file):
     dies = 1 + 7
     with Chat(reply) as chat:
         made = trait(file(chat))
-        with pytest.raises(ModelError, match=r"answers 503: Out of memory\. Run this again .* goes on"):
+        with pytest.raises(ModelError, match=r"answers 503: Out of memory\. Run this again .* It goes on"):
             scores(made, *ANSWERS)
         assert len(served) == 8
         dies = 100
