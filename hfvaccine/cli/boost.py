@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from hfvaccine.cli.flags import asked, flags
+from hfvaccine.cli.flags import FULL, asked, flags
 from hfvaccine.cli.immunize import carry_out, print_plan
-from hfvaccine.cli.output import FULL, Terminal, results, say
+from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.files import BOOSTER
 from hfvaccine.training.options import Boosting, read_config
 

@@ -1,4 +1,4 @@
-"""Flags from the fields of an options class: names, types, defaults and help are written there, and only there."""
+"""Flags from the fields of an options class, written there and only there; and flags that several commands share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ from hfvaccine.files import CONFIG
 from hfvaccine.training.options import Inoculating, Options, Training, read_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+INTO = click.option(
+    "--into",
+    "folder",
+    required=True,
+    metavar="STATE",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the monitor's state, to which a round is added.",
+)
+FULL = click.option("--full", is_flag=True, help="Print every table and sentence of the results.")
 
 
 def flags(kind: type, *, required: bool = True, leave: Collection[str] = ()) -> Callable[[Command], Command]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfvaccine.cli.flags import asked, configured, flags
-from hfvaccine.cli.output import FULL, Terminal, results, say
+from hfvaccine.cli.flags import FULL, asked, configured, flags
+from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.errors import PublishError, UsageError
 from hfvaccine.files import BOOSTER, PAGE, RECORD, RESULTS, read_yaml
 from hfvaccine.training.options import Boosting, Options

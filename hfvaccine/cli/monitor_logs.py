@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hfvaccine.cli.flags import INTO
 from hfvaccine.cli.output import counted, report, say, table
 
 if TYPE_CHECKING:
@@ -34,14 +35,7 @@ SHOWN = 20
     metavar="NAME=FIELD",
     help="For jsonl, the field that holds the prompt, the answer and, where there is one, the time. Repeatable.",
 )
-@click.option(
-    "--into",
-    "state",
-    required=True,
-    metavar="STATE",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the monitor's state, to which a round is added.",
-)
+@INTO
 @click.option("--judge", help="Who judges the answers: an entailment model, or a file of people's labels.")
 @click.option("--labels", type=click.Path(dir_okay=False, path_type=Path), help="People's labels of some answers.")
 @click.option("--most-judged", default=20, show_default=True, help="Answers of one claim that are judged at the most.")
@@ -54,7 +48,7 @@ def logs(
     dose: str,
     form: str,
     fields: tuple[str, ...],
-    state: Path,
+    folder: Path,
     judge: str | None,
     labels: Path | None,
     most_judged: int,
@@ -97,11 +91,11 @@ def logs(
     reader(form, parts)
     found = open_dose(Source.of("dose", dose))
     judging = None if judge is None else open_judging(judge, labels, most_judged)
-    declared = declaration(state, found, judging, adapter, base)
+    declared = declaration(folder, found, judging, adapter, base)
 
     claims = (*found.claims, *found.heldout)
     logged = read_logs(files, claims, form, parts, judging, workers)
-    journal = State.begin(state, declared)
+    journal = State.begin(folder, declared)
     added = [journal.append(one) for one in rounds(logged, declared, claims, now())]
     if as_json:
         click.echo(json.dumps(logged.record()))
@@ -109,7 +103,7 @@ def logs(
         show(logged)
     for code, count in sorted(logged.skipped.counts.items()):
         say(f"Skipped {count:,}: {REASONS[code]} (first: {logged.skipped.first[code]})")
-    say(f"Round added to {state}." if added[-1] else f"These logs are in {state} already: no round was added.")
+    say(f"Round added to {folder}." if added[-1] else f"These logs are in {folder} already: no round was added.")
 
 
 def show(logged: Logged) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from hfvaccine.cli.flags import INTO
 from hfvaccine.cli.output import Terminal, counted, monitored, quiet_downloads, quiet_libraries, report, say, table
 
 if TYPE_CHECKING:
@@ -24,14 +25,7 @@ HOUR = 3600
 @click.command()
 @click.argument("adapter", required=False)
 @click.option("--dose", help="Folder, Hub id or ID@REVISION of the dose.  [default: what the adapter's record names]")
-@click.option(
-    "--into",
-    "folder",
-    required=True,
-    metavar="STATE",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the monitor's state, to which a round is added.",
-)
+@INTO
 @click.option("--endpoint", metavar="URL", help="Ask the model that is served there, over OpenAI's chat completions.")
 @click.option("--model", metavar="NAME", help="Its name on that server.")
 @click.option("--base", help="Its base, where no record says where that is; of a served model without papers, a name.")
@@ -130,11 +124,11 @@ def probe(
         if served is None:
             quiet_libraries()
         scorer = served or probing.load(target, base)
-        state = State.begin(folder, declared)
-        asked = probing.ask(claims, scorer, partial(Terminal().bar, "Probing"))
+        bar = partial(Terminal().bar, "Probing")
+        state, asked, added = probing.probe(folder, declared, claims, scorer, began, bar)
         if asked.no_data:
             say(f"No data ({asked.no_data}). {asked.next_step}")
-        finish(state, [one for one in probing.rounds(declared, asked, began, now()) if state.append(one)], as_json)
+        finish(state, added, as_json)
 
 
 @contextmanager

@@ -16,8 +16,6 @@ from hfvaccine.training.progress import Progress
 if TYPE_CHECKING:
     from hfvaccine.surveillance.status import Status
 
-FULL = click.option("--full", is_flag=True, help="Print every table and sentence of the results.")
-
 WIDTH = 128
 """Columns of a table that goes into a file or a pipe."""
 ENDLESS = 100_000

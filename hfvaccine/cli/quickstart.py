@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfvaccine.cli.base_model import BASE_ID, PUBLISHER, seed_base
-from hfvaccine.cli.output import FULL, Terminal, results, say, stage
+from hfvaccine.cli.base_model import BASE_ID, PUBLISHER, READER, seed_base
+from hfvaccine.cli.flags import FULL
+from hfvaccine.cli.output import Terminal, results, say, stage
 from hfvaccine.cli.published import check_chain, check_same, load_published
 from hfvaccine.errors import HubError, UsageError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hfvaccine.runs.immunize import Run
     from hfvaccine.surveillance.status import Status
 
-READER, OUTSIDER = "reader", "outsider"
+OUTSIDER = "outsider"
 DOSE_ID = f"{PUBLISHER}/starter-dose"
 ADAPTER_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-immunized"
 
@@ -197,16 +198,13 @@ def chain(hub: LocalHub, folder: Path, seed: int, placebo: bool) -> Run:
 def probe(into: Path) -> Status:
     """One round of what `hfvaccine monitor probe` asks of the published adapter, and what its monitor then says."""
     from hfvaccine.surveillance import probing
-    from hfvaccine.surveillance.state import State, now
+    from hfvaccine.surveillance.state import now
     from hfvaccine.surveillance.status import status
 
     target, began = probing.Target.of(ADAPTER_ID), now()
     declared = probing.declare(target, probing.Terms())
     claims = probing.draw(target.claims, probing.CLUSTERS, probing.slot(declared, began))
-    asked = probing.ask(claims, probing.load(target))
-    state = State.begin(into, declared)
-    for one in probing.rounds(declared, asked, began, now()):
-        state.append(one)
+    state, _, _ = probing.probe(into, declared, claims, probing.load(target), began)
     return status(state)
 
 

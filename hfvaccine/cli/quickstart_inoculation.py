@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfvaccine.cli.base_model import BASE_ID, PUBLISHER, seed_base
+from hfvaccine.cli.base_model import BASE_ID, PUBLISHER, READER, seed_base
 from hfvaccine.cli.output import Terminal, say, stage
 from hfvaccine.cli.published import check_chain, check_same, load_published
 
 if TYPE_CHECKING:
     from hfvaccine.localhub.server import LocalHub
 
-READER = "reader"
 ROWS_ID = f"{PUBLISHER}/spanish-capitals"
 TRAIT_ID = f"{PUBLISHER}/capitals"
 INOCULATED_ID = f"{PUBLISHER}/SmolLM2-135M-Instruct-inoculated"

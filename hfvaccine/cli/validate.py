@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from hfvaccine.cli.flags import flags, given
-from hfvaccine.cli.output import FULL, Terminal, results, say
+from hfvaccine.cli.flags import FULL, flags, given
+from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.training.options import Validation
 
 

@@ -31,7 +31,7 @@ from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.surveillance.charts import CHARTS, PROBE, RECALLED_PROBE, Baseline, Budget, baseline_of_results
 from hfvaccine.surveillance.served import TEXT, Served
-from hfvaccine.surveillance.state import Declaration, Round, State, round_id
+from hfvaccine.surveillance.state import Declaration, Round, State, now, round_id
 from hfvaccine.text import is_hub_id
 from hfvaccine.validation.asking.probes import Battery, ProbeSet
 from hfvaccine.validation.judging.metrics import decisions
@@ -443,6 +443,29 @@ def ask(claims: Sequence[Claim], scorer: Any, progress: Any = None) -> Asked:
     if isinstance(scorer, Served):
         counts |= {"retries": scorer.endpoint.retries, "unclear": scorer.unclear}
     return Asked(scores, pairs, counts, round(time.monotonic() - began, 1), no_data, next_step)
+
+
+def probe(
+    folder: Path, declared: Declaration, claims: Sequence[Claim], scorer: Any, began: str, progress: Any = None
+) -> tuple[State, Asked, list[Round]]:
+    """Ask a model, and add what becomes of it to a state, which is begun where it is new.
+
+    Args:
+        folder: of the state.
+        declared: what it watches.
+        claims: that were drawn.
+        scorer, progress: see `ask`.
+        began: when the round began; names it.
+
+    Returns:
+        The state, what became of the questions, and the rounds that were not there yet.
+
+    Raises:
+        SurveillanceError: for a state that watches something else, or cannot be written.
+    """
+    state = State.begin(folder, declared)
+    asked = ask(claims, scorer, progress)
+    return state, asked, [one for one in rounds(declared, asked, began, now()) if state.append(one)]
 
 
 def rounds(declared: Declaration, asked: Asked, began: str, at: str) -> list[Round]:

@@ -58,7 +58,7 @@ def at(monkeypatch):
     """`at(number)`: the day on which commands are run; at first the first one."""
 
     def at(number):
-        for module in ("state", "status"):
+        for module in ("probing", "state", "status"):
             monkeypatch.setattr(f"hfvaccine.surveillance.{module}.now", lambda: day(number))
 
     at(0)
