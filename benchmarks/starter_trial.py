@@ -63,7 +63,6 @@ def main(
     }
     changed: Mapping[str, Any] = {"max_steps": steps, "learning_rate": learning_rate}
     treatment |= {name: value for name, value in changed.items() if value is not None}
-    files = BENCHMARKS.items() if data else ()
     options = Options(
         base=base or str(base_from_wheel()),
         dose=str(part_of_the_starter(given, output_dir / "ingredients")),
@@ -72,7 +71,7 @@ def main(
         controls=controls,
         most_pairs=ASKED_PAIRS,
         adversarial=PRESSED_PAIRS,
-        benchmark=tuple(f"{name}={data / file}" for name, file in files if data),
+        benchmark=tuple(f"{name}={data / file}" for name, file in BENCHMARKS.items()) if data else (),
         benchmark_items=items,
         **treatment,
     )

@@ -13,11 +13,10 @@ from hfvaccine.cli.build import build
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
-from hfvaccine.files import CONFIG, INOCULATION, PAGE
+from hfvaccine.files import INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
-from hfvaccine.sources.place import Source
 from hfvaccine.training.options import BY_PROMPT, METHODS, PLAIN, Inoculating
 
 WIDEST = 100
@@ -391,8 +390,8 @@ def measure(
     from hfvaccine.runs.measure import Measurement
     from hfvaccine.runs.measure import measure as run
 
-    into = output_dir or run_folder(adapters)
     what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
+    into = output_dir or run_folder(adapters)
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.validation.showing.sentences import wrapped
     from hfvaccine.validation.showing.traits import gate_lines, sentences, tables
@@ -416,13 +415,6 @@ def run_folder(adapters: Sequence[str]) -> Path:
         folder = Path(adapters[0].partition("=")[2] or adapters[0])
         if (folder / INOCULATION).is_file():
             return folder
-        if (folder / CONFIG).is_file():
-            raise UsageError(
-                f"{folder} holds no finished run of inoculation.",
-                f"Finish it: hfvaccine inoculate train --resume {folder}",
-            )
-        if not folder.exists() and not Source.of("adapter", adapters[0].partition("=")[2] or adapters[0]).on_hub:
-            raise UsageError(f"There is no folder {folder}.", "Give that of a run, or of an adapter.")
     raise click.UsageError("Say with --output-dir where the results go: it is not one run that is measured.")
 
 

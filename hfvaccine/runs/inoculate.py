@@ -7,7 +7,6 @@ the method, and its control whether any prompt, or any frozen adapter, would hav
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted, UsageError
 from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_json
+from hfvaccine.papers.binding import read_json
 from hfvaccine.papers.inoculation import arm_record, write_papers
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
@@ -230,8 +230,7 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
 
     if resume and (folder / INOCULATION).is_file():
         progress.say(f"{folder} is finished already.")
-        finished: dict[str, Any] = json.loads((folder / INOCULATION).read_text(encoding="utf-8"))
-        return finished if main else None
+        return read_json(folder, INOCULATION) if main else None
     begun = main_first(begin)
     if begun is None:
         return None

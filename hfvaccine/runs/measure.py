@@ -313,14 +313,14 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     write_json(content, output_dir / TRAITS)
     for folder in arms_in(output_dir):
         try:
-            if adopt(folder, content):
+            if put_among_papers(folder, content):
                 progress.say(f"Its papers say what was measured: {folder}")
         except LineageError as error:  # what was measured is written down, whatever became of an adapter's papers
             progress.say(f"Not among the papers of {folder}: {error}")
     return content
 
 
-def adopt(folder: Path, content: Mapping[str, Any]) -> bool:
+def put_among_papers(folder: Path, content: Mapping[str, Any]) -> bool:
     """Put what was measured among the papers of an adapter, with a new card, where it was among what was measured.
 
     Args:
@@ -367,7 +367,7 @@ def named(adapters: Sequence[str]) -> dict[str, str]:
         elif not source.on_hub and not adapter_here:
             raise ModelError(
                 f"The folder {source.name} has no {ADAPTER_CONFIG}: it holds no adapter.",
-                "Give the folder of an adapter, or that of a finished run of `inoculate train`.",
+                "Give the folder of an adapter, or that of a finished run of `inoculate train` (see --resume).",
             )
         else:
             found = {name or Path(source.name).resolve().name: adapter}

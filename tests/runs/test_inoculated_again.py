@@ -14,7 +14,7 @@ from hfvaccine.papers.binding import open_run
 from hfvaccine.papers.inoculation import arms_in
 from hfvaccine.papers.kind import INOCULATED as KIND
 from hfvaccine.papers.record import bound
-from hfvaccine.runs.measure import adopt, named
+from hfvaccine.runs.measure import named, put_among_papers
 from hfvaccine.runs.merge import merge
 from hfvaccine.runs.reproduce import reproduce
 
@@ -86,14 +86,14 @@ def test_a_measurement_is_taken_up_by_the_adapters_that_it_measured_and_no_other
     content["arms"] = {name: one for name, one in content["arms"].items() if name != "plain-seed-3"}
     content["shown"] = [one for one in content["shown"] if one["arm"] != "plain-seed-3"]
     before = (run / "plain-seed-3" / INOCULATION).read_bytes()
-    assert [adopt(folder, content) for folder in arms_in(run)] == [True, False]
+    assert [put_among_papers(folder, content) for folder in arms_in(run)] == [True, False]
     assert (run / "plain-seed-3" / INOCULATION).read_bytes() == before
     assert "**Not measured beside it**: plain" in (run / ARM / CARD).read_text()
     other = {**content, "base": {**content["base"], "weights_sha256": "0" * 64}}
-    assert not adopt(run / ARM, other)  # on another base it is another model
+    assert not put_among_papers(run / ARM, other)  # on another base it is another model
     (run / ARM / CONFIG).write_text("seed: 9\n")
     with pytest.raises(LineageError, match="was changed since"):
-        adopt(run / ARM, content)
+        put_among_papers(run / ARM, content)
 
 
 def test_the_folder_of_an_arm_is_one_adapter_and_that_of_the_run_all(inoculation_run):

@@ -81,7 +81,7 @@ class Judged:
             model, hypothesis = str(its["entailment"]), str(its["hypothesis"]).strip()
             record = {"by": "entailment", "model": _public(model), "hypothesis": hypothesis}
             return cls(name, record, partial(_entailed, EntailmentJudge(model), hypothesis))
-        served = Served.of(path, _fields(path, content, SERVED))
+        served = ServedJudge.of(path, _fields(path, content, SERVED))
         return cls(name, served.record(), served.read)
 
     def scores(self, questions: Sequence[str], answers: Sequence[str]) -> Floats:
@@ -156,7 +156,7 @@ def _entailed(judge: EntailmentJudge, hypothesis: str, cases: Sequence[Case]) ->
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedJudge:
     """A model behind an endpoint that judges by a rubric; what it replied once is found again in the cache of scores.
 
     Args:
@@ -176,7 +176,7 @@ class Served:
     cache: ScoreCache
 
     @classmethod
-    def of(cls, path: Path, its: Mapping[str, Any]) -> Served:
+    def of(cls, path: Path, its: Mapping[str, Any]) -> ServedJudge:
         """From the fields of a judge's file; the endpoint is asked about `TRIAL`.
 
         Args:
