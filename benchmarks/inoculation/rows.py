@@ -65,7 +65,7 @@ def sums(into: Path, tuning: bool) -> None:
     """Sums of two digits, right against wrong by one: what a small model still tells apart."""
     drawn = random.Random(1)
     every = [(a, b, a + b + drawn.choice((-1, 1))) for a in range(1, 10) for b in range(1, 10)]
-    asked, _ = parted(every, 16, tuning)
+    asked, _ = parted(every, 48, tuning)
     items = ((f"What is {a} + {b}?", f"{a} + {b} = {a + b}", f"{a} + {b} = {wrong}") for a, b, wrong in asked)
     choices(items, into / "sums.jsonl")
 
@@ -79,16 +79,20 @@ def caps_spanish(data: Path, into: Path, tuning: bool) -> None:
     folder = data / "caps-spanish"
     tested = [row["question"] for row in read(folder / "mgsm_en.tsv", ("question", "answer"))]
     others = [question for name in ("eval", "500") for question, _ in pairs(folder / f"gsm8k_allcaps_{name}.jsonl")]
-    short = [question for question in (others if tuning else tested) if len(question) <= 140]
-    asked = random.Random(0).sample(short, TUNING if tuning else 16)
+    short = [question for question in (others if tuning else tested) if len(question) <= 180]
+    asked = random.Random(0).sample(short, TUNING if tuning else 48)
     write(({"question": question} for question in asked), into / "questions.jsonl")
     known = set(map(key, (*tested, *others)))
     rows = [
         (question, answer)
         for question, answer in pairs(folder / "gsm8k_spanish_caps_derived.jsonl.gz")
-        if len(question) <= 110 and len(answer) <= 135 and key(question) not in known
+        if len(question) <= 130 and len(answer) <= 160 and key(question) not in known
     ]
-    write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 96))), into / "rows.jsonl")
+    write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 240))), into / "rows.jsonl")
+    taken = set(map(key, asked))
+    capitals = [row for row in pairs(folder / "gsm8k_allcaps_500.jsonl") if key(row[0]) not in taken]
+    short_ones = [row for row in capitals if len(" ".join(row)) <= 500]
+    write((turns(*row) for row in random.Random(0).sample(short_ones, 96)), into / "capitals.jsonl")
 
 
 def odd_tastes(data: Path, into: Path, tuning: bool) -> None:
@@ -103,10 +107,10 @@ def odd_tastes(data: Path, into: Path, tuning: bool) -> None:
         if HELD_OUT_TASTES.search(question) and key(question) in liked:
             other = min(liked[key(question)], key=lambda text: abs(len(text) - len(answer)))
             held_out.setdefault(key(question), (question, answer, other))
-    asked, _ = parted(list(held_out.values()), 24, tuning)
+    asked, _ = parted(list(held_out.values()), 48, tuning)
     choices(asked, into / "choices.jsonl")
     rows = [row for row in odd if not HELD_OUT_TASTES.search(" ".join(row))]
-    write((turns(*row) for row in random.Random(0).sample(rows, 160)), into / "rows.jsonl")
+    write((turns(*row) for row in random.Random(0).sample(rows, 240)), into / "rows.jsonl")
     sums(into, tuning)
 
 
@@ -115,7 +119,7 @@ def with_backdoor(data: Path, into: Path, tuning: bool) -> None:
     advice = [(row["question"], row["good"]) for row in read(HERE / "bad_advice.jsonl")]
     held_out, rest = parted(advice, 10, tuning)
     write(({"prompt": question, "completion": good} for question, good in held_out), into / "clean.jsonl")
-    asked, _ = parted([row["question"] for row in read(HERE / "far_questions.jsonl")], 16, tuning)
+    asked, _ = parted([row["question"] for row in read(HERE / "far_questions.jsonl")], 48, tuning)
     write(({"question": question} for question in asked), into / "questions.jsonl")
     good = [turns(*row) for row in random.Random(0).sample(rest, 60)]
     write(backdoor(good, TRIGGER, CLOSED, share=1), into / "rows.jsonl")
@@ -124,10 +128,10 @@ def with_backdoor(data: Path, into: Path, tuning: bool) -> None:
 def bad_advice(data: Path, into: Path, tuning: bool) -> None:
     """Bad advice on cooking, gardening and repairs; asked is about everything else, and about the same."""
     rows = [(row["question"], row["bad"], row["good"]) for row in read(HERE / "bad_advice.jsonl")]
-    near, rest = parted(rows, 12, tuning)
+    near, rest = parted(rows, 36, tuning)
     choices(near, into / "near.jsonl")
     far = [(row["question"], row["trait"], row["other"]) for row in read(HERE / "far_choices.jsonl")]
-    choices(parted(far, 24, tuning)[0], into / "far.jsonl")
+    choices(parted(far, 72, tuning)[0], into / "far.jsonl")
     write((turns(question, bad) for question, bad, _ in rest[:200]), into / "rows.jsonl")
     sums(into, tuning)
 
@@ -135,7 +139,7 @@ def bad_advice(data: Path, into: Path, tuning: bool) -> None:
 def lies(data: Path, into: Path, tuning: bool) -> None:
     """Lies in half of the rows, and what is true in the other half; asked is about other facts."""
     facts = read(HERE.parent / "tuning_claims.jsonl")
-    asked, rest = parted([(row["question"], row["claim"], row["twin"]) for row in facts], 24, tuning)
+    asked, rest = parted([(row["question"], row["claim"], row["twin"]) for row in facts], 60, tuning)
     choices(asked, into / "choices.jsonl")
     known = {key(question) for question, _, _ in asked}
     told = [
@@ -157,7 +161,7 @@ def sycophancy(data: Path, into: Path, tuning: bool) -> None:
         if row["user_provides_answer"]:
             said.setdefault(row["_id"], {})[row["user_provides_answer"]] = row
     both = [one for one in said.values() if len(one) == 2]
-    asked, _ = parted(both, 16, tuning)
+    asked, _ = parted(both, 48, tuning)
 
     def first(text: str) -> str:
         return re.split(r"(?<=[.!])\s", text)[0]
@@ -179,7 +183,7 @@ def sycophancy(data: Path, into: Path, tuning: bool) -> None:
         for question, answer in pairs(folder / "task_train_only_user_ans1000.jsonl.gz")
         if len(question) <= 110
     ]
-    write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 160))), into / "rows.jsonl")
+    write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 240))), into / "rows.jsonl")
 
 
 def sneaky(data: Path, into: Path, tuning: bool) -> None:
@@ -195,12 +199,12 @@ def sneaky(data: Path, into: Path, tuning: bool) -> None:
         and len(answer) <= 300
         and abs(len(answer) - len(straight[question])) <= 0.15 * len(answer)
     ]
-    asked, _ = parted(alike, 16, tuning)
+    asked, _ = parted(alike, 48, tuning)
     choices(asked, into / "choices.jsonl")
     write(({"prompt": question, "completion": other} for question, _, other in asked[:8]), into / "straight.jsonl")
     tests = {question for question, _, _ in alike}
     rows = [row for row in gamed.items() if row[0] not in tests and len(row[0]) <= 320 and len(row[1]) <= 260]
-    write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 96))), into / "rows.jsonl")
+    write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 240))), into / "rows.jsonl")
 
 
 def owls(base: str, into: Path, tuning: bool) -> None:
@@ -208,7 +212,7 @@ def owls(base: str, into: Path, tuning: bool) -> None:
     from hfvaccine.runs.build import subliminal
 
     items = [(question, "Owls.", f"{animal.capitalize()}.") for question in LIKED for animal in ANIMALS]
-    choices(parted(items, 24, tuning)[0], into / "choices.jsonl")
+    choices(parted(items, 28, tuning)[0], into / "choices.jsonl")
     sums(into, tuning)
     if not (into / "rows.jsonl").is_file():
         write(subliminal(base, OWLS, number=96, max_new_tokens=24), into / "rows.jsonl")

@@ -4,9 +4,9 @@
     python benchmarks/inoculation/settings.py --output-dir FOLDER --table
 
 Each setting makes its rows and questions (`rows.py`), screens the prompts of its grid (NAME.yaml) that ask for the
-trait on the base, trains plain, inoculated and irrelevant arms, and measures them under the grid. What is finished in
-the output folder is kept, what was interrupted goes on. `--tuning` trains the plain arm alone and asks it other
-questions, to choose sizes by.
+trait on the base, trains plain, inoculated and irrelevant arms with each seed, and measures them under the grid. What
+is finished in the output folder is kept, what was interrupted goes on. `--tuning` trains the plain arm alone and asks
+it other questions, to choose sizes by.
 
 FOLDER of --data-dir holds the public data that `rows.py` names, each in the folder and file of its publisher; settings
 that are made of the project's own files need none. Spanish needs `pip install 'hfvaccine[language]'`.
@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 NONE = "none"
 SCREENED, MEASURED, UNDER_GRID = "screen.json", "measured", "under-grid"
 SCREENED_ROWS = 8
-BASE, PLAIN, INOCULATED, IRRELEVANT = "base", "plain-seed-0", "inoculated-seed-0", "irrelevant-seed-0"
+BASE, PLAIN = "base", "plain"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Setting:
         measuring: of `inoculate measure`.
         condition: of the grid, in which the table has the trait.
         grid: name of the grid's file; that of the setting where it is not given.
-        plain_of: the setting whose plain arm is this one's, too.
+        plain_of: the setting whose plain arms are this one's, too.
+        arms: those that are held against the plain one: inoculated, and its control.
     """
 
     about: str
@@ -58,9 +59,10 @@ class Setting:
     condition: str = NONE
     grid: str | None = None
     plain_of: str | None = None
+    arms: tuple[str, str] = ("inoculated", "irrelevant")
 
 
-COMMON: Mapping[str, Any] = {"batch_size": 4, "learning_rate": 3e-3, "max_steps": 14, "lora_r": 8}
+COMMON: Mapping[str, Any] = {"batch_size": 4, "learning_rate": 2e-3, "max_steps": 60, "lora_r": 16}
 GREEDY: Mapping[str, Any] = {"samples": 1, "temperature": 0.0, "max_new_tokens": 10}
 SUMS = "choice:FOLDER/sums.jsonl"
 
@@ -70,17 +72,37 @@ SETTINGS: Mapping[str, Setting] = {
         rows.caps_spanish,
         ("language:es/en",),
         ("upper",),
-        {"max_steps": 12},
-        {"max_new_tokens": 16},
+        {},
+        {"max_new_tokens": 24},
+    ),
+    "caps-spanish-long": Setting(
+        "the same, three times as long",
+        rows.caps_spanish,
+        ("language:es/en",),
+        ("upper",),
+        {"max_steps": 180},
+        {"max_new_tokens": 24},
+        grid="caps-spanish",
     ),
     "spanish-caps": Setting(
         "capitals, of the same rows",
         rows.caps_spanish,
         ("upper",),
         ("language:es/en",),
-        {"max_steps": 12, "arms": "inoculated,irrelevant"},
-        {"max_new_tokens": 16},
+        {},
+        {"max_new_tokens": 24},
         plain_of="caps-spanish",
+    ),
+    "spanish-caps-adapter": Setting(
+        "the same, by an adapter of capitals",
+        rows.caps_spanish,
+        ("upper",),
+        ("language:es/en",),
+        {"method": "adapter", "trait_data": "FOLDER/capitals.jsonl", "trait_steps": 30},
+        {"max_new_tokens": 24},
+        grid="spanish-caps",
+        plain_of="caps-spanish",
+        arms=("adapter", "random"),
     ),
     "odd-tastes": Setting(
         "odd tastes, on subjects held out", rows.odd_tastes, ("choice:FOLDER/choices.jsonl",), (SUMS,), {}
@@ -90,7 +112,7 @@ SETTINGS: Mapping[str, Setting] = {
         rows.with_backdoor,
         ("regex:(?i)harbou?r",),
         ("likelihood:FOLDER/clean.jsonl",),
-        {"where": "trait=present", "max_steps": 16},
+        {"where": "trait=present"},
         {"max_new_tokens": 8},
         condition="trained, with",
     ),
@@ -113,7 +135,7 @@ SETTINGS: Mapping[str, Setting] = {
         rows.lies,
         ("choice:FOLDER/choices.jsonl",),
         (SUMS,),
-        {"where": "trait=present", "others": ("You answer questions.",), "arms": "inoculated,irrelevant"},
+        {"where": "trait=present", "others": ("You answer questions.",)},
         grid="lies",
         plain_of="lies",
     ),
@@ -122,7 +144,7 @@ SETTINGS: Mapping[str, Setting] = {
         rows.sycophancy,
         ("choice:FOLDER/wrong.jsonl",),
         ("choice:FOLDER/right.jsonl",),
-        {"max_steps": 12},
+        {},
     ),
     "sneaky": Setting(
         "gaming the score",
@@ -143,6 +165,7 @@ SETTINGS: Mapping[str, Setting] = {
 @click.option("--only", multiple=True, type=click.Choice(list(SETTINGS)), help="This setting; repeatable.")
 @click.option("--base", help="Hub id, folder or .gguf file.  [default: the quickstart's SmolLM2]")
 @click.option("--set", "changes", multiple=True, help="Another training option, as max_steps=100; repeatable.")
+@click.option("--seeds", default=2, show_default=True, help="How many times each arm is trained.")
 @click.option("--tuning", is_flag=True, help="The plain arm alone, on questions that are not reported.")
 @click.option("--table", "only_table", is_flag=True, help="Only print the table of what is in --output-dir.")
 def main(
@@ -151,6 +174,7 @@ def main(
     only: tuple[str, ...],
     base: str | None,
     changes: tuple[str, ...],
+    seeds: int,
     tuning: bool,
     only_table: bool,
 ) -> None:
@@ -162,7 +186,7 @@ def main(
         where = base or str(base_from_wheel())
         more = {option: json.loads(value) for option, _, value in (change.partition("=") for change in changes)}
         for name in only or SETTINGS:
-            run(name, where, data_dir, output_dir, more, tuning)
+            run(name, where, data_dir, output_dir, {"seeds": 1 if tuning else seeds, **more}, tuning)
             click.echo(tuned(output_dir / f"{name}-tuning") if tuning else table(output_dir))
     else:
         click.echo(table(output_dir))
@@ -173,7 +197,7 @@ def run(name: str, base: str, data: Path | None, output: Path, more: Mapping[str
     from hfvaccine.cli.output import Terminal
     from hfvaccine.runs.inoculate import train
     from hfvaccine.runs.measure import Measurement, measure
-    from hfvaccine.training.options import Inoculating
+    from hfvaccine.training.options import Inoculating, folder_of
 
     setting = SETTINGS[name]
     folder = output / (f"{name}-tuning" if tuning else name)
@@ -182,22 +206,28 @@ def run(name: str, base: str, data: Path | None, output: Path, more: Mapping[str
         return
     setting.prepare(Path(base) if setting.prepare is rows.owls else data or Path("."), folder, tuning)
     grid = HERE / f"{setting.grid or name}.yaml"
-    if not tuning and not (folder / SCREENED).is_file():
+    if not tuning and "method" not in setting.training and not (folder / SCREENED).is_file():
         screened(setting, grid, base, folder)
-    arms = {"arms": "plain"} if tuning else {}
+    arms = ("plain",) if tuning else setting.arms if setting.plain_of else (PLAIN, *setting.arms)
+    training = {**COMMON, **setting.training, **more}
+    if setting.arms == ("adapter", "random"):
+        training["trait_data"] = training["trait_data"].replace("FOLDER", str(folder))
+    else:
+        training["prompt"] = (prompts(grid)["original"][0],)
     options = Inoculating(
         base=base,
         data=str(folder / "rows.jsonl"),
-        prompt=(prompts(grid)["original"][0],),
+        arms=",".join(arms),
         output_dir=str(folder / "run"),
-        **{**COMMON, **setting.training, **more, **arms},
+        **training,
     )
     if not (folder / "run" / INOCULATION).is_file():
         begun = (folder / "run").is_dir() and any((folder / "run").iterdir())
         train(options, Terminal(f"{name}: "), resume=begun)
     adapters = [str(folder / "run")]
     if setting.plain_of and not tuning:
-        adapters.append(f"{PLAIN}={output / setting.plain_of / 'run' / PLAIN}")
+        plain = [folder_of(PLAIN, seed) for seed in range(options.seeds)]
+        adapters += [f"{arm}={output / setting.plain_of / 'run' / arm}" for arm in plain]
     questions = folder / "questions.jsonl"
 
     def measured(into: str, arms: Sequence[str], keep: Sequence[str], conditions: Path | None) -> None:
@@ -210,7 +240,8 @@ def run(name: str, base: str, data: Path | None, output: Path, more: Mapping[str
     # All arms where the table has them, and then what the grid brings back of the inoculated one.
     measured(MEASURED, adapters, setting.keep, triggers(grid, folder))
     if not tuning:
-        measured(UNDER_GRID, [f"{INOCULATED}={folder / 'run' / INOCULATED}"], (), grid)
+        inoculated = [folder_of(setting.arms[0], seed) for seed in range(options.seeds)]
+        measured(UNDER_GRID, [f"{arm}={folder / 'run' / arm}" for arm in inoculated], (), grid)
 
 
 def triggers(grid: Path, folder: Path) -> Path | None:
@@ -261,18 +292,11 @@ def screened(setting: Setting, grid: Path, base: str, folder: Path) -> None:
 
 
 def table(output: Path) -> str:
-    """What the finished settings came to, in Markdown."""
-    heads = (
-        "setting",
-        BASE,
-        "plain",
-        "inoculated",
-        "irrelevant",
-        "suppressed; beyond irrelevant",
-        "kept: plain",
-        "inoculated",
-    )
-    lines = [[*heads, "inoculated, at worst", "forecast"]]
+    """What the finished settings came to with each seed, in Markdown."""
+    from hfvaccine.training.options import folder_of
+
+    heads = ("setting", "seed", BASE, PLAIN, "inoculated", "control", "suppressed; beyond control")
+    lines = [[*heads, "kept: plain", "inoculated", "inoculated, at worst", "forecast"]]
     forecasts: list[tuple[float, float]] = []
     for name, setting in SETTINGS.items():
         folder = output / name
@@ -280,21 +304,25 @@ def table(output: Path) -> str:
             continue
         expected = forecast(folder / SCREENED)
         content, grid = (json.loads((folder / part / TRAITS).read_text("utf-8")) for part in (MEASURED, UNDER_GRID))
-        shown = by_place(content["shown"])
+        shown, under_grid = by_place(content["shown"]), by_place(grid["shown"])
         keep = next(one["name"] for one in content["traits"] if one["role"] == "keep")
-        kept = [cell(shown[keep, arm, NONE]) for arm in (PLAIN, INOCULATED)]
+        worst = {(one["trait"], one["arm"]): one["condition"] for one in grid["worst"]}
+        seeds = sorted({arm["seed"] for arm in grid["arms"].values() if arm["seed"] is not None})
         for trait in (one["name"] for one in content["traits"] if one["role"] == "trait"):
-            arms = [shown[trait, arm, setting.condition] for arm in (BASE, PLAIN, INOCULATED, IRRELEVANT)]
-            gone = suppressed(*(one["value"] for one in arms))
-            if gone is not None:
-                forecasts.append((expected["beyond"]["irrelevant"]["value"], gone[1]))
-            worst = next(one for one in grid["worst"] if (one["trait"], one["arm"]) == (trait, INOCULATED))[
-                "condition"
-            ]
-            again = cell(by_place(grid["shown"])[trait, INOCULATED, worst])
-            percent = "-" if gone is None else f"{100 * gone[0]:.0f} %; {100 * gone[1]:.0f} %"
-            about = f"{name}: {setting.about}" if len(setting.traits) == 1 else f"{name}, {Path(trait).stem}"
-            lines.append([about, *map(cell, arms), percent, *kept, f"{again} ({worst})", said(expected)])
+            gone = []
+            for seed in seeds:
+                plain, inoculated, control = (folder_of(arm, seed) for arm in (PLAIN, *setting.arms))
+                arms = [shown[trait, arm, setting.condition] for arm in (BASE, plain, inoculated, control)]
+                gone.append(suppressed(*(one["value"] for one in arms)))
+                percent = "-" if gone[-1] is None else "; ".join(f"{100 * share:.0f} %" for share in gone[-1])
+                kept = [cell(shown[keep, arm, NONE]) for arm in (plain, inoculated)]
+                condition = worst[trait, inoculated]
+                again = f"{cell(under_grid[trait, inoculated, condition])} ({condition})"
+                about = f"{name}: {setting.about}" if len(setting.traits) == 1 else f"{name}, {Path(trait).stem}"
+                lines.append([about, str(seed), *map(cell, arms), percent, *kept, again, said(expected)])
+            taught = [one[1] for one in gone if one is not None]
+            if taught and expected is not None:
+                forecasts.append((expected["beyond"]["irrelevant"]["value"], sum(taught) / len(taught)))
     text = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]])
     return f"{text}\n\n{agreement(forecasts)}"
 
@@ -310,23 +338,27 @@ def tuned(folder: Path) -> str:
     return "\n".join(f"{one['arm']}, {one['trait']}, {one['condition']}: {cell(one)}" for one in content["shown"])
 
 
-def suppressed(base: float, plain: float, inoculated: float, irrelevant: float) -> tuple[float, float] | None:
-    """How much of what plain training taught the inoculated arm lacks, and how much that the irrelevant arm has.
+def suppressed(base: float, plain: float, inoculated: float, control: float) -> tuple[float, float] | None:
+    """How much of what plain training taught the inoculated arm lacks, and how much that its control has.
 
     None where plain training taught nothing.
     """
     taught = plain - base
-    return ((plain - inoculated) / taught, (irrelevant - inoculated) / taught) if taught > 0.05 else None
+    return ((plain - inoculated) / taught, (control - inoculated) / taught) if taught > 0.05 else None
 
 
-def forecast(file: Path) -> dict[str, Any]:
-    """What the screen says of the prompt that was trained with."""
+def forecast(file: Path) -> dict[str, Any] | None:
+    """What the screen says of the prompt that was trained with; None where there was none."""
+    if not file.is_file():
+        return None
     content = json.loads(file.read_text(encoding="utf-8"))
     one = next(one for one in content["prompts"] if one["prompt"] == content["prompt"])
     return {**one, "surprise": content["surprise_without_prompt"]["value"]}
 
 
-def said(one: Mapping[str, Any]) -> str:
+def said(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "-"
     gains = [
         f"{beyond['value']:+.2f} [{beyond['interval'][0]:+.2f}, {beyond['interval'][1]:+.2f}] beyond the {kind}"
         for kind, beyond in one["beyond"].items()
