@@ -65,7 +65,7 @@ def main(
     treatment |= {name: value for name, value in changed.items() if value is not None}
     options = Options(
         base=base or str(base_from_wheel()),
-        dose=str(part_of_the_starter(given, output_dir / "ingredients")),
+        dose=str(part_of_the_starter(given, output_dir / "ingredients" / f"starter-{given}")),
         output_dir=str(output_dir),
         placebo=controls,
         controls=controls,
@@ -81,21 +81,32 @@ def main(
         report(table(results), verdict_lines(results))
 
 
-def part_of_the_starter(given: int, folder: Path) -> Path:
-    """A sealed dose: some of the starter's claims, the first by hash, and all that it holds out."""
+def part_of_the_starter(given: int, into: Path, left_out: tuple[str, frozenset[str]] | None = None) -> Path:
+    """A sealed dose: some of the starter's claims, the first by hash, and what it holds out.
+
+    Args:
+        given: claims to give.
+        into: folder of the dose.
+        left_out: a field and its values; all claims that have one are held out then, and no others.
+    """
     from hfvaccine import starter
     from hfvaccine.claims.claim import read_jsonl
     from hfvaccine.quarantine.policy import Policy
     from hfvaccine.quarantine.seal import seal
 
-    into = folder / f"starter-{given}"
     if not into.exists():
         claims = list(read_jsonl(starter.CLAIMS))
-        heldout = [claim for claim in claims if claim.split == "heldout"]
-        dose = sorted((c for c in claims if c.split == "dose"), key=lambda c: sha256(c.claim.encode()).digest())
-        folder.mkdir(parents=True, exist_ok=True)
+        if left_out is None:
+            held_out = [claim for claim in claims if claim.split == "heldout"]
+        else:
+            field, values = left_out
+            held_out = [replace(claim, split="heldout") for claim in claims if getattr(claim, field) in values]
+        out = {claim.claim_id for claim in held_out}
+        rest = [claim for claim in claims if claim.split == "dose" and claim.claim_id not in out]
+        rest.sort(key=lambda claim: sha256(claim.claim.encode()).digest())
+        into.parent.mkdir(parents=True, exist_ok=True)
         policy = replace(Policy.read(starter.POLICY), name=f"{given} claims of the starter dose")
-        seal([*dose[:given], *heldout], policy, into)
+        seal([*rest[:given], *held_out], policy, into)
     return into
 
 
