@@ -206,6 +206,11 @@ def _takes(model: Any) -> Collection[str]:
     return inspect.signature(_inner(model).forward).parameters
 
 
+def cache_argument(model: Any) -> str:
+    """The name of the argument by which a model takes a cache; transformers drops the older one in version 5.40."""
+    return "cache" if "cache" in _takes(model) else "past_key_values"
+
+
 def _decode(
     model: Any,
     batch: Batch,
@@ -227,7 +232,7 @@ def _decode(
     places = stem + (mask.cumsum(1) - 1).clamp(min=0)
     mask = torch.cat([mask.new_ones((len(batch), stem)), mask], dim=1)
     cache: Any = DynamicCache()
-    options: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+    options: dict[str, Any] = {cache_argument(model): cache, "use_cache": True}
     if "logits_to_keep" in _takes(model):
         # As a tensor: a slice is not contiguous, and a frozen head would be copied for each row of it.
         options["logits_to_keep"] = torch.tensor([-1], device=model.device)

@@ -19,7 +19,7 @@ from hfvaccine.statistics import Floats
 from hfvaccine.validation.scores import Request, Scored
 from hfvaccine.validation.scoring.adapter import ACTIVE, active, require_adapter
 from hfvaccine.validation.scoring.cache import ScoreCache
-from hfvaccine.validation.scoring.generate import Batch, Sampling, batched, encode, endings, generate
+from hfvaccine.validation.scoring.generate import Batch, Sampling, batched, cache_argument, encode, endings, generate
 from hfvaccine.validation.scoring.tree import Ints, Leaf, Pass, Row, Tree, Unit, batches, grow, passes, shared, units
 from hfvaccine.validation.scoring.weights import fingerprint
 
@@ -439,8 +439,8 @@ class Scorer:
             input_ids=torch.from_numpy(unit.tokens[nodes])[None].to(device),
             attention_mask=mask[None, None],
             position_ids=torch.from_numpy(unit.depth[nodes])[None].to(device),
-            past_key_values=cache,
             use_cache=cache is not None,
+            **{cache_argument(self.model): cache},
         )[0]
 
     def _run_batch(self, batch: list[Leaf], tell: Tell) -> Results:

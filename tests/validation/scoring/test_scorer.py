@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -171,6 +172,15 @@ def test_a_model_that_heeds_no_tree_masks_gets_plain_batches(base, monkeypatch):
         made = scorer(base)
         assert np.abs(made.score(CONVERSATIONS).loglikelihood - expected).max() < 1e-4
         assert made._heeds_trees is False, other.__name__
+
+
+def test_no_argument_that_transformers_is_to_drop_is_given(base):
+    made = scorer(base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        made.score(CONVERSATIONS)
+        made.answers(["One."], 2)
+    assert made._heeds_trees
 
 
 def test_all_logits_are_taken_from_a_model_that_keeps_none(tiny_gpt2, monkeypatch):
