@@ -1,6 +1,7 @@
 """The documentation holds what it says: links, command lines, Python, the reference of the command line."""
 
 import ast
+import inspect
 import re
 import shlex
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from hfvaccine.cli import cli
+from hfvaccine.surveillance.outlets import prometheus
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -203,6 +206,22 @@ def test_every_dotted_name_of_ours_exists(page):
     found = [re.match(r"hfvaccine(?:\.[A-Za-z_]\w*)+", code) for code in inline(page)]
     for name in filter(None, found):
         resolve(name[0])
+
+
+def test_what_schedulers_are_given_names_commands_options_and_metrics_that_exist():
+    page = DOCS / "monitor.md"
+    units = "\n".join(re.findall(r"^Exec\w+=\S*/(hfvaccine .+)$", "\n".join(blocks(page, "ini")), re.MULTILINE))
+    (table,) = blocks(page, "crontab")
+    jobs = re.findall(r"^(?:\S+ +){5}\w+ +(.+)$", table, re.MULTILINE)
+    job, rules = map(yaml.safe_load, blocks(page, "yaml"))
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    lines = [*command_lines(f"{units}\n{jobs[0]}"), [*container["command"][1:], *container["args"]]]
+    assert [line[:2] for line in lines] == [["monitor", name] for name in ("probe", "status") * 2 + ("probe",)]
+    for arguments in lines:
+        check_command(arguments)
+    asked = {name for rule in rules["groups"][0]["rules"] for name in re.findall(r"hfvaccine_\w+", rule["expr"])}
+    written = re.findall(r'metric\(\s*"(\w+)"', inspect.getsource(prometheus))
+    assert asked and asked <= {f"hfvaccine_monitor_{name}" for name in written}
 
 
 @pytest.mark.parametrize("line", ["hfvaccine imunize", "hfvaccine hub serve --rot x", "hfvaccine hub user ad"])
