@@ -76,14 +76,14 @@ def held_against(card: str, record: Mapping[str, Any], results: Mapping[str, Any
     shown, measured = _numbers(metadata), _numbers(_loaded(again))
     unknown = next((number for number in shown if number not in measured), None)
     if unknown is not None:
-        return Found("", f"{kind.results} has no {unknown[-2]} of {unknown[-1]}")
-    if len(shown) != len(measured):
-        return Found("", f"its metadata have {len(shown)} numbers, and {kind.results} makes {len(measured)}")
+        return Found("", f"{kind.results} has no {shown[unknown]} of {unknown[-1]}")
     for key in LISTED:
         said, made_of = metadata.get(key), _loaded(again).get(key)
         if said != made_of:
             return Found("", f"its metadata say {key}: {said}, and the papers make {made_of}")
     what = f"its {len(shown)} headline numbers are those of {kind.results}"
+    if shown != measured:  # other ones, or by other names
+        return Found(what, reworded=f"its metadata have {_said(shown)}, and {kind.results} makes {_said(measured)}")
     if body == made:
         return Found(f"{what}, its text what the papers make")
     lines = zip_longest(body.split("\n"), made.split("\n"), fillvalue="nothing")
@@ -131,14 +131,18 @@ def _results(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [result for model in metadata.get("model-index") or () for result in model["results"]]
 
 
-def _numbers(metadata: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The headline numbers, which lists of adapters go by."""
-    numbers = []
+def _numbers(metadata: Mapping[str, Any]) -> dict[tuple[Any, ...], Any]:
+    """The headline numbers, which lists of adapters go by: how each is called, by what it is of and its value."""
+    numbers = {}
     for metric in (metric for result in _results(metadata) for metric in result["metrics"]):
         args = metric.get("args") or {}
         asked = (args.get(key) for key in ARGUMENTS)
-        numbers.append((*asked, metric["type"], metric.get("name"), metric["value"]))
+        numbers[(*map(str, asked), metric["type"], metric["value"])] = metric.get("name")
     return numbers
+
+
+def _said(numbers: Mapping[tuple[Any, ...], Any]) -> str:
+    return f"{len(numbers)} numbers ({', '.join(map(str, numbers.values()))})"[:SHOWN]
 
 
 def _verdict(body: str) -> str:

@@ -407,6 +407,18 @@ def test_of_another_hfvaccines_card_the_verdict_is_held_against_the_papers_and_t
     assert broken(look(run, code="f" * 64)) == {"card"}
 
 
+@pytest.mark.parametrize("change", [lambda its: its.pop(), lambda its: its[0]["metrics"][0].update(name="Older name")])
+def test_headline_numbers_that_another_hfvaccine_chose_are_missing_and_not_broken(look, run, change):
+    front, _, body = (run / CARD).read_text().removeprefix("---\n").partition("\n---\n")
+    metadata = yaml.safe_load(front)
+    change(metadata["model-index"][0]["results"])
+    (run / CARD).write_text(f"---\n{yaml.safe_dump(metadata)}---\n{body}")
+    rebind(run)
+    chain = look(run, code="f" * 64)
+    assert (states(chain)["card"], broken(chain)) == (MISSING, set())
+    assert broken(look(run)) == {"card"}
+
+
 def test_an_adapter_that_loads_on_another_base_is_found(look, run):
     config = json.loads((run / ADAPTER_CONFIG).read_text())
     for change in ({"base_model_name_or_path": "eve/base"}, {"revision": "b" * 40}, {"r": 99}):
