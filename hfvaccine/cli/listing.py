@@ -23,8 +23,8 @@ def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
 
     Without NAMESPACE they are your own. They are found by their tags and told
     by their cards; nothing but recalls is downloaded. AUROC is that of the
-    verdict on claims that the model was never given: 0.5 is chance, 1 is
-    perfect. Inoculated adapters and their controls stand by themselves, with
+    verdict at once on claims that the model was never given: 0.5 is chance, 1
+    is perfect. Inoculated adapters and their controls stand by themselves, with
     the condition under which the unwanted trait shows most.
 
     \b
@@ -48,7 +48,7 @@ def list_(namespace: str | None, token: str | None, as_json: bool) -> None:
     immunized = [one for one in found.adapters if one.kind == "immunized"]
     inoculated = [one for one in found.adapters if one.kind != "immunized"]
     if immunized:
-        columns = ("Repo", "Gate", "Share", "AUROC, claims never given")
+        columns = ("Repo", "Gate", "Share", "AUROC at once, never given")
         rows = [_adapter(one) for one in immunized]
         # Beside the numbers these would be cut off on a terminal of 80 columns.
         report(table(f"Adapters of {whose}", columns, rows), map(_lineage, immunized))

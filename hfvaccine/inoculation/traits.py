@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -476,7 +477,9 @@ def _function(name: str, module: str, function: str) -> Trait:
     try:
         found = getattr(import_module(module), function)
     except Exception as error:  # a module may raise anything while it is imported
-        raise UsageError(f"{name!r} is no function of a module: {error}.", _there_is()) from error
+        meant = get_close_matches(module, [kind.partition(":")[0] for kind in KINDS], 1)
+        hint = f"Did you mean {meant[0]}:{function}? " if meant else ""
+        raise UsageError(f"{name!r} is no function of a module: {error}.", hint + _there_is()) from error
     finally:
         sys.path.remove(here)
     if not callable(found):

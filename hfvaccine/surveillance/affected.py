@@ -123,13 +123,20 @@ def find(
         All that were looked at, also those that could not be.
 
     Raises:
-        UsageError: for what is none of these, or a dose without recalls where no claim is named.
+        UsageError: for what is none of these, namespaces without adapters, or a dose without recalls where no claim
+            is named.
         HubError, DoseError: where a namespace or the dose cannot be had.
     """
     own = open_dose(Source.of("dose", dose), token) if dose is not None else None
     if own is not None and not claims and not Recalls.of(own).standing:
         raise UsageError(f"Nothing is recalled of {dose}.", "Name the claims that you look for with --claim.")
-    found = [_reached(place, own, tuple(claims), token) for place in _places(where, token)]
+    places = _places(where, token)
+    if not places:
+        raise UsageError(
+            f"There are no immunized adapters of {' or '.join(where)} that this account can see.",
+            "Mend the name, or look as an account that sees them: that nothing is found is no all-clear.",
+        )
+    found = [_reached(place, own, tuple(claims), token) for place in places]
     by_sha256 = {one.sha256: one for one in found if one.sha256 and one.kind != MERGED_KIND}
     by_place = {one.place: one for one in found}
     linked = []

@@ -275,6 +275,12 @@ def test_what_is_no_function_is_refused(own, name):
         parse_trait(f"{own}:{name}")
 
 
+def test_a_kind_that_is_misspelt_gets_the_one_that_was_meant():
+    with pytest.raises(UsageError) as refused:
+        parse_trait("langauge:es")
+    assert "Did you mean language:es?" in refused.value.next_step
+
+
 # --- all of them
 
 

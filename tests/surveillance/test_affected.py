@@ -52,6 +52,11 @@ def test_folders_and_repos_are_looked_at_with_a_dose_that_is_named(published, id
     assert status(one, ids[0]) == AFFECTED
 
 
+def test_where_nothing_can_be_looked_at_there_is_no_all_clear(recalled):
+    with pytest.raises(UsageError, match="no immunized adapters of nobody-at-all"):
+        find(["nobody-at-all"], dose="lab/dose")
+
+
 def test_a_claim_that_nobody_recalled_can_be_looked_for(published, ids):
     by_place = {one.place: one for one in find(["lab"], claims=[ids[1], ids[3]])}
     assert status(by_place["lab/spared"], ids[1]) == AFFECTED
