@@ -35,6 +35,7 @@ COMMANDS = {
     "merge": ("hfvaccine.cli.merge:merge", "Merge an adapter into its base, with its papers."),
     "monitor": ("hfvaccine.cli.monitor:monitor", "Watch what is deployed, and be told when it drifts."),
     "hub": ("hfvaccine.cli.hub:hub", "Serve a small Hugging Face Hub on this machine."),
+    "doctor": ("hfvaccine.cli.doctor:doctor", "Say what is here to run on, what will fail, and what mends it."),
     "version": ("hfvaccine.cli.version:version", "Print the versions of hfvaccine and of the stack below it."),
 }
 

@@ -1,0 +1,97 @@
+"""The doctor: each thing that is wrong is named with what mends it, and nothing else is called wrong."""
+
+import json
+import os
+
+import pytest
+from click.testing import CliRunner
+from hubs import talk_to
+from huggingface_hub import constants
+
+from hfvaccine.cli import cli
+from hfvaccine.localhub.server import LocalHub
+from hfvaccine.runs import doctor
+from hfvaccine.runs.doctor import ERROR, GIB, LARGE_CACHE, OK, WARNING
+
+
+def by_name(findings):
+    return {one.name: one for one in findings}
+
+
+def test_a_package_that_is_missing_or_too_old_is_an_error_with_its_command():
+    found = doctor.packages(["click>=8", "numpy>=99", "no-such-package>=1", "gguf; extra == 'gguf'"])
+    assert found.state == ERROR
+    assert "numpy>=99 is needed, and here is" in found.what and "no-such-package>=1" in found.what
+    assert "click" not in found.what and "gguf" not in found.what
+    assert found.next_step == "pip install -U 'numpy>=99' 'no-such-package>=1'"
+    assert doctor.packages(["click>=8", "numpy>=1.0"]).state == OK
+
+
+def test_extras_that_are_missing_are_named_and_nothing_is_wrong():
+    (found,) = doctor.extras(["click>=8", 'numpy>=1; extra == "sums"', 'no-such-package; extra == "more"'])
+    assert (found.state, found.next_step) == (OK, "pip install 'hfvaccine[more]'")
+    assert found.what == "installed: sums; not installed: more"
+
+
+@pytest.mark.parametrize(
+    "number, load, state, says", [(2, 0.1, OK, ""), (8, 5.9, WARNING, "=2"), (2, 9, WARNING, "=1")]
+)
+def test_busy_cores_leave_fewer_threads(number, load, state, says):
+    found = doctor.cores(number, load)
+    assert found.state == state and found.next_step.endswith(says)
+
+
+def test_little_memory_is_warned_of():
+    assert (doctor.memory(GIB).state, doctor.memory(64 * GIB).state) == (WARNING, OK)
+
+
+def test_a_disk_that_is_full_or_closed_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    usage = type("Usage", (), {"free": 3 * GIB})
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: usage)
+    assert {one.state for one in doctor.disks(tmp_path / "not" / "yet")} == {WARNING}
+    usage.free = GIB
+    assert {one.state for one in doctor.disks(tmp_path)} == {ERROR}
+    monkeypatch.setattr(doctor.os, "access", lambda place, mode: False)
+    assert all("cannot be written" in one.what for one in doctor.disks(tmp_path))
+
+
+def test_a_cache_is_stale_where_most_of_it_is_old(tmp_path, monkeypatch):
+    assert doctor.cache(tmp_path / "none", 0.0).state == OK
+    kept = tmp_path / "base.bin"
+    with kept.open("wb") as file:
+        file.truncate(LARGE_CACHE + 1)
+    os.utime(kept, (0, 0))
+    assert doctor.cache(tmp_path, 86_400.0).state == OK
+    found = doctor.cache(tmp_path, 200 * 86_400.0)
+    assert (found.state, found.next_step) == (WARNING, f"rm -r {tmp_path}")
+
+
+def test_a_hub_is_asked_who_this_is(tmp_path, monkeypatch):
+    with LocalHub(tmp_path / "hub") as running:
+        talk_to(running, monkeypatch, "ada", tmp_path / "cache")
+        found = by_name(doctor.hub())
+        assert (found["Hub"].state, found["Token"].what) == (OK, "of ada")
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+        assert by_name(doctor.hub())["Token"].state == ERROR
+        monkeypatch.delenv("HF_TOKEN")
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+        assert by_name(doctor.hub())["Token"].next_step == "hf auth login"
+    assert "does not answer" in by_name(doctor.hub())["Hub"].what
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE" in by_name(doctor.hub())["Hub"].what
+
+
+@pytest.mark.parametrize("state, code", [(OK, 0), (WARNING, 0), (ERROR, 1)])
+def test_the_command_ends_with_1_where_something_will_fail(monkeypatch, state, code):
+    monkeypatch.setattr(doctor, "examine", lambda folder: [doctor.Finding("Disk", state, "full", "empty it")])
+    shown = CliRunner().invoke(cli, ["doctor"])
+    assert shown.exit_code == code and "Disk: full" in shown.stdout and "empty it" in shown.stdout
+    found = json.loads(CliRunner().invoke(cli, ["doctor", "--json"]).stdout)
+    assert found == [{"name": "Disk", "state": state, "what": "full", "next_step": "empty it"}]
+
+
+def test_this_machine_can_be_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    names = {one.name for one in doctor.examine(tmp_path)}
+    assert {"Python", "Packages", "Extras", "Device", "Cores", "Memory", "Hub", "Cached models", "Runs"} <= names
