@@ -81,6 +81,7 @@ def main(output_dir: Path, rounds: int, steps: int, still: int, learning_rate: f
 
 def train_on(scorer: Any, steps: int, learning_rate: float, seed: int, into: Path) -> None:
     """Train the adapter of a scorer further on plain rows of the starter mix, by TRL as it stands."""
+    import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -95,6 +96,7 @@ def train_on(scorer: Any, steps: int, learning_rate: float, seed: int, into: Pat
     arguments = SFTConfig(
         str(into), max_steps=steps, per_device_train_batch_size=6, learning_rate=learning_rate, seed=seed,
         lr_scheduler_type="constant", save_strategy="no", report_to="none", disable_tqdm=True, logging_steps=10**6,
+        bf16=scorer.model.dtype == torch.bfloat16, use_cpu=not torch.cuda.is_available(), gradient_checkpointing=False,
     )  # fmt: skip
     SFTTrainer(
         scorer.model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=scorer.tokenizer

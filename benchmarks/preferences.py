@@ -99,6 +99,7 @@ def preference(prompt: list[dict[str, str]], chosen: str, rejected: str) -> dict
 
 def train(base: str, run: Path, dose: Path, into: Path, seed: int, learning_rate: float) -> None:
     """DPO on the preferences of a run, for as many tokens as it had."""
+    import torch
     from datasets import Dataset
     from peft import LoraConfig
     from trl import DPOConfig, DPOTrainer
@@ -126,6 +127,9 @@ def train(base: str, run: Path, dose: Path, into: Path, seed: int, learning_rate
             lr_scheduler_type="constant_with_warmup",
             warmup_steps=steps // 10,
             seed=seed,
+            bf16=loaded.model.dtype == torch.bfloat16,
+            use_cpu=not torch.cuda.is_available(),
+            gradient_checkpointing=False,
             save_strategy="no",
             report_to="none",
         ),

@@ -210,7 +210,9 @@ def run(name: str, base: str, data: Path | None, output: Path, more: Mapping[str
         screened(setting, grid, base, folder)
     arms = ("plain",) if tuning else setting.arms if setting.plain_of else (PLAIN, *setting.arms)
     training = {**COMMON, **setting.training, **more}
-    if setting.arms == ("adapter", "random"):
+    if tuning:
+        training.pop("others", None)  # which the plain arm does not take, as it does no prompt
+    elif setting.arms == ("adapter", "random"):
         training["trait_data"] = training["trait_data"].replace("FOLDER", str(folder))
     else:
         training["prompt"] = (prompts(grid)["original"][0],)

@@ -30,6 +30,7 @@ COMMANDS = {
     "list": ("hfvaccine.cli.listing:list_", "List the doses and adapters of a namespace on the Hub."),
     "verify": ("hfvaccine.cli.lineage:verify", "Check an adapter's chain from claim to results."),
     "diff": ("hfvaccine.cli.lineage:diff", "Say what differs between two adapters' records."),
+    "bom": ("hfvaccine.cli.lineage:bom", "Write an adapter's bill of materials."),
     "reproduce": ("hfvaccine.cli.reproduce:reproduce", "Make an adapter again and compare."),
     "recall": ("hfvaccine.cli.recall:recall", "Recall a claim, and tell who was given it."),
     "merge": ("hfvaccine.cli.merge:merge", "Merge an adapter into its base, with its papers."),

@@ -1,10 +1,11 @@
-"""`hfvaccine verify` and `diff`: what an adapter was made from, and whether its papers hold."""
+"""`hfvaccine verify`, `diff` and `bom`: what an adapter was made from, and whether its papers hold."""
 
 from __future__ import annotations
 
 import json
 import sys
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -112,6 +113,44 @@ def diff(adapters: tuple[str, str], as_json: bool) -> None:
             click.echo(f"  {one_line(one.name)}")
             for adapter, value in zip(adapters, (one.left, one.right), strict=True):
                 click.echo(f"    {one_line(adapter)}: {_value(value)}")
+
+
+@click.command()
+@click.argument("source")
+@click.option("--revision", help="Branch, tag or commit of an adapter on the Hub.  [default: the newest]")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: stdout]")
+def bom(source: str, revision: str | None, output: Path | None) -> None:
+    """Write a bill of materials of an adapter: a CycloneDX ML-BOM.
+
+    SOURCE is a run folder, that of one adapter of an inoculation, a Hub id, or
+    ID@REVISION. Base, dose, mix or data, and the libraries stand in it by
+    their digests and versions, the adapter with every file of its record, its
+    licence, and its headline numbers. It repeats what the papers say: whether
+    that holds, says `hfvaccine verify`. It needs the extra [bom].
+
+    \b
+    Examples:
+      hfvaccine bom you/gpt2-xl-immunized --output bom.cdx.json
+      hfvaccine bom runs/vaccine
+    """
+    from hfvaccine.files import CARD, whole_file
+    from hfvaccine.lineage.card import metadata_of
+    from hfvaccine.lineage.fetch import papers
+    from hfvaccine.papers.binding import check_record
+    from hfvaccine.papers.bom import bom as made
+
+    quiet_downloads()
+    found = papers(source, revision, patterns=(CARD,))
+    check_record(found.record, found.kind)
+    card = metadata_of((found.folder / CARD).read_text(encoding="utf-8"))
+    name = Path(found.source).resolve().name if found.local else found.source
+    text = json.dumps(made(found.record, found.kind, card, name), indent=2) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        with whole_file(output) as staged:
+            staged.write_text(text, encoding="utf-8")
+        say(f"Bill of materials: {output}")
 
 
 def show(chain: Link) -> None:

@@ -92,6 +92,15 @@ def held_against(card: str, record: Mapping[str, Any], results: Mapping[str, Any
     return Found(what, reworded=said) if _verdict(body) == _verdict(made) else Found(what, said)
 
 
+def metadata_of(card: str) -> Mapping[str, Any]:
+    """The metadata of a card.
+
+    Raises:
+        LineageError: where it has none.
+    """
+    return _loaded(_parts(card)[0])
+
+
 def _parts(card: str) -> tuple[str, str]:
     """A card's metadata and its text."""
     front, line, body = card.removeprefix("---\n").partition("\n---\n")

@@ -1,0 +1,206 @@
+"""A bill of materials of an adapter, as CycloneDX: what it is made of by digest, its numbers, and its licences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.files import ADAPTER
+from hfvaccine.papers.kind import IMMUNIZED, Kind
+from hfvaccine.text import is_hub_id
+
+if TYPE_CHECKING:
+    from cyclonedx.model.component import Component
+
+EXTRA = "pip install 'hfvaccine[bom]'"
+OURS = UUID("5f0f6b7e-6d0a-5a86-9a0c-0e5a64ad8a11")
+"""The namespace of serial numbers: one record always has the same one."""
+DATA = ("dose", "mix", "data")
+"""Parts of a record that an adapter was given."""
+COUNTED = ("claims_given", "claims_in_dose", "rows", "held_back", "pairs", "name")
+"""What of them is told besides their digests."""
+
+
+def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The CycloneDX document of an adapter, checked against its schema (1.6).
+
+    The adapter is the subject, with each file that its record binds; it depends on base, dose, mix or data, on the
+    adapter that it boosts, and on the libraries that trained it. Headline numbers and the verdict of the gate stand in
+    its model card.
+
+    Args:
+        record: the content of immunization.json or inoculation.json.
+        kind: which of them.
+        card: the metadata of its README.
+        source: how the adapter is called: a folder's name, or a Hub id with its commit.
+
+    Raises:
+        UsageError: where the extra is not installed.
+        ValidationError: where the record makes no valid document.
+    """
+    try:
+        from cyclonedx.model import Property
+        from cyclonedx.model.bom import Bom
+        from cyclonedx.model.component import Component, ComponentType
+        from cyclonedx.output.json import JsonV1Dot6
+        from cyclonedx.schema import SchemaVersion
+        from cyclonedx.validation.json import JsonStrictValidator
+    except ImportError as error:
+        raise UsageError(f"A bill of materials needs a package that is not here: {error.name}.", EXTRA) from error
+    name, _, commit = source.partition("@")
+    subject = Component(
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        bom_ref="adapter",
+        name=name,
+        version=commit or record["record_sha256"],
+        description="LoRA adapter immunized against falsehoods" if kind is IMMUNIZED else "Inoculated LoRA adapter",
+        purl=_purl(name, commit),
+        licenses=_licenses(card.get("license")),
+        hashes=_hashes(record["files"].get(ADAPTER)),
+        components=[_file(f"file:{file}", file, digest) for file, digest in record["files"].items()],
+        properties=[
+            Property(name=f"hfvaccine:plan:{key}", value=str(record["plan"][key]))
+            for key in ("fingerprint", "share_given", "seed", "tokens")
+        ],
+    )
+    made = Bom(serial_number=uuid5(OURS, record["record_sha256"]))
+    made.metadata.timestamp = datetime.fromisoformat(record["finished_at"])
+    made.metadata.component = subject
+    made.metadata.tools.components.add(_library("hfvaccine", record["hfvaccine"], record["code"]["sha256"]))
+    for one in _made_of(record):
+        made.components.add(one)
+    made.register_dependency(subject, made.components)
+    content: dict[str, Any] = json.loads(JsonV1Dot6(made).output_as_string())
+    content["metadata"]["component"]["modelCard"] = _model_card(record, card)
+    if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(content)):
+        raise ValidationError(f"The record makes no valid bill of materials: {wrong}.", "Report it with the record.")
+    return content
+
+
+def _made_of(record: Mapping[str, Any]) -> Iterator[Component]:
+    from cyclonedx.model.component import Component, ComponentType
+
+    base = record["base"]
+    yield Component(
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        bom_ref="base",
+        name=str(base["id"]),
+        version=base.get("revision"),
+        purl=_purl(base["id"], base.get("revision")),
+        components=[_file(f"base:{file}", file, digest) for file, digest in (base.get("weights") or {}).items()],
+    )
+    for part in DATA:
+        about = record.get(part)
+        if about is not None:
+            yield _data(part, about)
+            if about.get("comparisons"):
+                yield _data("comparisons", about["comparisons"])
+    booster = record.get("booster")
+    if booster is not None:
+        parent = booster["parent"]
+        yield Component(
+            type=ComponentType.MACHINE_LEARNING_MODEL,
+            bom_ref="parent",
+            name=str(parent["id"]),
+            version=parent.get("revision"),
+            purl=_purl(parent["id"], parent.get("revision")),
+            hashes=_hashes(parent["adapter_sha256"]),
+        )
+    for name, version in record["versions"].items():
+        if name != "python":
+            yield _library(name, version)
+
+
+def _data(part: str, about: Mapping[str, Any]) -> Component:
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(
+        type=ComponentType.DATA,
+        bom_ref=part,
+        name=str(about.get("id") or about.get("name")),
+        version=about.get("revision"),
+        hashes=_hashes(about.get("manifest_sha256") or about.get("sha256")),
+        properties=[Property(name=f"hfvaccine:{key}", value=str(about[key])) for key in COUNTED if key in about],
+    )
+
+
+def _file(reference: str, name: str, digest: str) -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(type=ComponentType.FILE, bom_ref=reference, name=name, hashes=_hashes(digest))
+
+
+def _library(name: str, version: str, digest: str | None = None) -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    return Component(
+        type=ComponentType.LIBRARY,
+        bom_ref=f"pypi:{name}",
+        name=name,
+        version=version,
+        purl=PackageURL("pypi", name=name, version=version),
+        hashes=_hashes(digest),
+    )
+
+
+def _hashes(sha256: str | None) -> list[Any]:
+    from cyclonedx.model import HashAlgorithm, HashType
+
+    return [HashType(alg=HashAlgorithm.SHA_256, content=sha256)] if sha256 else []
+
+
+def _purl(name: object, commit: str | None) -> Any:
+    """The package URL of a model on a Hub."""
+    from packageurl import PackageURL
+
+    if not is_hub_id(name):
+        return None
+    namespace, _, short = str(name).partition("/")
+    return PackageURL("huggingface", namespace, short, version=commit or None)
+
+
+def _licenses(name: str | None) -> list[Any]:
+    """A licence as SPDX knows it, or by the name that the Hub has for it."""
+    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.spdx import fixup_id
+
+    return [LicenseFactory().make_from_string(fixup_id(name) or name)] if name else []
+
+
+def _model_card(record: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+    """CycloneDX's card of a model: what it was given, its headline numbers, and what its gate says."""
+    numbers = []
+    for result in (result for model in card.get("model-index") or () for result in model["results"]):
+        for metric in result["metrics"]:
+            about = metric.get("args") or {}
+            low, high = about.get("interval") or (None, None)
+            sliced = ", ".join(str(about[key]) for key in ("probe", "reading", "trait", "condition") if key in about)
+            numbers.append(
+                {
+                    "type": metric["type"],
+                    "value": str(metric["value"]),
+                    **({"slice": sliced} if sliced else {}),
+                    **(
+                        {}
+                        if low is None
+                        else {"confidenceInterval": {"lowerBound": str(low), "upperBound": str(high)}}
+                    ),
+                }
+            )
+    verdict = (record.get("gate") or {}).get("verdict") or "none"
+    given = [part for part in DATA if record.get(part) is not None]
+    return {
+        "modelParameters": {
+            "task": "text-generation",
+            "approach": {"type": "supervised"},
+            "datasets": [{"ref": part} for part in given],
+        },
+        "quantitativeAnalysis": {"performanceMetrics": numbers},
+        "considerations": {"technicalLimitations": [f"Verdict of its gate: {verdict}."]},
+    }
