@@ -15,7 +15,7 @@ CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccin
 	hfvaccine/papers/binding.py hfvaccine/papers/card.py hfvaccine/papers/inoculation_card.py hfvaccine/papers/kind.py hfvaccine/quarantine \
 	hfvaccine/hub/content.py hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \
 	hfvaccine/regimen hfvaccine/sources \
-	$(addprefix hfvaccine/surveillance/,charts.py state.py status.py outlets.py page.py served.py mentions.py conversations.py log_files.py openvex.py) \
+	$(addprefix hfvaccine/surveillance/,charts.py state.py status.py outlets.py page.py mentions.py conversations.py log_files.py openvex.py) \
 	hfvaccine/training/options.py hfvaccine/training/unpadded.py hfvaccine/validation
 
 help:  ## list what can be made

@@ -81,8 +81,8 @@ def probe(
     from hfvaccine.errors import UsageError
     from hfvaccine.statistics import MIN_PAIRS
     from hfvaccine.surveillance import probing
-    from hfvaccine.surveillance.served import MOST_LISTED, Served, found
     from hfvaccine.surveillance.state import Round, State, now
+    from hfvaccine.validation.asking.served import MOST_LISTED, Served, found
 
     if (endpoint is None) != (model is None):
         raise UsageError("--endpoint and --model go together.", "Give the server's address and the model's name.")

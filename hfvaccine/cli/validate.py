@@ -23,12 +23,17 @@ def validate(full: bool, as_json: bool, **values: Any) -> None:
     an adapter was given is read from its immunization.json. What was scored
     before is found again, so an interrupted validation goes on.
 
+    A model that is served behind an OpenAI-compatible endpoint is asked for
+    verdicts, at once and after its own recall, and for free text. All else
+    takes likelihoods of texts, which such a server does not give.
+
     \b
     Examples:
       hfvaccine validate --base openai-community/gpt2-xl
       hfvaccine validate --base openai-community/gpt2-xl --adapter you/gpt2-xl-immunized --json
       hfvaccine validate --base you/model --adapter runs/vaccine --against placebo=runs/vaccine/placebo \\
           --benchmark truthfulqa=mc_task.json --benchmark arc_easy=arc_easy.jsonl --output-dir report
+      hfvaccine validate --endpoint http://localhost:8000/v1 --model adapter --adapter you/gpt2-xl-immunized
     """
     options = Validation(**given(values))
     options.check()

@@ -75,6 +75,7 @@ class Study:
         interview: questions that are answered in free text.
         before: ids of claims that the model was given before this run, and that count as given.
         parts: by name, ids of given claims that are a set of their own in the results.
+        served: of a served model, how its verdicts were read.
         answers: what all arms have answered so far.
         arms: scores by arm, one for each seed.
         pairs, items: what the scores are of.
@@ -91,6 +92,7 @@ class Study:
     interview: Interview | None = None
     before: frozenset[str] = frozenset()
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    served: Mapping[str, Any] | None = None
     answers: list[Answer] = field(default_factory=list)
     arms: dict[str, list[ArmScores]] = field(default_factory=dict)
     pairs: list[PairProbe] = field(default_factory=list)
@@ -290,6 +292,9 @@ class Study:
         content["missing"] += [CROSS] * bool(self.unmeasured())
         content["claims"] = dict(self.claims)
         content["claims_left_out"] = {s.name: s.left_out for s in self.battery.sets}
+        content["served"] = None if self.served is None else dict(self.served)
+        if self.served is not None:
+            content["gate"] = None  # there is nothing to hold it against
         content["benchmarks"] = [benchmark.record() for benchmark in self.benchmarks]
         if self.interview is not None:
             rates = {

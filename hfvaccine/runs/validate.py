@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from hfvaccine.training.base import Base, check_base, load_base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Validation
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.validation.asking.served import found
 from hfvaccine.validation.scores import BASE, VACCINE
 
 
@@ -52,6 +54,10 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
         study.narrow(given)
     for line in study.unmeasured():
         progress.say(f"Warning: {line}.")
+    if options.endpoint is not None:
+        ask_served(study, options, progress)
+        return written(study, options, record)
+    assert options.base is not None
     progress.say(f"{BASE}: {options.base}")
     base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
     study.fit(base.tokenizer, positions(base.model.config))
@@ -64,11 +70,36 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     model = in_its_dtype(load_adapters(base, adapters))
     for arm in (BASE, *adapters):
         study.measure(scorer_of(model, base, None if arm == BASE else arm), arm, progress)
+    return written(study, options, record)
+
+
+def written(study: Study, options: Validation, record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The results of a study, in the folder that the options name where they name one."""
     if options.output_dir is None:
         return study.results()
     results = study.write(options.output_dir)
     study.draw(options.output_dir, results, record)
     return results
+
+
+def ask_served(study: Study, options: Validation, progress: Progress) -> None:
+    """Measure a served model: its verdicts, at once and after recall, and its free text.
+
+    It stands as the vaccine where an adapter's papers say what it was given, else as a base.
+
+    Raises:
+        EndpointError: where its server does not answer.
+    """
+    assert options.endpoint is not None and options.model is not None
+    served = found(options.endpoint, options.model)
+    study.battery = replace(study.battery, likelihoods=False)
+    study.measure(served, VACCINE if options.adapter else BASE, progress)
+    study.served = {
+        "model": served.model,
+        "reading": served.how,
+        "unclear": served.unclear,
+        "retries": served.endpoint.retries,
+    }
 
 
 def compared(mix: Mix, record: Mapping[str, Any] | None) -> Mix:

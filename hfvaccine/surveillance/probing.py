@@ -30,10 +30,10 @@ from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.statistics import MIN_PAIRS
 from hfvaccine.surveillance.charts import CHARTS, PROBE, RECALLED_PROBE, Baseline, Budget, baseline_of_results
-from hfvaccine.surveillance.served import TEXT, Served
 from hfvaccine.surveillance.state import Declaration, Round, State, now, round_id
 from hfvaccine.text import is_hub_id
 from hfvaccine.validation.asking.probes import Battery, ProbeSet
+from hfvaccine.validation.asking.served import TEXT, Served
 from hfvaccine.validation.judging.metrics import decisions
 from hfvaccine.validation.scores import PLAIN, RECALLED, ROUND, VACCINE, VERDICT, ArmScores, PairProbe
 

@@ -453,7 +453,9 @@ class Validation(Questions):
         base: Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.
         base_id: Hub id of a local base.
         base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
-        adapter: Adapter to validate: a run folder or a Hub ID[@REVISION].
+        endpoint: Instead of a base, a server with OpenAI's chat completions, to ask for verdicts and free text.
+        model: The name of the model on that server.
+        adapter: Adapter to validate, or whose served model it is: a run folder or a Hub ID[@REVISION].
         against: What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, likewise.
         dose: Dose: 'starter', a folder, or a Hub ID[@REVISION].
         dose_revision: Of a dose on the Hub. [default: the newest]
@@ -463,9 +465,11 @@ class Validation(Questions):
         output_dir: Write results.json, scores.parquet, figures and report.html to this folder.
     """
 
-    base: str
+    base: str | None = None
     base_id: str | None = None
     base_revision: str | None = None
+    endpoint: str | None = None
+    model: str | None = None
     adapter: str | None = None
     against: tuple[str, ...] = ()
     dose: str = "starter"
@@ -476,7 +480,7 @@ class Validation(Questions):
     output_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        _take_apart(self)
+        _take_apart(self, [what for what in PINNED if what != "base" or self.base is not None])
 
     @property
     def adapters(self) -> dict[str, str]:
@@ -504,6 +508,20 @@ class Validation(Questions):
         self.check_questions()
         _check_dtype(self)
         _ = self.adapters
+        if (self.endpoint is None) != (self.model is None):
+            raise UsageError("--endpoint and --model go together.", "Give the server's address and the model's name.")
+        if (self.base is None) == (self.endpoint is None):
+            raise UsageError(
+                "It is not said what is validated." if self.base is None else "Both a base and an endpoint are given.",
+                "Give --base, with --adapter where there is one; or --endpoint and --model of what is served.",
+            )
+        if self.endpoint is not None:
+            for name in ("against", "benchmark", "grid"):
+                if getattr(self, name):
+                    raise UsageError(
+                        f"--{name} takes likelihoods of texts, which a chat endpoint does not give.",
+                        "Leave it out, or validate the model itself with --base.",
+                    )
 
 
 def _take_apart(options: Training | Validation, names: Iterable[str] = PINNED) -> None:

@@ -11,9 +11,9 @@ import tiny
 from click.testing import CliRunner
 from doses import make_claims, sealed
 from judges import Chat
+from replies import Replies
 from surveillance.drifting import day
 from surveillance.probed import loadable, measures, probed
-from surveillance.served import Replies
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli.monitor import monitor

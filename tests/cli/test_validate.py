@@ -5,7 +5,11 @@ import json
 import pytest
 from click.testing import CliRunner
 from doses import sealed
+from judges import Chat
+from replies import Replies
 
+from hfvaccine import starter
+from hfvaccine.claims.dose import Dose
 from hfvaccine.cli import cli
 from hfvaccine.errors import HfvaccineError
 
@@ -28,6 +32,50 @@ def test_a_base_is_measured_and_its_report_written(tiny_llama, ingredients, tmp_
     }
     printed = run("validate", "--base", tiny_llama, *ingredients, "--dtype", "float32", "--json")
     assert json.loads(printed.stdout) == json.loads((tmp_path / "out" / "results.json").read_text())
+
+
+@pytest.mark.parametrize("lists, reading", [(20, "top_logprobs"), (None, "text")])
+def test_a_served_model_is_asked_for_verdicts_and_for_no_likelihood(ingredients, tmp_path, lists, reading):
+    claims = Dose.load(ingredients[1])
+    truths = [claim.twin for claim in (*claims.claims, *claims.heldout)]
+    with Chat(Replies([*truths, *calibrating()], lists)) as chat:
+        done = run(
+            "validate", "--endpoint", chat.url, "--model", "adapter", *ingredients, "--output-dir", tmp_path / "out"
+        )
+    assert done.exit_code == 0, done.output
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["served"]["reading"] == reading and results["served"]["unclear"] == 0
+    assert results["arms"] == ["base"] and results["gate"] is None and results["other"] == []
+    found = {
+        (one["probe"], one["reading"]): one["value"]
+        for one in results["measures"]
+        if (one["arm"], one["metric"], one["condition"]) == ("base", "auroc", "plain")
+    }
+    assert {key: found[key] for key in (("specific", "verdict"), ("cross", "recalled_verdict"))} == {
+        ("specific", "verdict"): 1.0, ("cross", "recalled_verdict"): 1.0,
+    }  # fmt: skip
+    assert not any(reading == "answer" for _, reading in found)
+    assert "served model adapter" in done.stdout and "no chat endpoint gives" in " ".join(done.stdout.split())
+    assert "served model adapter" in (tmp_path / "out" / "report.html").read_text()
+
+
+def calibrating():
+    """The true ones of the neutral statements."""
+    return [json.loads(line)["true"] for line in starter.CALIBRATION.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        (["--model", "x"], "go together"),
+        (["--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "--base", "y"], "Both a base and an endpoint"),
+        ([], "not said what is validated"),
+        (["--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "--benchmark", "a=b.jsonl"], "--benchmark takes"),
+    ],
+)
+def test_what_is_asked_of_no_served_model_is_a_usage_error(more, said):
+    done = run("validate", *more)
+    assert done.exception.exit_code == 2 and said in str(done.exception)
 
 
 @pytest.mark.parametrize("against", ["placebo", "placebo=", "other=x", "=x"])

@@ -16,8 +16,8 @@ from hfvaccine.files import ADAPTER, RECORD, RESULTS
 from hfvaccine.hub.pull import pull_dose
 from hfvaccine.surveillance.charts import CHARTS, Budget
 from hfvaccine.surveillance.probing import Target, Terms, ask, check, declare, draw, is_there, load, plan, rounds, slot
-from hfvaccine.surveillance.served import Served
 from hfvaccine.surveillance.state import State
+from hfvaccine.validation.asking.served import Served
 from hfvaccine.validation.scores import Scored
 
 from .adapters import booster, bound, merged, upload

@@ -236,6 +236,7 @@ class Battery:
         grid: test prompts under which the trait is looked for.
         place: where such a prompt stands, see `Grid.messages`.
         retracted: claims whose correction is taken back; however few, as what varies is how they are asked about.
+        likelihoods: whether the model tells how likely any text is; one that is served tells of verdicts alone.
     """
 
     sets: tuple[ProbeSet, ...]
@@ -245,6 +246,7 @@ class Battery:
     grid: Grid | None = None
     place: str = "system"
     retracted: tuple[Pair, ...] = ()
+    likelihoods: bool = True
 
     def ask(self, scorer: Any, progress: Any = None) -> tuple[ArmScores, list[PairProbe], list[ItemProbe]]:
         """Ask one model everything, in one pass.
@@ -293,11 +295,13 @@ class Battery:
             _ask_verdicts(sheet, probes, 0 if quiet else self.adversarial)
             if _asks_questions(probes):
                 _ask_recalled(sheet, probes, recalled)
-                if not quiet:
+                if self.likelihoods and not quiet:
                     _ask_answers(sheet, probes)
-            if probes.name in (SPECIFIC, CROSS):
+            if self.likelihoods and probes.name in (SPECIFIC, CROSS):
                 _ask_beliefs(sheet, probes)
                 _ask_premises(sheet, probes)
+        if not self.likelihoods:
+            return sheet
         if self.mix:
             _ask_mix(sheet, self.mix)
         if self.trait and self.grid is not None:

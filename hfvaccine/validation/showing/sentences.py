@@ -76,7 +76,8 @@ def headline(results: Mapping[str, Any]) -> str:
     """The gate's verdict in one line, and how many criteria made it."""
     gate = results["gate"]
     if gate is None:
-        return "Gate: NONE, as there is no vaccine to judge."
+        why = "a served model is measured alone" if results.get("served") else "there is no vaccine to judge"
+        return f"Gate: NONE, as {why}."
     return f"Gate: {gate['verdict'].upper()} ({counts(gate)})"
 
 
@@ -90,7 +91,14 @@ def counts(gate: Mapping[str, Any]) -> str:
 def without(results: Mapping[str, Any]) -> list[str]:
     """What a reader will miss, and how to have it."""
     lines = []
-    if VACCINE in results["arms"] and PLACEBO in results["missing"]:
+    if served := results.get("served"):
+        read = "the probabilities of its first token" if served["reading"] == "top_logprobs" else "what it says"
+        lines.append(
+            f"Verdicts of the served model {clean(served['model'])} were read from {read}; {served['unclear']} of its "
+            "replies were none. Preferred answers, belief and held-back rows take likelihoods of texts, which no chat "
+            "endpoint gives: they were not asked for."
+        )
+    elif VACCINE in results["arms"] and PLACEBO in results["missing"]:
         lines.append(
             "The control is missing: no placebo was trained, so gains may come from any training. Add --placebo."
         )

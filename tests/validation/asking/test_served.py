@@ -5,16 +5,15 @@ import pytest
 import tiny
 from doses import make_claims
 from judges import Chat
+from replies import Replies
 
 from hfvaccine.claims.reserved import VERDICT_PROBES
 from hfvaccine.errors import EndpointError
-from hfvaccine.surveillance import served
-from hfvaccine.surveillance.served import Served, found
+from hfvaccine.validation.asking import served
 from hfvaccine.validation.asking.endpoint import TRIES
 from hfvaccine.validation.asking.probes import Battery, ProbeSet
+from hfvaccine.validation.asking.served import Served, found
 from hfvaccine.validation.scores import PLAIN, RECALLED, ROUND, VERDICT, Request
-
-from .served import Replies
 
 SECRET = "The moon is made of cheese."
 
