@@ -119,6 +119,33 @@ def whole_folder(into: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep a folder to this process until the end; a process that was killed holds it no more.
+
+    Args:
+        folder: that is there. Nothing is written into it for this.
+
+    Raises:
+        UsageError: where another process has it. A disk that knows no locks keeps nobody out.
+    """
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"Another process is writing to {folder}.", "Wait until it is done, or choose another --output-dir."
+            ) from error
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 

@@ -1,8 +1,11 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
-from hfvaccine.files import guard_formula, unguard_formula, whole_folder, write_json
+from hfvaccine.errors import UsageError
+from hfvaccine.files import guard_formula, sole_writer, unguard_formula, whole_folder, write_json
 
 
 def test_what_is_written_reads_back(tmp_path):
@@ -16,6 +19,20 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(TypeError):
         write_json({"a": object()}, path)
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_folder_is_one_process_alone_and_free_again_after_it(tmp_path):
+    with sole_writer(tmp_path), pytest.raises(UsageError, match="Another process"), sole_writer(tmp_path):
+        pass
+    held = "import sys, time; from pathlib import Path; from hfvaccine.files import sole_writer\n"
+    held += "with sole_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", held, tmp_path], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UsageError), sole_writer(tmp_path):
+            pass
+        other.kill()
+    with sole_writer(tmp_path):
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from typing import Any
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import HfvaccineError, ModelError, RunInterrupted, UsageError
-from hfvaccine.files import ADAPTER, CARD, CHECKPOINTS, FIGURES, RECORD, present, write_json
+from hfvaccine.files import ADAPTER, CARD, CHECKPOINTS, FIGURES, RECORD, present, sole_writer, write_json
 from hfvaccine.hub.account import check_write
 from hfvaccine.hub.errors import require_repo_id
 from hfvaccine.papers import card as adapter_card
@@ -96,9 +97,14 @@ def immunize(
         HfvaccineError: naming what is refused, before anything is written.
         RunInterrupted: on Ctrl-C; the folder can be resumed.
     """
+    with ExitStack() as held:
+        return _immunize(options, progress, resume, start or Start(), held)
+
+
+def _immunize(options: Options, progress: Progress, resume: bool, start: Start, held: ExitStack) -> Run | None:
+    """See `immunize`; `held` is let go of when the run has ended."""
     options.check()
     check_devices()
-    start = start or Start()
     folder = Path(options.output_dir)
     main = this_process().is_main_process
     if not main:
@@ -118,6 +124,7 @@ def immunize(
         ingredients = ingredients.fitting(options, base, base.model.config, progress)
         if main:
             folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(sole_writer(folder))
             save_config(pinned(options, base, ingredients), folder)
             start.keep(folder)
         return ingredients, base

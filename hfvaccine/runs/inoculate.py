@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hfvaccine.errors import HfvaccineError, PlanError, RunInterrupted, UsageError
-from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, write_json
+from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, sole_writer, write_json
 from hfvaccine.papers.binding import read_json
 from hfvaccine.papers.inoculation import arm_record, write_papers
 from hfvaccine.papers.record import made_with, plan_record, training_record
@@ -216,6 +217,12 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
         HfvaccineError: naming what is refused, before anything is written.
         RunInterrupted: on Ctrl-C; the folder can be resumed.
     """
+    with ExitStack() as held:
+        return _train(options, progress, resume, held)
+
+
+def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitStack) -> dict[str, Any] | None:
+    """See `train`; `held` is let go of when the run has ended."""
     options.check()
     check_devices()
     folder = Path(options.output_dir)
@@ -226,6 +233,8 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
     def begin() -> tuple[Mix, Mix | None]:
         if main:
             check_folder(folder, resume)
+            if folder.is_dir():
+                held.enter_context(sole_writer(folder))  # here, where the other processes hear of a refusal
         return read(options)
 
     if resume and (folder / INOCULATION).is_file():
@@ -237,7 +246,9 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
     data, trait = begun
     planned, _ = plan(options, data, trait)
     if main:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            held.enter_context(sole_writer(folder))
         save_config(options, folder)
     for line in left_out_of(data):
         progress.say(line)

@@ -19,7 +19,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.choice import choose
 from hfvaccine.errors import DoseError, FormError, ModelError, PlanError, RunInterrupted, UsageError, ValidationError
-from hfvaccine.files import ADAPTER, CARD, CONFIG, FIGURES, LEDGER, PAGE, RECORD, RESULTS, SCORES, digest_of
+from hfvaccine.files import (
+    ADAPTER,
+    CARD,
+    CONFIG,
+    FIGURES,
+    LEDGER,
+    PAGE,
+    RECORD,
+    RESULTS,
+    SCORES,
+    digest_of,
+    sole_writer,
+)
 from hfvaccine.papers.binding import check_record
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.runs.immunize import dry_run, immunize
@@ -356,6 +368,16 @@ def test_ctrl_c_in_either_arm_leaves_a_folder_that_ends_as_a_straight_run(straig
         assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     for name in (RESULTS, SCORES):
         assert (finished.folder / name).read_bytes() == (straight.folder / name).read_bytes()
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(options, tmp_path):
+    theirs = tmp_path / "run"
+    theirs.mkdir()
+    (theirs / CONFIG).write_text("theirs")
+    own = dataclasses.replace(options, output_dir=str(theirs))
+    with sole_writer(theirs), pytest.raises(UsageError, match="Another process is writing"):
+        run(own, resume=True)
+    assert [(path.name, path.read_text()) for path in theirs.iterdir()] == [(CONFIG, "theirs")]
 
 
 def test_resuming_under_another_share_is_refused(options, tmp_path):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
-from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of
+from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of, sole_writer
 from hfvaccine.runs import inoculate
 from hfvaccine.runs.inoculate import dry_run, plan_arm, train, trait_rows
 from hfvaccine.runs.measure import arms_of, named, parts_of
@@ -150,6 +150,14 @@ def test_an_interrupted_run_goes_on_to_the_same_adapters(done, options, tmp_path
         assert again["adapters"][name]["plan"] == adapter["plan"]
         one, two = (load_file(place / name / ADAPTER) for place in (folder, tmp_path / "run"))
         assert all(one[key].allclose(two[key], atol=1e-6) for key in one)
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(options, tmp_path):
+    theirs = tmp_path / "run"
+    theirs.mkdir()
+    with sole_writer(theirs), pytest.raises(UsageError, match="Another process is writing"):
+        train(dataclasses.replace(options, output_dir=str(theirs)), resume=True)
+    assert list(theirs.iterdir()) == []
 
 
 def test_a_finished_run_is_not_trained_again(inoculation_run, tmp_path, monkeypatch):
