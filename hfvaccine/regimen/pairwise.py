@@ -7,7 +7,8 @@ tells the two apart:
     softplus(-(m(true) - m(false))),  m = logit(verdict of the true one) - logit(verdict of the false one)
 
 at the place of the verdict, the Bradley-Terry likelihood of the true statement being the truer one (as in DPO,
-Rafailov et al. 2023, without a reference model): a constant added to m cancels out.
+Rafailov et al. 2023, without a reference model): a constant added to m cancels out. A step's loss is the mean over all
+of its pairs, however many forward passes and processes share them.
 """
 
 from __future__ import annotations
@@ -102,28 +103,34 @@ class Pairwise:
         self.sides: dict[int, Side] = {}
         self._trainer = trainer
         self._inputs: dict[str, Any] = {}
-        self._loss: torch.Tensor | None = None
+        self._losses: torch.Tensor | None = None
+        self._in_step = 0
         model = trainer.accelerator.unwrap_model(trainer.model)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._head = base.get_output_embeddings()
         # First in line, so that both see the batch and the hidden states whole.
         model.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True)
         base.base_model.register_forward_hook(self._between, prepend=True)
-        self._own_loss = trainer.compute_loss
-        trainer.compute_loss = self._compute_loss
+        self._own_loss, self._own_batches = trainer.compute_loss, trainer.get_batch_samples
+        trainer.compute_loss, trainer.get_batch_samples = self._compute_loss, self._get_batch_samples
+
+    def _get_batch_samples(self, *given: Any, **more: Any) -> tuple[list[dict[str, Any]], Any]:
+        """The batches of a step, whose pairs are counted here, over all processes."""
+        batches, items = self._own_batches(*given, **more)
+        accelerator = self._trainer.accelerator
+        number = torch.tensor(sum(len(self._pairs(batch)) for batch in batches), device=accelerator.device)
+        self._in_step = int(accelerator.reduce(number, "sum"))
+        return batches, items
 
     def _before(self, model: torch.nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
         self._inputs = inputs if model.training and inputs.get("labels") is not None else {}
-        self._loss = None
+        self._losses = None
 
-    def _between(self, module: torch.nn.Module, args: tuple[Any, ...], outputs: Any) -> None:
-        if not self._inputs:
-            return
-        inputs, self._inputs = self._inputs, {}
-        hidden = outputs.last_hidden_state if hasattr(outputs, "last_hidden_state") else outputs[0]
+    def _pairs(self, inputs: dict[str, Any]) -> list[tuple[tuple[int, Side], tuple[int, Side]]]:
+        """The pairs of a batch, each by its true and its false side, with their rows."""
         (checksums, _, _), _ = sums_by_row(inputs, None)
         waiting: dict[int, tuple[int, Side]] = {}
-        pairs: list[tuple[tuple[int, Side], tuple[int, Side]]] = []
+        pairs = []
         for row, checksum in enumerate(checksums.tolist()):
             side = self.sides.get(checksum)
             if side is None:
@@ -134,6 +141,14 @@ class Pairwise:
             else:
                 pairs.append(((row, side), other) if side.true else (other, (row, side)))
                 del waiting[side.pair]
+        return pairs
+
+    def _between(self, module: torch.nn.Module, args: tuple[Any, ...], outputs: Any) -> None:
+        if not self._inputs:
+            return
+        inputs, self._inputs = self._inputs, {}
+        hidden = outputs.last_hidden_state if hasattr(outputs, "last_hidden_state") else outputs[0]
+        pairs = self._pairs(inputs)
         if not pairs:
             return
         rows, place, _, _ = where(inputs)
@@ -147,18 +162,20 @@ class Pairwise:
         verdicts = torch.tensor([true.verdicts for (_, true), _ in pairs], device=logits.device)
         margins = logits.gather(2, verdicts[:, None, :].expand(-1, 2, -1))
         leaning = margins[..., 0] - margins[..., 1]  # (pairs, 2): of the true row and of the false one
-        self._loss = torch.nn.functional.softplus(leaning[:, 1] - leaning[:, 0]).mean()
+        self._losses = torch.nn.functional.softplus(leaning[:, 1] - leaning[:, 0])
 
     def _compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         own = self._own_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
-        loss, self._loss = self._loss, None
-        if loss is None:
+        losses, self._losses = self._losses, None
+        if losses is None:
             return own
-        self._trainer._metrics["train"]["pairwise_loss"].append(float(loss.detach()))
-        if num_items_in_batch is not None:  # then the trainer does not divide by the passes of a step itself
-            loss = loss / self._trainer.current_gradient_accumulation_steps
+        self._trainer._metrics["train"]["pairwise_loss"].append(float(losses.detach().mean()))
+        # Gradients are averaged over the processes, and added up over the passes of a step.
+        loss = losses.sum() * self._trainer.accelerator.num_processes / (self._in_step or len(losses))
+        if num_items_in_batch is None:  # then the trainer divides by the passes of a step
+            loss = loss * getattr(self._trainer, "current_gradient_accumulation_steps", 1)
         if return_outputs:
             return own[0] + WEIGHT * loss, own[1]
         return own + WEIGHT * loss

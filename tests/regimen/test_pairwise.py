@@ -101,19 +101,43 @@ def test_the_loss_is_that_of_the_pairs_in_the_pass(padding_free, peft, make_trai
     assert logged == pytest.approx(np.mean(found), rel=1e-3)
 
 
-def test_the_gradient_is_that_of_both_losses(make_trainer, dose):
-    """A step on the likelihood alone, and one with the pairs, differ by the gradient of the pairs' loss."""
+def test_the_loss_of_a_step_is_the_mean_over_its_pairs(make_trainer, dose):
+    """Beside the likelihood alone, and whichever pass of a step a pair is in."""
     trainer = make_trainer(max_steps=1, per_device_train_batch_size=8, gradient_accumulation_steps=2)
-    callback = pairwise(trainer, dose)
-    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    added = pairwise(trainer, dose).regimen._pairwise
+    batches, _ = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 2, "cpu")
     trainer.current_gradient_accumulation_steps = 2
     trainer.model.train()
-    own = callback.regimen._pairwise._own_loss(trainer.model, batch, num_items_in_batch=torch.tensor(100))
-    callback.regimen._pairwise._loss = None
-    both = trainer.compute_loss(trainer.model, batch, num_items_in_batch=torch.tensor(100))
-    logged = trainer._metrics["train"]["pairwise_loss"][-1]
-    assert float(both - own) == pytest.approx(logged / 2, rel=1e-4)
-    assert both.requires_grad
+    many = [len(added._pairs(batch)) for batch in batches]
+    assert many[0] > 0 and many[1] > 0
+    for items in (torch.tensor(100), None):
+        total = 0.0
+        for batch, pairs in zip(batches, many, strict=True):
+            own = added._own_loss(trainer.model, batch, num_items_in_batch=items)
+            added._losses = None
+            both = trainer.compute_loss(trainer.model, batch, num_items_in_batch=items)
+            mean = trainer._metrics["train"]["pairwise_loss"][-1]
+            passes = 1 if items is not None else 2  # by which the trainer divides
+            assert float(both - own) == pytest.approx(passes * mean * pairs / sum(many), rel=1e-3)
+            assert both.requires_grad
+            total += float(both - own) / passes
+        assert total > 0
+
+
+def test_a_step_in_many_passes_moves_the_weights_as_one_in_one_pass(make_trainer, dose):
+    moved, given = [], []
+    for rows, passes in ((8, 1), (4, 2), (2, 4)):
+        trainer = make_trainer(
+            max_steps=1, per_device_train_batch_size=rows, gradient_accumulation_steps=passes, optim="sgd",
+            learning_rate=0.1, max_grad_norm=0.0, lr_scheduler_type="constant",
+        )  # fmt: skip
+        callback = pairwise(trainer, dose, share=0.4)
+        given.append(sorted(zip(callback.plan.kind.tolist(), callback.plan.index.tolist(), strict=True)))
+        trainer.train()
+        assert callback.regimen._pairwise._in_step > 1
+        moved.append(torch.cat([one.detach().reshape(-1) for one in trainer.model.parameters()]))
+    assert given[0] == given[1] == given[2]
+    assert (moved[0] - moved[1]).abs().max() < 1e-6 and (moved[0] - moved[2]).abs().max() < 1e-6
 
 
 def test_a_bias_changes_nothing(make_trainer, dose):
