@@ -46,7 +46,7 @@ from hfvaccine.validation.scores import (
     PairScores,
 )
 from hfvaccine.validation.showing.lookup import better_or_worse, cell, change, control, index, probe_names
-from hfvaccine.validation.showing.names import ARMS, capital, condition_label, item_label, label, probe_label
+from hfvaccine.validation.showing.names import ARMS, READINGS, capital, condition_label, item_label, label, probe_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -340,12 +340,15 @@ def retention(results: Mapping[str, Any]) -> Figure | None:
 
 @styled()
 def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | None:
-    """Discrimination, and rejection beside acceptance, over the share of the dose.
+    """Discrimination, and rejection beside acceptance, over the share of the dose; at 0 the placebo's.
 
     Args:
         trial: (share of the training tokens, results), one for each run.
     """
     runs = sorted(((share, index(results), results) for share, results in trial), key=lambda run: run[0])
+    reading = RECALLED if any(key[1] == RECALLED for _, at, _ in runs for key in at) else VERDICT
+    measured = [(share, VACCINE, at) for share, at, _ in runs]
+    measured[:0] = [(0.0, PLACEBO, at) for _, at, results in runs if PLACEBO in results["arms"]][:1]
     curves: list[tuple[int, str, str, str, str]] = [
         (0, SPECIFIC, "auroc", VACCINE, "given claims"),
         (0, CROSS, "auroc", CONTROLS, "claims never given"),
@@ -353,7 +356,7 @@ def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | 
         (1, SPECIFIC, "rejection", PLACEBO, "claims rejected"),
     ]
     found = {
-        curve: [(s, m) for s, at, _ in runs if (m := at.get((curve[1], VERDICT, PLAIN, curve[2], VACCINE)))]
+        curve: [(s, m) for s, arm, at in measured if (m := at.get((curve[1], reading, PLAIN, curve[2], arm)))]
         for curve in curves
     }
     places = sorted({curve[0] for curve, points in found.items() if points})
@@ -383,7 +386,9 @@ def dose_response(trial: Sequence[tuple[float, Mapping[str, Any]]]) -> Figure | 
         axes.legend(loc="lower right")
     panels[-1].set_xlabel("share of the dose in the training tokens, %")
     many = f"{min(pairs)}" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
-    note = f"n = {many} pairs a point, {len(runs)} shares. Bars: {_level(runs[0][2])}."
+    zero = ", and the placebo at 0" * (len(measured) > len(runs))
+    note = f"{capital(READINGS[reading])}. n = {many} pairs a point, {len(runs)} shares{zero}. "
+    note += f"Bars: {_level(runs[0][2])}."
     return finished(drawing, "dose_response", "Effect of the share", note, f"Effect of the share. {'; '.join(said)}.")
 
 

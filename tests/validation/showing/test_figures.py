@@ -153,7 +153,8 @@ def test_the_dose_response_has_a_point_for_each_share():
     runs = [(share, trial(conditions=("plain",), pairs=12, seed=i)[0]) for i, share in enumerate((0.1, 0.01))]
     figure = dose_response(runs)
     assert "1 %: " in figure.alt and figure.alt.index("1 %: ") < figure.alt.index("10 %: ")
-    assert "2 shares" in " ".join(texts(figure))
+    assert "2 shares, and the placebo at 0" in " ".join(texts(figure))
+    assert figure.alt.index("0 %: ") < figure.alt.index("1 %: ")
 
 
 def test_what_was_not_measured_is_not_drawn():
