@@ -182,7 +182,9 @@ def require_exposures(options: Options, plan: Plan, claims: int) -> str | None:
     if rows >= wanted:
         return None
     more, fit = wanted / rows, rows // times
-    ways = [f"--max-steps {math.ceil(plan.steps * more)}", f"--exposures {rows // claims or 1}"]
+    ways = [f"--max-steps {math.ceil(plan.steps * more)}"]
+    if rows // claims:
+        ways.append(f"--exposures {rows // claims}")
     if options.share * more <= MAX_SHARE:
         ways.insert(1, f"--share {math.ceil(options.share * more * 100) / 100:g}")
     if fit:
