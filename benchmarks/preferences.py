@@ -59,7 +59,7 @@ def main(output_dir: Path, seed: int, learning_rate: float, most_pairs: int) -> 
         dose=str(output_dir / "tuning-dose"),
         adversarial=0,
         most_pairs=most_pairs,
-        output_dir=str(into),
+        output_dir=into,
     )
     click.echo(table(validate(options, Terminal("all: "))))
 
