@@ -146,7 +146,7 @@ def _numbers(metadata: Mapping[str, Any]) -> dict[tuple[Any, ...], Any]:
     for metric in (metric for result in _results(metadata) for metric in result["metrics"]):
         args = metric.get("args") or {}
         asked = (args.get(key) for key in ARGUMENTS)
-        numbers[(*map(str, asked), metric["type"], metric["value"])] = metric.get("name")
+        numbers[tuple(map(str, (*asked, metric["type"], metric["value"])))] = metric.get("name")
     return numbers
 
 

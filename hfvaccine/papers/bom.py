@@ -57,7 +57,7 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
         bom_ref="adapter",
         name=name,
         version=commit or record["record_sha256"],
-        description="LoRA adapter immunized against falsehoods" if kind is IMMUNIZED else "Inoculated LoRA adapter",
+        description=_described(record, kind),
         purl=_purl(name, commit),
         licenses=_licenses(card.get("license")),
         hashes=_hashes(record["files"].get(ADAPTER)),
@@ -79,6 +79,11 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
     if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(content)):
         raise ValidationError(f"The record makes no valid bill of materials: {wrong}.", "Report it with the record.")
     return content
+
+
+def _described(record: Mapping[str, Any], kind: Kind) -> str:
+    what = "Base with a LoRA adapter merged in" if record["training"].get("merged") else "LoRA adapter"
+    return f"{what}, {'immunized against falsehoods' if kind is IMMUNIZED else 'inoculated against a trait'}"
 
 
 def _made_of(record: Mapping[str, Any]) -> Iterator[Component]:
