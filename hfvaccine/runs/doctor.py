@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hfvaccine.errors import HubError
 from hfvaccine.files import cache_folder
+from hfvaccine.training.processes import free_cores
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 """As it should be; will be slow, or keep something from being done; will fail."""
@@ -23,8 +24,6 @@ LEAST_FREE, LITTLE_FREE = 2 * GIB, 10 * GIB
 """Bytes on a disk below which a run fails, and below which a larger base hardly fits."""
 LITTLE_MEMORY = 6 * GIB
 """Bytes of memory that training the smallest base in use takes, twice."""
-BUSY = 0.5
-"""Of a core: with more running beside it, threads wait for each other."""
 OLD_DAYS, LARGE_CACHE = 60, 2 * GIB
 PATIENCE = 5.0
 """Seconds that a Hub is waited for."""
@@ -57,7 +56,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     yield packages(requires(DISTRIBUTION) or [])
     yield from extras(requires(DISTRIBUTION) or [])
     yield device()
-    yield cores(os.cpu_count() or 1, os.getloadavg()[0])
+    yield cores()
     yield memory(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     yield from hub()
     yield from disks(folder)
@@ -131,17 +130,16 @@ def device() -> Finding:
     )
 
 
-def cores(number: int, load: float) -> Finding:
-    """Whether the cores are free: threads that wait for one that is not are slow out of all proportion.
-
-    Args:
-        number: of the cores.
-        load: how many were busy, on average over the last minute.
-    """
-    free = max(1, number - round(load))
-    if load > BUSY and number > 1:
-        return Finding("Cores", WARNING, f"{load:.1f} of {number} are busy with other work", f"OMP_NUM_THREADS={free}")
-    return Finding("Cores", OK, f"{number}, of which {load:.1f} busy")
+def cores() -> Finding:
+    """Whether the cores are free: threads that wait for one that is not are slow out of all proportion."""
+    found = free_cores()
+    if found is None:
+        return Finding("Cores", OK, f"{os.cpu_count()}; whether others use them cannot be told here")
+    free, number = found
+    if free == number:
+        return Finding("Cores", OK, f"{number}, all free")
+    what = f"{number - free} of {number} are busy with other work: commands take {max(1, free)} of {number} threads"
+    return Finding("Cores", WARNING, what, "Wait for what else runs, which would go faster, too")
 
 
 def memory(free: int) -> Finding:

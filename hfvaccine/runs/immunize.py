@@ -26,7 +26,7 @@ from hfvaccine.training.base import Base, found_on_hub, load_base
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options, save_config
-from hfvaccine.training.processes import main_first, part, this_process
+from hfvaccine.training.processes import fit_threads, main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.scores import BASE, CONTROLS, PLACEBO, VACCINE
 
@@ -109,6 +109,7 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
     main = this_process().is_main_process
     if not main:
         progress = SILENT
+    fit_threads(progress)
 
     def begin() -> tuple[Ingredients, Base]:
         if main:

@@ -40,7 +40,7 @@ from hfvaccine.training.options import (
     folder_of,
     save_config,
 )
-from hfvaccine.training.processes import main_first, part, this_process
+from hfvaccine.training.processes import fit_threads, main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -229,6 +229,7 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
     main = this_process().is_main_process
     if not main:
         progress = SILENT
+    fit_threads(progress)
 
     def begin() -> tuple[Mix, Mix | None]:
         if main:

@@ -239,8 +239,10 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     from hfvaccine.runs.ingredients import scorer_of
     from hfvaccine.training.adapters import digest, in_its_dtype, load_adapters
     from hfvaccine.training.base import load_base
+    from hfvaccine.training.processes import fit_threads
     from hfvaccine.validation.scoring.weights import fingerprint
 
+    fit_threads(progress)
     place = _fitting(what)
     _refuse_another(what, place, output_dir)
     gate, (parts, prompts) = Gate.packaged(), parts_of(what.adapters)

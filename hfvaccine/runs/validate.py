@@ -20,6 +20,7 @@ from hfvaccine.training.adapters import in_its_dtype, load_adapters
 from hfvaccine.training.base import Base, check_base, load_base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Validation
+from hfvaccine.training.processes import fit_threads
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.asking.served import found
 from hfvaccine.validation.scores import BASE, VACCINE
@@ -58,6 +59,7 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
         ask_served(study, options, progress)
         return written(study, options, record)
     assert options.base is not None
+    fit_threads(progress)
     progress.say(f"{BASE}: {options.base}")
     base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
     study.fit(base.tokenizer, positions(base.model.config))

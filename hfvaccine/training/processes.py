@@ -1,10 +1,16 @@
-"""The processes of a run: a launcher may start several; all train, and one of them decides, writes and speaks."""
+"""The processes of a run: a launcher may start several; all train, and one of them decides, writes and speaks. And how
+many threads each takes."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from hfvaccine.training.progress import Progress
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -13,6 +19,62 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(hours=1)
 """How long processes wait for each other: the main one may have a large base to download."""
+
+
+THREADS = "OMP_NUM_THREADS"
+"""The environment variable that says how many threads are taken, whatever else runs; launchers set it."""
+TIMES = Path("/proc/stat")
+WATCHED = 0.4
+"""Seconds that the cores are watched for."""
+BUSY = 0.4
+"""Of this time; a core that others use longer is not free."""
+
+
+def free_cores() -> tuple[int, int] | None:
+    """How many cores of those that this process may use others leave free now, and how many there are.
+
+    This process has to wait meanwhile. None where that cannot be told, as it can on Linux.
+    """
+
+    def spent() -> dict[int, tuple[int, int]]:
+        """Of each core how long it was idle, and how long it is up, in ticks."""
+        lines = [line.split() for line in TIMES.read_text().split("\n") if line.startswith("cpu")]
+        every = {int(name[3:]): [int(one) for one in its[:8]] for name, *its in lines if name != "cpu"}
+        return {core: (times[3] + times[4], sum(times)) for core, times in every.items()}
+
+    try:
+        cores, before = os.sched_getaffinity(0), spent()
+        time.sleep(WATCHED)
+        after = spent()
+    except (AttributeError, OSError, ValueError):
+        return None
+    idle = {
+        core: (after[core][0] - before[core][0]) / max(1, after[core][1] - before[core][1])
+        for core in cores
+        if core in before and core in after
+    }
+    return sum(share > 1 - BUSY for share in idle.values()), len(idle)
+
+
+def fit_threads(progress: Progress) -> None:
+    """Take no more threads than there are free cores: one that waits for a core of others holds up all of them.
+
+    What `THREADS` says holds, and a GPU does not mind.
+
+    Args:
+        progress: told where fewer are taken.
+    """
+    import torch
+
+    if os.environ.get(THREADS) or torch.cuda.is_available():
+        return
+    found, own = free_cores(), torch.get_num_threads()
+    if found is None or max(1, found[0]) >= own:
+        return
+    free, cores = max(1, found[0]), found[1]
+    torch.set_num_threads(free)
+    busy = f"{cores - found[0]} of {cores} cores are busy with other work"
+    progress.say(f"{busy}: {free} of {own} threads are used ({THREADS} sets another number)")
 
 
 def this_process() -> PartialState:

@@ -11,11 +11,13 @@ from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from doses import sealed
 from safetensors.torch import load_file
 
 from hfvaccine.errors import UsageError
 from hfvaccine.files import ADAPTER, LEDGER, RECORD
+from hfvaccine.training import processes
 from hfvaccine.training.processes import main_first
 
 TOLERANCE = 1e-6
@@ -72,6 +74,45 @@ def test_alone_the_work_is_done_and_a_refusal_passes_through():
 
     with pytest.raises(UsageError):
         main_first(Mock(side_effect=UsageError("no")))
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Three of torch's, unless the environment says otherwise, and the number of free cores of four."""
+    own = torch.get_num_threads()
+    monkeypatch.delenv(processes.THREADS, raising=False)
+    torch.set_num_threads(3)
+    yield lambda free: monkeypatch.setattr(processes, "free_cores", lambda: (free, 4))
+    torch.set_num_threads(own)
+
+
+@pytest.mark.parametrize("free, taken", [(4, 3), (3, 3), (2, 2), (0, 1)])
+def test_no_more_threads_are_taken_than_there_are_free_cores(threads, free, taken):
+    threads(free)
+    said = []
+    processes.fit_threads(Mock(say=said.append))
+    assert torch.get_num_threads() == taken
+    assert bool(said) == (taken < 3) and all(f"{4 - free} of 4 cores" in line for line in said)
+
+
+def test_what_the_environment_says_of_threads_holds(threads, monkeypatch):
+    threads(1)
+    monkeypatch.setenv(processes.THREADS, "3")
+    processes.fit_threads(Mock(say=pytest.fail))
+    assert torch.get_num_threads() == 3
+
+
+def test_a_core_that_others_use_is_not_free(tmp_path, monkeypatch):
+    times = [
+        "cpu  0 0 0 0 0 0 0 0\ncpu0 100 0 0 900 0 0 0 0\ncpu1 100 0 0 900 0 0 0 0\ncpu7 9 0 0 9 0 0 0 0",
+        "cpu  0 0 0 0 0 0 0 0\ncpu0 101 0 0 930 9 0 0 0\ncpu1 130 0 0 910 0 0 0 0\ncpu7 99 0 0 9 0 0 0 0",
+    ]
+    monkeypatch.setattr(processes, "TIMES", Mock(read_text=Mock(side_effect=times)))
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(processes, "WATCHED", 0.0)
+    assert processes.free_cores() == (1, 2)
+    monkeypatch.setattr(processes, "TIMES", tmp_path / "none")
+    assert processes.free_cores() is None
 
 
 @pytest.mark.slow
