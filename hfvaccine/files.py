@@ -71,10 +71,26 @@ ARM_PUBLISHED = (*ARM_NEEDS, TRAITS, *_BESIDE)
 def whole_file(path: Path, private: bool = False) -> Iterator[Path]:
     """A file to fill beside `path`, which it becomes at the end; where filling it fails, what was there stays.
 
+    A link is followed. What is no file, such as a pipe or /dev/stdout, is written to at the end, and stays what it is.
+
     Args:
         path: of the file; its folder is made where there is none.
         private: readable by its owner only.
+
+    Raises:
+        UsageError: for a folder.
     """
+    path = path.resolve()
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", "Name a file.")
+    if path.exists() and not path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            staged = Path(folder) / "whole"
+            staged.touch()
+            yield staged
+            with path.open("wb", buffering=0) as stream:
+                stream.write(staged.read_bytes())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     staged.touch(0o600 if private else 0o666, exist_ok=False)

@@ -210,12 +210,12 @@ def test_every_dotted_name_of_ours_exists(page):
 
 def test_what_schedulers_are_given_names_commands_options_and_metrics_that_exist():
     page = DOCS / "monitor.md"
-    units = "\n".join(re.findall(r"^Exec\w+=\S*/(hfvaccine .+)$", "\n".join(blocks(page, "ini")), re.MULTILINE))
+    units = "\n".join(re.findall(r"^Exec\w+=-?\S*/(hfvaccine .+)$", "\n".join(blocks(page, "ini")), re.MULTILINE))
     (table,) = blocks(page, "crontab")
     jobs = re.findall(r"^(?:\S+ +){5}\w+ +(.+)$", table, re.MULTILINE)
     job, rules = map(yaml.safe_load, blocks(page, "yaml"))
     (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    lines = [*command_lines(f"{units}\n{jobs[0]}"), [*container["command"][1:], *container["args"]]]
+    lines = [*command_lines(f"{units}\n{jobs[0]}"), *command_lines(container["args"][0].split("\n")[0])]
     assert [line[:2] for line in lines] == [["monitor", name] for name in ("probe", "status") * 2 + ("probe",)]
     for arguments in lines:
         check_command(arguments)

@@ -1,11 +1,13 @@
 import json
+import os
+import stat
 import subprocess
 import sys
 
 import pytest
 
 from hfvaccine.errors import UsageError
-from hfvaccine.files import guard_formula, sole_writer, unguard_formula, whole_folder, write_json
+from hfvaccine.files import guard_formula, sole_writer, unguard_formula, whole_file, whole_folder, write_json
 
 
 def test_what_is_written_reads_back(tmp_path):
@@ -33,6 +35,20 @@ def test_a_folder_is_one_process_alone_and_free_again_after_it(tmp_path):
         other.kill()
     with sole_writer(tmp_path):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_written_to_and_stays_what_it_is(tmp_path):
+    aim, link, pipe = tmp_path / "aim.json", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(aim)
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    for path in (link, pipe):
+        with whole_file(path) as staged:
+            staged.write_text("whole")
+    assert reader.communicate(timeout=10)[0] == b"whole"
+    assert link.is_symlink() and aim.read_text() == "whole" and stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(UsageError, match="is a folder"), whole_file(tmp_path):
+        pass
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):

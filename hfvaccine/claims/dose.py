@@ -48,6 +48,8 @@ class Dose:
         source: Hub id or folder it came from, for the record.
         revision: commit of the Hub repo it came from.
         recalls: acts that recall claims of it: they came after the seal, and go on with its journal.
+        recalls_asked: whether its Hub was asked for the newest of them; False where it could not be, and these are of
+            the day when the dose was fetched.
     """
 
     claims: tuple[Claim, ...]
@@ -58,6 +60,7 @@ class Dose:
     source: str = ""
     revision: str | None = None
     recalls: tuple[journal.Entry, ...] = ()
+    recalls_asked: bool = True
 
     def __post_init__(self) -> None:
         if not self.claims:

@@ -83,5 +83,6 @@ def join(parts: Sequence[Dose], given: Collection[str], apart: Collection[str] =
         source=newest.source,
         revision=newest.revision,
         recalls=tuple(entry for part in reversed(parts) for entry in part.recalls),
+        recalls_asked=all(part.recalls_asked for part in parts),
         parts=tuple(parts),
     )

@@ -94,8 +94,13 @@ def _notes(
     shown = [label(name, 200) for name in names]
     (left, left_record), (right, right_record) = read
     notes = []
-    for name, record in zip(shown, (left_record, right_record), strict=True):
-        if record is None:
+    for name, results, record in zip(shown, (left, right), (left_record, right_record), strict=True):
+        if served := results.get("served"):
+            notes.append(
+                f"{name} is a served model, {served['model']}, read by {label(served['reading'])}; a loaded one is "
+                "read by the likelihoods of its verdicts. A difference may be of the readings."
+            )
+        elif record is None:
             notes.append(f"{name} has no record of what was given: whether the runs are alike cannot be said.")
     if left_record is not None and right_record is not None:
         notes += [

@@ -143,7 +143,7 @@ def bom(source: str, revision: str | None, output: Path | None) -> None:
     found = papers(source, revision, patterns=(CARD,))
     check_record(found.record, found.kind)
     card = metadata_of((found.folder / CARD).read_text(encoding="utf-8"))
-    name = Path(found.source).resolve().name if found.local else found.source
+    name = Path(found.source).resolve().name if found.local else f"{found.source.partition('@')[0]}@{found.commit}"
     text = json.dumps(made(found.record, found.kind, card, name), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)

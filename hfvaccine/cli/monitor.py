@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 
 from hfvaccine.cli.monitor_logs import logs
-from hfvaccine.cli.monitor_probe import probe
+from hfvaccine.cli.monitor_probe import Monitor, probe
 from hfvaccine.cli.output import monitored, say
 
 STATE = click.argument("state", type=click.Path(file_okay=False, path_type=Path))
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Monitor)
 def monitor() -> None:
     """Watch what is deployed: probe it, read its logs, and be told when it is the same no longer.
 

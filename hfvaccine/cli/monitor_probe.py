@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hfvaccine.surveillance.state import Round, State
 
 HOUR = 3600
+LONGEST = 24 * 366
+"""Hours between two rounds, at most."""
 
 
 @click.command()
@@ -91,53 +93,64 @@ def probe(
             "It is not said what is probed.",
             "Name an adapter; or of a served model without papers --endpoint, --model, --dose and --base.",
         )
+    if every is not None and not 0 < every <= LONGEST:
+        raise UsageError(f"A round each {every:g} hours cannot be kept.", f"Give --every from above 0 to {LONGEST:,}.")
     if clusters < MIN_PAIRS:
         raise UsageError(f"--clusters is {clusters}.", f"Draw at least {MIN_PAIRS}: fewer say nothing.")
     terms = probing.Terms(None if every is None else every * HOUR, alpha, horizon, learn, charts)
-    with never_an_alarm():
-        quiet_downloads()
-        target = probing.Target.of(adapter, dose) if adapter else probing.Target.served(model, base, dose)
-        state = State.find(folder)
-        served = None
-        if state is not None:
-            probing.check(state, target, terms, model)
-            if endpoint is not None:
-                served = Served(endpoint, model, state.declaration.settings["top_logprobs"])
-        elif endpoint is not None:
-            served = Served(endpoint, model, MOST_LISTED[0]) if dry_run else found(endpoint, model)
-        declared = state.declaration if state else probing.declare(target, terms, served)
-        began = now()
-        place = probing.slot(declared, began)
-        claims = probing.draw(target.claims, clusters, place)
-        if dry_run:
-            made = probing.plan(declared, target, claims, place)
-            click.echo(json.dumps(made)) if as_json else show_plan(made)
-            if served is not None and state is None:
-                say("What the server can do was not tried: this is for one that lists log-probabilities.")
-            say("Nothing was asked, and nothing written.")
-            return
-        if state is not None and probing.is_there(state, began):
-            say(f"The round {place} is in {folder} already: nothing was asked.")
-            finish(state, [], as_json)
-        if state is not None:
-            state.check(Round(place, began, probing.PROBE, state.readings[probing.PROBE], no_data="not_asked_yet"))
-        if served is None:
-            quiet_libraries()
-        scorer = served or probing.load(target, base)
-        bar = partial(Terminal().bar, "Probing")
-        state, asked, added = probing.probe(folder, declared, claims, scorer, began, bar)
-        if asked.no_data:
-            say(f"No data ({asked.no_data}). {asked.next_step}")
-        finish(state, added, as_json)
+    quiet_downloads()
+    target = probing.Target.of(adapter, dose) if adapter else probing.Target.served(model, base, dose)
+    state = State.find(folder)
+    served = None
+    if state is not None:
+        probing.check(state, target, terms, model)
+        if endpoint is not None:
+            served = Served(endpoint, model, state.declaration.settings["top_logprobs"])
+    elif endpoint is not None:
+        served = Served(endpoint, model, MOST_LISTED[0]) if dry_run else found(endpoint, model)
+    declared = state.declaration if state else probing.declare(target, terms, served)
+    began = now()
+    place = probing.slot(declared, began)
+    claims = probing.draw(target.claims, clusters, place)
+    if dry_run:
+        made = probing.plan(declared, target, claims, place)
+        click.echo(json.dumps(made)) if as_json else show_plan(made)
+        if served is not None and state is None:
+            say("What the server can do was not tried: this is for one that lists log-probabilities.")
+        say("Nothing was asked, and nothing written.")
+        return
+    if state is not None and probing.is_there(state, began):
+        say(f"The round {place} is in {folder} already: nothing was asked.")
+        finish(state, [], as_json)
+    if state is not None:
+        state.check(Round(place, began, probing.PROBE, state.readings[probing.PROBE], no_data="not_asked_yet"))
+    if served is None:
+        quiet_libraries()
+    scorer = served or probing.load(target, base)
+    bar = partial(Terminal().bar, "Probing")
+    state, asked, added = probing.probe(folder, declared, claims, scorer, began, bar)
+    if asked.no_data:
+        say(f"No data ({asked.no_data}). {asked.next_step}")
+    finish(state, added, as_json)
+
+
+class Monitor(click.Group):
+    """Its commands exit with 1 for an alarm and for nothing else."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with never_an_alarm():
+            return super().invoke(ctx)
 
 
 @contextmanager
 def never_an_alarm() -> Iterator[None]:
-    """Of a monitor 1 is an alarm and nothing else: whatever is refused exits with 2."""
+    """Of a monitor 1 is an alarm and nothing else: whatever is refused, or goes wrong, exits with 2."""
     from hfvaccine.errors import HfvaccineError, SurveillanceError
 
     try:
         yield
+    except (click.ClickException, click.exceptions.Exit):
+        raise
     except HfvaccineError as error:
         if error.exit_code != 1:
             raise
@@ -146,6 +159,9 @@ def never_an_alarm() -> Iterator[None]:
         raise SurveillanceError("Stopped, and no round was added.", "Run it again.") from error
     except OSError as error:
         raise SurveillanceError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".") from error
+    except Exception as error:  # which a scheduler must not take for an alarm
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        raise SurveillanceError(f"It was stopped by {said}.", "Tell us of this error.") from error
 
 
 def show_plan(made: Mapping[str, Any]) -> None:

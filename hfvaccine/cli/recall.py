@@ -103,8 +103,8 @@ def find(where: tuple[str, ...], dose: str | None, claims: tuple[str, ...], toke
 
     What was given is what the ledger beside an adapter says, held against its
     record; a claim that was chosen and never given makes it not affected. What
-    cannot be looked at is named. With --claim any claim can be looked for,
-    recalled or not.
+    cannot be looked at is named, and then the exit code is 1. With --claim any
+    claim can be looked for, recalled or not.
 
     \b
     Examples:
@@ -122,9 +122,14 @@ def find(where: tuple[str, ...], dose: str | None, claims: tuple[str, ...], toke
         _show(found)
     affected = [one for one in found if one.of("affected", "under_investigation")]
     unknown = [one for one in found if one.problem]
-    say(f"{counted(len(found), 'adapter')} looked at, {len(affected)} affected, {len(unknown)} not to be looked at")
-    if affected:
-        say(f"Tell them: hfvaccine recall notify {' '.join(where)}{f' --dose {dose}' if dose else ''}")
+    looked = counted(len(found) - len(unknown), "adapter")
+    say(f"{looked} looked at, {len(affected)} affected, {len(unknown)} not to be looked at")
+    holding = (given for one in affected if one.on_hub for given in one.claims if given.rows)
+    if any(given.recall is not None for given in holding):
+        asked = [*where, *(["--dose", dose] if dose else []), *(f"--claim {one}" for one in claims)]
+        say(f"Tell them: hfvaccine recall notify {' '.join(asked)}")
+    if unknown:
+        sys.exit(1)
 
 
 @recall.command()

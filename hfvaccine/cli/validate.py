@@ -21,7 +21,8 @@ def validate(full: bool, as_json: bool, **values: Any) -> None:
     Rejection of false claims is always shown with acceptance of their true
     twins, beside what saying FALSE to everything would score. Which claims
     an adapter was given is read from its immunization.json. What was scored
-    before is found again, so an interrupted validation goes on.
+    before on this machine is found again, so an interrupted validation goes
+    on; what a server says is not kept.
 
     A model that is served behind an OpenAI-compatible endpoint is asked for
     verdicts, at once and after its own recall, and for free text. All else

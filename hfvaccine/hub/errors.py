@@ -116,6 +116,11 @@ ERRORS: tuple[tuple[Callable[[BaseException], bool], str, str], ...] = (
     (_status(429), "{endpoint} asks for fewer requests: {said}", "Wait a few minutes, then run this again."),
     (_status(500, 502, 503, 504), "{endpoint} failed: {said}", "Run this again later."),
     (_is(BadRequestError, HfHubHTTPError), "{endpoint} refused: {said}", "Change what it names, then run this again."),
+    (
+        _is(UnicodeEncodeError),
+        "The Hub token, or the address of the Hub, holds characters that cannot be sent.",
+        "Copy it anew: look at HF_TOKEN and HF_ENDPOINT, or log in again with `hf auth login`.",
+    ),
     (_is(HFValidationError), "{said}", "Give the repo as `namespace/name`."),
     (
         _is(HTTPError, ConnectionError, TimeoutError),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
 from hfvaccine import starter
 from hfvaccine.claims import journal
@@ -55,13 +55,20 @@ def pull_dose(
         cached = api.snapshot_download(
             repo_id, repo_type="dataset", revision=revision, allow_patterns=[*DOSE_FILES, RECALLS, VEX]
         )
-        newest = newest_recalls(api, repo_id, "dataset") if revision is not None else None
+        # A snapshot comes from the cache where no Hub answers, without a word.
+        asked, newest = True, None
+        try:
+            newest = newest_recalls(api, repo_id, "dataset")
+        except (HTTPError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+                raise
+            asked = False
     folder = Path(cached)
     if not (folder / MANIFEST).is_file():
         raise DoseError(
             f"{repo_id} has no {MANIFEST}, so it holds no dose.", f"See {page_of(api, repo_id, 'dataset')}."
         )
-    dose = replace(Dose.load(folder), source=repo_id, revision=folder.name)
+    dose = replace(Dose.load(folder), source=repo_id, revision=folder.name, recalls_asked=asked)
     if newest is not None:
         dose = replace(dose, recalls=proved_recalls(newest, repo_id))
     if not allow_recalled:
@@ -89,17 +96,19 @@ def open_dose(source: Source, token: str | None = None) -> Dose:
 
 
 def newest_recalls(api: HfApi, repo_id: str, kind: str) -> bytes | None:
-    """The recalls or recall notices that a repo holds now; None where it holds none, or nobody can be asked.
+    """The recalls or recall notices that a repo holds now; None where it holds none.
 
     Args:
         api: of the Hub that has it.
         repo_id: the repo.
         kind: "dataset" or "model".
+
+    Raises:
+        HTTPError, OfflineModeIsEnabled: where the Hub cannot be asked; a cache is never taken for its answer.
     """
-    try:
-        return Path(api.hf_hub_download(repo_id, RECALLS, repo_type=kind)).read_bytes()
-    except EntryNotFoundError:
+    if not api.get_paths_info(repo_id, [RECALLS], repo_type=kind):
         return None
+    return Path(api.hf_hub_download(repo_id, RECALLS, repo_type=kind)).read_bytes()
 
 
 def _copied(dose: Dose, into: Path) -> Dose:

@@ -305,7 +305,8 @@ def _recalls(record: Mapping[str, Any], evidence: Evidence) -> tuple[Link, ...]:
     Those of claims that this adapter was given are loud, unless they were taken back.
     """
     recalled = evidence.dose.recalls if isinstance(evidence.dose, Dose) else ()
-    if evidence.recalls is None and not recalled:
+    asked = not isinstance(evidence.dose, Dose) or evidence.dose.recalls_asked
+    if evidence.recalls is None and not recalled and asked:
         return ()
     notices = evidence.recalls
     below: list[Link] = []
@@ -318,7 +319,8 @@ def _recalls(record: Mapping[str, Any], evidence: Evidence) -> tuple[Link, ...]:
         for claim_id, (status, why) in said.items():
             if claim_id in given and status != NOT_AFFECTED:
                 below.append(Link(f"{RECALLED}{claim_id}", OK, "this adapter was given it", why))
-        return OK, f"{len(said)} notices, {len(below)} of them of claims that this adapter was given", ""
+        what = f"{len(said)} notices, {len(below)} of them of claims that this adapter was given"
+        return (OK, what, "") if asked else (MISSING, what, "the Hub of its dose could not be asked for newer ones")
 
     found = link("recalls", look)
     return (Link(found.name, found.state, found.what, found.why, tuple(below)),)

@@ -47,6 +47,7 @@ class Papers:
         recalls: recall notices, the newest there are; None where there are none.
         local: whether it is a run folder of this machine.
         kind: which papers they are.
+        commit: of its repo, whole; None for a folder.
     """
 
     source: str
@@ -56,6 +57,7 @@ class Papers:
     recalls: bytes | None
     local: bool
     kind: Kind = IMMUNIZED
+    commit: str | None = None
 
 
 def papers(
@@ -93,7 +95,8 @@ def papers(
         if recalls is None and RECALLS in names:
             recalls = Path(api.hf_hub_download(repo, RECALLS, revision=commit)).read_bytes()
     kind = kind_of(names)
-    return Papers(f"{repo}@{commit[:12]}", folder, names, read_record(folder, kind, source), recalls, False, kind)
+    record = read_record(folder, kind, source)
+    return Papers(f"{repo}@{commit[:12]}", folder, names, record, recalls, False, kind, commit)
 
 
 def gather(

@@ -265,8 +265,9 @@ def noticed(notices: Sequence[Entry]) -> dict[str, tuple[str, str]]:
 
 def objections(dose: Dose) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the recalls have against giving a dose: by its policy to be refused, and to be warned of. In words."""
+    old = () if dose.recalls_asked else ("its Hub could not be asked for its newest recalls",)
     if not dose.recalls:
-        return (), ()
+        return (), old
     recalls = Recalls.of(dose)
     rows = [(claim.claim_id, recalls.of_row(claim)) for claim in dose.claims]
     affected = [f"{claim_id}, {one.told()}" for claim_id, one in rows if one is not None and one.status == AFFECTED]
@@ -278,7 +279,7 @@ def objections(dose: Dose) -> tuple[tuple[str, ...], tuple[str, ...]]:
     lines = (_line(affected, "recalled"), _line(doubted, "under investigation"), _line(awaiting, "said to be wrong"))
     parts = dose.parts if isinstance(dose, Joined) else (dose,)
     refused = lines[:1] if any(Policy.of(part.policy).recalled == REFUSE for part in parts) else ()
-    return tuple(filter(None, refused)), tuple(filter(None, lines[len(refused) :]))
+    return tuple(filter(None, refused)), (*filter(None, lines[len(refused) :]), *old)
 
 
 def refuse_recalled(dose: Dose) -> None:

@@ -168,6 +168,9 @@ def hub() -> Iterator[Finding]:
     try:
         get_session().get(where, timeout=PATIENCE)
     except Exception as error:  # of whichever HTTP library the client uses
+        if not where.startswith(("http://", "https://")):
+            yield Finding("Hub", ERROR, f"HF_ENDPOINT is {where!r}, which is no address", "unset HF_ENDPOINT")
+            return
         said = f"{where} does not answer ({type(error).__name__}): only folders and what is cached can be had"
         yield Finding("Hub", WARNING, said, "hfvaccine hub serve, then export HF_ENDPOINT as it says")
         return
@@ -189,9 +192,14 @@ def disks(folder: Path) -> Iterator[Finding]:
     """
     from huggingface_hub import constants
 
-    for name, place in (("Cached models", Path(constants.HF_HUB_CACHE)), ("Runs", folder)):
-        while not place.exists():
+    wanted = (("Cached models", Path(constants.HF_HUB_CACHE)), ("Runs", folder), ("Scores", cache_folder()))
+    for name, asked in wanted:
+        place = asked.absolute()
+        while not place.exists() and place != place.parent:
             place = place.parent
+        if not place.is_dir():
+            yield Finding(name, ERROR, f"{place} is no folder", f"Name another place than {asked}")
+            continue
         free = shutil.disk_usage(place).free
         said = f"{free / GIB:.1f} GiB free at {place}"
         if not os.access(place, os.W_OK):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.errors import LineageError
+from hfvaccine.errors import EndpointError, LineageError
 from hfvaccine.files import RECORD
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.where import Where
@@ -95,7 +95,12 @@ def ask_served(study: Study, options: Validation, progress: Progress) -> None:
     assert options.endpoint is not None and options.model is not None
     served = found(options.endpoint, options.model)
     study.battery = replace(study.battery, likelihoods=False)
-    study.measure(served, VACCINE if options.adapter else BASE, progress)
+    try:
+        study.measure(served, VACCINE if options.adapter else BASE, progress)
+    except EndpointError as error:  # what the server says may repeat the claim that it was asked about
+        raise EndpointError(
+            f"{options.model} at {served.endpoint.host} stopped answering ({error.code}).", error.next_step, error.code
+        ) from None
     study.served = {
         "model": served.model,
         "reading": served.how,

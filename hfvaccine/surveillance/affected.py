@@ -10,7 +10,7 @@ from typing import Any
 import regex
 
 from hfvaccine.claims.dose import Dose
-from hfvaccine.errors import HfvaccineError, LineageError, UsageError
+from hfvaccine.errors import HfvaccineError, HubError, LineageError, UsageError
 from hfvaccine.files import ADAPTER, CHECKPOINTS, LEDGER, RECORD, RESULTS, SCORES
 from hfvaccine.hub.listing import listing
 from hfvaccine.hub.pull import open_dose
@@ -127,7 +127,12 @@ def find(
             is named.
         HubError, DoseError: where a namespace or the dose cannot be had.
     """
+    for name in claims:
+        if not regex.fullmatch(r"[0-9a-f]{16}", name):
+            raise UsageError(f"{name!r} is no id of a claim.", "Give its 16 hexadecimal digits.")
     own = open_dose(Source.of("dose", dose), token) if dose is not None else None
+    if own is not None and not own.recalls_asked and not claims:
+        raise HubError(f"The Hub could not be asked for the newest recalls of {dose}.", "Check HF_ENDPOINT.")
     if own is not None and not claims and not Recalls.of(own).standing:
         raise UsageError(f"Nothing is recalled of {dose}.", "Name the claims that you look for with --claim.")
     places = _places(where, token)
@@ -218,7 +223,10 @@ def _recalled(
     """What is recalled, and how the adapter's dose is called where nobody is to read of paths."""
     called = str(record["dose"]["id"] if record["dose"]["revision"] else record["dose"]["name"])
     try:
-        return Recalls.of(dose or dose_of(found, token=token)).standing, called
+        its = dose or dose_of(found, token=token)
+        if not its.recalls_asked:
+            raise HubError("its Hub could not be asked for its newest recalls.", "Check the network and HF_ENDPOINT.")
+        return Recalls.of(its).standing, called
     except HfvaccineError as error:
         if needed or dose is not None:
             step = "name it with --dose, or the claims with --claim"

@@ -461,10 +461,18 @@ def probe(
         The state, what became of the questions, and the rounds that were not there yet.
 
     Raises:
-        SurveillanceError: for a state that watches something else, or cannot be written.
+        SurveillanceError: for a state that watches something else, or cannot be written; and for a new one, whose
+            first round cannot be completed.
     """
-    state = State.begin(folder, declared)
+    new = State.find(folder) is None
+    if not new:
+        State.begin(folder, declared)  # refused before anything is asked, where it watches something else
     asked = ask(claims, scorer, progress)
+    if new and asked.no_data:
+        raise SurveillanceError(
+            f"The first round could not be completed ({asked.no_data}), so no state was begun.", asked.next_step
+        )
+    state = State.begin(folder, declared)
     return state, asked, [one for one in rounds(declared, asked, began, now()) if state.append(one)]
 
 

@@ -29,6 +29,8 @@ PLACES = 6
 """Of a score."""
 OUTCOMES = ("boosted", "rolled_back", "endpoint_mended", "judge_mended", "false_alarm")
 """What may have come of an alarm."""
+LONGEST = 366 * 86400
+"""Seconds between two rounds, at most."""
 ID = re.compile(r"[\w.:/@+-]{1,200}", re.ASCII)
 """What ids and codes are made of: no blanks, so that no text gets in."""
 
@@ -72,10 +74,10 @@ class Declaration:
             _identifier(getattr(self, name), f"as the {name} that is watched")
         for name, value in self.settings.items():
             _identifier(str(value), f"as the {name} of probes")
-        if self.period <= 0 or self.learn < 1:
+        if not 0 < self.period <= LONGEST or self.learn < 1:
             raise SurveillanceError(
                 f"A round each {self.period} seconds, {self.learn} of them to learn from, cannot be kept.",
-                "Give a positive number of each.",
+                "Give a positive number of each, and a year between rounds at most.",
             )
         for name, baseline in self.charts.items():
             told = self.readings.get(CHARTS[name].source)

@@ -293,8 +293,10 @@ def _raised(state: State, name: str, baseline: Baseline, rounds: Sequence[Round]
     )
     adapter, base = _nameable(state.declaration.adapter, "ADAPTER"), _nameable(state.declaration.base, "BASE")
     identity = f"{name}-{found.side}-{raised.id}"
+    model = state.declaration.settings.get("model")
+    asked = f"--base {base}" if model is None else f"--endpoint URL --model {_nameable(str(model), 'MODEL')}"
     steps = (
-        f"hfvaccine validate --base {base} --adapter {adapter}",
+        f"hfvaccine validate {asked} --adapter {adapter}",
         *((f"hfvaccine boost {adapter} --dose NEW --because {identity}",) if worse else ()),
         f"hfvaccine monitor settle {state.folder} --by YOU --outcome OUTCOME",
     )

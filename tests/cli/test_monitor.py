@@ -45,6 +45,27 @@ def test_exit_codes_tell_ok_alarm_and_stale_apart(tmp_path, at):
     assert isinstance(failed, SurveillanceError) and failed.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("odd"), OSError(28, "No space left"), UnicodeEncodeError("ascii", "ä", 0, 1, "no")]
+)
+def test_whatever_goes_wrong_is_no_alarm(tmp_path, at, monkeypatch, error):
+    state_in(tmp_path / "state", 2)
+
+    def fail(*given):
+        raise error
+
+    monkeypatch.setattr(statuses, "status", fail)
+    failed = run("status", tmp_path / "state").exception
+    assert isinstance(failed, SurveillanceError) and failed.exit_code == 2
+
+
+@pytest.mark.parametrize("every", ["nan", "1e300", "0", "-1", "inf"])
+def test_a_period_that_cannot_be_kept_begins_nothing(tmp_path, every):
+    refused = run("probe", "you/adapter", "--into", tmp_path / "state", "--every", every).exception
+    assert isinstance(refused, UsageError) and "cannot be kept" in str(refused)
+    assert not (tmp_path / "state").exists()
+
+
 def test_every_way_out_is_written_and_holds_no_text(tmp_path, at):
     state = state_in(tmp_path / "state", 20, 12)
     at(20)

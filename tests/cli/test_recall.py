@@ -9,6 +9,7 @@ from doses import small_dose
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli.recall import recall
 from hfvaccine.errors import UsageError
+from hfvaccine.quarantine.recalls import Recall
 from hfvaccine.surveillance import affected, notice
 from hfvaccine.surveillance.affected import Given, Reached
 from hfvaccine.surveillance.notice import OPENED, REFUSED, Notified
@@ -68,7 +69,7 @@ def test_a_tree_of_plain_lines_shows_what_each_was_given(looked):
     gone = Reached("lab/c", HOSTILE, on_hub=True, problem=HOSTILE)
     calls = looked(parent, below, other, gone)
     result = run("find", "lab", "--dose", "lab/dose", "--claim", "ab")
-    assert result.exit_code == 0, result.exception
+    assert result.exit_code == 1, result.exception  # one cannot be looked at
     assert calls == [(("lab",), {"dose": "lab/dose", "claims": ("ab",), "token": None})]
     lines = result.stdout.splitlines()
     assert lines[0] == "lab/a@1 (adapter, gate passed)"
@@ -76,8 +77,17 @@ def test_a_tree_of_plain_lines_shows_what_each_was_given(looked):
     assert lines[2].endswith("lab/m@2 (merged model, gate passed)")
     assert any("not affected ab: never given (component_not_present)" in line for line in lines)
     assert "\x1b" not in result.stdout and "cannot be looked at" in lines[-1]
-    assert "4 adapters looked at, 2 affected, 1 not to be looked at" in result.stderr
-    assert "hfvaccine recall notify lab --dose lab/dose" in result.stderr
+    assert "3 adapters looked at, 2 affected, 1 not to be looked at" in result.stderr
+    assert "recall notify" not in result.stderr  # of what nobody recalled there is nothing to tell
+
+
+@pytest.mark.parametrize("on_hub", [True, False])
+def test_who_can_be_told_is_said_how(looked, on_hub):
+    said = Recall("ab", "affected", "0" * 64, "It was withdrawn.", action="Stop.", by=("bea",), at="2026-11-01")
+    looked(Reached("lab/a", "lab/a@1", on_hub=on_hub, claims=(given(recall=said),)))
+    result = run("find", "lab", "--dose", "lab/dose", "--claim", "ab")
+    assert result.exit_code == 0, result.exception
+    assert ("hfvaccine recall notify lab --dose lab/dose --claim ab" in result.stderr) is on_hub
 
 
 def test_json_has_everything_that_was_looked_at(looked):

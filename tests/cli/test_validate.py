@@ -56,7 +56,22 @@ def test_a_served_model_is_asked_for_verdicts_and_for_no_likelihood(ingredients,
     }  # fmt: skip
     assert not any(reading == "answer" for _, reading in found)
     assert "served model adapter" in done.stdout and "no chat endpoint gives" in " ".join(done.stdout.split())
-    assert "served model adapter" in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "served model adapter" in page and "A served model, measured" in page and "(missing)" not in page
+
+
+def test_what_a_server_says_of_a_claim_is_not_repeated(ingredients, monkeypatch):
+    monkeypatch.setattr("hfvaccine.validation.asking.endpoint.WAIT", 0.0)
+    replies, asked = Replies(calibrating()), []
+
+    def reply(prompt, body):
+        asked.append(prompt)
+        return (400, {"error": {"message": f"bad prompt: {prompt}"}}) if len(asked) > 40 else replies(prompt, body)
+
+    with Chat(reply) as chat:
+        done = run("validate", "--endpoint", chat.url, "--model", "adapter", *ingredients)
+    assert "stopped answering (http_400)" in str(done.exception)
+    assert "bad prompt" not in str(done.exception) and "Aldor" not in done.output + str(done.exception)
 
 
 def calibrating():

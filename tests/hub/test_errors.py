@@ -64,6 +64,10 @@ def test_the_cause_of_an_error_explains_it():
     assert "hf auth whoami" in explained(wrapped).next_step
 
 
+def test_a_token_that_no_header_can_hold_is_said_to_be_one():
+    assert "cannot be sent" in explained(UnicodeEncodeError("ascii", "Bearer ä", 7, 8, "ordinal not in range")).message
+
+
 def test_a_client_closed_under_an_upload_is_a_lost_connection():
     error = RuntimeError("Error while uploading 'data/dose.parquet' to the Hub.")
     error.__cause__ = RuntimeError("Cannot send a request, as the client has been closed.")

@@ -5,6 +5,7 @@ import itertools
 import shutil
 from pathlib import Path
 
+import httpx2
 import huggingface_hub._snapshot_download
 import pytest
 from doses import content, small_dose
@@ -13,6 +14,7 @@ from hubs import put
 from hfvaccine import hub
 from hfvaccine.claims.dose import MANIFEST, Dose
 from hfvaccine.errors import DoseError, HubError
+from hfvaccine.quarantine.recalls import objections
 
 
 def test_a_pulled_dose_is_copied_whole_and_alone(alice, api, dose, repo_id, tmp_path):
@@ -52,6 +54,18 @@ def test_what_a_pull_finds_in_its_folder_is_never_overwritten(alice, dose, repo_
         hub.pull_dose(repo_id, local_dir=notes / "notes.txt", **alice)
     assert before == {folder: content(folder) for folder in before}
     assert (damaged / "README.md").read_text() == "edited"
+
+
+def test_a_dose_from_the_cache_does_not_pass_for_one_without_recalls(alice, dose, repo_id, monkeypatch):
+    hub.push_dose(dose, repo_id, **alice)
+    assert hub.pull_dose(repo_id, **alice).recalls_asked
+
+    def dead(*given, **more):
+        raise httpx2.ConnectError("nobody is there")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "get_paths_info", dead)
+    cached = hub.pull_dose(repo_id, **alice)
+    assert not cached.recalls_asked and "newest recalls" in objections(cached)[1][0]
 
 
 @pytest.mark.parametrize("failing", ["hf_hub_download", "copyfile", "rename"])

@@ -503,6 +503,11 @@ def test_a_recall_of_a_given_claim_is_loud_and_no_other_is(look, made):
     assert recalls.what.startswith("2 notices, 1 of them")
 
 
+def test_recalls_that_could_not_be_asked_for_are_missing(look, made, gathered):
+    chain = look(made, dose=dataclasses.replace(gathered.dose, recalls_asked=False))
+    assert states(chain)["recalls"] == MISSING and "could not be asked" in why(chain, "recalls")
+
+
 def test_what_its_dose_recalls_is_loud_until_it_is_taken_back(look, made, gathered):
     given = record_of(made)["dose"]["claim_ids"][0]
     dose = gathered.dose

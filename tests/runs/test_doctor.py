@@ -54,6 +54,18 @@ def test_a_disk_that_is_full_or_closed_is_an_error(tmp_path, monkeypatch):
     assert all("cannot be written" in one.what for one in doctor.disks(tmp_path))
 
 
+def test_a_file_where_a_folder_is_wanted_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    found = by_name(doctor.disks(tmp_path / "file" / "runs"))
+    assert found["Runs"].state == ERROR and "is no folder" in found["Runs"].what
+
+
+def test_an_endpoint_that_is_no_address_is_an_error(monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "nonsense")
+    assert by_name(doctor.hub())["Hub"].state == ERROR
+
+
 def test_a_cache_is_stale_where_most_of_it_is_old(tmp_path, monkeypatch):
     assert doctor.cache(tmp_path / "none", 0.0).state == OK
     kept = tmp_path / "base.bin"

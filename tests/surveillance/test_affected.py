@@ -1,14 +1,16 @@
 """What a recall reaches, by ledgers: found in folders, repos and namespaces, and nothing is passed over."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 
 from hfvaccine.claims.dose import Dose
-from hfvaccine.errors import UsageError
+from hfvaccine.errors import HubError, UsageError
 from hfvaccine.files import LEDGER, RECORD, SCORES
 from hfvaccine.quarantine.recalls import AFFECTED, FIXED, NOT_AFFECTED, UNDER_INVESTIGATION
+from hfvaccine.surveillance import affected
 from hfvaccine.surveillance.affected import find, roots
 
 from .adapters import adapter, booster, bound, merged
@@ -55,6 +57,18 @@ def test_folders_and_repos_are_looked_at_with_a_dose_that_is_named(published, id
 def test_where_nothing_can_be_looked_at_there_is_no_all_clear(recalled):
     with pytest.raises(UsageError, match="no immunized adapters of nobody-at-all"):
         find(["nobody-at-all"], dose="lab/dose")
+
+
+def test_what_cannot_be_asked_for_newer_recalls_is_no_all_clear(published, recalled, ids, monkeypatch):
+    old = dataclasses.replace(recalled, recalls_asked=False)
+    monkeypatch.setattr(affected, "dose_of", lambda *given, **more: old)
+    (one,) = find(["lab/spared"])
+    assert "newest recalls" in one.problem
+    monkeypatch.setattr(affected, "open_dose", lambda *given, **more: old)
+    with pytest.raises(HubError, match="newest recalls"):
+        find(["lab"], dose="lab/dose")
+    with pytest.raises(UsageError, match="no id of a claim"):
+        find(["lab"], claims=["zzz"])
 
 
 def test_a_claim_that_nobody_recalled_can_be_looked_for(published, ids):

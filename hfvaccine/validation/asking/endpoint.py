@@ -102,6 +102,8 @@ class Endpoint:
             raise UsageError(
                 f"The environment variable {variable} is not set.", f"Put the key of {self.host} into it."
             )
+        if not self._key.isascii() or not self._key.isprintable():
+            raise UsageError(f"The key in {self.variable} holds characters that cannot be sent.", "Copy it anew.")
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self.most_retries = most_retries
         self.retries = 0

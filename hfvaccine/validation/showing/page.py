@@ -27,6 +27,14 @@ VERDICTS = {
     "undecided": "The measurements are too few to say. Do not take this for an immunized model.",
     None: "Only a base was measured, so there is nothing to judge.",
 }
+SERVED = "A served model was measured alone, so there is nothing to judge it against."
+
+
+def title_of(results: Mapping[str, Any]) -> str:
+    """What was measured."""
+    if results.get("served"):
+        return "A served model, measured"
+    return "An immunized adapter, validated" if VACCINE in results["arms"] else "A base model, measured"
 
 
 def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mapping[str, Any] | None) -> str:
@@ -51,12 +59,12 @@ def render(results: Mapping[str, Any], figures: Sequence[Figure], record: Mappin
         templates("hfvaccine.validation.showing")
         .get_template("page.html")
         .render(
-            title="An immunized adapter, validated" if VACCINE in results["arms"] else "A base model, measured",
+            title=title_of(results),
             verdict=gate["verdict"] if gate else None,
             headline=headline(results),
             word=headline(results).partition(" (")[0],
             counts=counts(gate) if gate else "",
-            meaning=VERDICTS[gate["verdict"] if gate else None],
+            meaning=SERVED if results.get("served") else VERDICTS[gate["verdict"] if gate else None],
             criteria=criteria_of(gate["criteria"]) if gate else None,
             left_out=[clean(name) for name in gate.get("not_applicable", [])] if gate else [],
             missing=without(results),

@@ -94,9 +94,9 @@ def without(results: Mapping[str, Any]) -> list[str]:
     if served := results.get("served"):
         read = "the probabilities of its first token" if served["reading"] == "top_logprobs" else "what it says"
         lines.append(
-            f"Verdicts of the served model {clean(served['model'])} were read from {read}; {served['unclear']} of its "
-            "replies were none. Preferred answers, belief and held-back rows take likelihoods of texts, which no chat "
-            "endpoint gives: they were not asked for."
+            f"Verdicts of the served model {clean(served['model'])} were read from {read}. Of its replies "
+            f"{served['unclear'] or 'none'} held no verdict. Preferred answers, belief and held-back rows take "
+            "likelihoods of texts, which no chat endpoint gives: they were not asked for."
         )
     elif VACCINE in results["arms"] and PLACEBO in results["missing"]:
         lines.append(

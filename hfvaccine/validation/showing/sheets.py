@@ -97,7 +97,9 @@ def reading_sheet(results: Mapping[str, Any], probe: str, reading: str) -> Sheet
     rows = []
     for arm in (*ARMS, ALWAYS_FALSE, CUE):
         cells = [at.get((arm, metric)) for metric in COLUMNS[reading]]
-        wanted = reading in VERDICTS and VACCINE in arms and arm in (BASE, PARENT if PARENT in arms else PLACEBO)
+        alone = bool(results.get("served"))
+        beside = (BASE, PARENT if PARENT in arms else PLACEBO)
+        wanted = reading in VERDICTS and VACCINE in arms and arm in beside and not alone
         if any(cells) or wanted:
             rows.append((arm if arm in arms else f"{arm} (missing)", *map(cell, cells)))
     if not any(metric in COLUMNS[reading] for _, metric in at):

@@ -84,6 +84,14 @@ def test_what_is_no_address_is_refused_and_secrets_in_it_are_not_shown(address):
     assert SECRET not in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["häx", "sk-\nx"])
+def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UsageError, match="OPENAI_API_KEY") as refused:
+        Endpoint("http://127.0.0.1:9/v1", "m")
+    assert key not in str(refused.value)
+
+
 def test_a_key_comes_from_the_variable_that_is_named_and_from_no_other(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_not_for_strangers")
     monkeypatch.setenv("JUDGE_KEY", " other\n")
