@@ -14,13 +14,14 @@ A trial that is finished in the folder is kept, one that was interrupted goes on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 BENCHMARKS = {
     "truthfulqa": "truthfulqa/mc_task.json.gz",
@@ -79,6 +80,42 @@ def main(
     for share, results in done.results.items():
         click.echo(f"\n== share {share:.0%}, {len(seeds)} seed(s)")
         report(table(results), verdict_lines(results))
+        for line in by_kind(output_dir / f"share-{share:g}"):
+            click.echo(line)
+
+
+def by_kind(folder: Path) -> Iterator[str]:
+    """Verdicts after recall on given claims in other words, by the kind of the other words."""
+    from hfvaccine import starter
+    from hfvaccine.claims.claim import read_jsonl
+    from hfvaccine.files import SCORES
+    from hfvaccine.statistics import paired, proportion, resample
+    from hfvaccine.validation.judging.metrics import auroc, over_seeds
+    from hfvaccine.validation.judging.score_file import read_scores
+    from hfvaccine.validation.scores import PLACEBO, PLAIN, RECALLED, VACCINE, VARIANTS, PairScores
+
+    kinds = {
+        f"{claim.claim_id}.{number}": one.kind == "polarity"
+        for claim in read_jsonl(starter.CLAIMS)
+        for number, one in enumerate(claim.variants)
+    }
+    probes, _, arms = read_scores(folder / SCORES)
+    probe = next((one for one in probes if one.key == (VARIANTS, RECALLED, PLAIN)), None)
+    for turned in (False, True) if probe is not None else ():
+        at = np.array([place for place, name in enumerate(probe.ids) if kinds[name] == turned])
+        scores = {arm: [one.pairs[probe.key] for one in runs] for arm, runs in arms.items()}
+        metrics = {
+            arm: over_seeds([auroc(PairScores(one.claim[at], one.twin[at])) for one in its])
+            for arm, its in scores.items()
+        }
+        samples = resample(metrics, [probe.clusters[place] for place in at])
+        found = {arm: proportion(sample) for arm, sample in samples.items()}
+        said = [f"{arm} {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for arm, one in found.items()]
+        if PLACEBO in found:
+            gain = paired(*((samples[arm], found[arm]) for arm in (VACCINE, PLACEBO)))
+            said.append(f"gain {gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]")
+        name = "polarity turned" if turned else "another register, or an implication"
+        yield f"In other words, {name} ({len(at)}), AUROC after recall: {', '.join(said)}"
 
 
 def part_of_the_starter(given: int, into: Path, left_out: tuple[str, frozenset[str]] | None = None) -> Path:
