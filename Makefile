@@ -16,7 +16,7 @@ CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccin
 	hfvaccine/hub/content.py hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \
 	hfvaccine/regimen hfvaccine/sources \
 	$(addprefix hfvaccine/surveillance/,charts.py state.py status.py outlets.py page.py mentions.py conversations.py log_files.py openvex.py) \
-	hfvaccine/training/options.py hfvaccine/training/unpadded.py hfvaccine/validation
+	hfvaccine/training/options.py hfvaccine/training/validation_options.py hfvaccine/training/unpadded.py hfvaccine/validation
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

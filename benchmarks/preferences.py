@@ -40,7 +40,7 @@ def main(output_dir: Path, seed: int, learning_rate: float, most_pairs: int) -> 
     from hfvaccine.cli.base_model import base_from_wheel
     from hfvaccine.cli.output import Terminal, quiet_libraries
     from hfvaccine.runs.validate import validate
-    from hfvaccine.training.options import Validation
+    from hfvaccine.training.validation_options import Validation
 
     quiet_libraries()
     base = str(base_from_wheel())

@@ -8,7 +8,7 @@ import click
 
 from hfvaccine.cli.flags import FULL, flags, given
 from hfvaccine.cli.output import Terminal, results, say
-from hfvaccine.training.options import Validation
+from hfvaccine.training.validation_options import Validation
 
 
 @click.command()

@@ -19,9 +19,9 @@ from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import in_its_dtype, load_adapters
 from hfvaccine.training.base import Base, check_base, load_base
 from hfvaccine.training.mix import Mix, load_mix
-from hfvaccine.training.options import Validation
 from hfvaccine.training.processes import fit_threads
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.training.validation_options import Validation
 from hfvaccine.validation.asking.served import found
 from hfvaccine.validation.scores import BASE, VACCINE
 

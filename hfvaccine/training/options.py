@@ -19,7 +19,6 @@ from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.schedule import named
 from hfvaccine.sources.place import PINNED, Source
 from hfvaccine.validation.questions import Questions
-from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
 
 EXPOSURES = 8
 """How often each claim is given unless it is said: fewer do not teach a small model a fact (docs/recipes.md)."""
@@ -69,7 +68,7 @@ class Training:
         Raises:
             UsageError: naming the option.
         """
-        _check_dtype(self)
+        check_dtype(self)
         if self.epochs is not None and self.max_steps is not None:
             raise UsageError(
                 "Both epochs and max_steps are given.", "Give one of them: either sets the length of the run."
@@ -129,7 +128,7 @@ class Options(Questions, Training):
     publish_failed: bool = False
 
     def __post_init__(self) -> None:
-        _take_apart(self)
+        take_apart(self)
 
     def check(self) -> None:
         """Refuse what cannot be run before anything is read or written.
@@ -250,7 +249,7 @@ class Inoculating(Training):
     output_dir: str = "runs/inoculation"
 
     def __post_init__(self) -> None:
-        _take_apart(self, ("base",))
+        take_apart(self, ("base",))
 
     def check(self) -> None:
         """Refuse what cannot be run before anything is read or written.
@@ -445,87 +444,13 @@ class Boosting(Questions):
         return (REPLAY if self.replay is None else self.replay) if self.continued else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Validation(Questions):
-    """What `hfvaccine validate` is asked for; every field is a flag, those of `Questions` too.
+def take_apart(options: Any, names: Iterable[str] = PINNED) -> None:
+    """From here on an id and its revision are apart, as every record has them.
 
     Args:
-        base: Base model: a Hub ID[@REVISION], a local folder, or a .gguf file.
-        base_id: Hub id of a local base.
-        base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
-        endpoint: Instead of a base, a server with OpenAI's chat completions, to ask for verdicts and free text.
-        model: The name of the model on that server.
-        adapter: Adapter to validate, or whose served model it is: a run folder or a Hub ID[@REVISION].
-        against: What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, likewise.
-        dose: Dose: 'starter', a folder, or a Hub ID[@REVISION].
-        dose_revision: Of a dose on the Hub. [default: the newest]
-        mix: Mix whose held-back rows measure retention.
-        mix_revision: Of a mix on the Hub. [default: the newest]
-        dtype: auto, bfloat16 or float32.
-        output_dir: Write results.json, scores.parquet, figures and report.html to this folder.
+        options: whose fields they are.
+        names: such as "base", whose revision is the field "base_revision".
     """
-
-    base: str | None = None
-    base_id: str | None = None
-    base_revision: str | None = None
-    endpoint: str | None = None
-    model: str | None = None
-    adapter: str | None = None
-    against: tuple[str, ...] = ()
-    dose: str = "starter"
-    dose_revision: str | None = None
-    mix: str = "starter"
-    mix_revision: str | None = None
-    dtype: str = "auto"
-    output_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        _take_apart(self, [what for what in PINNED if what != "base" or self.base is not None])
-
-    @property
-    def adapters(self) -> dict[str, str]:
-        """Run folder or Hub id by arm; none where the base is measured alone.
-
-        Raises:
-            UsageError: for an `against` that names no arm, or without an adapter to hold against it.
-        """
-        found = {VACCINE: self.adapter} if self.adapter else {}
-        for given in self.against:
-            arm, sign, name = given.partition("=")
-            if arm not in (PLACEBO, CONTROLS) or not sign or not name:
-                raise UsageError(f"--against {given!r} names no arm.", "Give placebo=ADAPTER or controls=ADAPTER.")
-            if not self.adapter:
-                raise UsageError(f"--against {given!r} has nothing to be held against.", "Give --adapter as well.")
-            found[arm] = name
-        return found
-
-    def check(self) -> None:
-        """Refuse what cannot be measured before anything is read.
-
-        Raises:
-            UsageError: naming the option.
-        """
-        self.check_questions()
-        _check_dtype(self)
-        _ = self.adapters
-        if (self.endpoint is None) != (self.model is None):
-            raise UsageError("--endpoint and --model go together.", "Give the server's address and the model's name.")
-        if (self.base is None) == (self.endpoint is None):
-            raise UsageError(
-                "It is not said what is validated." if self.base is None else "Both a base and an endpoint are given.",
-                "Give --base, with --adapter where there is one; or --endpoint and --model of what is served.",
-            )
-        if self.endpoint is not None:
-            for name in ("against", "benchmark", "grid"):
-                if getattr(self, name):
-                    raise UsageError(
-                        f"--{name} takes likelihoods of texts, which a chat endpoint does not give.",
-                        "Leave it out, or validate the model itself with --base.",
-                    )
-
-
-def _take_apart(options: Training | Validation, names: Iterable[str] = PINNED) -> None:
-    """From here on an id and its revision are apart, as every record has them."""
     for what in names:
         source = Source.of(what, getattr(options, what), getattr(options, f"{what}_revision"))
         object.__setattr__(options, what, source.name)
@@ -539,7 +464,7 @@ def _check_positive(options: Training | Boosting, names: Iterable[str]) -> None:
             raise UsageError(f"{name} is {value}.", "It must be above 0.")
 
 
-def _check_dtype(options: Training | Validation) -> None:
+def check_dtype(options: Any) -> None:
     if options.dtype not in ("auto", "bfloat16", "float32"):
         raise UsageError(f"The dtype {options.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
 
