@@ -211,7 +211,7 @@ def test_every_dotted_name_of_ours_exists(page):
 def test_what_schedulers_are_given_names_commands_options_and_metrics_that_exist():
     page = DOCS / "monitor.md"
     units = "\n".join(re.findall(r"^Exec\w+=-?\S*/(hfvaccine .+)$", "\n".join(blocks(page, "ini")), re.MULTILINE))
-    (table,) = blocks(page, "crontab")
+    (table,) = blocks(page, "text")
     jobs = re.findall(r"^(?:\S+ +){5}\w+ +(.+)$", table, re.MULTILINE)
     job, rules = map(yaml.safe_load, blocks(page, "yaml"))
     (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
