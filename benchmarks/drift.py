@@ -37,22 +37,19 @@ def main(output_dir: Path, rounds: int, steps: int, still: int, learning_rate: f
     from hfvaccine.cli.base_model import base_from_wheel
     from hfvaccine.cli.output import Terminal, quiet_libraries
     from hfvaccine.cli.quickstart import TREATMENT
-    from hfvaccine.files import RECORD
-    from hfvaccine.runs.immunize import immunize
+    from hfvaccine.runs.immunize import finished
     from hfvaccine.surveillance import probing
     from hfvaccine.surveillance.state import State
     from hfvaccine.surveillance.status import ALARM, status
     from hfvaccine.training.options import Options
 
     quiet_libraries()
-    run = output_dir / "vaccine"
     dose = part_of_the_starter(GIVEN, output_dir / "doses" / f"starter-{GIVEN}")
-    if not (run / RECORD).is_file():
-        options = Options(
-            base=base or str(base_from_wheel()), dose=str(dose), output_dir=str(run), adversarial=0, most_pairs=40,
-            **{**TREATMENT, "share": SHARE},
-        )  # fmt: skip
-        immunize(options, Terminal("vaccine: "), resume=run.is_dir() and any(run.iterdir()))
+    options = Options(
+        base=base or str(base_from_wheel()), dose=str(dose), output_dir=str(output_dir / "vaccine"), adversarial=0,
+        most_pairs=40, **{**TREATMENT, "share": SHARE},
+    )  # fmt: skip
+    run = finished(options, Terminal("vaccine: "))
     shutil.rmtree(output_dir / "state", ignore_errors=True)
     target = probing.Target.of(str(run), str(dose))
     declared = probing.declare(target, probing.Terms(period=DAY.total_seconds()))

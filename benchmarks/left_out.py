@@ -32,8 +32,7 @@ def main(output_dir: Path, seed: int, base: str | None) -> None:
     from hfvaccine.cli.base_model import base_from_wheel
     from hfvaccine.cli.output import Terminal, quiet_libraries
     from hfvaccine.cli.quickstart import TREATMENT
-    from hfvaccine.files import RECORD
-    from hfvaccine.runs.immunize import immunize
+    from hfvaccine.runs.immunize import finished
     from hfvaccine.training.options import Options
 
     quiet_libraries()
@@ -43,20 +42,16 @@ def main(output_dir: Path, seed: int, base: str | None) -> None:
         places = []
         for left_out in parts(field):
             name = f"{field}-{'-'.join(left_out)}"
-            place = output_dir / f"{name}-seed-{seed}"
-            places.append(place)
-            if not (place / RECORD).is_file():
-                dose = part_of_the_starter(GIVEN, output_dir / "doses" / name, (field, frozenset(left_out)))
-                options = Options(
-                    base=where,
-                    dose=str(dose),
-                    seed=seed,
-                    output_dir=str(place),
-                    adversarial=0,
-                    most_pairs=ASKED,
-                    **TREATMENT,
-                )
-                immunize(options, Terminal(f"{name}: "), resume=place.is_dir() and any(place.iterdir()))
+            options = Options(
+                base=where,
+                dose=str(part_of_the_starter(GIVEN, output_dir / "doses" / name, (field, frozenset(left_out)))),
+                seed=seed,
+                output_dir=str(output_dir / f"{name}-seed-{seed}"),
+                adversarial=0,
+                most_pairs=ASKED,
+                **TREATMENT,
+            )
+            places.append(finished(options, Terminal(f"{name}: ")))
         lines += table(field, places)
     click.echo("\n".join(lines))
 
@@ -75,6 +70,7 @@ def table(field: str, places: Sequence[Path]) -> Iterator[str]:
     """Lines of the claims that were given and of those that were left out, over all runs of a field."""
     from hfvaccine.files import SCORES
     from hfvaccine.statistics import paired, proportion, resample
+    from hfvaccine.text import with_interval
     from hfvaccine.validation.judging.metrics import auroc
     from hfvaccine.validation.judging.score_file import read_scores
     from hfvaccine.validation.scores import ANSWER, BASE, CROSS, PLAIN, RECALLED, SPECIFIC, VACCINE, VERDICT
@@ -90,12 +86,10 @@ def table(field: str, places: Sequence[Path]) -> Iterator[str]:
             samples = resample({arm: by_run([*map(auroc, runs)], runs) for arm, runs in scores.items()}, clusters)
             values = {arm: proportion(sample) for arm, sample in samples.items()}
             gain = paired(*((samples[arm], values[arm]) for arm in (VACCINE, BASE)))
-            cells = [
-                "{:.2f} [{:.2f}, {:.2f}]".format(one.value, *one.interval) for one in (values[BASE], values[VACCINE])
-            ]
-            more = f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
+            cells = [with_interval(values[arm].value, values[arm].interval) for arm in (BASE, VACCINE)]
+            cells.append(with_interval(gain.value, gain.interval, sign=True))
             asked = f"{about}: {len(set(clusters))} claims"
-            yield f"| {field} | {asked} | {reading_label(reading)}, AUROC | {' | '.join([*cells, more])} |"
+            yield f"| {field} | {asked} | {reading_label(reading)}, AUROC | {' | '.join(cells)} |"
 
 
 def by_run(metrics: Sequence[Any], runs: Sequence[Any]) -> Any:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from recipes import CLAIMS, COMMON
+from starter_trial import aurocs
 
 GIVEN = 13
 """Claims: as many, in two sentences each, as the share leaves room for."""
@@ -65,8 +65,7 @@ def dose_of(variant: int | None, into: Path) -> Path:
 def main(output_dir: Path, seed: int, base: str | None) -> None:
     from hfvaccine.cli.base_model import base_from_wheel
     from hfvaccine.cli.output import Terminal, quiet_libraries
-    from hfvaccine.files import RECORD
-    from hfvaccine.runs.immunize import immunize
+    from hfvaccine.runs.immunize import finished
     from hfvaccine.training.options import Options
 
     quiet_libraries()
@@ -75,12 +74,11 @@ def main(output_dir: Path, seed: int, base: str | None) -> None:
     for name, (variant, exposures) in WAYS.items():
         slug = name.replace(" ", "-")
         place = output_dir / f"{slug}-seed-{seed}"
-        if not (place / RECORD).is_file():
-            options = Options(
-                base=where, dose=str(dose_of(variant, output_dir / "doses" / slug)), seed=seed, output_dir=str(place),
-                **{**COMMON, "share": 0.20, "exposures": exposures, "most_pairs": 40},
-            )  # fmt: skip
-            immunize(options, Terminal(f"{name}: "), resume=place.is_dir() and any(place.iterdir()))
+        options = Options(
+            base=where, dose=str(dose_of(variant, output_dir / "doses" / slug)), seed=seed, output_dir=str(place),
+            **{**COMMON, "share": 0.20, "exposures": exposures, "most_pairs": 40},
+        )  # fmt: skip
+        finished(options, Terminal(f"{name}: "))
         lines += (f"| {name} | {exposures} | {line} |" for line in read(place, variant))
     click.echo("\n".join(lines))
 
@@ -88,10 +86,9 @@ def main(output_dir: Path, seed: int, base: str | None) -> None:
 def read(place: Path, given: int | None) -> Iterator[str]:
     """Verdicts after recall on the claims, and on the variants that were not given by their kind."""
     from hfvaccine.files import SCORES
-    from hfvaccine.statistics import proportion, resample
-    from hfvaccine.validation.judging.metrics import auroc
+    from hfvaccine.text import with_interval
     from hfvaccine.validation.judging.score_file import read_scores
-    from hfvaccine.validation.scores import BASE, PLAIN, RECALLED, SPECIFIC, VACCINE, VARIANTS, PairScores
+    from hfvaccine.validation.scores import BASE, PLAIN, RECALLED, SPECIFIC, VACCINE, VARIANTS
 
     probes, _, arms = read_scores(place / SCORES)
     by_name = {probe.name: probe for probe in probes if probe.key[1:] == (RECALLED, PLAIN)}
@@ -106,15 +103,9 @@ def read(place: Path, given: int | None) -> Iterator[str]:
         for name, number in kinds.items()
     ]
     for name, probe, at in parts:
-        rows = np.array(at)
-        clusters = [probe.clusters[one] for one in at]
-        scores = {arm: arms[arm][0].pairs[probe.key] for arm in (BASE, VACCINE)}
-        samples = resample(
-            {arm: auroc(PairScores(one.claim[rows], one.twin[rows])) for arm, one in scores.items()}, clusters
-        )
-        found = [proportion(samples[arm]) for arm in (BASE, VACCINE)]
-        cells = " | ".join("{:.2f} [{:.2f}, {:.2f}]".format(one.value, *one.interval) for one in found)
-        yield f"{name} ({len(at)} pairs) | {cells}"
+        found = aurocs(probe, arms, at)
+        cells = (with_interval(found[arm][1].value, found[arm][1].interval) for arm in (BASE, VACCINE))
+        yield f"{name} ({len(at)} pairs) | {' | '.join(cells)}"
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def forms_file(name: str, folder: Path) -> str:
     return str(path)
 
 
-def finished(folder: Path) -> Iterator[tuple[str, int, dict[str, Any], dict[str, Any]]]:
+def done(folder: Path) -> Iterator[tuple[str, int, dict[str, Any], dict[str, Any]]]:
     """Name, seed, record and results of each run that is done."""
     for name in CONFIGURATIONS:
         for place in sorted(folder.glob(f"{slug(name)}-seed-*")):
@@ -128,7 +128,7 @@ def table(folder: Path) -> str:
         "|---" * (len(heads) + 6) + "|",
     ]
     base_shown = False
-    for name, seed, record, results in finished(folder):
+    for name, seed, record, results in done(folder):
         plan, times = record["plan"], record["dose"]["times_given"]
         for arm in ("vaccine",) if base_shown else ("base", "vaccine"):
             base_shown = True
@@ -165,7 +165,7 @@ def main(
     if not only_table:
         from hfvaccine.cli.base_model import base_from_wheel
         from hfvaccine.cli.output import Terminal, quiet_libraries
-        from hfvaccine.runs.immunize import immunize
+        from hfvaccine.runs.immunize import finished
         from hfvaccine.training.options import Options
 
         quiet_libraries()
@@ -174,15 +174,13 @@ def main(
         for name in only or CONFIGURATIONS:
             for seed in seeds:
                 place = output_dir / f"{slug(name)}-seed-{seed}"
-                if (place / "immunization.json").is_file():
-                    continue
                 values = {**COMMON, **CONFIGURATIONS[name], **more}
                 if "forms" in values:
                     values["forms"] = forms_file(values["forms"], output_dir)
                 options = Options(
                     base=base or str(base_from_wheel()), dose=str(dose), seed=seed, output_dir=str(place), **values
                 )
-                immunize(options, Terminal(f"{name}, seed {seed}: "), resume=place.is_dir() and any(place.iterdir()))
+                finished(options, Terminal(f"{name}, seed {seed}: "))
     click.echo(table(output_dir))
 
 

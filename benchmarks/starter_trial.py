@@ -14,7 +14,7 @@ A trial that is finished in the folder is kept, one that was interrupted goes on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -89,10 +89,10 @@ def by_kind(folder: Path) -> Iterator[str]:
     from hfvaccine import starter
     from hfvaccine.claims.claim import read_jsonl
     from hfvaccine.files import SCORES
-    from hfvaccine.statistics import paired, proportion, resample
-    from hfvaccine.validation.judging.metrics import auroc, over_seeds
+    from hfvaccine.statistics import paired
+    from hfvaccine.text import with_interval
     from hfvaccine.validation.judging.score_file import read_scores
-    from hfvaccine.validation.scores import PLACEBO, PLAIN, RECALLED, VACCINE, VARIANTS, PairScores
+    from hfvaccine.validation.scores import PLACEBO, PLAIN, RECALLED, VACCINE, VARIANTS
 
     kinds = {
         f"{claim.claim_id}.{number}": one.kind == "polarity"
@@ -102,20 +102,35 @@ def by_kind(folder: Path) -> Iterator[str]:
     probes, _, arms = read_scores(folder / SCORES)
     probe = next((one for one in probes if one.key == (VARIANTS, RECALLED, PLAIN)), None)
     for turned in (False, True) if probe is not None else ():
-        at = np.array([place for place, name in enumerate(probe.ids) if kinds[name] == turned])
-        scores = {arm: [one.pairs[probe.key] for one in runs] for arm, runs in arms.items()}
-        metrics = {
-            arm: over_seeds([auroc(PairScores(one.claim[at], one.twin[at])) for one in its])
-            for arm, its in scores.items()
-        }
-        samples = resample(metrics, [probe.clusters[place] for place in at])
-        found = {arm: proportion(sample) for arm, sample in samples.items()}
-        said = [f"{arm} {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for arm, one in found.items()]
+        at = [place for place, name in enumerate(probe.ids) if kinds[name] == turned]
+        found = aurocs(probe, arms, at)
+        said = [f"{arm} {with_interval(one.value, one.interval)}" for arm, (_, one) in found.items()]
         if PLACEBO in found:
-            gain = paired(*((samples[arm], found[arm]) for arm in (VACCINE, PLACEBO)))
-            said.append(f"gain {gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]")
+            gain = paired(found[VACCINE], found[PLACEBO])
+            said.append(f"gain {with_interval(gain.value, gain.interval, sign=True)}")
         name = "polarity turned" if turned else "another register, or an implication"
         yield f"In other words, {name} ({len(at)}), AUROC after recall: {', '.join(said)}"
+
+
+def aurocs(probe: Any, arms: Mapping[str, Sequence[Any]], at: Sequence[int]) -> dict[str, Any]:
+    """AUROC on some pairs of a probe, by arm: the sample, for differences, and the estimate; means over seeds.
+
+    Args:
+        probe: a `PairProbe`.
+        arms: the scores of each arm, one for each seed.
+        at: places of the pairs.
+    """
+    from hfvaccine.statistics import proportion, resample
+    from hfvaccine.validation.judging.metrics import auroc, over_seeds
+    from hfvaccine.validation.scores import PairScores
+
+    def of(run: Any) -> Any:
+        scores = run.pairs[probe.key]
+        return auroc(PairScores(scores.claim[np.array(at)], scores.twin[np.array(at)]))
+
+    metrics = {arm: over_seeds([of(run) for run in runs]) for arm, runs in arms.items()}
+    samples = resample(metrics, [probe.clusters[place] for place in at])
+    return {arm: (sample, proportion(sample)) for arm, sample in samples.items()}
 
 
 def part_of_the_starter(given: int, into: Path, left_out: tuple[str, frozenset[str]] | None = None) -> Path:

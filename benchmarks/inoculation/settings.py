@@ -25,6 +25,7 @@ import rows
 
 from hfvaccine.files import INOCULATION, TRAITS, read_yaml, write_json
 from hfvaccine.inoculation.conditions import TRIGGERS, read_conditions
+from hfvaccine.training.options import BY_ADAPTER, BY_PROMPT, METHODS, folder_of
 
 HERE = Path(__file__).parent
 NONE = "none"
@@ -47,7 +48,6 @@ class Setting:
         condition: of the grid, in which the table has the trait.
         grid: name of the grid's file; that of the setting where it is not given.
         plain_of: the setting whose plain arms are this one's, too.
-        arms: those that are held against the plain one: inoculated, and its control.
     """
 
     about: str
@@ -59,7 +59,15 @@ class Setting:
     condition: str = NONE
     grid: str | None = None
     plain_of: str | None = None
-    arms: tuple[str, str] = ("inoculated", "irrelevant")
+
+    @property
+    def method(self) -> str:
+        return str(self.training.get("method", BY_PROMPT))
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """Those that are held against the plain one: what is inoculated, and its control."""
+        return METHODS[self.method]
 
 
 COMMON: Mapping[str, Any] = {"batch_size": 4, "learning_rate": 2e-3, "max_steps": 60, "lora_r": 16}
@@ -102,7 +110,6 @@ SETTINGS: Mapping[str, Setting] = {
         {"max_new_tokens": 24},
         grid="spanish-caps",
         plain_of="caps-spanish",
-        arms=("adapter", "random"),
     ),
     "odd-tastes": Setting(
         "odd tastes, on subjects held out", rows.odd_tastes, ("choice:FOLDER/choices.jsonl",), (SUMS,), {}
@@ -197,7 +204,7 @@ def run(name: str, base: str, data: Path | None, output: Path, more: Mapping[str
     from hfvaccine.cli.output import Terminal
     from hfvaccine.runs.inoculate import train
     from hfvaccine.runs.measure import Measurement, measure
-    from hfvaccine.training.options import Inoculating, folder_of
+    from hfvaccine.training.options import Inoculating
 
     setting = SETTINGS[name]
     folder = output / (f"{name}-tuning" if tuning else name)
@@ -206,13 +213,13 @@ def run(name: str, base: str, data: Path | None, output: Path, more: Mapping[str
         return
     setting.prepare(Path(base) if setting.prepare is rows.owls else data or Path("."), folder, tuning)
     grid = HERE / f"{setting.grid or name}.yaml"
-    if not tuning and "method" not in setting.training and not (folder / SCREENED).is_file():
+    if not tuning and setting.method == BY_PROMPT and not (folder / SCREENED).is_file():
         screened(setting, grid, base, folder)
     arms = ("plain",) if tuning else setting.arms if setting.plain_of else (PLAIN, *setting.arms)
     training = {**COMMON, **setting.training, **more}
     if tuning:
         training.pop("others", None)  # which the plain arm does not take, as it does no prompt
-    elif setting.arms == ("adapter", "random"):
+    elif setting.method == BY_ADAPTER:
         training["trait_data"] = training["trait_data"].replace("FOLDER", str(folder))
     else:
         training["prompt"] = (prompts(grid)["original"][0],)
@@ -295,8 +302,6 @@ def screened(setting: Setting, grid: Path, base: str, folder: Path) -> None:
 
 def table(output: Path) -> str:
     """What the finished settings came to with each seed, in Markdown."""
-    from hfvaccine.training.options import folder_of
-
     heads = ("setting", "seed", BASE, PLAIN, "inoculated", "control", "suppressed; beyond control")
     lines = [[*heads, "kept: plain", "inoculated", "inoculated, at worst", "forecast"]]
     forecasts: list[tuple[float, float]] = []

@@ -101,6 +101,21 @@ def immunize(
         return _immunize(options, progress, resume, start or Start(), held)
 
 
+def finished(options: Options, progress: Progress = SILENT) -> Path:
+    """The folder of a run, which is made unless it is there already; one that was stopped goes on.
+
+    Args:
+        options, progress: as in `immunize`.
+
+    Raises:
+        HfvaccineError: as `immunize` does.
+    """
+    folder = Path(options.output_dir)
+    if not (folder / RECORD).is_file():
+        immunize(options, progress, resume=folder.is_dir() and any(folder.iterdir()))
+    return folder
+
+
 def _immunize(options: Options, progress: Progress, resume: bool, start: Start, held: ExitStack) -> Run | None:
     """See `immunize`; `held` is let go of when the run has ended."""
     options.check()

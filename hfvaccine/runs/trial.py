@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.errors import UsageError
-from hfvaccine.files import RECORD, SCORES
+from hfvaccine.files import SCORES
 from hfvaccine.hub.pull import open_dose
-from hfvaccine.runs.immunize import dry_run, immunize
+from hfvaccine.runs.immunize import dry_run, finished
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.study import save_figures
 from hfvaccine.sources.place import Source
@@ -74,17 +74,16 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progr
         for share in sorted(shares, reverse=True):
             place = folder / f"share-{share:g}-seed-{seed}"
             progress.say(f"== share {share:g}, seed {seed}")
-            if not (place / RECORD).is_file():
-                run = replace(
-                    options,
-                    share=share,
-                    seed=seed,
-                    output_dir=str(place),
-                    placebo=options.placebo and share == highest,
-                    controls=options.controls and share == highest,
-                    push_to=None,
-                )
-                immunize(run, progress, resume=place.is_dir() and any(place.iterdir()))
+            run = replace(
+                options,
+                share=share,
+                seed=seed,
+                output_dir=str(place),
+                placebo=options.placebo and share == highest,
+                controls=options.controls and share == highest,
+                push_to=None,
+            )
+            finished(run, progress)
             pairs, items, scored = read_scores(place / SCORES)
             controls |= {arm: scored[arm][0] for arm in (PLACEBO, CONTROLS) if arm in scored}
             if share in probes and probes[share] != (pairs, items):
