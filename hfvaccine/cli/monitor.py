@@ -6,15 +6,39 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hfvaccine.cli.monitor_logs import logs
-from hfvaccine.cli.monitor_probe import Monitor, probe
+from hfvaccine.cli.monitor_probe import probe
 from hfvaccine.cli.output import monitored, say
 
 STATE = click.argument("state", type=click.Path(file_okay=False, path_type=Path))
 FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class Monitor(click.Group):
+    """Its commands exit with 1 for an alarm and for nothing else: whatever is refused, or goes wrong, exits with 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from hfvaccine.errors import HfvaccineError, SurveillanceError
+
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except HfvaccineError as error:
+            if error.exit_code != 1:
+                raise
+            raise SurveillanceError(error.message, error.next_step) from error
+        except KeyboardInterrupt as error:
+            raise SurveillanceError("Stopped, and no round was added.", "Run it again.") from error
+        except OSError as error:
+            raise SurveillanceError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".") from error
+        except Exception as error:  # which a scheduler must not take for an alarm
+            said = f"{type(error).__name__}: {error}".rstrip(".")
+            raise SurveillanceError(f"It was stopped by {said}.", "Tell us of this error.") from error
 
 
 @click.group(cls=Monitor)

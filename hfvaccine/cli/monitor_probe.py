@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from hfvaccine.surveillance.state import Round, State
 
 HOUR = 3600
-LONGEST = 24 * 366
-"""Hours between two rounds, at most."""
 
 
 @click.command()
@@ -83,18 +80,19 @@ def probe(
     from hfvaccine.errors import UsageError
     from hfvaccine.statistics import MIN_PAIRS
     from hfvaccine.surveillance import probing
-    from hfvaccine.surveillance.state import Round, State, now
+    from hfvaccine.surveillance.state import LONGEST, Round, State, now
     from hfvaccine.validation.asking.served import MOST_LISTED, Served, found
+    from hfvaccine.validation.questions import check_endpoint
 
-    if (endpoint is None) != (model is None):
-        raise UsageError("--endpoint and --model go together.", "Give the server's address and the model's name.")
+    check_endpoint(endpoint, model)
     if adapter is None and (endpoint is None or dose is None or base is None):
         raise UsageError(
             "It is not said what is probed.",
             "Name an adapter; or of a served model without papers --endpoint, --model, --dose and --base.",
         )
-    if every is not None and not 0 < every <= LONGEST:
-        raise UsageError(f"A round each {every:g} hours cannot be kept.", f"Give --every from above 0 to {LONGEST:,}.")
+    if every is not None and not 0 < every * HOUR <= LONGEST:
+        most = f"{LONGEST / HOUR:,.0f}"
+        raise UsageError(f"A round each {every:g} hours cannot be kept.", f"Give --every from above 0 to {most}.")
     if clusters < MIN_PAIRS:
         raise UsageError(f"--clusters is {clusters}.", f"Draw at least {MIN_PAIRS}: fewer say nothing.")
     terms = probing.Terms(None if every is None else every * HOUR, alpha, horizon, learn, charts)
@@ -132,36 +130,6 @@ def probe(
     if asked.no_data:
         say(f"No data ({asked.no_data}). {asked.next_step}")
     finish(state, added, as_json)
-
-
-class Monitor(click.Group):
-    """Its commands exit with 1 for an alarm and for nothing else."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with never_an_alarm():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def never_an_alarm() -> Iterator[None]:
-    """Of a monitor 1 is an alarm and nothing else: whatever is refused, or goes wrong, exits with 2."""
-    from hfvaccine.errors import HfvaccineError, SurveillanceError
-
-    try:
-        yield
-    except (click.ClickException, click.exceptions.Exit):
-        raise
-    except HfvaccineError as error:
-        if error.exit_code != 1:
-            raise
-        raise SurveillanceError(error.message, error.next_step) from error
-    except KeyboardInterrupt as error:
-        raise SurveillanceError("Stopped, and no round was added.", "Run it again.") from error
-    except OSError as error:
-        raise SurveillanceError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ") + ".") from error
-    except Exception as error:  # which a scheduler must not take for an alarm
-        said = f"{type(error).__name__}: {error}".rstrip(".")
-        raise SurveillanceError(f"It was stopped by {said}.", "Tell us of this error.") from error
 
 
 def show_plan(made: Mapping[str, Any]) -> None:

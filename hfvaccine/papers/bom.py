@@ -87,17 +87,9 @@ def _described(record: Mapping[str, Any], kind: Kind) -> str:
 
 
 def _made_of(record: Mapping[str, Any]) -> Iterator[Component]:
-    from cyclonedx.model.component import Component, ComponentType
-
     base = record["base"]
-    yield Component(
-        type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref="base",
-        name=str(base["id"]),
-        version=base.get("revision"),
-        purl=_purl(base["id"], base.get("revision")),
-        components=[_file(f"base:{file}", file, digest) for file, digest in (base.get("weights") or {}).items()],
-    )
+    weights = (base.get("weights") or {}).items()
+    yield _model("base", base, components=[_file(f"base:{file}", file, digest) for file, digest in weights])
     for part in DATA:
         about = record.get(part)
         if about is not None:
@@ -106,18 +98,23 @@ def _made_of(record: Mapping[str, Any]) -> Iterator[Component]:
                 yield _data("comparisons", about["comparisons"])
     booster = record.get("booster")
     if booster is not None:
-        parent = booster["parent"]
-        yield Component(
-            type=ComponentType.MACHINE_LEARNING_MODEL,
-            bom_ref="parent",
-            name=str(parent["id"]),
-            version=parent.get("revision"),
-            purl=_purl(parent["id"], parent.get("revision")),
-            hashes=_hashes(parent["adapter_sha256"]),
-        )
+        yield _model("parent", booster["parent"], hashes=_hashes(booster["parent"]["adapter_sha256"]))
     for name, version in record["versions"].items():
         if name != "python":
             yield _library(name, version)
+
+
+def _model(part: str, about: Mapping[str, Any], **more: Any) -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(
+        type=ComponentType.MACHINE_LEARNING_MODEL,
+        bom_ref=part,
+        name=str(about["id"]),
+        version=about.get("revision"),
+        purl=_purl(about["id"], about.get("revision")),
+        **more,
+    )
 
 
 def _data(part: str, about: Mapping[str, Any]) -> Component:

@@ -53,8 +53,9 @@ def examine(folder: Path) -> Iterator[Finding]:
         folder: that runs are to be written to.
     """
     yield Finding("Python", OK, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield packages(requires(DISTRIBUTION) or [])
-    yield from extras(requires(DISTRIBUTION) or [])
+    wanted = requires(DISTRIBUTION) or []
+    yield packages(wanted)
+    yield extras(wanted)
     yield device()
     yield cores()
     yield memory(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -86,7 +87,7 @@ def packages(wanted: Iterable[str]) -> Finding:
     return Finding("Packages", OK, f"all {number} that are needed, among them {stack}")
 
 
-def extras(wanted: Iterable[str]) -> Iterator[Finding]:
+def extras(wanted: Iterable[str]) -> Finding:
     """Which extras are there; one that is not keeps nothing but its own job from being done.
 
     Args:
@@ -102,7 +103,7 @@ def extras(wanted: Iterable[str]) -> Iterator[Finding]:
     missing = [name for name, its in needs.items() if any(_version(one) is None for one in its)]
     here = [name for name in needs if name not in missing]
     what = f"installed: {', '.join(here) or 'none'}; not installed: {', '.join(missing) or 'none'}"
-    yield Finding("Extras", OK, what, f"pip install 'hfvaccine[{','.join(missing)}]'" if missing else "")
+    return Finding("Extras", OK, what, f"pip install 'hfvaccine[{','.join(missing)}]'" if missing else "")
 
 
 def device() -> Finding:

@@ -464,15 +464,15 @@ def probe(
         SurveillanceError: for a state that watches something else, or cannot be written; and for a new one, whose
             first round cannot be completed.
     """
-    new = State.find(folder) is None
-    if not new:
-        State.begin(folder, declared)  # refused before anything is asked, where it watches something else
+    # One that is there is refused before anything is asked, where it watches something else.
+    state = None if State.find(folder) is None else State.begin(folder, declared)
     asked = ask(claims, scorer, progress)
-    if new and asked.no_data:
-        raise SurveillanceError(
-            f"The first round could not be completed ({asked.no_data}), so no state was begun.", asked.next_step
-        )
-    state = State.begin(folder, declared)
+    if state is None:
+        if asked.no_data:
+            raise SurveillanceError(
+                f"The first round could not be completed ({asked.no_data}), so no state was begun.", asked.next_step
+            )
+        state = State.begin(folder, declared)
     return state, asked, [one for one in rounds(declared, asked, began, now()) if state.append(one)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hfvaccine.errors import UsageError
 from hfvaccine.sources.place import PINNED
 from hfvaccine.training.options import check_dtype, take_apart
-from hfvaccine.validation.questions import Questions
+from hfvaccine.validation.questions import Questions, check_endpoint
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
 
 
@@ -75,8 +75,7 @@ class Validation(Questions):
         self.check_questions()
         check_dtype(self)
         _ = self.adapters
-        if (self.endpoint is None) != (self.model is None):
-            raise UsageError("--endpoint and --model go together.", "Give the server's address and the model's name.")
+        check_endpoint(self.endpoint, self.model)
         if (self.base is None) == (self.endpoint is None):
             raise UsageError(
                 "It is not said what is validated." if self.base is None else "Both a base and an endpoint are given.",

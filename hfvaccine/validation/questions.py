@@ -64,3 +64,17 @@ class Questions:
             raise UsageError("A judge is given, and nothing to judge.", "Say with free_text how many to ask.")
         if self.adversarial is not None and self.adversarial < 0:
             raise UsageError(f"adversarial is {self.adversarial}.", "Give a number of pairs, 0 for none.")
+
+
+def check_endpoint(endpoint: str | None, model: str | None) -> None:
+    """Refuse a served model of which half is said.
+
+    Args:
+        endpoint: address of its server.
+        model: its name there.
+
+    Raises:
+        UsageError: for one without the other.
+    """
+    if (endpoint is None) != (model is None):
+        raise UsageError("--endpoint and --model go together.", "Give the server's address and the model's name.")

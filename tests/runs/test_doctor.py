@@ -28,7 +28,7 @@ def test_a_package_that_is_missing_or_too_old_is_an_error_with_its_command():
 
 
 def test_extras_that_are_missing_are_named_and_nothing_is_wrong():
-    (found,) = doctor.extras(["click>=8", 'numpy>=1; extra == "sums"', 'no-such-package; extra == "more"'])
+    found = doctor.extras(["click>=8", 'numpy>=1; extra == "sums"', 'no-such-package; extra == "more"'])
     assert (found.state, found.next_step) == (OK, "pip install 'hfvaccine[more]'")
     assert found.what == "installed: sums; not installed: more"
 

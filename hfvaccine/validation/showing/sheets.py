@@ -94,13 +94,12 @@ def reading_sheet(results: Mapping[str, Any], probe: str, reading: str) -> Sheet
     measures = [m for m in measured if (m["probe"], m["reading"], m["condition"]) == (probe, reading, PLAIN)]
     at = {(m["arm"], m["metric"]): m for m in measures}
     arms = {m["arm"] for m in measured}
+    judged = reading in VERDICTS and VACCINE in arms and not results.get("served")
+    beside = (BASE, PARENT if PARENT in arms else PLACEBO) if judged else ()
     rows = []
     for arm in (*ARMS, ALWAYS_FALSE, CUE):
         cells = [at.get((arm, metric)) for metric in COLUMNS[reading]]
-        alone = bool(results.get("served"))
-        beside = (BASE, PARENT if PARENT in arms else PLACEBO)
-        wanted = reading in VERDICTS and VACCINE in arms and arm in beside and not alone
-        if any(cells) or wanted:
+        if any(cells) or arm in beside:
             rows.append((arm if arm in arms else f"{arm} (missing)", *map(cell, cells)))
     if not any(metric in COLUMNS[reading] for _, metric in at):
         return None
