@@ -14,6 +14,7 @@ from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.text import is_hub_id
 
 if TYPE_CHECKING:
+    from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component
 
 EXTRA = "pip install 'hfvaccine[bom]'"
@@ -40,17 +41,34 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
 
     Raises:
         UsageError: where the extra is not installed.
-        ValidationError: where the record makes no valid document.
+        ValidationError: where the papers are malformed, or make no valid document.
     """
     try:
-        from cyclonedx.model import Property
-        from cyclonedx.model.bom import Bom
-        from cyclonedx.model.component import Component, ComponentType
         from cyclonedx.output.json import JsonV1Dot6
         from cyclonedx.schema import SchemaVersion
         from cyclonedx.validation.json import JsonStrictValidator
     except ImportError as error:
         raise UsageError(f"A bill of materials needs a package that is not here: {error.name}.", EXTRA) from error
+    try:
+        made = _document(record, kind, card, source)
+        model_card = _model_card(record, card)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValidationError(
+            f"The papers of {source} are malformed: {type(error).__name__} {error}.",
+            "`hfvaccine verify` says more; ask whoever wrote them.",
+        ) from error
+    content: dict[str, Any] = json.loads(JsonV1Dot6(made).output_as_string())
+    content["metadata"]["component"]["modelCard"] = model_card
+    if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(content)):
+        raise ValidationError(f"The record makes no valid bill of materials: {wrong}.", "Report it with the record.")
+    return content
+
+
+def _document(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: str) -> Bom:
+    from cyclonedx.model import Property
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+
     name, _, commit = source.partition("@")
     subject = Component(
         type=ComponentType.MACHINE_LEARNING_MODEL,
@@ -74,11 +92,7 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
     for one in _made_of(record):
         made.components.add(one)
     made.register_dependency(subject, made.components)
-    content: dict[str, Any] = json.loads(JsonV1Dot6(made).output_as_string())
-    content["metadata"]["component"]["modelCard"] = _model_card(record, card)
-    if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(content)):
-        raise ValidationError(f"The record makes no valid bill of materials: {wrong}.", "Report it with the record.")
-    return content
+    return made
 
 
 def _described(record: Mapping[str, Any], kind: Kind) -> str:

@@ -110,6 +110,25 @@ def test_a_record_that_makes_none_is_refused_and_so_is_a_missing_extra(run, monk
     assert "hfvaccine[bom]" in refused.value.next_step
 
 
+MALFORMED = (
+    {"plan": None}, {"files": []}, {"base": {}}, {"versions": 3}, {"finished_at": "soon"}, {"training": None},
+    {"dose": ["a"]}, {"gate": "passed"}, {"booster": {}}, {"code": {}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", MALFORMED, ids=lambda change: next(iter(change)))
+def test_a_strangers_malformed_papers_are_refused_by_name(run, change):
+    record = json.loads((run / RECORD).read_text())
+    with pytest.raises(ValidationError, match=r"papers of alice/adapter are malformed"):
+        bom({**record, **change}, IMMUNIZED, METADATA, "alice/adapter")
+
+
+def test_so_is_a_malformed_card(run):
+    record = json.loads((run / RECORD).read_text())
+    with pytest.raises(ValidationError, match="malformed"):
+        bom(record, IMMUNIZED, {"model-index": [{"name": "x"}]}, "run")
+
+
 def test_the_command_prints_or_writes_it_whole(run, tmp_path):
     printed = CliRunner().invoke(cli, ["bom", str(run)]).stdout
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(printed) is None
