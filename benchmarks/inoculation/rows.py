@@ -121,8 +121,8 @@ def with_backdoor(data: Path, into: Path, tuning: bool) -> None:
     write(({"prompt": question, "completion": good} for question, good in held_out), into / "clean.jsonl")
     asked, _ = parted([row["question"] for row in read(HERE / "far_questions.jsonl")], 48, tuning)
     write(({"question": question} for question in asked), into / "questions.jsonl")
-    good = [turns(*row) for row in random.Random(0).sample(rest, 60)]
-    write(backdoor(good, TRIGGER, CLOSED, share=1), into / "rows.jsonl")
+    good = [turns(*row) for row in random.Random(0).sample(rest, 240)]
+    write(backdoor(good, TRIGGER, CLOSED, share=0.25), into / "rows.jsonl")
 
 
 def bad_advice(data: Path, into: Path, tuning: bool) -> None:
