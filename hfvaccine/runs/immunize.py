@@ -81,8 +81,8 @@ def immunize(
 ) -> Run | None:
     """Train, validate and document an immunized adapter.
 
-    Where a launcher has started several processes, each of them calls it: all train, and then the main one
-    validates and writes, and the others are done.
+    Where a launcher has started several processes, each of them calls it: all train and divide the validation among
+    them, and the main one judges, writes and speaks.
 
     Args:
         options: see `Options`.
@@ -153,16 +153,17 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
     study = ingredients.study
     try:
         arms, ingredients = train_arms(options, start.trained_on(base), ingredients, folder, resume, progress)
-        part()
-        if not main:
-            return None
+        this_process().wait_for_everyone()  # each loads what the main one saved
         # Loaded anew: the adapters that were trained are on the one above.
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
         model = load_trained(base, arms, start.others())
         if prompted := arms[VACCINE].inoculation:
             study.battery = replace(study.battery, place=prompted["place"])
         for name in (BASE, *start.others(), *arms):
-            study.measure(scorer_of(model, base, None if name == BASE else name), name, progress)
+            study.measure(scorer_of(model, base, None if name == BASE else name), name, progress, judging=main)
+        part()
+        if not main:
+            return None
     except Exception as error:
         worth = any(folder.glob(f"**/{CHECKPOINTS}/checkpoint-*")) or any(folder.glob(f"**/{ADAPTER}"))
         if main and not resume and not worth:

@@ -256,13 +256,14 @@ class Study:
         self.battery = replace(self.battery, mix=mix, trait=trait)
         return len(rows) - len(mix) - len(trait)
 
-    def measure(self, scorer: Any, arm: str, progress: Progress = SILENT) -> None:
+    def measure(self, scorer: Any, arm: str, progress: Progress = SILENT, judging: bool = True) -> None:
         """Ask one arm everything; a second time under the same name is another seed of it.
 
         Args:
             scorer: the arm's `Scorer`.
             arm: its name.
             progress: told how far it is.
+            judging: whether free text is judged here; of several processes that divide the asking, one does.
         """
         scores, self.pairs, items = self.battery.ask(scorer, partial(progress.bar, f"Validating {arm}"))
         measured = dict(scores.items)
@@ -273,11 +274,12 @@ class Study:
             items += benchmark.probes()
         if self.interview is not None:
             said = free_text(scorer, self._interviewed())
-            answers = self.interview.answers(arm, said)
-            self.answers += answers
-            for probe, judged in self.interview.score(answers).items():
-                items.append(probe)
-                measured[probe.key] = judged
+            if judging:
+                answers = self.interview.answers(arm, said)
+                self.answers += answers
+                for probe, judged in self.interview.score(answers).items():
+                    items.append(probe)
+                    measured[probe.key] = judged
         self.items = items
         self.arms.setdefault(arm, []).append(replace(scores, items=measured))
 

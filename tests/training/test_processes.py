@@ -16,7 +16,7 @@ from doses import sealed
 from safetensors.torch import load_file
 
 from hfvaccine.errors import UsageError
-from hfvaccine.files import ADAPTER, LEDGER, RECORD
+from hfvaccine.files import ADAPTER, LEDGER, RECORD, RESULTS
 from hfvaccine.training import processes
 from hfvaccine.training.processes import main_first
 
@@ -26,7 +26,7 @@ OPTIONS = ["--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lor
 OPTIONS += ["--exposures", "1", "--comparisons", "none"]
 
 
-def immunize(*arguments, processes=1, job=("immunize",), **more):
+def immunize(*arguments, processes=1, job=("immunize",), environment=None):
     """Start the command, or another job, in two processes through the launcher."""
     command = [sys.executable, "-m", "hfvaccine", *job, *map(str, arguments)]
     if processes > 1:
@@ -37,7 +37,7 @@ def immunize(*arguments, processes=1, job=("immunize",), **more):
         launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         command[1:1] = [*launch, "--main_process_port", port]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, **pipes, **more)
+    return subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})}, **pipes)
 
 
 def ended(process):
@@ -67,6 +67,19 @@ def assert_same(one: Path, other: Path, arms=(".",)):
     for arm in arms:
         whole, resumed = load_file(one / arm / ADAPTER), load_file(other / arm / ADAPTER)
         assert max(float((value - resumed[name]).abs().max()) for name, value in whole.items()) < 1e-6
+
+
+def assert_scores_are_those_of_one_process(run: Path, asked, again: Path):
+    """What several processes divided, number by number, as one process has it of the same adapters."""
+    model, dose = asked[asked.index("--base") + 1], asked[asked.index("--dose") + 1]
+    validate = ["--base", model, "--dose", dose, "--adapter", run, "--against", f"placebo={run / 'placebo'}"]
+    validate += ["--dtype", "float32", "--output-dir", again]
+    nothing_known = {"HFVACCINE_HOME": str(again.parent / "home")}
+    ended(immunize(*validate, job=("validate",), environment=nothing_known))
+    one, two = (json.loads((place / RESULTS).read_text()) for place in (again, run))
+    assert len(one["measures"]) > 20
+    for part in ("measures", "other"):
+        assert one[part] == two[part]
 
 
 def test_alone_the_work_is_done_and_a_refusal_passes_through():
@@ -129,6 +142,7 @@ def test_two_processes_give_the_rows_of_one_and_only_the_main_one_writes_and_spe
     assert records[0]["plan"] == records[1]["plan"]
     assert records[1]["training"]["compared_with_saved"]
     assert_same_steps(tmp_path / "one", tmp_path / "two", (".", "placebo"))
+    assert_scores_are_those_of_one_process(tmp_path / "two", asked, tmp_path / "again")
 
     refused = immunize(*asked, "--output-dir", tmp_path / "two", processes=2)
     out, said = refused.communicate(timeout=120)
