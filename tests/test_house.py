@@ -27,6 +27,7 @@ HEAVY = (
     "regimen.stream",
     "regimen.trainer",
     "regimen.watch",
+    "training.trackers",
     "training.unpadded",
     "validation.callback",
     "validation.scoring.generate",

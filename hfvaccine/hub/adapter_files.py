@@ -22,7 +22,7 @@ from hfvaccine.papers.kind import IMMUNIZED, kind_in
 from hfvaccine.sources.place import with_revision
 from hfvaccine.text import is_hub_id
 
-OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed")
+OWN_OPTIONS = ("base_id", "output_dir", "push_to", "publish_failed", "report_to")
 """Options of a run that mean something only where it ran, left out of the published `config.yaml`."""
 
 

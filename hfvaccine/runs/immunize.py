@@ -28,6 +28,7 @@ from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options, save_config
 from hfvaccine.training.processes import fit_threads, main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.training.trackers import Trackers
 from hfvaccine.validation.scores import BASE, CONTROLS, PLACEBO, VACCINE
 
 
@@ -151,8 +152,11 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
     ingredients, base = begun
     options = pinned(options, base, ingredients)
     study = ingredients.study
+    trackers = Trackers(options.report_to, folder, progress.say)
     try:
-        arms, ingredients = train_arms(options, start.trained_on(base), ingredients, folder, resume, progress)
+        arms, ingredients = train_arms(
+            options, start.trained_on(base), ingredients, folder, resume, progress, trackers
+        )
         this_process().wait_for_everyone()  # each loads what the main one saved
         # Loaded anew: the adapters that were trained are on the one above.
         base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
@@ -186,6 +190,7 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
     (folder / CARD).write_text(card, encoding="utf-8")
     record = bound(record, folder)
     write_json(record, folder / RECORD)  # last: where it stands, the run is finished
+    trackers.report(results)
     for arm in arms.values():
         shutil.rmtree(arm.folder / CHECKPOINTS, ignore_errors=True)
     model.set_adapter(VACCINE)
@@ -194,7 +199,13 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
 
 
 def train_arms(
-    options: Options, base: Base, ingredients: Ingredients, folder: Path, resume: bool, progress: Progress
+    options: Options,
+    base: Base,
+    ingredients: Ingredients,
+    folder: Path,
+    resume: bool,
+    progress: Progress,
+    trackers: Trackers,
 ) -> tuple[dict[str, Arm], Ingredients]:
     """Train the vaccine, and the placebo where it is asked for, on all processes.
 
@@ -204,6 +215,7 @@ def train_arms(
         ingredients: what the run is made of.
         folder: the run folder.
         resume, progress: as in `immunize`.
+        trackers: of the vaccine's training.
 
     Returns:
         The arms, and the ingredients with the claims that the run has room for.
@@ -229,6 +241,7 @@ def train_arms(
     progress.say(f"  Each claim is {often}, in {plan.count(DOSE):,} of {len(plan):,} rows.")
     if few := ingredients.study.undecidable():
         progress.say(f"  On so few claims the gate can hardly decide {len(few)} of its criteria: see --dry-run.")
+    trackers.attach(callback.regimen.trainer, plan.steps)
     arms = {VACCINE: train(options, base, VACCINE, callback, folder, resume, progress)}
     prompted = ", with its inoculation prompts," if options.inoculation_prompts else ""
     others = {

@@ -309,7 +309,8 @@ def options_of(
         values |= {part: source.name, f"{part}_revision": source.revision}
     # A run that its dose's policy allowed may be made again to compare it, also after the dose expired.
     values["override_policy"] = config.get("override_policy") or "The run is made again, to be compared."
-    options = Options(**values | {"output_dir": str(output_dir), "push_to": None, "publish_failed": False})
+    ours = {"output_dir": str(output_dir), "push_to": None, "publish_failed": False, "report_to": ()}
+    options = Options(**values | ours)
     try:
         options.check()
     except (FormError, UsageError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from hfvaccine.validation.questions import Questions
 EXPOSURES = 8
 """How often each claim is given unless it is said: fewer do not teach a small model a fact (docs/recipes.md)."""
 
+TRACKERS = ("tensorboard", "trackio", "wandb")
+"""Trackers that a run reports to, as transformers names them; each is an extra of the same name."""
 
 POSITIVE = ("epochs", "max_steps", "learning_rate", "lora_r", "lora_alpha", "batch_size", "max_length",
             "gradient_accumulation_steps")  # fmt: skip
@@ -100,6 +103,7 @@ class Options(Questions, Training):
         claims: How many of the dose's claims to give. [default: as many as can be given so often]
         placebo: Also train the control arm on as many plain tokens.
         controls: Also train an arm on the dose's control rows alone.
+        report_to: Tracker of the vaccine's training and results: tensorboard, trackio, wandb. May be repeated.
         output_dir: The run folder.
         push_to: Hub id to push the adapter to when it is done.
         publish_failed: Push although the gate failed.
@@ -123,6 +127,7 @@ class Options(Questions, Training):
     claims: int | None = None
     placebo: bool = False
     controls: bool = False
+    report_to: tuple[str, ...] = ()
     output_dir: str = "runs/vaccine"
     push_to: str | None = None
     publish_failed: bool = False
@@ -146,6 +151,7 @@ class Options(Questions, Training):
         if self.override_policy is not None and not self.override_policy.strip():
             raise UsageError("override_policy is blank.", "Say why the dose is given against its policy.")
         _check_positive(self, ("claims", "exposures"))
+        self._check_trackers()
         self._check_inoculation()
         self.training_forms()
 
@@ -179,6 +185,13 @@ class Options(Questions, Training):
             UsageError: for anything that `parse_where` does not read.
         """
         return Where() if self.inoculate_where is None else parse_where(self.inoculate_where)
+
+    def _check_trackers(self) -> None:
+        for name in self.report_to:
+            if name not in TRACKERS:
+                raise UsageError(f"The tracker {name!r} is unknown.", f"Use one of: {', '.join(TRACKERS)}.")
+            if find_spec(name) is None:
+                raise UsageError(f"The tracker {name} is not installed.", f"pip install 'hfvaccine[{name}]'")
 
     def _check_inoculation(self) -> None:
         for name in ("inoculate_where", "inoculate_others"):

@@ -20,9 +20,7 @@ from hfvaccine.validation.asking.probes import Battery, ProbeSet
 from hfvaccine.validation.judging.metrics import metrics_of
 from hfvaccine.validation.scores import CROSS, SPECIFIC
 from hfvaccine.validation.scoring.scorer import Scorer
-
-LOGGED = ("auroc", "rejection", "true_acceptance")
-"""As far as a reading has them. Rejection is never logged without acceptance."""
+from hfvaccine.validation.showing.numbers import LOGGED
 
 
 class ValidationCallback(TrainerCallback):

@@ -155,6 +155,7 @@ def test_the_files_of_a_run_are_published_by_their_last_names(alice, api, repo_i
         "gate": str(tmp_path / "gate.yaml"),
         "benchmark": [f"arc={tmp_path / 'arc.jsonl'}", "allenai/openbookqa"],
         "inoculation_prompt": "You always say a=b.",
+        "report_to": ["wandb"],
     }
     (run / CONFIG).write_text(yaml.safe_dump(options))
     hub.push_adapter(bound(run), repo_id, **alice)
@@ -162,6 +163,7 @@ def test_the_files_of_a_run_are_published_by_their_last_names(alice, api, repo_i
     assert published["gate"] == "gate.yaml"
     assert published["benchmark"] == ["arc=arc.jsonl", "allenai/openbookqa"]
     assert published["inoculation_prompt"] == "You always say a=b."
+    assert "report_to" not in published
 
 
 def test_a_dose_that_was_local_is_pinned_to_the_first_version_that_is_it(alice, api, dose, repo_id, tmp_path):

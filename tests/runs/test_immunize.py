@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from peft import PeftModel
 from progress import Stopping
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfvaccine.claims.dose import Dose
@@ -37,6 +38,7 @@ from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.validate import validate
+from hfvaccine.training import trackers
 from hfvaccine.training.arm import plan_run, train
 from hfvaccine.training.base import load_base
 from hfvaccine.training.mix import load_mix
@@ -45,6 +47,7 @@ from hfvaccine.training.progress import SILENT
 from hfvaccine.training.trainer import last_checkpoint, make_trainer
 from hfvaccine.training.validation_options import Validation
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
+from hfvaccine.validation.showing.numbers import numbers
 
 STEPS = 6
 
@@ -85,7 +88,8 @@ def straight(options, arms, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hfvaccine.runs.immunize.train", recorded)
-        return run(dataclasses.replace(options, output_dir=str(tmp_path_factory.mktemp("straight") / "run")))
+        folder = tmp_path_factory.mktemp("straight") / "run"
+        return run(dataclasses.replace(options, output_dir=str(folder), report_to=("tensorboard",)))
 
 
 def read(folder, name):
@@ -98,6 +102,18 @@ def test_the_run_folder_is_complete(straight):
     adapter = {ADAPTER, "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
     assert papers | adapter <= names
     assert not {n for n in names if n.endswith(".partial") or n == "checkpoints"}
+
+
+def test_the_tracker_has_the_training_of_the_vaccine_alone_and_what_the_validation_came_to(straight):
+    found = EventAccumulator(str(straight.folder / trackers.FOLDER))
+    found.Reload()
+    assert [one.value for one in found.Scalars("train/train_loss")] == pytest.approx(
+        [straight.record["training"]["final_loss"]], abs=1e-4
+    )
+    for name, value in numbers(straight.results).items():
+        (one,) = found.Scalars(f"eval/{name}")
+        assert (one.step, one.value) == (STEPS, pytest.approx(value))
+    assert not any(name.startswith(trackers.FOLDER) for name in straight.record["files"])
 
 
 def test_somebody_else_loads_the_adapter_and_gets_the_same_logits(straight, tiny_gpt2):

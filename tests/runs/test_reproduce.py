@@ -222,6 +222,7 @@ ASKED = {
     "mix": "starter",
     "seed": 4,
     "push_to": "alice/x",
+    "report_to": ["wandb"],
     "dtype": "auto",
 }
 
@@ -230,6 +231,7 @@ def test_a_reproduction_is_pinned_to_what_was_recorded():
     options = options_of(RECORDED, ASKED, Path("again"))
     assert (options.base_revision, options.dose_revision, options.mix_revision) == ("a" * 40, "b" * 40, None)
     assert (options.dtype, options.seed, options.push_to, options.output_dir) == ("bfloat16", 4, None, "again")
+    assert options.report_to == ()
 
 
 def test_what_is_given_instead_has_no_recorded_revision(tmp_path):
