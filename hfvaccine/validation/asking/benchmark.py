@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,14 @@ from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.similar import overlapping
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.sources.naming import is_hub, named_source
-from hfvaccine.sources.rows import hub_rows, read_rows
+from hfvaccine.sources.rows import Row, hub_rows, read_rows
 from hfvaccine.statistics import Floats
 from hfvaccine.validation.asking.items import Item, all_asks, is_truthfulqa, make_items
 from hfvaccine.validation.scores import HIGHER, LOWER, RETENTION, TRUTHFULNESS, ItemKey, ItemProbe, Request, Scored
 
 MAIN_METRICS = ("accuracy", "nats_per_token")
+PATIENCE = 10
+"""Seconds in which a Hub says at which commit a dataset is."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Benchmark:
         total: items in the file, of which `items` may be a subsample.
         seed: of the subsample.
         left_out: ids of items that were left out because a claim of the dose says the same.
+        dataset: of the Hub, "id", "revision", "config" and "split"; None for a file.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Benchmark:
     total: int
     seed: int = 0
     left_out: tuple[str, ...] = ()
+    dataset: Mapping[str, str | None] | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -117,6 +121,7 @@ class Benchmark:
             "total": self.total,
             "seed": self.seed,
             "left_out": len(self.left_out),
+            "dataset": None if self.dataset is None else dict(self.dataset),
             "sha256": digest.hexdigest(),
         }
 
@@ -145,10 +150,25 @@ def read_benchmark(
         raise UsageError(f"There is no kind {kind!r} of benchmark.", f"Use {TRUTHFULNESS!r} or {RETENTION!r}.")
     name, place = named_source(source)
     path = Path(place)
-    rows = list(hub_rows(place, ("test", "validation"))) if is_hub(place) else read_rows(path)
+    rows, dataset = _of_hub(place) if is_hub(place) else (read_rows(path), None)
     items = make_items(rows, path.name, partial(read_primer, primer))
     kind = kind or (TRUTHFULNESS if is_truthfulqa(rows[0]) else RETENTION)
-    return Benchmark(name, kind, tuple(_sample(items, limit, seed)), len(items), seed)
+    return Benchmark(name, kind, tuple(_sample(items, limit, seed)), len(items), seed, dataset=dataset)
+
+
+def _of_hub(place: str) -> tuple[list[Row], dict[str, str | None]]:
+    """The rows of a dataset on the Hub, and what they are of: at its commit, unless nobody can tell that now."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
+
+    name, config = (*place.split(":"), "")[:2]
+    try:
+        commit = HfApi().dataset_info(name, timeout=PATIENCE).sha
+    except (HTTPError, OSError, ValueError):  # what is in the cache is read without the Hub
+        commit = None
+    rows = list(hub_rows(place, ("test", "validation"), revision=commit))
+    split = rows[0].where.rpartition(" ")[2] if rows else None
+    return rows, {"id": name, "revision": commit, "config": config or None, "split": split}
 
 
 def _sample(items: Sequence[Item], limit: int | None, seed: int) -> Sequence[Item]:

@@ -7,9 +7,11 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from huggingface_hub import HfApi
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -507,19 +509,40 @@ def test_a_missing_file_is_refused():
 def test_a_dataset_of_the_hub_is_read_by_id_config_and_split(monkeypatch):
     import datasets
 
-    calls = []
+    calls, commit = [], "c" * 40
 
-    def load(name, config, **options):
-        calls.append((name, config))
+    def load(name, config, revision, **options):
+        calls.append((name, config, revision))
         return {"train": [TREE] * 3, "validation": [TREE] * 2}
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    assert len(read_benchmark("someone/trees").items) == 2  # never the training split where there is another
+    monkeypatch.setattr(HfApi, "dataset_info", lambda self, name, timeout: SimpleNamespace(sha=commit))
+    found = read_benchmark("someone/trees")
+    assert len(found.items) == 2  # never the training split where there is another
+    assert found.record()["dataset"] == {
+        "id": "someone/trees", "revision": commit, "config": None, "split": "validation",
+    }  # fmt: skip
     chosen = read_benchmark("someone/trees:big:train")
     assert (chosen.name, len(chosen.items)) == ("trees_big_train", 3)
-    assert calls == [("someone/trees", None), ("someone/trees", "big")]
+    assert chosen.without(["0"]).record()["dataset"]["config"] == "big"
+    assert calls == [("someone/trees", None, commit), ("someone/trees", "big", commit)]
     with pytest.raises(ValidationError, match="cannot be loaded"):
         read_benchmark("someone/trees:big:test")
+
+
+def test_without_the_hub_a_dataset_is_read_from_the_cache_and_nobody_knows_its_commit(monkeypatch):
+    import datasets
+
+    def away(self, name, timeout):
+        raise ConnectionError("no way out")
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config, **options: {"test": [TREE] * 2})
+    monkeypatch.setattr(HfApi, "dataset_info", away)
+    assert read_benchmark("someone/trees").record()["dataset"]["revision"] is None
+
+
+def test_a_file_is_of_no_dataset(write):
+    assert read_benchmark(str(write([TREE]))).record()["dataset"] is None
 
 
 def test_a_dataset_that_cannot_be_had_is_no_traceback(monkeypatch):
@@ -529,6 +552,7 @@ def test_a_dataset_that_cannot_be_had_is_no_traceback(monkeypatch):
         raise ConnectionError("no way out\nmore")
 
     monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(HfApi, "dataset_info", load)
     with pytest.raises(ValidationError, match=r"dataset someone/trees cannot be loaded: no way out\. Check"):
         read_benchmark("someone/trees")
 
