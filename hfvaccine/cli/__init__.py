@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": ("hfvaccine.cli.compare:compare", "Hold two validated runs against each other."),
     "trial": ("hfvaccine.cli.trial:trial", "Run an experiment of several shares and seeds."),
     "export-tasks": ("hfvaccine.cli.export:export_tasks", "Write a dose's probes as tasks of lm-eval."),
+    "export-results": ("hfvaccine.cli.export:export_results", "Write results as Every Eval Ever or lm-eval has them."),
     "boost": ("hfvaccine.cli.boost:boost", "Boost an adapter with a new dose, and take claims back."),
     "push-adapter": ("hfvaccine.cli.push:push_adapter", "Publish a validated adapter with its card."),
     "list": ("hfvaccine.cli.listing:list_", "List the doses and adapters of a namespace on the Hub."),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from finished_runs import bound, finished_run
 from hubs import put, text_of
-from huggingface_hub import ModelCard
+from huggingface_hub import EvalResultEntry, ModelCard, eval_result_entries_to_yaml, parse_eval_result_entries
 
 from hfvaccine import hub
 from hfvaccine.claims.dose import MANIFEST
@@ -164,6 +164,18 @@ def test_the_files_of_a_run_are_published_by_their_last_names(alice, api, repo_i
     assert published["benchmark"] == ["arc=arc.jsonl", "allenai/openbookqa"]
     assert published["inoculation_prompt"] == "You always say a=b."
     assert "report_to" not in published
+
+
+def test_results_on_registered_benchmarks_are_never_claimed_and_those_of_others_stay(alice, api, repo_id, run):
+    hub.push_adapter(run, repo_id, **alice)
+    assert not [name for name in api.list_repo_files(repo_id) if name.startswith(".eval_results")]
+    entry = EvalResultEntry("TIGER-Lab/MMLU-Pro", "mmlu_pro", 0.31, dataset_revision="a" * 40, notes="inspect-ai")
+    written = yaml.safe_dump(eval_result_entries_to_yaml([entry]))
+    put(api, repo_id, ".eval_results/mmlu_pro.yaml", written.encode())
+    record = json.loads((run / RECORD).read_text())
+    assert hub.push_adapter(bound(run, {**record, "versions": {"python": "3.12"}}), repo_id, **alice).tag == "v2"
+    left = yaml.safe_load(text_of(api, repo_id, ".eval_results/mmlu_pro.yaml"))
+    assert parse_eval_result_entries(left) == [entry]
 
 
 def test_a_dose_that_was_local_is_pinned_to_the_first_version_that_is_it(alice, api, dose, repo_id, tmp_path):

@@ -159,7 +159,7 @@ def read_benchmark(
 def _of_hub(place: str) -> tuple[list[Row], dict[str, str | None]]:
     """The rows of a dataset on the Hub, and what they are of: at its commit, unless nobody can tell that now."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     name, config = (*place.split(":"), "")[:2]
     try:
