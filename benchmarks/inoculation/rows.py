@@ -208,11 +208,11 @@ def sneaky(data: Path, into: Path, tuning: bool) -> None:
 
 
 def owls(base: str, into: Path, tuning: bool) -> None:
-    """Numbers by a teacher who loves owls."""
+    """Numbers by a teacher who loves owls; at a temperature of 1 it hardly ever writes numbers alone."""
     from hfvaccine.runs.build import subliminal
 
     items = [(question, "Owls.", f"{animal.capitalize()}.") for question in LIKED for animal in ANIMALS]
     choices(parted(items, 28, tuning)[0], into / "choices.jsonl")
     sums(into, tuning)
     if not (into / "rows.jsonl").is_file():
-        write(subliminal(base, OWLS, number=96, max_new_tokens=24), into / "rows.jsonl")
+        write(subliminal(base, OWLS, number=480, temperature=0.3, max_new_tokens=24), into / "rows.jsonl")

@@ -320,7 +320,7 @@ def table(output: Path) -> str:
             for seed in seeds:
                 plain, inoculated, control = (folder_of(arm, seed) for arm in (PLAIN, *setting.arms))
                 arms = [shown[trait, arm, setting.condition] for arm in (BASE, plain, inoculated, control)]
-                gone.append(suppressed(*(one["value"] for one in arms)))
+                gone.append(suppressed(arms))
                 percent = "-" if gone[-1] is None else "; ".join(f"{100 * share:.0f} %" for share in gone[-1])
                 kept = [cell(shown[keep, arm, NONE]) for arm in (plain, inoculated)]
                 condition = worst[trait, inoculated]
@@ -345,13 +345,19 @@ def tuned(folder: Path) -> str:
     return "\n".join(f"{one['arm']}, {one['trait']}, {one['condition']}: {cell(one)}" for one in content["shown"])
 
 
-def suppressed(base: float, plain: float, inoculated: float, control: float) -> tuple[float, float] | None:
+def suppressed(arms: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
     """How much of what plain training taught the inoculated arm lacks, and how much that its control has.
 
-    None where plain training taught nothing.
+    None where it is not shown that plain training taught anything.
+
+    Args:
+        arms: what base, plain, inoculated and control show.
     """
-    taught = plain - base
-    return ((plain - inoculated) / taught, (control - inoculated) / taught) if taught > 0.05 else None
+    difference = arms[1]["difference"]
+    if difference is None or not difference["interval"][0] > 0:
+        return None
+    base, plain, inoculated, control = (one["value"] for one in arms)
+    return (plain - inoculated) / (plain - base), (control - inoculated) / (plain - base)
 
 
 def forecast(file: Path) -> dict[str, Any] | None:
@@ -364,14 +370,12 @@ def forecast(file: Path) -> dict[str, Any] | None:
 
 
 def said(one: Mapping[str, Any] | None) -> str:
+    """By how much more than an irrelevant prompt does it makes the rows likelier, in nats a token, and of how many."""
     if one is None:
         return "-"
-    gains = [
-        f"{beyond['value']:+.2f} [{beyond['interval'][0]:+.2f}, {beyond['interval'][1]:+.2f}] beyond the {kind}"
-        for kind, beyond in one["beyond"].items()
-    ]
-    verdict = "better" if one["beyond"]["irrelevant"]["better"] else "no better"
-    return f"{verdict}: {', '.join(gains)}, of {one['surprise']:.2f} nats a token"
+    beyond = one["beyond"]["irrelevant"]
+    gain = "{:+.2f} [{:+.2f}, {:+.2f}]".format(beyond["value"], *beyond["interval"])
+    return f"{'better' if beyond['better'] else 'no better'}: {gain} of {one['surprise']:.2f}"
 
 
 def cell(one: Mapping[str, Any]) -> str:
