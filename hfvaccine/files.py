@@ -40,6 +40,8 @@ VEX = "recalls.openvex.json"
 """The recalls of a dose for other people's tools."""
 NOTICE = "RECALL.md"
 """The recall notices of an adapter, for people."""
+SIGNATURE = "model.sig"
+"""A Sigstore bundle over the files of a repo: who published them. The name is that of `model_signing`."""
 
 ADAPTER_NEEDS = (ADAPTER_CONFIG, ADAPTER, RECORD, RESULTS, LEDGER, CONFIG)
 """Files without which a run folder is not published."""

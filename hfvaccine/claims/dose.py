@@ -28,7 +28,8 @@ FILES = (CARD, FIGURE, GIVEN, HELD_OUT, POLICY, JOURNAL)
 """Every file of a dose but the manifest, which holds their digests."""
 
 NOT_OURS = re.compile(
-    r"\.gitattributes|\.cache/.*|\.huggingface/.*|LICENSE|NOTICE|\.?recalls\.(jsonl|openvex\.json)(-[0-9a-f]{8})?"
+    r"\.gitattributes|\.cache/.*|\.huggingface/.*|LICENSE|NOTICE|model\.sig|"
+    r"\.?recalls\.(jsonl|openvex\.json)(-[0-9a-f]{8})?"
 )
 """What the Hub and its client, and publishers, put beside a dose, and what is recalled of it later."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.output import say
+from hfvaccine.cli.signing import PROVIDER, SIGN, SIGNER, expected, signer_of
 
 if TYPE_CHECKING:
     from hfvaccine.hub.repo import Pushed
@@ -22,21 +23,26 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 @click.argument("dose_dir", type=click.Path(path_type=Path))
 @click.argument("repo_id")
 @click.option("--private", is_flag=True, help="Keep the repo private. Without it everybody sees the card.")
+@SIGN
 @TOKEN
 @AS_JSON
-def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None, as_json: bool) -> None:
+def publish_dose(
+    dose_dir: Path, repo_id: str, private: bool, sign: str | None, token: str | None, as_json: bool
+) -> None:
     """Publish the sealed dose in DOSE_DIR as the gated dataset REPO_ID.
 
     DOSE_DIR is a folder, or the word `starter` for the dose that comes with
     hfvaccine. The data can never be read ungated: a new repo is private until
     it is gated and complete. Each push that changes the dose is one commit with
     the next tag: v1, v2 and so on, and is noted in your own journal of the dose.
-    Pushing an unchanged dose changes nothing.
+    Pushing an unchanged dose changes nothing. With --sign all of it is signed,
+    in model.sig; a push of other files without --sign removes that.
 
     \b
     Examples:
       hfvaccine push-dose starter you/starter-dose
       hfvaccine push-dose my-dose you/my-dose --private
+      hfvaccine push-dose my-dose you/my-dose --sign key.pem
       HF_ENDPOINT=http://127.0.0.1:8009 hfvaccine push-dose my-dose you/my-dose
     """
     from huggingface_hub import HfApi
@@ -49,7 +55,7 @@ def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None,
     from hfvaccine.hub.push import push_dose
 
     require_repo_id(repo_id)
-
+    signer = signer_of(sign)
     if str(dose_dir) == "starter":
         from hfvaccine import starter
 
@@ -57,7 +63,7 @@ def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None,
     path = owner_journal.journal_of(repo_id)
     noted = {entry.what.get("revision") for entry in owner_journal.read(path)}
     with owner_journal.writing(path) as write:
-        pushed = push_dose(dose_dir, repo_id, private=private, token=token, progress=say)
+        pushed = push_dose(dose_dir, repo_id, private=private, sign=signer, token=token, progress=say)
         _report(pushed, as_json)
         if pushed.revision not in noted:
             what = {"repo": pushed.repo_id, "url": pushed.url, "revision": pushed.revision, "tag": pushed.tag}
@@ -75,6 +81,8 @@ def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None,
     help="Folder to copy it to.  [default: it stays in the Hub cache]",
 )
 @click.option("--allow-recalled", is_flag=True, help="Take it also where its policy refuses recalled claims.")
+@SIGNER
+@PROVIDER
 @TOKEN
 @click.option(
     "--json",
@@ -83,25 +91,36 @@ def publish_dose(dose_dir: Path, repo_id: str, private: bool, token: str | None,
     help="Print one JSON object: path, repo_id, revision, name, claims, heldout, manifest_sha256.",
 )
 def pull_dose(
-    repo_id: str, revision: str | None, local_dir: Path | None, allow_recalled: bool, token: str | None, as_json: bool
+    repo_id: str,
+    revision: str | None,
+    local_dir: Path | None,
+    allow_recalled: bool,
+    signer: str | None,
+    signer_provider: str | None,
+    token: str | None,
+    as_json: bool,
 ) -> None:
     """Fetch the dose REPO_ID, as ID[@REVISION], prove every file of it, and print its folder.
 
     A dose is gated: without access, the page to ask at is named. The folder in
     --local-dir is complete or not there; another dose in it is not overwritten.
     A dose with a claim that was recalled as affected is refused, or warned of,
-    as its policy says (`recalled`).
+    as its policy says (`recalled`). With --signer one that somebody else signed,
+    nobody did, or that was changed since, is refused.
 
     \b
     Examples:
       hfvaccine pull-dose you/my-dose
       hfvaccine pull-dose you/my-dose@v1 --local-dir my-dose
+      hfvaccine pull-dose you/my-dose --signer you.pub
     """
     from hfvaccine.hub.pull import pull_dose as pull
     from hfvaccine.quarantine.recalls import objections
     from hfvaccine.text import clean
 
-    dose = pull(repo_id, revision=revision, local_dir=local_dir, allow_recalled=allow_recalled, token=token)
+    who = expected(signer, signer_provider)
+    how: dict[str, Any] = {"local_dir": local_dir, "allow_recalled": allow_recalled, "signer": who}
+    dose = pull(repo_id, revision=revision, token=token, **how)
     for line in (one for found in objections(dose) for one in found):
         say(f"Warning: {clean(line)}.")
     if as_json:
@@ -118,7 +137,7 @@ def pull_dose(
     else:
         click.echo(dose.path)
     say(f"{clean(dose.name)}: {len(dose.claims)} claims to give, {len(dose.heldout)} held out")
-    say(f"Every file proved, at commit {dose.revision}")
+    say(f"Every file proved, at commit {dose.revision}" + (f", signed by {who.name}" if who else ""))
 
 
 @click.command("push-adapter")
@@ -132,6 +151,7 @@ def pull_dose(
 )
 @click.option("--private", is_flag=True, help="Make the repo private. Without it an existing repo stays as it is.")
 @click.option("--create-pr", is_flag=True, help="Open a pull request instead, and print its address; no tag.")
+@SIGN
 @click.option(
     "--push-arms", is_flag=True, help="Of an inoculation, publish its controls, too, as REPO_ID-plain and its like."
 )
@@ -146,6 +166,7 @@ def push_adapter(
     publish_failed: bool,
     private: bool,
     create_pr: bool,
+    sign: str | None,
     push_arms: bool,
     token: str | None,
     as_json: bool,
@@ -161,6 +182,8 @@ def push_adapter(
     The commit is fetched again into an empty cache and seen to fit its base
     before a new repo is opened. Each commit that changes the adapter gets the
     next tag: v1, v2 and so on. Pushing an unchanged run changes nothing.
+    With --sign every file is signed, in model.sig, which `model_signing verify`
+    reads as well; a push of other files without --sign removes that.
 
     \b
     Examples:
@@ -168,6 +191,8 @@ def push_adapter(
       hfvaccine push-adapter run you/my-model-immunized --base-id openai-community/gpt2-xl
       hfvaccine push-adapter run you/a-null-result --publish-failed --json
       hfvaccine push-adapter run an-organisation/model-immunized --create-pr
+      hfvaccine push-adapter run you/my-model-immunized --sign key.pem
+      hfvaccine push-adapter run you/my-model-immunized --sign sigstore
       hfvaccine push-adapter runs/inoculation you/my-model-inoculated --push-arms
       hfvaccine push-adapter runs/inoculation/inoculated-seed-1 you/my-model-inoculated
     """
@@ -180,6 +205,7 @@ def push_adapter(
         "private": private,
         "publish_failed": publish_failed,
         "create_pr": create_pr,
+        "sign": signer_of(sign),
         "token": token,
         "progress": say,
     }

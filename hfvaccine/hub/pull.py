@@ -12,11 +12,13 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 from hfvaccine import starter
 from hfvaccine.claims import journal
 from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose, proved_recalls, read_journal
-from hfvaccine.errors import DoseError, HfvaccineError
-from hfvaccine.files import RECALLS, VEX, whole_file, whole_folder
+from hfvaccine.errors import DoseError, HfvaccineError, SignatureError
+from hfvaccine.files import RECALLS, SIGNATURE, VEX, whole_file, whole_folder
 from hfvaccine.hub.errors import as_hub_error, page_of, require_repo_id
+from hfvaccine.hub.signature import Expected
 from hfvaccine.quarantine.recalls import refuse_recalled
 from hfvaccine.sources.place import STARTER, Source, at_revision
+from hfvaccine.text import clean
 
 
 def pull_dose(
@@ -25,6 +27,7 @@ def pull_dose(
     revision: str | None = None,
     local_dir: Path | str | None = None,
     allow_recalled: bool = False,
+    signer: Expected | None = None,
     token: str | None = None,
     endpoint: str | None = None,
 ) -> Dose:
@@ -36,6 +39,7 @@ def pull_dose(
         local_dir: folder to copy it to, whole or not at all; a dose that is there already stays if it
             is the same one. By default it is left in the cache.
         allow_recalled: take it also where its policy refuses a dose with recalled claims.
+        signer: who should have signed it; None where that does not matter.
         token: Hub token, by default the one huggingface_hub finds.
         endpoint: the Hub, by default the one huggingface_hub talks to.
 
@@ -47,14 +51,14 @@ def pull_dose(
         HubError: without access, naming where to ask for it, or where the Hub cannot be reached.
         DoseError: where the repo does not hold a dose as it was sealed, a claim of it was recalled, or `local_dir`
             holds anything else.
+        SignatureError: where it is not what the signer signed.
     """
     repo_id, revision = at_revision(repo_id, revision)
     require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
     with as_hub_error(api, repo_id, "dataset"):
-        cached = api.snapshot_download(
-            repo_id, repo_type="dataset", revision=revision, allow_patterns=[*DOSE_FILES, RECALLS, VEX]
-        )
+        wanted = None if signer else [*DOSE_FILES, RECALLS, VEX]  # a signature is over all that is there
+        cached = api.snapshot_download(repo_id, repo_type="dataset", revision=revision, allow_patterns=wanted)
         # A snapshot comes from the cache where no Hub answers, without a word.
         asked, newest = True, None
         try:
@@ -64,6 +68,8 @@ def pull_dose(
                 raise
             asked = False
     folder = Path(cached)
+    if signer:
+        _prove_signature(signer, folder, repo_id)
     if not (folder / MANIFEST).is_file():
         raise DoseError(
             f"{repo_id} has no {MANIFEST}, so it holds no dose.", f"See {page_of(api, repo_id, 'dataset')}."
@@ -74,6 +80,23 @@ def pull_dose(
     if not allow_recalled:
         refuse_recalled(dose)
     return dose if local_dir is None else _copied(dose, Path(local_dir))
+
+
+def _prove_signature(signer: Expected, folder: Path, repo_id: str) -> None:
+    """Hold what was fetched against the signature beside it.
+
+    Raises:
+        SignatureError: where it is not theirs.
+    """
+    names = tuple(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    wrong = f"there is no {SIGNATURE}: nobody signed it"
+    if SIGNATURE in names:
+        wrong = signer.objection(folder, names, (folder / SIGNATURE).read_bytes())
+    if wrong:
+        raise SignatureError(
+            f"{repo_id} at commit {folder.name[:12]} is not what {signer.name} signed: {clean(wrong)}.",
+            "Do not give it; ask whoever should have signed it.",
+        )
 
 
 def open_dose(source: Source, token: str | None = None) -> Dose:

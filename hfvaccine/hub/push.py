@@ -9,6 +9,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotF
 
 from hfvaccine.claims.dose import DOSE_FILES, MANIFEST, Dose, dump, proved_recalls, read_journal
 from hfvaccine.errors import DoseError, HubError, ModelError, PublishError, UsageError
-from hfvaccine.files import ADAPTER_CONFIG, RECALLS, RECORD, VEX, digest_of
+from hfvaccine.files import ADAPTER_CONFIG, RECALLS, RECORD, SIGNATURE, VEX, digest_of
 from hfvaccine.hub.adapter_files import adapter_files, refuse_expired
 from hfvaccine.hub.content import Content, read, sha256_of
 from hfvaccine.hub.errors import as_hub_error, require_repo_id
 from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.hub.pull import newest_recalls
 from hfvaccine.hub.repo import VERSION_TAG, Pushed, Repo
+from hfvaccine.hub.signature import APART, Signer, covered, digests
 from hfvaccine.papers.arms import TREATED, is_control
 from hfvaccine.papers.binding import read_json, read_record
 from hfvaccine.papers.kind import INOCULATED, kind_in, kind_of
@@ -36,6 +38,7 @@ def push_dose(
     repo_id: str,
     *,
     private: bool = False,
+    sign: Signer | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     progress: Callable[[str], None] | None = None,
@@ -53,6 +56,7 @@ def push_dose(
         folder: the sealed dose.
         repo_id: `namespace/name` of the dataset repo, made if it is not there.
         private: keep the repo private; otherwise everybody sees its card and, once accepted, its data.
+        sign: who signs it; None for nobody, and then a signature in the repo stays only if it is of just these files.
         token: Hub token, by default the one huggingface_hub finds.
         endpoint: the Hub, by default the one huggingface_hub talks to.
         progress: told what is about to be done, one line at a time.
@@ -65,6 +69,7 @@ def push_dose(
         DoseError: where the folder is not the dose that was sealed.
         PublishError: where the dose expired, the repo holds something else or recalls that do not go on with the
             journal of this dose, or a file a secret.
+        SignatureError: where Sigstore did not sign; nothing was sent then.
         HubError: where the Hub refuses or cannot be reached, or what it holds is not what was sent. A repo made by
             this call is then gone again, or holds the whole dose, still private, and the next push does what is
             missing.
@@ -89,15 +94,57 @@ def push_dose(
     if progress and meant and meant != repo_id:
         progress(f"Note: the card of this dose was sealed for {meant} and names that repo, not {repo_id}")
     repo = Repo(api, repo_id, "dataset", progress)
-    return repo.publish(
-        files,
-        ours=DOSE_FILES,
-        marker=MANIFEST,
-        message=f"Publish {dose.name}",
-        private=private,
-        gating=gating,
-        check=lambda fetched: None,
-    )
+    told: dict[str, Any] = {"ours": (*DOSE_FILES, SIGNATURE), "marker": MANIFEST, "message": f"Publish {dose.name}"}
+    files = _signed(repo, files, sign, **told)
+    return repo.publish(files, private=private, gating=gating, check=lambda fetched: None, **told)
+
+
+def _signed(
+    repo: Repo,
+    files: Mapping[str, Content],
+    signer: Signer | None,
+    *,
+    ours: tuple[str, ...],
+    marker: str,
+    message: str,
+) -> dict[str, Content]:
+    """The files and their signature, if there is to be one: that which is there already, or a new one.
+
+    Args:
+        repo: where they go.
+        files: content by path.
+        signer: who signs them; None for nobody.
+        ours, marker, message: as in `Repo.publish`.
+
+    Raises:
+        PublishError: where the repo holds a file that nobody here has seen: a signature is over all files.
+    """
+    if signer is None:
+        there = next(repo.held(SIGNATURE), None)
+        if there is None:
+            return dict(files)
+        if {name: one for name, one in (covered(there) or {}).items() if name not in LEGAL} == digests(files):
+            return {**files, SIGNATURE: there}
+        repo.say(f"Note: {SIGNATURE} in {repo.id} is not of these files, and goes; --sign makes another")
+        return dict(files)
+    beside = repo.others(ours, marker) - {*APART, ".gitattributes"}
+    if unseen := sorted(beside - set(LEGAL)):
+        raise PublishError(
+            f"{repo.id} holds {', '.join(unseen)}, which this push does not write; a signature is over every file.",
+            "Delete it there, choose another repo, or push without --sign.",
+        )
+    whole = {**files, **{name: content for name in sorted(beside) for content in islice(repo.held(name), 1)}}
+    # Each signature of a key is another one: what was signed already is kept, so that pushing again changes nothing.
+    for there in repo.held(SIGNATURE, message):
+        if signer.made(there, whole):
+            return {**files, SIGNATURE: there}
+    as_there = f", {' and '.join(sorted(beside))} as the repo has it" if beside else ""
+    repo.say(f"Signing {len(digests(whole))} files with {signer.name}{as_there}")
+    return {**files, SIGNATURE: signer.sign(whole, repo.id)}
+
+
+LEGAL = ("LICENSE", "NOTICE")
+"""What a publisher may put beside, and a signature takes in as it is there."""
 
 
 def _recalls(api: HfApi, repo_id: str, dose: Dose) -> dict[str, Content]:
@@ -141,6 +188,7 @@ def push_adapter(
     private: bool = False,
     publish_failed: bool = False,
     create_pr: bool = False,
+    sign: Signer | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     progress: Callable[[str], None] | None = None,
@@ -162,6 +210,7 @@ def push_adapter(
         private: make the repo private; otherwise a new one is public and an old one stays as it is.
         publish_failed: publish an adapter that failed its gate; its card says so first.
         create_pr: open a pull request with that commit instead: no tag, and nobody sees more or less than before.
+        sign: who signs it; None for nobody, and then a signature in the repo stays only if it is of just these files.
         token: Hub token, by default the one huggingface_hub finds.
         endpoint: the Hub, by default the one huggingface_hub talks to.
         progress: told what is about to be done, one line at a time.
@@ -174,6 +223,7 @@ def push_adapter(
         LineageError: where the run is unfinished, or its files are not those that its record binds.
         PublishError: where it failed its gate, names its base by a local path or its dose by the repo of another,
             or would publish a secret; or where the repo holds something else.
+        SignatureError: where Sigstore did not sign; nothing was sent then.
         HubError: where the Hub refuses or cannot be reached, or what it holds is not what was sent. A repo made
             by this call is then gone again, or holds the whole adapter, still private.
     """
@@ -199,6 +249,7 @@ def push_adapter(
         endpoint=api.endpoint,
         repos=repos,
     )
+    files = _signed(Repo(api, repo_id, "model", progress), files, sign, **_terms(files))
     return _send(api, repo_id, files, private=private, create_pr=create_pr, progress=progress)
 
 
@@ -211,24 +262,26 @@ def push_arms(
     private: bool = False,
     publish_failed: bool = False,
     create_pr: bool = False,
+    sign: Signer | None = None,
     token: str | None = None,
     endpoint: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Pushed]:
     """Publish an inoculated adapter, and each control of its run and seed as a repo of its own, `ID-ARM`.
 
-    All of it is read and looked into before anything is sent.
+    All of it is read, looked into and signed before anything is sent.
 
     Args:
         run_dir: folder of an inoculation with one adapter that was trained against the trait, or that adapter's own.
-        repo_id, base_id, license, private, publish_failed, create_pr, token, endpoint, progress: as in `push_adapter`.
+        repo_id, base_id, license, private, publish_failed, create_pr, sign, token, endpoint, progress: as in
+            `push_adapter`.
 
     Returns:
         Where each is now, the inoculated adapter first.
 
     Raises:
         UsageError: for what is no such adapter, or has no controls.
-        LineageError, PublishError, HubError: as in `push_adapter`.
+        LineageError, PublishError, SignatureError, HubError: as in `push_adapter`.
     """
     run, api = chosen(Path(run_dir)), HfApi(endpoint=endpoint, token=token)
     if kind_in(run) is not INOCULATED or not (run / ADAPTER_CONFIG).is_file():
@@ -254,9 +307,13 @@ def push_arms(
         )
         for name, repo in repos.items()
     }
+    signed = {
+        repo: _signed(Repo(api, repo, "model", progress), files, sign, **_terms(files))
+        for repo, files in prepared.items()
+    }
     return [
         _send(api, repo, files, private=private, create_pr=create_pr, progress=progress)
-        for repo, files in prepared.items()
+        for repo, files in signed.items()
     ]
 
 
@@ -309,8 +366,15 @@ def _send(
     def check(fetched: Path) -> None:
         _check_fit(api, repo_id, fetched, record["base"], repo.say)
 
-    told: dict[str, Any] = {"ours": kind.published, "marker": kind.record, "message": _message(record), "check": check}
+    told = {**_terms(files), "check": check}
     return repo.propose(files, **told) if create_pr else repo.publish(files, private=private, **told)
+
+
+def _terms(files: Mapping[str, Content]) -> dict[str, Any]:
+    """How a repo of an adapter is told from others, and what its commit says."""
+    kind = kind_of(files)
+    record = json.loads(files[kind.record])  # type: ignore[arg-type]
+    return {"ours": (*kind.published, SIGNATURE), "marker": kind.record, "message": _message(record)}
 
 
 def _message(record: Mapping[str, Any]) -> str:

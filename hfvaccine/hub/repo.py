@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,33 @@ class Repo:
         page = f"{page_of(self.api, self.id, self.kind)}/discussions/{asked.number}"
         return Pushed(page, self.id, asked.sha)
 
+    def others(self, ours: tuple[str, ...], marker: str) -> set[str]:
+        """The files in the repo that no push of this kind writes; none where there is no repo.
+
+        Args:
+            ours, marker: as in `publish`.
+
+        Raises:
+            PublishError, HubError: as in `publish`, before anything is written.
+        """
+        names = _names(self._ours(marker))
+        return names - _matching(names, ours)
+
+    def held(self, name: str, message: str | None = None) -> Iterator[bytes]:
+        """A file of the repo as `main` has it, then as open pull requests of this message have it.
+
+        Args:
+            name: of the file.
+            message: None for `main` alone: a pull request may be anybody's.
+        """
+        with as_hub_error(self.api, self.id, self.kind):
+            head = self._info()
+            asked = self._opened(message) if head is not None and message is not None else ()
+            for one in chain([head], (self._info(f"refs/pr/{number}") for number in asked)):
+                if name in _names(one):
+                    found = self.api.hf_hub_download(self.id, name, repo_type=self.kind, revision=one.sha)
+                    yield Path(found).read_bytes()
+
     def _updated(
         self,
         files: Mapping[str, Content],
@@ -211,16 +239,20 @@ class Repo:
 
     def _proposed(self, files: Mapping[str, Content], ours: tuple[str, ...], head: Any, message: str) -> _Asked | None:
         """The open pull request that makes just this change, if there is one: it may be anybody's."""
-        opened = self.api.get_repo_discussions(
-            self.id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
-        )
         left = _blobs(head, lambda name: name not in files and not _matching({name}, ours))
-        for one in opened:
-            if one.title == message:
-                proposed = self._info(f"refs/pr/{one.num}")
-                if self._holds(proposed, files, ours) and _blobs(proposed, lambda name: name not in files) == left:
-                    return _Asked(one.num, proposed.sha)
+        for number in self._opened(message):
+            proposed = self._info(f"refs/pr/{number}")
+            if self._holds(proposed, files, ours) and _blobs(proposed, lambda name: name not in files) == left:
+                return _Asked(number, proposed.sha)
         return None
+
+    def _opened(self, message: str) -> Iterator[int]:
+        """The open pull requests of this message."""
+        for one in self.api.get_repo_discussions(
+            self.id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
+        ):
+            if one.title == message:
+                yield int(one.num)
 
     def _check_asked(self, asked: _Asked, files: Mapping[str, Content], check: Callable[[Path], None]) -> None:
         try:

@@ -23,6 +23,7 @@ from hfvaccine.files import (
     RECALLS,
     RESULTS,
     SCORES,
+    SIGNATURE,
     TRAITS,
     combined,
     digest_of,
@@ -160,7 +161,7 @@ def record_state(record: Mapping[str, Any], evidence: Evidence) -> State:
     if text not in forms and json.loads(text) == record:  # white space, a key given twice: no part of any digest
         return BROKEN, "", f"{evidence.kind.record} is not written as it was"
     bound = record["files"]
-    apart = {evidence.kind.record, RECALLS, NOTICE, ".gitattributes", "LICENSE", "NOTICE"}
+    apart = {evidence.kind.record, RECALLS, NOTICE, SIGNATURE, ".gitattributes", "LICENSE", "NOTICE"}
     unbound = [name for name in evidence.names if name not in bound and name not in apart]
     tops = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in unbound})
     note = f"not bound by it: {few(tops)}" if tops else ""

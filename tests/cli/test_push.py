@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from keys import make_key
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli.push import publish_dose, pull_dose, push_adapter
+from hfvaccine.cli.signing import PASSWORD
 from hfvaccine.errors import LineageError
 from hfvaccine.hub.access import journal as owner_journal
 from hfvaccine.hub.repo import Pushed
@@ -43,7 +45,7 @@ def test_the_url_is_all_that_stands_on_stdout(calls):
     result = run(publish_dose, "folder", "you/dose", "--private", "--token", "t")
     assert result.stdout == PUSHED.url + "\n"
     assert "Committing" in result.stderr and f"{PUSHED.revision}, tagged v2" in result.stderr
-    assert calls == [("folder", "you/dose", {"private": True, "token": "t"})]
+    assert calls == [("folder", "you/dose", {"private": True, "sign": None, "token": "t"})]
 
 
 def test_a_new_version_is_noted_once_in_the_owners_journal(calls, tmp_path):
@@ -73,6 +75,32 @@ def test_json_is_one_object(calls, command):
     }
 
 
+@pytest.mark.parametrize("command", [publish_dose, push_adapter])
+def test_a_key_signs_with_its_password_from_the_environment_or_asked_for(calls, command, tmp_path, monkeypatch):
+    make_key(tmp_path / "plain.pem")
+    make_key(tmp_path / "locked.pem", "sesame")
+    given = command, "folder", "you/dose", "--sign"
+    monkeypatch.delenv(PASSWORD, raising=False)
+    assert run(*given, "plain.pem").exit_code == 0
+    asked = CliRunner().invoke(command, ["folder", "you/dose", "--sign", "locked.pem"], input="sesame\n")
+    assert asked.exit_code == 0 and asked.stdout == PUSHED.url + "\n" and "Password of locked.pem" in asked.stderr
+    monkeypatch.setenv(PASSWORD, "sesame")
+    assert run(*given, "locked.pem").exit_code == 0
+    assert [options["sign"].name for _, _, options in calls] == ["plain.pem", "locked.pem", "locked.pem"]
+
+
+@pytest.mark.parametrize("command", [publish_dose, push_adapter])
+def test_what_cannot_sign_is_refused_before_anything_is_pushed(calls, command, tmp_path, monkeypatch):
+    make_key(tmp_path / "locked.pem", "sesame")
+    monkeypatch.delenv(PASSWORD, raising=False)
+    for key, said in (("none.pem", "There is no key"), ("locked.pub", "is a public key"), ("locked.pem", "not given")):
+        refused = run(command, "folder", "you/dose", "--sign", key).exception
+        assert refused.exit_code == 2 and said in refused.message
+    monkeypatch.setenv(PASSWORD, "wrong")
+    assert "not the password" in run(command, "folder", "you/dose", "--sign", "locked.pem").exception.message
+    assert calls == []
+
+
 def test_starter_is_the_packaged_dose(calls, monkeypatch, tmp_path):
     from hfvaccine import starter
 
@@ -97,6 +125,7 @@ def test_every_option_of_push_adapter_arrives(calls):
                 "private": True,
                 "publish_failed": True,
                 "create_pr": True,
+                "sign": None,
                 "token": None,
             },
         )
@@ -125,7 +154,7 @@ def test_the_folder_is_all_that_stands_on_stdout(pulled, tmp_path):
     assert result.stdout == f"{tmp_path}\n"
     assert "3 claims to give, 2 held out" in result.stderr and "b" * 40 in result.stderr
     assert "\x1b" not in result.stderr
-    options = {"revision": "v1", "local_dir": Path("here"), "allow_recalled": False, "token": "t"}
+    options = {"revision": "v1", "local_dir": Path("here"), "allow_recalled": False, "signer": None, "token": "t"}
     assert pulled == [("you/dose", options)]
 
 
