@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.output import quiet_downloads, say, show_tree
+from hfvaccine.cli.signing import PROVIDER, SIGNER, expected
 
 if TYPE_CHECKING:
     from hfvaccine.lineage.links import Link
@@ -25,6 +26,8 @@ STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 @click.option("--base", help="Its base, where that was local: a folder, a .gguf file, or a Hub ID[@REVISION].")
 @click.option("--mix", help="Its mix, where that was local: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--data", help="The data of an inoculation, where they were local: a file, or a Hub ID[@REVISION].")
+@SIGNER
+@PROVIDER
 @click.option("--json", "as_json", is_flag=True, help="Print the chain as one JSON object.")
 def verify(
     source: str,
@@ -33,6 +36,8 @@ def verify(
     base: str | None,
     mix: str | None,
     data: str | None,
+    signer: str | None,
+    signer_provider: str | None,
     as_json: bool,
 ) -> None:
     """Check the chain of an adapter, from the claims to its results.
@@ -44,19 +49,29 @@ def verify(
     looked at: no access to the dose, a base that is not here) or broken (it
     is not what was recorded). The exit code is 1 if any link is broken.
 
+    That shows what the adapter is. Who published it is shown by --signer: its
+    signature (model.sig) is theirs, and no file was changed, added or taken
+    away since. Without --signer a signature is named, and proves nothing.
+
     \b
     Examples:
       hfvaccine verify you/gpt2-xl-immunized
       hfvaccine verify you/gpt2-xl-immunized@v1 --json
       hfvaccine verify runs/vaccine --base models/mine --dose doses/mine
+      hfvaccine verify you/gpt2-xl-immunized --signer you.pub
+      hfvaccine verify you/gpt2-xl-immunized --signer you@example.org \\
+          --signer-provider https://accounts.google.com
       hfvaccine verify runs/inoculation/inoculated-seed-0
     """
+    from hfvaccine.files import SIGNATURE
     from hfvaccine.lineage.fetch import chain_of, gather, papers
     from hfvaccine.lineage.links import BROKEN
+    from hfvaccine.lineage.signer import EVERYTHING, with_signer
 
+    who = expected(signer, signer_provider)
     quiet_downloads()
-    found = papers(source, revision)
-    chain = chain_of(found, gather(found, dose, base, mix, data))
+    found = papers(source, revision) if who is None else papers(source, revision, patterns=EVERYTHING)
+    chain = with_signer(chain_of(found, gather(found, dose, base, mix, data)), found, who)
     loud = (link.name.split()[-1] for link in chain.all() if link.name.startswith("RECALLED"))
     recalled = list(dict.fromkeys(loud))  # a booster's may be those of its parent, too
     if as_json:
@@ -65,6 +80,8 @@ def verify(
         show(chain)
     if recalled:
         say(f"RECALLED: the fact-check of {len(recalled)} claim(s) that this adapter was given has changed.")
+    if who is None and SIGNATURE not in found.names and not found.local:
+        say("Not signed: nothing here shows who published it.")
     if chain.state == BROKEN:
         say("The chain is broken: do not rely on what this adapter's papers say.")
         sys.exit(1)

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from keys import make_key
 
 from hfvaccine.cli import lineage
 from hfvaccine.errors import LineageError
@@ -28,9 +29,9 @@ def asked(monkeypatch):
     calls = []
 
     def asked(found):
-        def papers(source, revision=None):
+        def papers(source, revision=None, patterns=None):
             calls.append([source, revision])
-            return fetch.Papers(source, None, (), {}, None, local=True)
+            return fetch.Papers(source, None, (), {}, None, local=not source.startswith("hub/"))
 
         def gather(papers, dose, base, mix, data):
             calls[-1] += [dose, base, mix, data]
@@ -65,6 +66,25 @@ def test_a_missing_link_says_why_and_exits_with_0(asked):
     assert result.exit_code == 0
     assert "missing you/adapter@abc: nothing is broken, and 1 of 2 links could not be checked" in result.stdout
     assert "missing dose: you/dose - Ask at the page." in result.stdout
+
+
+def test_what_is_not_signed_says_so_and_is_broken_only_where_a_signer_is_expected(asked, tmp_path):
+    asked(made_of(Link("record", OK, "x")))
+    result = run(lineage.verify, "hub/adapter")
+    assert result.exit_code == 0 and "Not signed: nothing here shows who published it." in result.stderr
+    public = make_key(tmp_path / "ada.pem")[1]
+    result = run(lineage.verify, "hub/adapter", "--signer", str(public), "--json")
+    assert result.exit_code == 1 and "Not signed" not in result.stderr
+    link = json.loads(result.stdout)["below"][-1]
+    assert (link["name"], link["state"], link["what"]) == ("signed by", "broken", "ada.pub")
+    assert "nobody signed it" in link["why"]
+
+
+def test_a_provider_alone_names_nobody(asked):
+    calls = asked(made_of(Link("record", OK, "x")))
+    result = run(lineage.verify, "hub/adapter", "--signer-provider", "https://accounts.google.com")
+    assert result.exception.exit_code == 2 and "--signer" in result.exception.next_step
+    assert calls == []
 
 
 def test_a_broken_link_exits_with_1(asked):
