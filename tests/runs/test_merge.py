@@ -18,7 +18,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfvaccine.cli.merge import merge as command
 from hfvaccine.errors import LineageError, ModelError, UsageError
-from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, CARD, CONFIG, LEDGER, RECALLS, RECORD, RESULTS, SCORES, digest_of
+from hfvaccine.files import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    CARD,
+    CONFIG,
+    LEDGER,
+    RECALLS,
+    RECORD,
+    RESULTS,
+    SCORES,
+    SIGNATURE,
+    digest_of,
+)
 from hfvaccine.hub.adapter_files import adapter_files
 from hfvaccine.papers.binding import check_record
 from hfvaccine.runs import merge as merging
@@ -72,6 +84,12 @@ def executed(code, folder, monkeypatch):
     with contextlib.redirect_stdout(said):
         exec(code, names)
     return said.getvalue(), names
+
+
+def test_the_signature_of_an_adapter_does_not_go_into_its_model(copied, tmp_path):
+    (copied / SIGNATURE).write_text("{}")
+    merge(copied, tmp_path / "model")
+    assert not (tmp_path / "model" / SIGNATURE).exists()
 
 
 def test_it_loads_without_peft_and_answers_as_the_adapter_does(run, merged, tiny_gpt2):
