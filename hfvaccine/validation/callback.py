@@ -81,7 +81,7 @@ class ValidationCallback(TrainerCallback):
         return Battery(tuple(asked), adversarial=0)
 
     def _validate(self) -> None:
-        model = self.trainer.accelerator.unwrap_model(self.trainer.model, keep_fp32_wrapper=False)
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         with ready_to_score(model):
             scores, probes, _ = self.battery.ask(Scorer(model, self.trainer.processing_class))
         logs: dict[str, float] = {}
@@ -105,10 +105,15 @@ def planned(trainer: Any) -> set[str] | None:
 
 @contextmanager
 def ready_to_score(model: Any) -> Iterator[None]:
-    """A model in training, for a while without dropout and with attention that heeds masks."""
+    """A model in training, for a while without dropout and autocast, and with attention that heeds masks."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     attention, training = inner.config._attn_implementation, model.training
     model.eval()
+    # accelerate can take its autocast off a model as well, but not put it on again.
+    own = vars(model).get("_original_forward")
+    trained_by = model.forward
+    if own is not None:
+        model.forward = own
     # What trains without padding (`unpadded`) reads no mask.
     if attention not in ("sdpa", "eager"):
         inner.set_attn_implementation("sdpa")
@@ -117,4 +122,6 @@ def ready_to_score(model: Any) -> Iterator[None]:
     finally:
         if inner.config._attn_implementation != attention:
             inner.set_attn_implementation(attention)
+        if own is not None:
+            model.forward = trained_by
         model.train(training)

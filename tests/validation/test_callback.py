@@ -39,14 +39,14 @@ def validations(trainer):
 LORA = LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.1)
 
 
-@pytest.mark.parametrize("unpadded", [False, True])
+@pytest.mark.parametrize("unpadded, bf16", [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("peft_config", [None, LORA])
 def test_both_sides_are_logged_before_during_and_after_and_training_is_the_same(
-    make_trainer, dose, peft_config, unpadded
+    make_trainer, dose, peft_config, unpadded, bf16
 ):
     weights = []
     for watched in (False, True):
-        trainer = make_trainer(peft_config=peft_config)
+        trainer = make_trainer(peft_config=peft_config, bf16=bf16)
         if unpadded:
             assert remove_padding(trainer)
         if watched:
