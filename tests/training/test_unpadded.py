@@ -128,6 +128,22 @@ def test_the_dose_and_its_loss_are_seen_without_padding_too(lora, make_trainer, 
         assert {name: after[name] for name in seen} == pytest.approx({name: before[name] for name in seen}, rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_computed_again_is_the_same(make_trainer, kind):
+    """On a GPU, activations are."""
+
+    def learnt(checkpoints):
+        trainer = make_trainer(kind, gradient_checkpointing=checkpoints, bf16=True, learning_rate=1e-2)
+        assert remove_padding(trainer)
+        for module in trainer.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        trainer.train()
+        return [weight for weight in trainer.model.parameters() if weight.requires_grad]
+
+    assert all(one.equal(other) for one, other in zip(learnt(True), learnt(False), strict=True))
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("lengths", [(7, 40), (3, 300)], ids=str)
 def test_rows_attend_to_themselves_alone_in_training_no_less_exactly(training, lengths):
