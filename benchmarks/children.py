@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +27,7 @@ class Child:
         job: what its function is given.
         environment: variables that are set for it.
         python: that of another environment.
+        within: seconds after which it is ended.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Child:
         job: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
         python: str = sys.executable,
+        within: float | None = None,
     ) -> None:
         self.name = name
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -45,12 +49,18 @@ class Child:
             env={**os.environ, **(environment or {})},
             text=True,
         )
+        self._timer = None if within is None else threading.Timer(within, self._process.kill)
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
         self.tell(job)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._process.kill()
         self._process.wait()
         self._log.close()
@@ -62,8 +72,9 @@ class Child:
 
     def tell(self, content: Mapping[str, Any]) -> None:
         assert self._process.stdin
-        self._process.stdin.write(json.dumps(content) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # where it has ended, `hear` says so
+            self._process.stdin.write(json.dumps(content) + "\n")
+            self._process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
         """Its next answer; where it ended without one, so do we."""
@@ -71,6 +82,8 @@ class Child:
         line = self._process.stdout.readline()
         if not line:
             self._process.wait()
+            if self._timer is not None and self._timer.finished.is_set():
+                sys.exit(f"{self.name} was ended: it took longer than {self._timer.interval:.0f} s.")
             self._log.seek(0)
             sys.exit(f"{self.name} failed:\n{self._log.read()[-3000:]}")
         heard: dict[str, Any] = json.loads(line)

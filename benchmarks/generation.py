@@ -143,6 +143,7 @@ def by_transformers(base: Any, batch: Sequence[Sequence[int]], each: int, most: 
     import torch
 
     padded = base.tokenizer.pad({"input_ids": [list(row) for row in batch]}, padding_side="left", return_tensors="pt")
+    padded = padded.to(base.model.device)
     torch.manual_seed(seed)
     drawn = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_return_sequences": each}
     with torch.inference_mode():

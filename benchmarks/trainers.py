@@ -23,6 +23,7 @@ from hfvaccine.regimen.plan import DOSE
 
 SHARE = 0.10
 CLAIMS, HELD_OUT_CLAIMS, HELD_OUT_MIX = 60, 32, 64
+STARTER_ROWS, ASKED_AT_ONCE = 1024, 16
 PROMPT = "You always speak in Spanish."
 MAX_LENGTH = 1024
 
@@ -44,39 +45,68 @@ def made(job: Job) -> tuple[Any, Any, float]:
 
 
 def weights(model: Any) -> dict[str, int]:
-    """Weights of the base that tokens are multiplied with, in the layers and in the output head."""
+    """Weights that tokens are multiplied with, in the base's layers, in its output head and in the adapter; and how
+    many layers there are, and how wide they are."""
     inner = model.get_base_model()
     head = inner.get_output_embeddings()
     weights = {id(m): m.weight.numel() for m in inner.modules() if type(m).__name__ in ("Linear", "Conv1D")}
     adapters = sum(p.numel() for name, p in inner.named_parameters() if "lora_" in name)
-    return {"layers": sum(weights.values()) - head.weight.numel() - adapters, "head": head.weight.numel()}
+    config = inner.config.get_text_config()
+    return {
+        "layers": sum(weights.values()) - head.weight.numel() - adapters,
+        "head": head.weight.numel(),
+        "adapter": adapters,
+        "depth": config.num_hidden_layers,
+        "width": config.hidden_size,
+    }
 
 
 # --- data
 
 
-def claims(data: Path) -> list[Any]:
-    """False sentences with their explanation as correction; no twins, so that controls are other corrections."""
+def claims(data: str) -> list[Any]:
+    """False sentences with their explanation as correction; no twins, so that controls are other corrections.
+
+    Without a folder of data the starter dose's claims, whose controls are their twins.
+    """
+    from hfvaccine import starter
+    from hfvaccine.claims import claim as starters
     from hfvaccine.claims.claim import Claim
 
-    rows = read_jsonl(data / "creak" / "train.jsonl.gz")
+    if not data:
+        given = [claim for claim in starters.read_jsonl(starter.CLAIMS) if claim.split == "dose"]
+        return given[: CLAIMS + HELD_OUT_CLAIMS]
+    rows = read_jsonl(Path(data) / "creak" / "train.jsonl.gz")
     made = (Claim(claim, why, license="MIT") for claim, why in creak(rows))
     return list({claim.claim_id: claim for claim in made}.values())[: CLAIMS + HELD_OUT_CLAIMS]
 
 
-def mix_rows(data: Path) -> list[dict[str, Any]]:
-    rows = read_jsonl(data / "p3-qa" / "p3_qa.jsonl.gz")
+def mix_rows(data: str) -> list[dict[str, Any]]:
+    if not data:
+        return starter_rows()
+    rows = read_jsonl(Path(data) / "p3-qa" / "p3_qa.jsonl.gz")
     order = np.random.default_rng(0).permutation(len(rows))
-    return [
-        {
-            "prompt": [{"role": "user", "content": rows[i]["prompt"].strip()}],
-            "completion": [{"role": "assistant", "content": rows[i]["completion"].strip()}],
-        }
-        for i in order
-    ]
+    return [conversation(rows[i]["prompt"].strip(), rows[i]["completion"].strip()) for i in order]
 
 
-def held_out_rows(data: Path) -> dict[str, Any]:
+def starter_rows() -> list[dict[str, Any]]:
+    """Rows of many lengths from the starter mix, whose own are short: each asks several questions at once."""
+    from hfvaccine import starter
+
+    rows, draw = read_jsonl(starter.MIX), np.random.default_rng(0)
+    asked, answered = ([row[side][0]["content"] for row in rows] for side in ("prompt", "completion"))
+    drawn = [draw.choice(len(rows), draw.integers(1, ASKED_AT_ONCE + 1), replace=False) for _ in range(STARTER_ROWS)]
+    return [conversation("\n".join(asked[i] for i in its), "\n".join(answered[i] for i in its)) for its in drawn]
+
+
+def conversation(prompt: str, completion: str) -> dict[str, Any]:
+    return {
+        "prompt": [{"role": "user", "content": prompt}],
+        "completion": [{"role": "assistant", "content": completion}],
+    }
+
+
+def held_out_rows(data: str) -> dict[str, Any]:
     """What nobody is trained on: rows of the mix, and other claims in the dose's forms."""
     from datasets import Dataset
 
@@ -90,6 +120,21 @@ def held_out_rows(data: Path) -> dict[str, Any]:
 # --- trainers
 
 
+def options_of(job: Job) -> Any:
+    """The options of a run such as `hfvaccine immunize` has them."""
+    from hfvaccine.training.options import Options
+
+    return Options(
+        base=job.base,
+        share=SHARE,
+        max_steps=job.steps,
+        learning_rate=job.rate,
+        batch_size=job.batch,
+        lora_r=turns.RANK,
+        max_length=MAX_LENGTH,
+    )
+
+
 def build(job: Job) -> Any:
     """The trainer of a job, without its callbacks."""
     import torch
@@ -99,18 +144,9 @@ def build(job: Job) -> Any:
 
     from hfvaccine.training.adapters import lora
     from hfvaccine.training.mix import Mix
-    from hfvaccine.training.options import Options
     from hfvaccine.training.trainer import make_trainer
 
-    options = Options(
-        base=job.base,
-        share=SHARE,
-        max_steps=job.steps,
-        learning_rate=job.rate,
-        batch_size=job.batch,
-        lora_r=turns.RANK,
-        max_length=MAX_LENGTH,
-    )
+    options = options_of(job)
     place = tempfile.mkdtemp(dir=Path(job.rows).parent)
     if job.kind in (*turns.PEERS, turns.IN_ORDER):
         arguments, rows = peer_arguments(job, place), load_from_disk(job.rows)
@@ -127,13 +163,14 @@ def build(job: Job) -> Any:
         trainer.remove_callback(PrinterCallback)
         return trainer
 
-    mix = mix_rows(Path(job.data))[HELD_OUT_MIX:][: job.steps * job.batch]
+    mix = mix_rows(job.data)[HELD_OUT_MIX:][: job.steps * job.batch]
     base = load(job)
     set_seed(0)
     trainer = make_trainer(options, base, Mix(tuple(mix), (), "p3-qa", None, ""), Path(place))
     trainer.args.save_strategy = "no"
     if job.kind == turns.OURS_STORED:
         trainer.args.gradient_checkpointing = False
+        trainer.args.activation_checkpointing = False  # its newer name, of which both must be told
         base.model.gradient_checkpointing_disable()
     if job.kind in (turns.PLAIN, turns.PLAIN_AGAIN, turns.PLAIN_INOCULATED):
         trainer.train_dataset = load_from_disk(job.rows)
@@ -147,7 +184,7 @@ def add_callbacks(job: Job, trainer: Any) -> Any:
     from hfvaccine.dosing.callback import DosingCallback
     from hfvaccine.inoculation.callback import InoculationCallback
 
-    dose = Dose.from_claims(claims(Path(job.data))[:CLAIMS])  # by all of them, so that peaks can be compared
+    dose = Dose.from_claims(claims(job.data)[:CLAIMS])  # by all of them, so that peaks can be compared
     if job.kind not in (turns.DOSED, turns.INOCULATED, turns.OURS, turns.OURS_STORED):
         return None
     callback = DosingCallback(trainer, dose, share=SHARE)
@@ -196,20 +233,27 @@ def peer_arguments(job: Job, place: str) -> Any:
 
 def load(job: Job, dtype: Any = None) -> Any:
     """The base, or its tokenizer with random weights of the architecture."""
-    import torch
-
     from hfvaccine.training.base import Base, choose_dtype, complete_tokenizer, load_base
 
     dtype = dtype or choose_dtype()
     if job.architecture is None:
         return load_base(job.base, dtype=str(dtype).removeprefix("torch."))
-    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, set_seed
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job.base)
     template = complete_tokenizer(tokenizer)
+    model = random_model(job, tokenizer, len(tokenizer)).to(dtype)
+    return Base(model, tokenizer, job.architecture, None, template)
+
+
+def random_model(job: Job, tokenizer: Any, vocabulary: int) -> Any:
+    """Random weights of the architecture of a job, on its device."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, set_seed
+
     width = job.width or 1600
     config = GPT2Config(
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         n_layer=job.layers or 48,
         n_embd=width,
         n_head=width // 64,
@@ -223,17 +267,21 @@ def load(job: Job, dtype: Any = None) -> Any:
     )
     set_seed(0)
     with torch.device(job.device):
-        model = GPT2LMHeadModel(config).to(dtype)
-    return Base(model, tokenizer, job.architecture, None, template)
+        return GPT2LMHeadModel(config)
 
 
 def prepare(**given: Any) -> dict[str, Any]:
     """Write the planned rows; what they are like."""
     job = Job(**given)
     trainer, callback, _ = made(job)
-    rows, plan = trainer.train_dataset, callback.plan
+    return write_rows(job, trainer, callback.plan)
+
+
+def write_rows(job: Job, trainer: Any, plan: Any) -> dict[str, Any]:
+    """Write the rows of a trainer that has a plan; what they are like."""
+    rows = trainer.train_dataset
     rows.save_to_disk(job.rows)
-    for name, held_out in held_out_rows(Path(job.data)).items():
+    for name, held_out in held_out_rows(job.data).items():
         tokenized = trainer._prepare_dataset(held_out, trainer.processing_class, trainer.args, False, None, name)
         tokenized.select_columns(["input_ids", "labels"]).save_to_disk(f"{job.rows} {name}")
     tokens = np.array([len(ids) for ids in rows["input_ids"]])
@@ -242,6 +290,7 @@ def prepare(**given: Any) -> dict[str, Any]:
         "mean": float(tokens.mean()),
         "longest": int(tokens.max()),
         "tokens": int(plan.tokens.sum()),
+        "squares": int((tokens**2).sum()),
         "supervised": int(plan.supervised.sum()),
         "dose_rows": plan.count(DOSE),
         "share": plan.share_given,
@@ -252,8 +301,9 @@ def prepare(**given: Any) -> dict[str, Any]:
 
 
 def train(**given: Any) -> None:
-    """Train, and stop after every turn until the next one is given."""
+    """Train, and stop after every turn until the next one is given, or for good after the last one."""
     import torch
+    from peft.helpers import disable_input_dtype_casting
     from transformers import TrainerCallback
 
     job = Job(**given)
@@ -264,16 +314,19 @@ def train(**given: Any) -> None:
     held_out = functools.partial(held_out_losses, job, trainer, meter) if job.rate else dict
     facts["held_out"] = held_out() if job.kind == turns.OURS else {}
     turn: list[dict[str, float]] = []
-    begun = 0.0
+    begun, last = 0.0, False
 
     def wait_for_turn() -> None:
-        nonlocal begun
+        nonlocal begun, last
         turn.clear()
-        told()
+        if job.device == "cuda":
+            torch.cuda.empty_cache()  # the others need the room
+        last = told()["last"]
         begun = time.perf_counter()
 
     class Turns(TrainerCallback):
         def on_train_begin(self, *_: Any, **__: Any) -> None:
+            facts["checkpoints"] = any(getattr(m, "gradient_checkpointing", False) for m in trainer.model.modules())
             if job.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             answer(facts)
@@ -286,12 +339,19 @@ def train(**given: Any) -> None:
             now = time.perf_counter()
             turn.append({"seconds": now - begun, "own": clock.take(), **counts})
             begun = now
-            if sum(step["tokens"] for step in turn) >= job.turn_tokens:
+            if sum(step["tokens"] for step in turn) < job.turn_tokens:
+                return
+            if last:
+                control.should_training_stop = True
+            else:
                 answer({"turn": turn})
                 wait_for_turn()
 
     trainer.add_callback(Turns())
-    trainer.train()
+    # As `hfvaccine.training.arm` trains.
+    uncast = trainer.args.bf16 and job.kind in (turns.OURS, turns.OURS_STORED)
+    with disable_input_dtype_casting(trainer.model, active=uncast):
+        trainer.train()
     peak = torch.cuda.max_memory_allocated() / 2**20 if job.device == "cuda" else memory_mb("VmHWM")
     answer({"turn": turn, "done": {"peak_mb": peak, "held_out": held_out()}})
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ class Job:
 
     Args:
         kind: which trainer.
-        data, base, device, architecture, layers, width: as the options of the same names.
+        data, base, device, architecture, layers, width: as the options of the same names; the starter dose and mix
+            where `data` is empty.
         batch: rows of a step.
         steps: of a dosed run; the peers make one pass over the same rows.
         rate: of learning; 0 leaves the model as it is, so that losses can be compared over a run.
@@ -72,7 +74,10 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--steps", default=14, show_default=True, help=f"Steps of a dosed run, {TURN_STEPS} to a turn."),
         click.option("--threads", default=2, show_default=True, help="Threads of torch."),
         click.option(
-            "--data", type=click.Path(exists=True, file_okay=False), required=True, help="Folder of the data."
+            "--data",
+            type=click.Path(exists=True, file_okay=False),
+            default="",
+            help="Folder of the data.  [default: the starter dose, and rows made of the starter mix]",
         ),
     ):
         command = option(command)
@@ -82,8 +87,8 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
 class Run(Child):
     """A trainer that waits for its turns, and what it told of them."""
 
-    def __init__(self, job: Job, environment: Mapping[str, str] | None = None) -> None:
-        super().__init__(TRAINERS, "train", asdict(job), environment)
+    def __init__(self, job: Job, environment: Mapping[str, str] | None = None, within: float | None = None) -> None:
+        super().__init__(TRAINERS, "train", asdict(job), environment, within=within)
         self.job = job
         self.turns: list[list[dict[str, float]]] = []
         self.done: dict[str, Any] = {}
@@ -92,9 +97,9 @@ class Run(Child):
         """Wait until it is ready for its first turn."""
         self.ready = self.hear()
 
-    def turn(self) -> bool:
-        """Let it take a turn; whether there is another one to come."""
-        self.tell({})
+    def turn(self, last: bool = False) -> bool:
+        """Let it take a turn, and no other where that is the last one; whether there is another one to come."""
+        self.tell({"last": last})
         heard = self.hear()
         self.turns.append(heard["turn"])
         self.done = heard.get("done", {})
@@ -127,18 +132,41 @@ class Run(Child):
         return {"ready": self.ready, "done": self.done, "turns": self.turns}
 
 
-def in_turns(jobs: Sequence[Job], environment: Mapping[str, str] | None = None) -> dict[str, Run]:
-    """Trainers that take turns until all are done; every other round runs backwards."""
+def in_turns(
+    jobs: Sequence[Job],
+    environment: Mapping[str, str] | None = None,
+    seconds: float = math.inf,
+    within: float | None = None,
+    failed: dict[str, str] | None = None,
+) -> dict[str, Run]:
+    """Trainers that take turns until all are done; every other round runs backwards.
+
+    Args:
+        jobs: of the trainers.
+        environment: variables that are set for them.
+        seconds: after which the round that begins is the last one.
+        within: as of `Child`.
+        failed: gets what each said that failed, and the others go on; without it the first that fails ends all.
+    """
     began = time.monotonic()
+
+    def done(run: Run, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except SystemExit as error:
+            if failed is None:
+                raise
+            failed[run.job.kind] = str(error)
+            return False
+
     with ExitStack() as stack:
-        runs = [stack.enter_context(Run(job, environment)) for job in jobs]
-        for run in runs:
-            run.start()
-        going = list(runs)
+        runs = [stack.enter_context(Run(job, environment, within)) for job in jobs]
+        going = [run for run in runs if done(run, run.start) is not False]
         while going:
-            going = [run for run in going if run.turn()][::-1]
+            last = time.monotonic() - began > seconds
+            going = [run for run in going if done(run, partial(run.turn, last))][::-1]
     click.echo(f"  ({', '.join(job.kind for job in jobs)}: {time.monotonic() - began:.0f} s)", err=True)
-    return {run.job.kind: run for run in runs}
+    return {run.job.kind: run for run in runs if run.job.kind not in (failed or ())}
 
 
 def prepared(job: Job, folder: Path) -> dict[str, Any]:
