@@ -181,7 +181,8 @@ def test_only_claims_of_the_dose_half_are_given(straight, dose):
 
 def test_the_configuration_reads_back_as_the_options(straight, options):
     values = read_config(straight.folder / CONFIG)
-    assert Options(**values) == dataclasses.replace(options, output_dir=str(straight.folder))
+    asked = dataclasses.replace(options, output_dir=str(straight.folder), report_to=("tensorboard",))
+    assert Options(**values) == asked
 
 
 def test_the_card_parses_and_holds_the_gate(straight):
