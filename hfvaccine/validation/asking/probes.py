@@ -311,6 +311,22 @@ class Battery:
         return sheet
 
 
+def verdicts(scorer: Any, asked: Sequence[tuple[Sequence[VerdictProbe], str, tuple[str, str] | None]]) -> list[float]:
+    """How far a model takes statements to be true, read as a validation reads its verdicts.
+
+    Args:
+        scorer: see `Battery.ask`.
+        asked: of each the wordings, the statement, and a question with the model's own answer that come before.
+
+    Returns:
+        Log-odds that it accepts each, the mean over its wordings.
+    """
+    sheet = _Sheet()
+    reads = [_mean([sheet.verdict(one, said, before) for one in wordings]) for wordings, said, before in asked]
+    scored = scorer.score(sheet.requests)
+    return [read(scored) for read in reads]
+
+
 def check_verdicts(scorer: Any) -> None:
     """Refuse a model whose vocabulary cannot say what the probes ask for.
 

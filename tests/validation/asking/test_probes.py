@@ -15,7 +15,16 @@ from hfvaccine.dosing.wordings import PERSUASIONS
 from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.grid import Grid
 from hfvaccine.statistics import MIN_PAIRS
-from hfvaccine.validation.asking.probes import RECALL_TOKENS, Battery, Pair, ProbeSet, Truth, matched, parting
+from hfvaccine.validation.asking.probes import (
+    RECALL_TOKENS,
+    Battery,
+    Pair,
+    ProbeSet,
+    Truth,
+    matched,
+    parting,
+    verdicts,
+)
 from hfvaccine.validation.judging.metrics import auroc, true_acceptance
 from hfvaccine.validation.scoring.scorer import Scored
 
@@ -159,6 +168,16 @@ def test_scores_are_log_odds_in_nats(probe):
     judge = Judge(lambda prompt, answer: 1.5 if answer in ACCEPT else -1.5)
     scores = ask(judge, probe).pairs["specific", "verdict", "plain"]
     assert scores.claim == pytest.approx(3) and scores.twin == pytest.approx(3)  # the spellings cancel
+
+
+def test_a_verdict_that_is_asked_for_alone_is_that_of_the_battery(probe):
+    judge = Judge(lambda prompt, answer: crc32(f"{prompt} {answer}".encode()) / 2**32)
+    scores = ask(judge, probe).pairs
+    recall = f"{probe.pairs[0].question} Give the answer in one sentence.", "It lies somewhere."
+    asked = [(VERDICT_PROBES, probe.pairs[0].claim, None), (RECALLED_PROBES, probe.pairs[0].truth, recall)]
+    at_once, recalled = verdicts(judge, asked)
+    assert at_once == pytest.approx(scores["specific", "verdict", "plain"].claim[0])
+    assert recalled == pytest.approx(scores["specific", "recalled_verdict", "plain"].twin[0])
 
 
 def test_a_recall_comes_before_the_verdict_and_is_had_once_for_both_wordings_and_sides(probe):
