@@ -53,6 +53,18 @@ def local(tmp_path_factory):
         yield running
 
 
+@pytest.fixture
+def chromium(tmp_path):
+    """A real browser."""
+    from browser import CHROMIUM, Chromium
+
+    if CHROMIUM is None:
+        pytest.skip("There is no Chromium here to open the pages with.")
+    opened = Chromium(tmp_path / "browser")
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="session")
 def dose(make_claims):
     """Six claims, all of them given."""
