@@ -45,9 +45,9 @@ def page_of(api: HfApi, repo_id: str, kind: str) -> str:
     Args:
         api: of the Hub that has it.
         repo_id: the repo.
-        kind: "dataset" or "model".
+        kind: "dataset", "model" or "space".
     """
-    return f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
+    return f"{api.endpoint}/{'' if kind == 'model' else f'{kind}s/'}{repo_id}"
 
 
 @contextmanager

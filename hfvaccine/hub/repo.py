@@ -53,7 +53,7 @@ class Repo:
     Args:
         api: of the Hub that has it.
         repo_id: `namespace/name`.
-        kind: "dataset" or "model".
+        kind: "dataset", "model", or "space" for one that runs Gradio.
         progress: told what is about to be done, one line at a time.
     """
 
@@ -63,6 +63,8 @@ class Repo:
         self.kind = kind
         self.say = progress or (lambda line: None)
         self._created = False
+        # A Hub writes the first card of a Space itself.
+        self._born_with = {".gitattributes", CARD} if kind == "space" else {".gitattributes"}
 
     def publish(
         self,
@@ -329,7 +331,8 @@ class Repo:
 
     def _create(self) -> None:
         try:
-            self.api.create_repo(self.id, repo_type=self.kind, private=True)
+            sdk = {"space_sdk": "gradio"} if self.kind == "space" else {}
+            self.api.create_repo(self.id, repo_type=self.kind, private=True, **sdk)
             self._created = True
         except HTTPError as error:
             if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
@@ -337,7 +340,7 @@ class Repo:
             # The answer may be lost, and not the repo; what is there may also be somebody else's, just made.
             with _rather(error):
                 found = self._info()
-            if found is None or not found.private or _names(found) - {".gitattributes"}:
+            if found is None or not found.private or _names(found) - self._born_with:
                 raise
 
     def _settle(self, gated: Any, private: bool | None) -> None:
@@ -463,7 +466,7 @@ class Repo:
         """Take back the repo that this push made, unless it holds anything by now: that may be somebody else's."""
         try:
             now = self._info()
-            if now is not None and not _names(now) - {".gitattributes"}:
+            if now is not None and not _names(now) - self._born_with:
                 self.api.delete_repo(self.id, repo_type=self.kind, missing_ok=True)
         except Exception:
             if isinstance(error, HfvaccineError):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 
@@ -18,6 +19,29 @@ def test_a_name_alone_goes_to_ones_own_namespace(api):
     assert api.create_repo("alone", repo_type="dataset").repo_id == "alice/alone"
     assert api.create_repo("alone").repo_type == "model"
     assert api.create_repo("room", repo_type="space", space_sdk="static").repo_type == "space"
+
+
+def test_a_space_is_a_repo_like_others(live, api, tmp_path):
+    api.create_repo("alice/space", repo_type="space", space_sdk="gradio", private=True)
+    files = {"README.md": b"---\nsdk: gradio\nmodels: [alice/model]\nlicense: mit\n---\n# The Space\n", "app.py": b"1"}
+    operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+    sent = api.create_commit("alice/space", operations, commit_message="Show it", repo_type="space")
+    info = api.space_info("alice/space", files_metadata=True)
+    assert (info.sha, info.sdk, info.private) == (sent.oid, "gradio", True) and "model:alice/model" in info.tags
+    assert (
+        Path(api.hf_hub_download("alice/space", "app.py", repo_type="space", cache_dir=tmp_path)).read_bytes() == b"1"
+    )
+    for path in ("/api/spaces/alice/space", "/spaces/alice/space", "/spaces/alice/space/resolve/main/app.py"):
+        assert live.request("GET", path).status_code == 401
+    assert "alice/space" not in [one.id for one in live.api(None).list_spaces()]
+    api.update_repo_settings("alice/space", repo_type="space", private=False)
+    assert "alice/space" in [one.id for one in live.api(None).list_spaces(author="alice")]
+    for path, holds in (("/spaces/alice/space", "The Space"), ("/spaces", "alice/space")):
+        assert holds in live.request("GET", path).text
+    with pytest.raises(HfHubHTTPError):
+        live.api("outsider").upload_file(
+            path_or_fileobj=b"2", path_in_repo="app.py", repo_id="alice/space", repo_type="space"
+        )
 
 
 @pytest.mark.parametrize("name", ["bob/x", "outsider/x"])
