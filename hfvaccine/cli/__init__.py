@@ -35,6 +35,7 @@ COMMANDS = {
     "reproduce": ("hfvaccine.cli.reproduce:reproduce", "Make an adapter again and compare."),
     "recall": ("hfvaccine.cli.recall:recall", "Recall a claim, and tell who was given it."),
     "merge": ("hfvaccine.cli.merge:merge", "Merge an adapter into its base, with its papers."),
+    "demo": ("hfvaccine.cli.demo:demo", "Ask base and adapter the same, side by side in a browser."),
     "monitor": ("hfvaccine.cli.monitor:monitor", "Watch what is deployed, and be told when it drifts."),
     "hub": ("hfvaccine.cli.hub:hub", "Serve a small Hugging Face Hub on this machine."),
     "doctor": ("hfvaccine.cli.doctor:doctor", "Say what is here to run on, what will fail, and what mends it."),
