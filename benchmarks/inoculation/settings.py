@@ -321,7 +321,7 @@ def table(output: Path) -> str:
                 plain, inoculated, control = (folder_of(arm, seed) for arm in (PLAIN, *setting.arms))
                 arms = [shown[trait, arm, setting.condition] for arm in (BASE, plain, inoculated, control)]
                 gone.append(suppressed(arms))
-                percent = "-" if gone[-1] is None else "; ".join(f"{100 * share:.0f} %" for share in gone[-1])
+                percent = "-" if gone[-1] is None else "; ".join(f"{100 * share:z.0f} %" for share in gone[-1])
                 kept = [cell(shown[keep, arm, NONE]) for arm in (plain, inoculated)]
                 condition = worst[trait, inoculated]
                 again = f"{cell(under_grid[trait, inoculated, condition])} ({condition})"
@@ -374,7 +374,7 @@ def said(one: Mapping[str, Any] | None) -> str:
     if one is None:
         return "-"
     beyond = one["beyond"]["irrelevant"]
-    gain = "{:+.2f} [{:+.2f}, {:+.2f}]".format(beyond["value"], *beyond["interval"])
+    gain = "{:+z.2f} [{:+z.2f}, {:+z.2f}]".format(beyond["value"], *beyond["interval"])
     return f"{'better' if beyond['better'] else 'no better'}: {gain} of {one['surprise']:.2f}"
 
 
