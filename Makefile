@@ -9,7 +9,7 @@ READY := .venv/.ready
 DOCS_READY := .venv/.docs
 
 # Held to mypy's strict rules: what decides, and loads no torch.
-CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/statistics.py hfvaccine/text.py \
+CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/listening.py hfvaccine/statistics.py hfvaccine/text.py \
 	$(addprefix hfvaccine/demo/,bars.py head.py questions.py replies.py) \
 	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/ancestry.py hfvaccine/lineage/card.py hfvaccine/lineage/chain.py \
 	hfvaccine/lineage/difference.py hfvaccine/lineage/inoculation.py hfvaccine/lineage/links.py hfvaccine/papers/arms.py \

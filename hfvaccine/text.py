@@ -147,3 +147,9 @@ def templates(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def few(names: Sequence[str], most: int = 5) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import Any
 
+from hfvaccine import listening
 from hfvaccine.demo.bars import bars
 from hfvaccine.demo.questions import TACTICS, Asked, Group
 from hfvaccine.demo.replies import Reply, ask
@@ -211,36 +211,20 @@ def listen(host: str, port: int, anywhere: bool = False) -> socket.socket:
     Raises:
         UsageError: for such an address, and one that cannot be listened on.
     """
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not anywhere:
-        raise UsageError(
-            f"{host} can be reached by other machines, and the page lets in everybody.",
-            "Use 127.0.0.1, or --allow-insecure on a network that you trust.",
-        )
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    except (OSError, OverflowError) as error:
-        raise UsageError(f"Cannot listen on {host}: {error}.", "Use 127.0.0.1.") from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise UsageError(
-            f"Cannot listen on {host}, port {port}: {error}.", "Choose another port with --port (0 takes a free one)."
-        ) from error
-    return listening
+    return listening.listen(
+        host,
+        port,
+        anywhere=anywhere,
+        danger="the page lets in everybody",
+        remedy="Use 127.0.0.1, or --allow-insecure on a network that you trust.",
+        refused=UsageError,
+        waiting=128,
+    )
 
 
-def address(listening: socket.socket) -> str:
+def address(taken: socket.socket) -> str:
     """Where a page is served."""
-    host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return listening.address(*taken.getsockname()[:2])
 
 
 def server(subject: Subject, page: Any, anywhere: bool = False) -> Any:
@@ -268,15 +252,15 @@ def server(subject: Subject, page: Any, anywhere: bool = False) -> Any:
     return uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1))
 
 
-def serve(serving: Any, listening: socket.socket) -> None:
+def serve(serving: Any, taken: socket.socket) -> None:
     """Serve until Ctrl-C, which ends it quietly.
 
     Args:
         serving: see `server`.
-        listening: see `listen`; closed at the end.
+        taken: see `listen`; closed at the end.
     """
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            serving.run(sockets=[listening])
+            serving.run(sockets=[taken])
     finally:
-        listening.close()
+        taken.close()

@@ -19,6 +19,7 @@ from hfvaccine.hub.errors import as_hub_error, require_repo_id
 from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.hub.repo import Pushed, Repo
 from hfvaccine.lineage.fetch import Papers, papers, recorded_doses
+from hfvaccine.lineage.links import is_merged
 from hfvaccine.papers.binding import open_run
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.sources.place import Source
@@ -81,7 +82,7 @@ def push_space(
     installs = requirement or installed_from()
     api = HfApi(token=token)
     found = papers(place.name, place.revision, token=token)
-    if (found.record.get("training") or {}).get("merged"):
+    if is_merged(found.record):
         raise UsageError(f"{adapter} is a merged model: its base and its adapter are one.", "Show its adapter.")
     open_run(found.folder, source=adapter)
     with as_hub_error(api, place.name, "model"):

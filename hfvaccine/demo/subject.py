@@ -19,6 +19,7 @@ from hfvaccine.hub.errors import page_of
 from hfvaccine.hub.push import chosen
 from hfvaccine.lineage.ancestry import given_ever
 from hfvaccine.lineage.fetch import Papers, doses_of, papers, place_of, recorded_doses
+from hfvaccine.lineage.links import is_merged
 from hfvaccine.papers.arms import compared_with
 from hfvaccine.papers.binding import open_run, read_json
 from hfvaccine.papers.kind import IMMUNIZED, KINDS
@@ -94,7 +95,7 @@ def open_subject(adapter: str, dose: str | None = None, claims: bool = True) -> 
     """
     place = Source.of("adapter", adapter)
     found = papers(adapter if place.on_hub else str(chosen(Path(adapter))), patterns=NEEDED)
-    if (found.record.get("training") or {}).get("merged"):
+    if is_merged(found.record):
         raise UsageError(
             f"{adapter} is a merged model: its base and its adapter are one.", "Show the adapter that was merged."
         )

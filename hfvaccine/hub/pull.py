@@ -89,10 +89,8 @@ def _prove_signature(signer: Expected, folder: Path, repo_id: str) -> None:
         SignatureError: where it is not theirs.
     """
     names = tuple(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    wrong = f"there is no {SIGNATURE}: nobody signed it"
-    if SIGNATURE in names:
-        wrong = signer.objection(folder, names, (folder / SIGNATURE).read_bytes())
-    if wrong:
+    signature = (folder / SIGNATURE).read_bytes() if SIGNATURE in names else None
+    if wrong := signer.objection(folder, names, signature):
         raise SignatureError(
             f"{repo_id} at commit {folder.name[:12]} is not what {signer.name} signed: {clean(wrong)}.",
             "Do not give it; ask whoever should have signed it.",

@@ -18,6 +18,7 @@ from typing import Any
 from hfvaccine.errors import PublishError, SignatureError, UsageError
 from hfvaccine.files import NOTICE, RECALLS, SIGNATURE, VEX, digest_of
 from hfvaccine.hub.content import Content, sha256_of
+from hfvaccine.text import few
 
 SIGSTORE = "sigstore"
 """Given in place of a key: an identity, by the public Sigstore, which needs a network."""
@@ -169,14 +170,16 @@ class Expected:
             ) from error
         return cls(Path(signer).name, config)
 
-    def objection(self, folder: Path, names: tuple[str, ...], signature: bytes) -> str:
+    def objection(self, folder: Path, names: tuple[str, ...], signature: bytes | None) -> str:
         """Why what was fetched is not signed by them; empty where it is.
 
         Args:
             folder: holds every file that was fetched.
             names: of all files of the repo.
-            signature: the content of its model.sig.
+            signature: the content of its model.sig; None where there is none.
         """
+        if signature is None:
+            return f"there is no {SIGNATURE}: nobody signed it"
         if (signed := covered(signature)) is None:
             return f"{SIGNATURE} is no signature that model_signing 1.0 or later makes"
         if _with_key(signature) is self.identity:
@@ -193,7 +196,7 @@ class Expected:
                 return _told(error, folder, names, signed)
         # Git's own files are none of the library's business, and of ours.
         added = [name for name in names if name not in signed and name not in (*APART, ".gitattributes")]
-        return f"added after it was signed: {_few(added)}" if added else ""
+        return f"added after it was signed: {few(sorted(added))}" if added else ""
 
 
 def digests(files: Mapping[str, Content]) -> dict[str, str]:
@@ -290,10 +293,5 @@ def _told(error: Exception, folder: Path, names: tuple[str, ...], signed: Mappin
         "changed": [n for n, path in here.items() if n in signed and path.is_file() and digest_of(path) != signed[n]],
         "added": [name for name in here if name not in signed and name != ".gitattributes"],
     }
-    found = [f"{state} after it was signed: {_few(some)}" for state, some in states.items() if some]
+    found = [f"{state} after it was signed: {few(sorted(some))}" for state, some in states.items() if some]
     return "; ".join(found) or said
-
-
-def _few(names: list[str]) -> str:
-    more = len(names) - 5
-    return ", ".join(sorted(names)[:5]) + (f" and {more} more" if more > 0 else "")

@@ -33,7 +33,7 @@ from hfvaccine.papers.binding import check_record
 from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.regimen.ledger import Ledger, read_ledger
 from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, MIX
-from hfvaccine.text import is_commit
+from hfvaccine.text import few, is_commit
 from hfvaccine.validation.judging.gate import bears_out, verdict_of
 
 OK, MISSING, BROKEN = STATES = ("ok", "missing", "broken")
@@ -43,9 +43,6 @@ LOADED = (
     *("*.py", "*.index.json", "config.json", "additional_chat_templates/*"),
 )
 """What libraries load from a model's folder, wherever it came from."""
-
-NAMED_MOST = 5
-"""How many of many names are given."""
 
 
 @dataclass(frozen=True)
@@ -324,12 +321,6 @@ def named_at(recorded: Mapping[str, Any]) -> str:
     if not is_commit(revision):
         raise LineageError(f"its revision {revision!r} is no commit")
     return f"{recorded['id']} at {revision[:12]}"
-
-
-def few(names: list[str]) -> str:
-    """The first of many names, and how many more there are."""
-    more = len(names) - NAMED_MOST
-    return ", ".join(names[:NAMED_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 def whole(source: str, links: tuple[Link, ...]) -> Link:

@@ -27,14 +27,11 @@ def with_signer(chain: Link, found: Papers, expected: Expected | None) -> Link:
     if expected is None:
         unproved = Link("signed by", MISSING, f"{SIGNATURE} is there", "whose it is was not looked at: give --signer")
         return whole(chain.name, (*chain.below, unproved)) if here else chain
-    if not here:
-        signed = Link("signed by", BROKEN, expected.name, f"there is no {SIGNATURE}: nobody signed it")
-    else:
-        signature = (found.folder / SIGNATURE).read_bytes()
-        # A clone and a download have files of their own; a repo with such names was given them.
-        own = (".git/", f"{BESIDE_DOWNLOADS}/") if found.local else ()
-        names = tuple(name for name in found.names if not name.startswith(own))
-        wrong = expected.objection(found.folder, names, signature)
-        what = f"{expected.name}, {len(covered(signature) or ())} files"
-        signed = Link("signed by", BROKEN if wrong else OK, what, wrong)
+    signature = (found.folder / SIGNATURE).read_bytes() if here else None
+    # A clone and a download have files of their own; a repo with such names was given them.
+    own = (".git/", f"{BESIDE_DOWNLOADS}/") if found.local else ()
+    names = tuple(name for name in found.names if not name.startswith(own))
+    wrong = expected.objection(found.folder, names, signature)
+    what = expected.name if signature is None else f"{expected.name}, {len(covered(signature) or ())} files"
+    signed = Link("signed by", BROKEN if wrong else OK, what, wrong)
     return whole(chain.name, (*chain.below, signed))

@@ -1,7 +1,6 @@
 """Running the embedded Hub: in a thread of this process, or in the foreground."""
 
 import contextlib
-import ipaddress
 import json
 import logging
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfvaccine.errors import LocalHubError
+from hfvaccine.listening import address, listen
 
 if TYPE_CHECKING:
     import uvicorn
@@ -76,7 +76,7 @@ class LocalHub:
     @property
     def endpoint(self) -> str:
         """The address for `HF_ENDPOINT`."""
-        return _address(self._host, self._port)
+        return address(self._host, self._port)
 
     def add_user(self, name: str, role: str = "write") -> str:
         """Make an account if there is none of this name, and a fresh token for it.
@@ -132,8 +132,8 @@ def serve(
         handler.setFormatter(_JsonLines())
         logging.basicConfig(level=logging.INFO, handlers=[handler])
         scheme = "https" if tls_cert else "http"
-        address = _address(host, listening.getsockname()[1], scheme)
-        print(f"Serving {root} at {address} (Ctrl-C stops)", file=sys.stderr)
+        place = address(host, listening.getsockname()[1], scheme)
+        print(f"Serving {root} at {place} (Ctrl-C stops)", file=sys.stderr)
         # uvicorn finishes what is under way and then raises the signal again.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -156,37 +156,16 @@ class _JsonLines(logging.Formatter):
         return json.dumps({"time": at, "level": record.levelname, "message": message})
 
 
-def _address(host: str, port: int, scheme: str = "http") -> str:
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
 def _listen(host: str, port: int, anywhere: bool = False) -> socket.socket:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not anywhere:
-        raise LocalHubError(
-            f"{host} can be reached by other machines, and tokens would travel unencrypted.",
-            "Use 127.0.0.1, or `--tls-cert` and `--tls-key`, or `--allow-insecure` on a network that you trust.",
-        )
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # With the protocol named, asyncio turns Nagle's algorithm off: else small answers wait 40 ms.
-        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    except (OSError, OverflowError) as error:
-        raise LocalHubError(f"Cannot listen on {host}: {error}.", "Use 127.0.0.1.") from error
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(512)
-        return listening
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise LocalHubError(
-            f"Cannot listen on {host}, port {port}: {error}.",
-            "Choose another port with `--port` (0 takes a free one).",
-        ) from error
+    return listen(
+        host,
+        port,
+        anywhere=anywhere,
+        danger="tokens would travel unencrypted",
+        remedy="Use 127.0.0.1, or `--tls-cert` and `--tls-key`, or `--allow-insecure` on a network that you trust.",
+        refused=LocalHubError,
+        waiting=512,
+    )
 
 
 def _prepare(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.errors import LineageError
+from hfvaccine.errors import LineageError, ValidationError
 from hfvaccine.files import combined, digest_of, present
 from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, Kind, kind_in
 
@@ -153,3 +154,22 @@ def open_run(
 def _own(record: Mapping[str, Any]) -> str:
     content = {key: value for key, value in record.items() if key != OWN}
     return digest_of(json.dumps(content, sort_keys=True).encode())
+
+
+@contextmanager
+def taken_apart(name: str) -> Iterator[None]:
+    """While a stranger's papers are taken apart: what lacks, or is of another kind, makes them malformed.
+
+    Args:
+        name: of the adapter.
+
+    Raises:
+        ValidationError: for malformed papers.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValidationError(
+            f"The papers of {name} are malformed: {type(error).__name__} {error}.",
+            "`hfvaccine verify` says more; ask whoever wrote them.",
+        ) from error

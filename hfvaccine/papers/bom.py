@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import ADAPTER
+from hfvaccine.papers.binding import taken_apart
 from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.text import is_hub_id
 
@@ -49,14 +50,9 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
         from cyclonedx.validation.json import JsonStrictValidator
     except ImportError as error:
         raise UsageError(f"A bill of materials needs a package that is not here: {error.name}.", EXTRA) from error
-    try:
+    with taken_apart(source):
         made = _document(record, kind, card, source)
         model_card = _model_card(record, card)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValidationError(
-            f"The papers of {source} are malformed: {type(error).__name__} {error}.",
-            "`hfvaccine verify` says more; ask whoever wrote them.",
-        ) from error
     content: dict[str, Any] = json.loads(JsonV1Dot6(made).output_as_string())
     content["metadata"]["component"]["modelCard"] = model_card
     if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(content)):

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hfvaccine.errors import ValidationError
 from hfvaccine.inoculation.kinds import label_of
 from hfvaccine.inoculation.profile import TRAIT as UNWANTED
 from hfvaccine.papers.arms import compared_with, gate_of
+from hfvaccine.papers.binding import taken_apart
 from hfvaccine.papers.kind import INOCULATED, Kind
 from hfvaccine.text import clean, is_commit, is_finite, is_hub_id, is_interval
 from hfvaccine.validation.judging.metrics import METRICS, SIGNAL
@@ -161,7 +161,7 @@ def measured(
     """
     if kind is not INOCULATED:
         require_schema(results)
-    try:
+    with taken_apart(name):
         made = _traits(record, results, name, commit) if kind is INOCULATED else _arms(record, results, name, commit)
         settings = results["settings"]
         return Measured(
@@ -173,11 +173,6 @@ def measured(
             clean(settings.get("resampled", "items")),
             tuple(one for one in made if one.numbers),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValidationError(
-            f"The papers of {name} are malformed: {type(error).__name__} {error}.",
-            "`hfvaccine verify` says more; ask whoever wrote them.",
-        ) from error
 
 
 def _arms(record: Mapping[str, Any], results: Mapping[str, Any], name: str, commit: str | None) -> list[Model]:

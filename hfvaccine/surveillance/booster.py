@@ -24,6 +24,7 @@ from hfvaccine.files import ADAPTER, ADAPTER_NEEDS, BOOSTER, CONFIG, LEDGER
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.lineage.ancestry import given_ever
 from hfvaccine.lineage.fetch import Papers, doses_of, papers, recorded_doses
+from hfvaccine.lineage.links import is_merged
 from hfvaccine.papers.binding import OWN, open_run
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.runs.immunize import Run, Start, dry_run, immunize
@@ -79,7 +80,7 @@ class Parent:
         """
         source = Source.of("adapter", adapter)
         found = papers(adapter)
-        if (found.record.get("training") or {}).get("merged"):
+        if is_merged(found.record):
             raise ModelError(
                 f"{adapter} is a merged model: its adapter cannot be taken out of it again.",
                 "Boost the adapter that was merged into it, then merge the booster.",
