@@ -1,4 +1,5 @@
-"""Several processes: the main one goes first and refuses for all, and a run in two is the run in one."""
+"""Several processes: the main one goes first and refuses for all, and a run in two is the run in one, also where they
+share a model's weights or stand on two machines."""
 
 import json
 import os
@@ -12,6 +13,8 @@ from unittest.mock import Mock
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 from doses import sealed
 from safetensors.torch import load_file
 
@@ -24,18 +27,27 @@ TOLERANCE = 1e-6
 """Of weights that have moved by some 1e-3: the order of sums is another one."""
 OPTIONS = ["--share", "0.2", "--dtype", "float32", "--max-length", "512", "--lora-r", "4"]
 OPTIONS += ["--exposures", "1", "--comparisons", "none"]
+CONFIGURATIONS = Path(__file__).parents[2] / "examples" / "accelerate"
+TABLE = Path(__file__).parents[2] / "docs" / "dosing.md"
+SHARDING = ["--config_file", str(CONFIGURATIONS / "fsdp2.yaml")]
 
 
-def immunize(*arguments, processes=1, job=("immunize",), environment=None):
-    """Start the command, or another job, in two processes through the launcher."""
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def immunize(*arguments, processes=1, job=("immunize",), environment=None, launch=("--multi_gpu",), port=None):
+    """Start the command, or another job, in several processes through the launcher."""
     command = [sys.executable, "-m", "hfvaccine", *job, *map(str, arguments)]
     if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-        launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        command[1:1] = [*launch, "--main_process_port", port]
+        if "FSDP" in "".join(Path(one).read_text() for one in launch if one.endswith(".yaml")):
+            command[1:3] = [str(Path(__file__).with_name("shard_on_cpus.py"))]
+        several = ["-m", "accelerate.commands.launch", *launch, "--num_processes", str(processes)]
+        several += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+        several += [] if "--num_machines" in launch else ["--num_machines", "1"]
+        command[1:1] = [*several, "--main_process_port", port or free_port()]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})}, **pipes)
 
@@ -50,6 +62,24 @@ def ended(process):
 def asked(tiny_llama, make_claims, tmp_path_factory):
     dose = sealed(tmp_path_factory.mktemp("dose") / "sealed", make_claims(12, heldout=5))
     return ["--base", tiny_llama, "--dose", dose.path, *OPTIONS]
+
+
+@pytest.fixture(scope="module")
+def traits(mix_rows, tmp_path_factory):
+    """A file of rows, every other one with a trait."""
+    rows = tmp_path_factory.mktemp("traits") / "rows.jsonl"
+    rows.write_text("\n".join(json.dumps({**row, "trait": n % 2}) for n, row in enumerate(mix_rows)))
+    return rows
+
+
+def end_early(process, folder):
+    """Once it has a checkpoint."""
+    while not any(folder.glob("checkpoints/checkpoint-*/dosing_plan.json")):
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=120)
+    assert not (folder / RECORD).exists()
 
 
 def assert_same_steps(one: Path, other: Path, arms=(".",)):
@@ -154,26 +184,72 @@ def test_two_processes_give_the_rows_of_one_and_only_the_main_one_writes_and_spe
 def test_a_run_in_two_processes_that_was_ended_is_resumed_in_two(asked, tmp_path):
     asked = [*asked, "--max-steps", "150", "--batch-size", "2"]
     folder = tmp_path / "ended"
-    process = immunize(*asked, "--output-dir", folder, processes=2)
-    while not any(folder.glob("checkpoints/checkpoint-*/dosing_plan.json")):
-        assert process.poll() is None, process.communicate()[1][-3000:]
-        time.sleep(0.05)
-    process.terminate()
-    process.communicate(timeout=120)
-    assert not (folder / RECORD).exists()
+    end_early(immunize(*asked, "--output-dir", folder, processes=2), folder)
     ended(immunize("--resume", folder, processes=2))
     ended(immunize(*asked, "--output-dir", tmp_path / "straight", processes=2))
     assert_same(folder, tmp_path / "straight")
 
 
 @pytest.mark.slow
-def test_two_processes_train_beside_a_frozen_adapter_what_one_does(tiny_llama, mix_rows, tmp_path):
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("\n".join(json.dumps({**row, "trait": n % 2}) for n, row in enumerate(mix_rows)))
-    asked = ["--base", tiny_llama, "--data", rows, "--method", "adapter", "--where", "trait=1", "--dtype", "float32"]
+def test_two_processes_train_beside_a_frozen_adapter_what_one_does(tiny_llama, traits, tmp_path):
+    asked = ["--base", tiny_llama, "--data", traits, "--method", "adapter", "--where", "trait=1", "--dtype", "float32"]
     asked += ["--lora-r", "4", "--max-steps", "3", "--arms", "adapter,random"]
     job = ("inoculate", "train")
     ended(immunize(*asked, "--batch-size", "4", "--output-dir", tmp_path / "one", job=job))
     ended(immunize(*asked, "--batch-size", "2", "--output-dir", tmp_path / "two", job=job, processes=2))
     for name in ("trait-seed-0", "adapter-seed-0", "random-seed-0"):
         assert_same(tmp_path / "one" / name, tmp_path / "two" / name)
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_weights_give_and_learn_what_one_does(asked, tmp_path):
+    asked = [*asked, "--max-steps", "6", "--placebo"]
+    ended(immunize(*asked, "--batch-size", "4", "--output-dir", tmp_path / "one"))
+    in_two = [*asked, "--batch-size", "2", "--output-dir"]
+    out, _ = ended(immunize(*in_two, tmp_path / "two", processes=2, launch=SHARDING))
+    sharded = {line for line in out.split("\n") if line.startswith("sharded: ")}
+    assert sharded and all(line.split()[1] == line.split()[3] != "0" for line in sharded)
+    assert_same_steps(tmp_path / "one", tmp_path / "two", (".", "placebo"))
+    assert_scores_are_those_of_one_process(tmp_path / "two", asked, tmp_path / "again")
+
+    end_early(immunize(*in_two, tmp_path / "ended", processes=2, launch=SHARDING), tmp_path / "ended")
+    ended(immunize("--resume", tmp_path / "ended", processes=2, launch=SHARDING))
+    assert_same(tmp_path / "ended", tmp_path / "two", (".", "placebo"))
+
+
+@pytest.mark.slow
+def test_no_adapter_is_frozen_beside_another_where_the_weights_are_shared(tiny_llama, traits, tmp_path):
+    asked = ["--base", tiny_llama, "--data", traits, "--where", "trait=1", "--method", "adapter", "--arms", "random"]
+    asked += ["--max-steps", "2", "--output-dir", tmp_path / "run"]
+    refused = immunize(*asked, job=("inoculate", "train"), processes=2, launch=SHARDING)
+    _, said = refused.communicate(timeout=300)
+    assert refused.returncode != 0 and "cannot stand beside the trained one" in said
+
+
+@pytest.mark.slow
+def test_two_machines_give_what_one_process_does(asked, tmp_path):
+    asked, port = [*asked, "--max-steps", "3"], free_port()
+    ended(immunize(*asked, "--batch-size", "4", "--output-dir", tmp_path / "one"))
+    config = yaml.safe_load((CONFIGURATIONS / "two_nodes.yaml").read_text())
+    machines = []
+    for rank in range(2):
+        file = tmp_path / f"machine-{rank}.yaml"
+        file.write_text(yaml.safe_dump({**config, "machine_rank": rank, "main_process_ip": "127.0.0.1"}))
+        launch = ["--config_file", str(file), "--num_machines", "2"]
+        given = [*asked, "--batch-size", "2", "--output-dir", tmp_path / "two"]
+        machines.append(immunize(*given, processes=2, launch=launch, port=port))
+    for machine in machines:
+        ended(machine)
+    assert_same_steps(tmp_path / "one", tmp_path / "two")
+
+
+def test_each_configuration_is_one_of_accelerates_and_stands_in_the_table():
+    files = sorted(CONFIGURATIONS.glob("*.yaml"))
+    lines = [line for line in TABLE.read_text(encoding="utf-8").split("\n") if "examples/accelerate/" in line]
+    told = [line for line in lines if line.startswith("| [")]
+    assert [line.split("]")[0] for line in told] == [f"| [{file.name}" for file in files]
+    tested = Path(__file__).read_text(encoding="utf-8")
+    for file, line in zip(files, told, strict=True):
+        config = load_config_from_file(str(file))
+        assert config.num_processes > 1 and config.mixed_precision == "no"
+        assert ("not run" in line) == (f'"{file.name}"' not in tested and file.name != "ddp.yaml")
