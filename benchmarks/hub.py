@@ -5,7 +5,8 @@
 
 The parts:
   large   four files, a gigabyte together, by huggingface_hub over Xet and over git-lfs
-  small   two thousand small files in one commit
+  small   two thousand small files in one commit; and the floor: the same downloads from a server that has every answer
+          of the Hub in memory and gives it at once
   crowd   64 readers and 8 writers for a minute, all with huggingface_hub
 
 Uploads and downloads are held against two others on the same machine and disk: copying the same bytes with the file
@@ -36,8 +37,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from children import Child, answer, ask, entry
 from measuring import OUTPUT, begin, end, target
+
+from hfvaccine.errors import HfvaccineError
+from hfvaccine.listening import address, listen
 
 REPO = "alice/benchmark"
 SMALL_BYTES = 1000
@@ -45,6 +50,9 @@ MEMORY_TARGET = 400.0
 """Megabytes, far below the size of one large file."""
 LARGE_TARGETS = {"lfs": 1.0, "xet": 2.0}
 """Times what git takes. Xet cuts, hashes and compresses every byte, which git was told not to do."""
+FLOOR_TARGET, ROUNDS = 1.3, 3
+"""Times what the same client takes where a server answers at once, in the median of so many turns."""
+LEFT_OUT = ("content-encoding", "transfer-encoding", "connection", "date", "server")
 GIT_SETTINGS = {"core.compression": "0", "core.bigFileThreshold": "1m"}
 
 
@@ -75,6 +83,7 @@ def main(
             file_path.write_text(f"{number} " * (SMALL_BYTES // (len(str(number)) + 1)))
         results["large"] = transfer("large files", large, Path(work), ways=("xet", "lfs"))
         results["small"] = transfer("small files", small, Path(work), ways=("lfs",))
+        results["floor"] = floor(small, Path(work))
         results["crowd"] = crowd(Path(work), seconds, readers, writers)
     git_took, sides = results["large"]["git"], [*results["large"]["ways"].values(), *results["small"]["ways"].values()]
     targets = [
@@ -82,6 +91,8 @@ def main(
         for way, found in results["large"]["ways"].items()
         for to in ("up", "down")
     ]
+    hub_took, floor_took = (float(np.median(results["floor"][side])) for side in ("hub", "floor"))
+    targets.append(target("small files, down: times the floor", hub_took / floor_took, at_most=FLOOR_TARGET))
     peak = max(side["peak_mb"] for side in (*sides, results["crowd"]))
     targets.append(target("peak memory of the server, MB", peak, at_most=MEMORY_TARGET))
     for what in ("errors", "commits missing", "findings of fsck"):
@@ -109,6 +120,22 @@ def transfer(name: str, files: Path, work: Path, ways: tuple[str, ...]) -> dict[
         memory = f"{times['peak_mb']:9.0f} MB" if "peak_mb" in times else ""
         click.echo(f"  {way:10} {times['up']:7.2f} s {times['down']:7.2f} s {' '.join(ratios)} {memory}")
     return found
+
+
+def floor(files: Path, work: Path) -> dict[str, list[float]]:
+    """Seconds of each download of the files from the Hub, and from one that answers at once, in turns."""
+    times: dict[str, list[float]] = {"hub": [], "floor": []}
+    quiet = client(work)
+    with server(work) as (_, _, alice):
+        ask(__file__, "upload", {**alice, "folder": str(files)}, environment=quiet)
+        with Child(__file__, "at once", {"behind": alice["endpoint"]}) as process:
+            places = {"hub": alice["endpoint"], "floor": process.hear()["endpoint"]}
+            for turn in range(ROUNDS + 1):
+                for side, endpoint in places.items():
+                    took = ask(__file__, "download", {**alice, "endpoint": endpoint}, environment=quiet)["seconds"]
+                    times[side] += [took] if turn else []  # in the first, the answers are learnt
+    click.echo("\nthe same files down" + "".join(f", {side} {np.median(its):.2f} s" for side, its in times.items()))
+    return times
 
 
 def copied(files: Path, work: Path) -> dict[str, float]:
@@ -317,6 +344,57 @@ def transfer_child(endpoint: str, token: str, folder: str) -> dict[str, float]:
     return times
 
 
+def upload_child(endpoint: str, token: str, folder: str) -> dict[str, float]:
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint, token=token)
+    api.create_repo(REPO)
+    api.upload_folder(repo_id=REPO, folder_path=folder)
+    return {}
+
+
+def download_child(endpoint: str, token: str) -> dict[str, float]:
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory() as cache:
+        begun = time.perf_counter()
+        HfApi(endpoint=endpoint, token=token).snapshot_download(REPO, cache_dir=cache)
+        return {"seconds": time.perf_counter() - begun}
+
+
+def at_once_child(behind: str) -> None:
+    """Give what the Hub behind gives, and from the second time on at once."""
+    import httpx2
+    import uvicorn
+
+    asked = httpx2.AsyncClient(base_url=behind, timeout=60)
+    listening = listen("127.0.0.1", 0, anywhere=False, danger="", remedy="", refused=HfvaccineError, waiting=128)
+    own = address("127.0.0.1", listening.getsockname()[1])
+    known: dict[tuple[str, bytes, bytes], tuple[dict[str, Any], dict[str, Any]]] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        key = scope["method"], scope["raw_path"], scope["query_string"]
+        if key not in known:
+            url = (key[1] + b"?" + key[2] if key[2] else key[1]).decode()
+            headers = [one for one in scope["headers"] if one[0] not in (b"host", b"accept-encoding")]
+            got = await asked.request(key[0], url, headers=headers)
+            body = got.content.replace(behind.encode(), own.encode())
+            told = {name: value.replace(behind, own) for name, value in got.headers.items() if name not in LEFT_OUT}
+            if key[0] != "HEAD":
+                told["content-length"] = str(len(body))
+            start = [(name.encode(), value.encode()) for name, value in told.items()]
+            known[key] = (
+                {"type": "http.response.start", "status": got.status_code, "headers": start},
+                {"type": "http.response.body", "body": body},
+            )
+        for message in known[key]:
+            await send(message)
+
+    answer({"endpoint": own})
+    quiet = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
+    uvicorn.Server(quiet).run(sockets=[listening])
+
+
 def server_child(root: str) -> None:
     from hfvaccine.localhub.server import LocalHub
 
@@ -341,4 +419,5 @@ def client(work: Path, xet: bool = False) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    entry(main, {"transfer": transfer_child, "crowd": crowd_child, "server": server_child})
+    jobs = {"transfer": transfer_child, "crowd": crowd_child, "server": server_child, "upload": upload_child}
+    entry(main, {**jobs, "download": download_child, "at once": at_once_child})
