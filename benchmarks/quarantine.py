@@ -236,12 +236,12 @@ def intake(folder: Path) -> dict[str, Any]:
     return finished(begun, {"taken": done.taken, "rejected": sum(done.rejected.values())})
 
 
-def lint(folder: Path) -> dict[str, Any]:
+def lint(folder: Path, workers: int = 2) -> dict[str, Any]:
     from hfvaccine.quarantine.acts import findings
     from hfvaccine.quarantine.store import Quarantine
 
     begun = time.perf_counter()
-    count = sum(1 for _ in findings(Quarantine.open(folder / "quarantine")))
+    count = sum(1 for _ in findings(Quarantine.open(folder / "quarantine"), workers=workers))
     return finished(begun, {"findings": count})
 
 

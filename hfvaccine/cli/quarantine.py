@@ -131,9 +131,17 @@ def _pairs(options: tuple[str, ...], name: str) -> dict[str, str]:
 @click.option("--format", "format_name", help="Shape of SRC.  [default: seen from its columns]")
 @click.option("--rule", "only", multiple=True, metavar="RULE", help="Report this rule only. Repeatable.")
 @click.option("--show", type=click.IntRange(min=0), default=5, show_default=True, help="Findings to print of a rule.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that look at rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print every finding as one JSON object a line.")
 def lint(
-    what: str, fix: bool, by: str | None, format_name: str | None, only: tuple[str, ...], show: int, as_json: bool
+    what: str,
+    fix: bool,
+    by: str | None,
+    format_name: str | None,
+    only: tuple[str, ...],
+    show: int,
+    workers: int,
+    as_json: bool,
 ) -> None:
     """Say what is wrong with the claims in DIR, or in SRC before it is taken in, and how to mend it.
 
@@ -167,7 +175,7 @@ def lint(
 
         if fix:
             raise UsageError(f"{what} is no quarantine, and only there are rows mended.", "Take it in, then mend it.")
-        findings = rules.lint(counted(drafts(what, format=format_name, say=say)))
+        findings = rules.lint(counted(drafts(what, format=format_name, say=say)), workers=workers)
     else:
         opened = Quarantine.open(what)
         if fix and not by:
@@ -175,7 +183,7 @@ def lint(
         if fix:
             mended = acts.fix(opened, str(by))
             say(f"Mended: {_counts(mended)}." if mended else "There is nothing to mend without changing a word.")
-        findings = acts.findings(opened, counted(each(opened.table())))
+        findings = acts.findings(opened, counted(each(opened.table())), workers=workers)
     found: Counter[str] = Counter()
     for finding in findings:
         if only and finding.rule not in only:

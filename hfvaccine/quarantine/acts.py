@@ -24,7 +24,10 @@ from hfvaccine.quarantine.store import BATCH, POLICY, SCHEMA, Quarantine, each, 
 
 
 def findings(
-    quarantine: Quarantine, rows: Iterable[Mapping[str, Any]] | None = None, off: Sequence[str] | None = None
+    quarantine: Quarantine,
+    rows: Iterable[Mapping[str, Any]] | None = None,
+    off: Sequence[str] | None = None,
+    workers: int = 1,
 ) -> Iterator[linting.LintFinding]:
     """Everything lint finds.
 
@@ -32,6 +35,7 @@ def findings(
         quarantine: where the claims are.
         rows: those of its rows to look at, by default all.
         off: rules not to apply, by default those that the policy turns off.
+        workers: as of `checks.lint.lint`.
     """
     if off is None:
         off = Policy.read(quarantine.folder / POLICY).lint_off
@@ -40,7 +44,8 @@ def findings(
         if reject["rule"] in ids and reject["claim_id"]:
             ids[reject["rule"]].add(reject["claim_id"])
     rows = each(quarantine.table()) if rows is None else rows
-    return linting.lint(rows, off=off, truths=ids["not-false"], contradicted=ids["contradictory"])
+    told = {"truths": ids["not-false"], "contradicted": ids["contradictory"]}
+    return linting.lint(rows, off=off, workers=workers, **told)
 
 
 def fix(quarantine: Quarantine, by: str) -> Counter[str]:

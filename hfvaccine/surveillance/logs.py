@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from hfvaccine.surveillance.answers import ASSERTED, REJECTED, Answer, Drawn, Ju
 from hfvaccine.surveillance.conversations import Exchange, Reader, reader
 from hfvaccine.surveillance.log_files import Lines, Skipped, read
 from hfvaccine.surveillance.mentions import FALSE, Mention, Mentions
+from hfvaccine.workers import in_order
 
 MENTIONS, SAID = "mentions", "said"
 """Exchanges that mention a claim at all; and those in whose answer it stands, whatever the answer says of it."""
@@ -195,7 +194,7 @@ def read_logs(
     digest = hashlib.sha256()
     total, kept = Found(), Drawn(judging)
     lines = (part for file in files for part in read(file, digest.update))
-    for found in map(look, lines) if workers <= 1 else _in_processes(search, lines, workers):
+    for found in in_order(search.ready if workers > 1 else lambda: look, lines, workers):
         total.add(found)
         kept.offer(found.answers)
     if not total.exchanges:
@@ -219,29 +218,3 @@ def read_logs(
         total.skipped,
         judged,
     )
-
-
-def _in_processes(search: Search, lines: Iterator[Lines], workers: int) -> Iterator[Found]:
-    """Look through lines in several processes, in order; a few parts are under way at once and no more."""
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (search,)) as pool:
-        waiting: deque[Future[Found]] = deque()
-        try:
-            for part in lines:
-                waiting.append(pool.submit(_work, part))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-_looks: list[Callable[[Lines], Found]] = []
-
-
-def _begin(search: Search) -> None:
-    _looks[:] = [search.ready()]
-
-
-def _work(lines: Lines) -> Found:
-    return _looks[0](lines)

@@ -7,15 +7,18 @@ person to weigh.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from hfvaccine.claims.claim import TEXTS, claim_id, is_blank, normalise
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.characters import mend_text
-from hfvaccine.quarantine.checks.rules import MAY_BE_EMPTY, RULES, Check, Draft
+from hfvaccine.quarantine.checks.rules import MAY_BE_EMPTY, RULES, Draft
+from hfvaccine.workers import in_order
 
 OF_A_VARIANT = (
     *("twin-not-true-shaped", "twin-adds-much", "distant-twin", "language-mismatch", "length", "html", "markup"),
@@ -23,6 +26,10 @@ OF_A_VARIANT = (
     "unbalanced-quotes",
 )
 """The rules that hold for the two sides of a variant as they do for claim and twin."""
+TRUE_AND_FALSE = "true-and-false"
+"""The rule that also looks at what other rows say."""
+PART = 2000
+"""Rows that are looked at in one go."""
 COMPARED = 500
 """Letters of the longest twin or correction that is looked for among the claims."""
 
@@ -57,6 +64,7 @@ def lint(
     truths: Collection[str] = frozenset(),
     contradicted: Collection[str] = frozenset(),
     today: date | None = None,
+    workers: int = 1,
 ) -> Iterator[LintFinding]:
     """Everything the rules find, in one pass; what only shows between rows comes last.
 
@@ -66,16 +74,26 @@ def lint(
         truths: claims that a source rates true.
         contradicted: claims that sources rate differently.
         today: the day after which no source can have been checked, by default today.
+        workers: processes that look at rows, beside the one that reads them where they are more than one.
 
     Raises:
         UsageError: for a rule in `off` that does not exist.
     """
     refuse_unknown(off)
-    checks = {name: rule.check for name, rule in RULES.items() if name not in off}
     # The day may have begun already where the row was written.
     last = (today or (datetime.now(UTC) + timedelta(hours=14)).date()).isoformat()
-    true, doubted = frozenset(truths), frozenset(contradicted)
-    return _findings((Draft(row, true, doubted, last) for row in rows), checks)
+    look = partial(_looking, frozenset(off), frozenset(truths), frozenset(contradicted), last)
+    told = _Truths()
+
+    def noted() -> Iterator[list[Mapping[str, Any]]]:
+        remaining = iter(rows)
+        while part := list(islice(remaining, PART)):
+            if TRUE_AND_FALSE not in off:
+                for row in part:
+                    told.add(row)
+            yield part
+
+    return chain(chain.from_iterable(in_order(look, noted(), workers)), told.findings())
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
@@ -130,22 +148,29 @@ def fix(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return mended, [name for name in RULES if name in applied]
 
 
-def _findings(drafts: Iterable[Draft], checks: Mapping[str, Check]) -> Iterator[LintFinding]:
-    told = _Truths()
-    for draft in drafts:
+def _looking(
+    off: Collection[str], truths: Collection[str], contradicted: Collection[str], today: str
+) -> Callable[[Sequence[Mapping[str, Any]]], list[LintFinding]]:
+    """What finds all that shows in single rows."""
+    checks = {name: rule.check for name, rule in RULES.items() if name not in off}
+    of_a_variant = {name: checks[name] for name in OF_A_VARIANT if name in checks}
+
+    def look(rows: Sequence[Mapping[str, Any]]) -> list[LintFinding]:
+        return [found for row in rows for found in faults(Draft(row, truths, contradicted, today))]
+
+    def faults(draft: Draft) -> Iterator[LintFinding]:
         for rule, check in checks.items():
             for where, message in check(draft):
                 yield _finding(draft.row["claim_id"], draft.row["origin"], where, rule, message)
         for number, variant in enumerate(draft.row.get("variants") or (), start=1):
             sides = {"claim": variant.get("claim") or "", "twin": variant.get("twin")}
-            its = Draft({**draft.row, **dict.fromkeys(TEXTS), **sides}, (), (), draft.today)
-            for rule in filter(checks.__contains__, OF_A_VARIANT):
-                for _, message in checks[rule](its):
+            its = Draft({**draft.row, **dict.fromkeys(TEXTS), **sides}, (), (), today)
+            for rule, check in of_a_variant.items():
+                for _, message in check(its):
                     told_of = f"Variant {number}: {message[0].lower()}{message[1:]}"
                     yield _finding(draft.row["claim_id"], draft.row["origin"], "variants", rule, told_of)
-        if "true-and-false" in checks:
-            told.add(draft)
-    yield from told.findings()
+
+    return look
 
 
 def _finding(claim: str, origin: str, where: str, rule: str, message: str) -> LintFinding:
@@ -163,14 +188,14 @@ class _Truths:
         self._true = array("q")
         self._true_rows = array("q")  # row * 2, + 1 for a correction
 
-    def add(self, draft: Draft) -> None:
+    def add(self, row: Mapping[str, Any]) -> None:
         number = len(self._origins)
-        self._origins.append(draft.row["origin"])
-        self._ids.append(int(draft.row["claim_id"], 16))
-        self._false.append(_key(draft.language, draft.claim))
-        for which, text in enumerate((draft.twin, draft.correction)):
-            if text and len(text) <= COMPARED:
-                self._true.append(_key(draft.language, text))
+        self._origins.append(row["origin"])
+        self._ids.append(int(row["claim_id"], 16))
+        self._false.append(_key(row["language"], row["claim"] or ""))
+        for which, text in enumerate((row.get("twin"), row.get("correction"))):
+            if text and len(text) <= COMPARED and not is_blank(text):
+                self._true.append(_key(row["language"], text))
                 self._true_rows.append(number * 2 + which)
 
     def findings(self) -> Iterator[LintFinding]:
@@ -188,9 +213,9 @@ class _Truths:
                 what = ("twin", "correction")[which]
                 (false_id, false_at), (true_id, true_at) = self._row(here), self._row(there)
                 said = f"The claim is the {what} of {true_id} ({true_at})."
-                yield _finding(false_id, false_at, "claim", "true-and-false", said)
+                yield _finding(false_id, false_at, "claim", TRUE_AND_FALSE, said)
                 said = f"The {what} is the claim of {false_id} ({false_at})."
-                yield _finding(true_id, true_at, what, "true-and-false", said)
+                yield _finding(true_id, true_at, what, TRUE_AND_FALSE, said)
 
     def _row(self, number: int) -> tuple[str, str]:
         return f"{self._ids[number]:016x}", self._origins[number]

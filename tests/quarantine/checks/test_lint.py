@@ -313,17 +313,26 @@ def test_no_rows_have_no_findings():
     assert found() == []
 
 
-def test_rows_are_taken_one_by_one():
+def test_no_more_rows_are_taken_than_are_looked_at(monkeypatch):
+    monkeypatch.setattr(lint, "PART", 2)
     taken = []
 
     def rows():
-        for number in range(3):
+        for number in range(5):
             taken.append(number)
             yield draft(license=None)
 
     findings = lint.lint(rows(), today=TODAY)
     next(findings)
-    assert taken == [0]
+    assert taken == [0, 1]
+
+
+def test_several_processes_find_what_one_does_in_its_order(monkeypatch):
+    monkeypatch.setattr(lint, "PART", 3)
+    rows = [draft(claim=f"The {place} is flat.", license=None, twin=None) for place in ("moon", "sun", "earth", "sea")]
+    rows += [draft(claim="Mars is flat.", correction="The sun is flat.")] * 4
+    one, two = (list(lint.lint(rows, today=TODAY, workers=workers)) for workers in (1, 2))
+    assert one == two and {found.rule for found in one} >= {"missing-twin", "true-and-false"}
 
 
 def test_an_unknown_rule_is_refused_before_anything_is_read():
