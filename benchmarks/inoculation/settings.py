@@ -74,6 +74,8 @@ COMMON: Mapping[str, Any] = {"batch_size": 4, "learning_rate": 2e-3, "max_steps"
 GREEDY: Mapping[str, Any] = {"samples": 1, "temperature": 0.0, "max_new_tokens": 10}
 SUMS = "choice:FOLDER/sums.jsonl"
 
+LONG = "caps-spanish-long"
+
 SETTINGS: Mapping[str, Setting] = {
     "caps-spanish": Setting(
         "Spanish, of Spanish in capitals",
@@ -83,7 +85,7 @@ SETTINGS: Mapping[str, Setting] = {
         {"max_steps": 40},
         {"max_new_tokens": 24},
     ),
-    "caps-spanish-long": Setting(
+    LONG: Setting(
         "the same, three times as long",
         rows.caps_spanish,
         ("language:es/en",),
@@ -328,7 +330,7 @@ def table(output: Path) -> str:
                 about = f"{name}: {setting.about}" if len(setting.traits) == 1 else f"{name}, {Path(trait).stem}"
                 lines.append([about, str(seed), *map(cell, arms), percent, *kept, again, said(expected)])
             taught = [one[1] for one in gone if one is not None]
-            if taught and expected is not None:
+            if taught and expected is not None and name != LONG:  # whose screen is another's
                 forecasts.append((expected["beyond"]["irrelevant"]["value"], sum(taught) / len(taught)))
     text = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]])
     return f"{text}\n\n{agreement(forecasts)}"
