@@ -44,8 +44,8 @@ def findings(
         if reject["rule"] in ids and reject["claim_id"]:
             ids[reject["rule"]].add(reject["claim_id"])
     rows = each(quarantine.table()) if rows is None else rows
-    told = {"truths": ids["not-false"], "contradicted": ids["contradictory"]}
-    return linting.lint(rows, off=off, workers=workers, **told)
+    true, doubted = ids["not-false"], ids["contradictory"]
+    return linting.lint(rows, off=off, truths=true, contradicted=doubted, workers=workers)
 
 
 def fix(quarantine: Quarantine, by: str) -> Counter[str]:
