@@ -1,6 +1,6 @@
 """Both ways to boost, and three shares of replay, side by side on SmolLM2. See docs/booster.md.
 
-    python benchmarks/booster.py --output-dir FOLDER [--seeds 3] [--base BASE] [--steps 100] [--table]
+    python benchmarks/booster.py --output-dir FOLDER [--seeds 3 | --seed N] [--base BASE] [--steps 100] [--table]
 
 Of the tuning pairs, by hash, a parent may be given 12 and a booster 6 others; the rest is never given, half of it held
 out by each dose, and asked about in part. One claim of the parent's is retracted. Runs that are finished in the folder
@@ -10,7 +10,7 @@ are kept, and those that were stopped go on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from statistics import mean
@@ -58,7 +58,7 @@ def doses(into: Path) -> tuple[Path, Path]:
     return into / "old", into / "new"
 
 
-def run_all(folder: Path, base: str, seeds: int, steps: int) -> None:
+def run_all(folder: Path, base: str, seeds: Iterable[int], steps: int) -> None:
     """Parents and boosters of every seed."""
     from hfvaccine.cli.output import Terminal, quiet_libraries
     from hfvaccine.files import RECORD
@@ -68,7 +68,7 @@ def run_all(folder: Path, base: str, seeds: int, steps: int) -> None:
 
     quiet_libraries()
     old, new = doses(folder / "doses")
-    for seed in range(seeds):
+    for seed in seeds:
         parent = folder / f"parent-{seed}"
         if not (parent / RECORD).is_file():
             options = Options(
@@ -104,7 +104,12 @@ def table(folder: Path) -> list[dict[str, Any]]:
                     row[" ".join(column)] = _mean(found, "measures", arm, ("probe", "reading", "metric"), column)
                 row["old correction"] = _mean(found, "other", arm, ("kind",), ("retracted",))
                 row["nats per token"] = _mean(found, "other", arm, ("kind", "metric"), ("retention", "nats_per_token"))
-                row["seconds"] = round(mean(record["training"]["seconds"] for record in records))
+                trained = records
+                if arm == "parent":
+                    parents = (folder / f"parent-{place.name.rpartition('-')[2]}" for place in done)
+                    trained = [json.loads((place / RECORD).read_text(encoding="utf-8")) for place in parents]
+                row["steps"] = trained[0]["plan"]["steps"]
+                row["seconds"] = round(mean(record["training"]["seconds"] for record in trained))
                 rows.append(row)
     return rows
 
@@ -122,15 +127,16 @@ def _mean(found: list[dict[str, Any]], part: str, arm: str, keys: tuple[str, ...
 @click.command()
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True)
 @click.option("--seeds", default=3, show_default=True, help="Runs of each way, with seeds from 0.")
+@click.option("--seed", "only", type=int, help="Run this seed alone, as on a core of its own.")
 @click.option("--base", help="Base model.  [default: SmolLM2-135M-Instruct from its package]")
 @click.option("--steps", default=100, show_default=True, help="Of the parent; boosters have as many for each claim.")
 @click.option("--table", "only_table", is_flag=True, help="Print what is finished, and run nothing.")
-def main(output_dir: Path, seeds: int, base: str | None, steps: int, only_table: bool) -> None:
+def main(output_dir: Path, seeds: int, only: int | None, base: str | None, steps: int, only_table: bool) -> None:
     """Run all that is not finished, then print the table as JSON lines."""
     from hfvaccine.cli.base_model import base_from_wheel
 
     if not only_table:
-        run_all(output_dir, base or str(base_from_wheel()), seeds, steps)
+        run_all(output_dir, base or str(base_from_wheel()), range(seeds) if only is None else [only], steps)
     for row in table(output_dir):
         click.echo(json.dumps(row))
 
