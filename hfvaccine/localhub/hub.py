@@ -14,6 +14,7 @@ from hfvaccine.localhub.data.accounts import Accounts
 from hfvaccine.localhub.data.catalog import Catalog, Repo
 from hfvaccine.localhub.data.database import data_folder, open_database
 from hfvaccine.localhub.data.discussions import Discussions
+from hfvaccine.localhub.data.likes import Likes
 from hfvaccine.localhub.guard import kept_from_serving
 from hfvaccine.localhub.sessions import Sessions
 from hfvaccine.localhub.store.large_files import LargeFiles
@@ -54,6 +55,7 @@ class Hub:
         self.grants = Sessions(GRANTED)
         self.storage = Storage(root)
         self.discussions = Discussions(self.database)
+        self.likes = Likes(self.database)
         self._finish_merges()
         self.sessions = Sessions()
         self.secret = bytes.fromhex(self.database.setting("signing secret", secrets.token_hex(32)))

@@ -9,7 +9,7 @@ from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.data.database import Database, now
 from hfvaccine.localhub.refusal import Refusal
 
-Right = Literal["see", "read", "discuss", "write"]
+Right = Literal["see", "like", "read", "discuss", "write"]
 STATUSES = ("pending", "accepted", "rejected")
 LARGEST_FORM, LONGEST_REASON = 20_000, 200
 
@@ -17,8 +17,8 @@ LARGEST_FORM, LONGEST_REASON = 20_000, 200
 class Access:
     """Decides over rights and keeps the access requests.
 
-    "see" is names and metadata, "read" is content, "discuss" is to say something about what one may read,
-    "write" is everything else.
+    "see" is names and metadata, "like" is to like what one may see, "read" is content, "discuss" is to say something
+    about what one may read, "write" is everything else.
     """
 
     def __init__(self, database: Database) -> None:
@@ -57,10 +57,11 @@ class Access:
             raise Refusal(403, f"Your token may not change {repo.id}: that needs a write token.")
         if right in ("read", "discuss") and repo.gated and standing is None:
             self._require_accepted(caller, repo)
-        if right == "discuss" and caller is None:
-            raise Refusal(401, "Sign in with a write token to take part in discussions.")
-        if right == "discuss" and caller and caller.may_use(repo) != "write":
-            raise Refusal(403, f"Your token may not discuss {repo.id}: that needs a write token.")
+        if right in ("like", "discuss"):
+            if caller is None:
+                raise Refusal(401, f"Sign in with a write token to {right} {repo.id}.")
+            if caller.may_use(repo) != "write":
+                raise Refusal(403, f"Your token may not {right} {repo.id}: that needs a write token.")
         return repo
 
     def require_namespace(self, caller: Caller, namespace: str, action: str) -> None:

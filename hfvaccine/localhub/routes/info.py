@@ -94,7 +94,7 @@ def _describe(
         "disabled": False,
         "downloads": 0,
         "downloadsAllTime": 0,
-        "likes": 0,
+        "likes": call.hub.likes.count(repo),
         "trendingScore": 0,
         "tags": cards.tags(repo.kind, metadata),
         "cardData": metadata,

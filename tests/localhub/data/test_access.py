@@ -55,8 +55,8 @@ NDJSON = "\n".join(
 FETCH = "0032want {sha}\n00000009done\n"
 
 # route -> the right it needs, and a request that would succeed with it. A word after the route tells rows of one
-# route apart. Rights: see, read, discuss, write; "gate" is write, and refused by repos without a gate; "author" is
-# discuss, and alice's alone; "moderate" is discuss, and for writers; "merge" is write, and has nothing to do here;
+# route apart. Rights: see, like, read, discuss, write; "gate" is write, and refused by repos without a gate; "author"
+# is discuss, and alice's alone; "moderate" is discuss, and for writers; "merge" is write, and has nothing to do here;
 # "ask" and "signature" are those of one route each. Texts in braces are words of the `place`; "before" is a request of
 # the owner's that is sent first.
 TABLE = {
@@ -236,6 +236,9 @@ TABLE = {
         "{api}/tag/d-{role}",
         {"before": ("POST", "{api}/tag/main", {"json": {"tag": "d-{role}"}})},
     ),
+    "POST /api/{kinds}/{repo}/like": ("like", "POST", "{api}/like", {}),
+    "DELETE /api/{kinds}/{repo}/like": ("like", "DELETE", "{api}/like", {}),
+    "GET /api/{kinds}/{repo}/likers": ("see", "GET", "{api}/likers", {}),
     "GET /api/{kinds}/{repo}/user-access-request/{status}": ("gate", "GET", "{api}/user-access-request/pending", {}),
     "POST /api/{kinds}/{repo}/user-access-request/handle": (
         "gate",
@@ -281,6 +284,7 @@ NO_REPO = {
     "GET /api/{kinds}",
     "GET /api/whoami-v2",
     "GET /api/users/{user}/overview",
+    "GET /api/users/{user}/likes",
     "GET /api/settings/repositories",
     "GET /api/organizations/{org}/settings/repositories",
     "POST /api/validate-yaml",
@@ -430,7 +434,7 @@ def expected(state: str, right: str, role: str) -> tuple[set[int], str | None]:
     if right in ("read", "discuss", "author", "moderate") and may == "see":
         return {no}, "GatedRepo"
     alice = role in ("owner", "fine-grained writer")
-    if (right == "discuss" and role in QUIET) or (right == "author" and not alice):
+    if (right in ("like", "discuss") and role in QUIET) or (right == "author" and not alice):
         return {no}, None
     if right == "moderate" and may != "write":
         return {no}, None
