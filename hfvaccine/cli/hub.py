@@ -254,16 +254,22 @@ def org() -> None:
 @click.argument("name")
 @ROOT
 @click.option("--fullname", help="Shown beside the name.")
-def add_org(name: str, root: Path, fullname: str | None) -> None:
-    """Make the organisation NAME if there is none.
+@click.option(
+    "--private/--public",
+    default=None,
+    help="What new repos are whose maker does not say.  [default: public, or what it was]",
+)
+def add_org(name: str, root: Path, fullname: str | None, private: bool | None) -> None:
+    """Make the organisation NAME if there is none, or change what is given of it.
 
     \b
     Examples:
       hfvaccine hub org add lab
       hfvaccine hub org add lab --fullname "The Lab"
+      hfvaccine hub org add lab --private
     """
     with _opened(root) as (_, accounts):
-        accounts.add_org(name, fullname)
+        accounts.add_org(name, fullname, private)
     say(f"{name} has no members until `hfvaccine hub org member {name} USER` adds them.")
 
 

@@ -74,7 +74,8 @@ CREATE TABLE likes (
     PRIMARY KEY (repo_id, user_id));
 CREATE INDEX likes_of_users ON likes (user_id);
 """
-SCHEMAS = (_FIRST, _ACCOUNTS, _DISCUSSIONS, _LIKES)
+_PRIVATE_ORGS = "ALTER TABLE users ADD COLUMN private INTEGER NOT NULL DEFAULT 0"
+SCHEMAS = (_FIRST, _ACCOUNTS, _DISCUSSIONS, _LIKES, _PRIVATE_ORGS)
 
 
 def now() -> str:
