@@ -26,7 +26,7 @@ def listing(call: Call) -> Response:
         one
         for one in call.hub.discussions.all(repo)
         if kind in ("all", "pull_request" if one.branch else "discussion")
-        and status in ("all", "open" if one.status == "open" else "closed")
+        and status in ("all", "open" if one.is_open else "closed")
         and query.get("author", one.author).lower() == one.author.lower()
     ]
     start = PAGE * call.number("p")
@@ -47,7 +47,7 @@ def _told(repo: Repo, found: Discussion) -> dict[str, Any]:
 
 
 def create(call: Call) -> Response:
-    """A discussion, or a pull request without commits as yet."""
+    """A discussion, or a pull request without commits as yet: a draft, as clients are told that it is."""
     body = call.json()
     # A stranger's commits and large files would fill the disk and become the repo's own: pull requests are for
     # those who may write, everybody else who may read can say something.
@@ -59,7 +59,7 @@ def create(call: Call) -> Response:
         start = git.resolve("main") if body.get("pullRequest") else None
         git.begin_pull(number, start)
         branch, base = ("main", start.id.decode()) if start else (None, None)
-        known.open(repo, number, caller, title, text, branch, base)
+        known.open(repo, number, caller, title, text, branch, base, draft=start is not None)
     return answer(
         {"num": number, "pullRequest": start is not None, "url": f"{call.address(repo)}/discussions/{number}"}
     )
@@ -146,7 +146,7 @@ def changes_of(git: Repository, found: Discussion) -> list[Change]:
 
 def clashes_of(git: Repository, found: Discussion) -> list[str] | None:
     """See `Repository.clashes`; none for what is not open."""
-    return git.clashes(str(found.branch), found.ref, found.base) if found.status == "open" else []
+    return git.clashes(str(found.branch), found.ref, found.base) if found.is_open else []
 
 
 def comment(call: Call) -> Response:
@@ -185,7 +185,7 @@ def merge_now(call: Call, repo: Repo, found: Discussion, text: str) -> str:
         The commit at which the branch stands now.
 
     Raises:
-        Refusal: 400 when it is no open pull request or has no commits, 409 when it clashes with the branch.
+        Refusal: 400 when it is no open pull request, a draft, or has no commits, 409 when it clashes with the branch.
     """
     caller, known, git = call.signed_in(), call.hub.discussions, call.git(repo)
     with git.writing():
@@ -193,6 +193,8 @@ def merge_now(call: Call, repo: Repo, found: Discussion, text: str) -> str:
         known.require_open(found)
         if found.branch is None or git.resolve(found.ref).id.decode() == found.base:
             raise Refusal(400, f"#{found.num} has no commits that could be merged.")
+        if found.status == "draft":
+            raise Refusal(400, f"#{found.num} is a draft: set its status to open, then merge it.")
         clashes = clashes_of(git, found)
         if clashes is None:
             raise Refusal(409, f"{found.branch} was squashed or deleted since #{found.num} was opened: open another.")

@@ -213,12 +213,34 @@ def test_for_another_branch_and_from_another_commit(live, api, repo_id):
 
 def test_an_empty_pull_request_that_is_filled_later(api, repo_id):
     pull = api.create_pull_request(repo_id, "Later", description="wait")
-    assert (pull.num, pull.git_reference, pull.status, pull.diff) == (1, "refs/pr/1", "open", "")
+    assert (pull.num, pull.git_reference, pull.status, pull.diff) == (1, "refs/pr/1", "draft", "")
     with pytest.raises(BadRequestError, match="no commits"):
         api.merge_pull_request(repo_id, 1)
     put(api, repo_id, "a.txt", "a", revision=pull.git_reference)
+    with pytest.raises(BadRequestError, match="is a draft"):
+        api.merge_pull_request(repo_id, 1)
+    assert names(api, repo_id) == []
+    assert [one.num for one in api.get_repo_discussions(repo_id, discussion_status="open")] == [1]
+    assert api.change_discussion_status(repo_id, 1, "open").new_status == "open"
+    with pytest.raises(BadRequestError, match="open already"):
+        api.change_discussion_status(repo_id, 1, "open")
     api.merge_pull_request(repo_id, 1)
     assert names(api, repo_id) == ["a.txt"]
+
+
+def test_a_draft_that_is_closed_and_opened_again_is_none_any_more(live, api, repo_id):
+    api.create_pull_request(repo_id, "Later")
+    put(api, repo_id, "b.txt", "b")
+    put(api, repo_id, "b.txt", "other", revision="refs/pr/1")
+    assert api.get_discussion_details(repo_id, 1).conflicting_files == ["b.txt"]
+    page, alice = f"/{repo_id}/discussions/1", Visitor(live, "alice")
+    shown = alice.get(page).text
+    assert 'value="open"' in shown and 'value="closed"' in shown and 'value="merge"' not in shown
+    api.change_discussion_status(repo_id, 1, "closed")
+    with pytest.raises(BadRequestError, match="is closed"):
+        put(api, repo_id, "c.txt", "c", revision="refs/pr/1")
+    api.change_discussion_status(repo_id, 1, "open")
+    assert api.get_discussion_details(repo_id, 1).status == "open"
 
 
 def test_many_at_once(api, repo_id):
@@ -269,6 +291,7 @@ def test_a_folder_over_xet(live, api, repo_id, data, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr[-3000:]
     assert names(api, repo_id) == [] and names(api, repo_id, "refs/pr/1") == ["a.txt", "large.bin"]
     assert names(api, repo_id, "refs/pr/2") == ["x.bin"]
+    api.change_discussion_status(repo_id, 1, "open")  # as the client says, what upload_folder opens is a draft
     api.merge_pull_request(repo_id, 1)
     api.merge_pull_request(repo_id, 2)
     assert names(api, repo_id) == ["a.txt", "large.bin", "x.bin"]
