@@ -110,13 +110,19 @@ class Discussions:
         if not found.is_open:
             raise Refusal(400, f"#{found.num} is {found.status}.")
 
-    def require_open_for(self, repo: Repo, revision: str) -> None:
-        """Refuse a commit to a pull request that is not open. Raises Refusal 400, or 404 when there is none."""
-        if revision.startswith("refs/pr/"):
-            found = [one for one in self.all(repo) if one.branch and one.ref == revision]
-            if not found:
-                raise unknown_revision(revision)
-            self.require_open(found[0])
+    def open_for(self, repo: Repo, revision: str) -> Discussion | None:
+        """The pull request that a change to a revision is a change to, or None where that is a branch.
+
+        Raises:
+            Refusal: 400 when it is not open, 404 when there is none.
+        """
+        if not revision.startswith("refs/pr/"):
+            return None
+        found = next((one for one in self.all(repo) if one.branch and one.ref == revision), None)
+        if found is None:
+            raise unknown_revision(revision)
+        self.require_open(found)
+        return found
 
     def events(self, found: Discussion) -> list[dict[str, Any]]:
         """What was said and done, as the API tells it, oldest first."""

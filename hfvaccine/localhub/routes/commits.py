@@ -115,7 +115,7 @@ def commit(call: Call) -> Response:
         told["pullRequestUrl"] = f"{call.address(repo)}/discussions/{number}"
     else:
         with git.writing():  # a pull request must not be merged between the look at it and the commit
-            call.hub.discussions.require_open_for(repo, branch)
+            call.hub.discussions.open_for(repo, branch)
             oid = git.commit(branch, call.signed_in().name, message, deletions, additions, parent)
     return answer({**told, "commitOid": oid, "commitUrl": f"{call.address(repo)}/commit/{oid}"})
 

@@ -241,12 +241,17 @@ def _discussion(call: Call, own: bool = False) -> tuple[Repo, Discussion]:
 
 
 def super_squash(call: Call) -> Response:
-    """One commit in place of a branch's history."""
+    """One commit in place of a branch's history, or of a pull request's since it began: it can be merged as before."""
     repo, branch = call.repo("write"), call.parameter("rev").removeprefix("refs/heads/")
     message, caller = call.json().get("message") or f"Super-squash branch {branch!r}", call.signed_in()
     if not isinstance(message, str):
         raise Refusal(400, "message must be a text.")
-    oid = call.git(repo).squash(branch, caller.name, message)
+    git = call.git(repo)
+    with git.writing():
+        pull = call.hub.discussions.open_for(repo, branch)
+        if pull and git.resolve(pull.ref).id.decode() == pull.base:
+            raise Refusal(400, f"#{pull.num} has no commits that could be squashed.")
+        oid = git.squash(branch, caller.name, message, pull.base if pull else None)
     call.hub.database.audit(caller.name, "super-squash", f"{repo.kind}:{repo.id}", branch)
     return answer({"commitOid": oid})
 

@@ -270,13 +270,27 @@ class Repository:
             self._move(ref, None if start else head, made)
             return made.decode()
 
-    def squash(self, branch: str, author: str, message: str) -> str:
-        """Put one commit without a past in place of a branch's history. Raises Refusal 404 for a missing branch."""
+    def squash(self, branch: str, author: str, message: str, base: str | None = None) -> str:
+        """Put one commit in place of a history.
+
+        Args:
+            branch: the branch's name, or `refs/pr/N`.
+            author: the user's name.
+            message: the commit's.
+            base: the commit that stays before it; None for no past.
+
+        Returns:
+            The id of the commit.
+
+        Raises:
+            Refusal: 404 for a missing branch.
+        """
         with self.writing():
-            ref = _checked_ref(HEADS, branch)
+            ref = _branch_ref(branch)
             if (head := self._target(ref)) is None:
                 raise unknown_revision(branch)
-            made = self._made(self._commit(head).tree, (), {}, [], author, message)
+            parents = [ObjectID(base.encode())] if base else []
+            made = self._made(self._commit(head).tree, (), {}, parents, author, message)
             self._move(ref, head, made)
             return made.decode()
 

@@ -179,6 +179,12 @@ TABLE = {
         {},
     ),
     "POST /api/{kinds}/{repo}/super-squash/{rev}": ("write", "POST", "{api}/super-squash/scratch", {"json": {}}),
+    "POST /api/{kinds}/{repo}/super-squash/{rev} pull-request": (
+        "write",
+        "POST",
+        "{api}/super-squash/refs%2Fpr%2F2",
+        {"json": {}},
+    ),
     "GET /api/{kinds}/{repo}/discussions": ("see", "GET", "{api}/discussions", {}),
     "POST /api/{kinds}/{repo}/discussions": ("discuss", "POST", "{api}/discussions", {"json": {"title": "t"}}),
     "POST /api/{kinds}/{repo}/discussions pull-request": (

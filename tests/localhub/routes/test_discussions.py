@@ -426,7 +426,8 @@ def test_squashing(live, api, repo_id, pull, tmp_path):
     for name, error in (
         ("missing", RevisionNotFoundError),
         ("v1", RevisionNotFoundError),
-        ("refs/pr/1", BadRequestError),
+        ("refs/pr/7", RevisionNotFoundError),
+        ("refs/tags/v1", BadRequestError),
     ):
         with pytest.raises(error):
             api.super_squash_history(repo_id, branch=name)
@@ -437,6 +438,31 @@ def test_squashing(live, api, repo_id, pull, tmp_path):
         "Super-squash branch 'work' using huggingface_hub"
     ]
     assert len(api.list_repo_commits(repo_id)) == 1
+
+
+def test_squashing_a_pull_request(live, api, repo_id, pull, tmp_path):
+    put(api, repo_id, "late.txt", "late", revision="refs/pr/1")
+    put(api, repo_id, "c.txt", "c")
+    before = api.get_discussion_details(repo_id, 1).diff
+    base = api.list_repo_commits(repo_id)[1].commit_id
+    api.super_squash_history(repo_id, branch="refs/pr/1", commit_message="All at once")
+    only, parent, *_ = api.list_repo_commits(repo_id, revision="refs/pr/1")
+    assert (only.title, parent.commit_id) == ("All at once", base)
+    told = api.get_discussion_details(repo_id, 1)
+    assert (told.diff, told.conflicting_files) == (before, [])
+    assert [one.summary for one in told.events if one.type == "commit"] == ["All at once"]
+    put(api, repo_id, "later.txt", "later", revision="refs/pr/1")
+    api.merge_pull_request(repo_id, 1)
+    assert names(api, repo_id) == ["c.txt", "late.txt", "later.txt", "new/file.txt", "old.txt"]
+    assert "Better numbers" not in {one.title for one in api.list_repo_commits(repo_id)}
+    with pytest.raises(BadRequestError, match="#1 is merged"):
+        api.super_squash_history(repo_id, branch="refs/pr/1")
+    api.create_pull_request(repo_id, "Empty")
+    with pytest.raises(BadRequestError, match="no commits"):
+        api.super_squash_history(repo_id, branch="refs/pr/2")
+    api.create_discussion(repo_id, "Talk")
+    with pytest.raises(RevisionNotFoundError):
+        api.super_squash_history(repo_id, branch="refs/pr/3")
 
 
 def test_pages(live, api, repo_id, pull):
