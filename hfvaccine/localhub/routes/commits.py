@@ -33,10 +33,14 @@ def validate_yaml(call: Call) -> Response:
         if cards.parse(content.encode()) is None:
             warnings.append({"message": "empty or missing yaml metadata in repo card"})
     except cards.CardError as error:
-        errors.append({"message": f"Invalid card metadata: {error}"})
+        errors.append({"message": _told(error)})
     if errors and "text/plain" in call.request.headers.get("accept", ""):
         return PlainTextResponse("".join(f"- Error: {error['message']}\n" for error in errors), 400)
     return answer({"errors": errors, "warnings": warnings}, 400 if errors else 200)
+
+
+def _told(error: cards.CardError) -> str:
+    return f"Invalid card metadata: {error}"
 
 
 def preupload(call: Call) -> Response:
@@ -93,6 +97,8 @@ def commit(call: Call) -> Response:
         elif key in ("file", "lfsFile"):
             path = check_path(value.get("path"))
             blob = _regular(value, path) if key == "file" else _pointer(call, repo, value, path)
+            if path == "README.md":
+                _require_card(blob.data)
             additions[path] = blob.id
             waiting.append(blob)
             if sum(len(one.data) for one in waiting) > BUFFERED:
@@ -148,6 +154,17 @@ def _pointer(call: Call, repo: Repo, value: dict[str, Any], path: str) -> Blob:
     if size is None or value.get("size", size) != size:
         raise Refusal(422, f"{path}: the large file {oid[:64]} has not been uploaded to {repo.id}.")
     return Blob.from_string(Pointer(oid, size).text())
+
+
+def _require_card(readme: bytes) -> None:
+    """Refuse a README whose metadata cannot be read, in the words of the clients, which ask before they commit."""
+    try:
+        cards.parse(readme)
+    except cards.CardError as error:
+        message = _told(error)
+        raise Refusal(
+            400, f"Invalid metadata in README.md.\n- {message}", body={"errors": [{"message": message}]}
+        ) from error
 
 
 def _decoded(text: Any, path: str) -> bytes:
