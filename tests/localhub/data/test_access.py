@@ -56,7 +56,8 @@ FETCH = "0032want {sha}\n00000009done\n"
 
 # route -> the right it needs, and a request that would succeed with it. A word after the route tells rows of one
 # route apart. Rights: see, like, read, discuss, write; "gate" is write, and refused by repos without a gate; "author"
-# is discuss, and alice's alone; "moderate" is discuss, and for writers; "merge" is write, and has nothing to do here;
+# is discuss, and alice's alone; "moderate" is discuss, and for writers; "copy" is read here, and write where it goes to;
+# "merge" is write, and has nothing to do here;
 # "ask" and "signature" are those of one route each. Texts in braces are words of the `place`; "before" is a request of
 # the owner's that is sent first.
 TABLE = {
@@ -115,6 +116,12 @@ TABLE = {
         {"json": {"oid": "{oid}", "size": 6000}},
     ),
     "GET /{repo}.git/info/lfs/objects/{oid}": ("read", "GET", "{site}.git/info/lfs/objects/{oid}", {}),
+    "POST /api/{kinds}/{repo}/lfs-files/duplicate": (
+        "copy",
+        "POST",
+        "{api}/lfs-files/duplicate",
+        {"json": {"target": {"type": "dataset", "name": "{id}"}, "files": [{"sha256": "{oid}"}]}},
+    ),
     "PUT /{repo}.git/info/lfs/objects/{oid}": ("signature", "PUT", "{site}.git/info/lfs/objects/{oid}", {}),
     "POST /{repo}.git/info/lfs/objects/{oid}": ("signature", "POST", "{site}.git/info/lfs/objects/{oid}", {}),
     "GET /{repo}.git/info/lfs/objects/{oid} signed-wrongly": (
@@ -381,6 +388,7 @@ def place(request, live):
     words = {
         "site": f"/datasets/{repo_id}",
         "api": f"/api/datasets/{repo_id}",
+        "id": repo_id,
         "sha": made.oid,
         "oid": infos["large.bin"].lfs.sha256,
         "etag": f'"{infos["data/secret.txt"].blob_id}"',
@@ -437,12 +445,12 @@ def expected(state: str, right: str, role: str) -> tuple[set[int], str | None]:
         return {400}, None
     if right == "gate" and state == "public":
         return {400}, None
-    if right in ("read", "discuss", "author", "moderate") and may == "see":
+    if right in ("read", "discuss", "author", "moderate", "copy") and may == "see":
         return {no}, "GatedRepo"
     alice = role in ("owner", "fine-grained writer")
     if (right in ("like", "discuss") and role in QUIET) or (right == "author" and not alice):
         return {no}, None
-    if right == "moderate" and may != "write":
+    if right in ("moderate", "copy") and may != "write":
         return {no}, None
     return {200, 206, 304}, None
 
