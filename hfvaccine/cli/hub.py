@@ -56,6 +56,13 @@ def hub() -> None:
     show_default=True,
     help="Seconds for what is under way when the Hub is told to stop.",
 )
+@click.option(
+    "--strangers-mb",
+    type=click.FloatRange(min=0),
+    default=5,
+    show_default=True,
+    help="MB that an account may store in pull requests of a repo that it may only read; 0 allows none.",
+)
 def serve(
     root: Path,
     host: str,
@@ -64,6 +71,7 @@ def serve(
     tls_key: Path | None,
     allow_insecure: bool,
     grace: int,
+    strangers_mb: float,
 ) -> None:
     """Serve until Ctrl-C.
 
@@ -77,7 +85,7 @@ def serve(
     """
     from hfvaccine.localhub.server import serve as serve_hub
 
-    serve_hub(root, host, port, allow_insecure, tls_cert, tls_key, grace)
+    serve_hub(root, host, port, allow_insecure, tls_cert, tls_key, grace, int(strangers_mb * 1e6))
 
 
 @contextmanager

@@ -124,6 +124,22 @@ class Discussions:
         self.require_open(found)
         return found
 
+    def stored(self, repo: Repo, caller: Caller) -> int:
+        """Bytes that somebody who may not write to a repo has stored in pull requests of it that were not merged."""
+        row = self._database.row(
+            "SELECT TOTAL(stored) AS bytes FROM discussions WHERE repo_id = ? AND user_id = ? AND status <> 'merged'",
+            *(repo.number, caller.id),
+        )
+        return int(row["bytes"]) if row else 0
+
+    def charge(self, found: Discussion, size: int) -> None:
+        """Count bytes that a stranger stored in a pull request; 0 only notes that a stranger's was touched."""
+        self._database.change(
+            "UPDATE discussions SET stored = stored + ?, stored_at = ?"
+            " WHERE repo_id = ? AND num = ? AND (stored_at IS NOT NULL OR ? > 0)",
+            *(size, now(), found.repo_id, found.num, size),
+        )
+
     def events(self, found: Discussion) -> list[dict[str, Any]]:
         """What was said and done, as the API tells it, oldest first."""
         return self._events("repo_id = ? AND num = ?", found.repo_id, found.num)

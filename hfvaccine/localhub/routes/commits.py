@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import discussions
+from hfvaccine.localhub.routes import discussions, strangers
 from hfvaccine.localhub.routes.call import Call, answer, parse_json, route
 from hfvaccine.localhub.store.large_files import Pointer
 from hfvaccine.localhub.store.repository import check_path
@@ -45,8 +45,8 @@ def _told(error: cards.CardError) -> str:
 
 def preupload(call: Call) -> Response:
     """For each file whether it goes into the commit itself or to large-file storage, and what is there now."""
-    _, git, commit = call.content("write")
-    body = call.json()
+    repo, git, commit = call.content("propose" if _proposes(call) else "write")
+    body, stranger = call.json(), not call.may(repo, "write")
     attributes = list(parse_git_attributes(BytesIO(git.read_file(commit, ".gitattributes") or b"")))
     patterns = [(Pattern(pattern), values) for pattern, values in attributes if b"filter" in values]
     ignore_text = body.get("gitIgnore")
@@ -63,6 +63,8 @@ def preupload(call: Call) -> Response:
         for pattern, values in patterns:
             if pattern.match(path.encode()):
                 large = large or values[b"filter"] == b"lfs"
+        if large and stranger:
+            raise Refusal(403, f"{path} would be a large file: only who may write to {repo.id} uploads those.")
         said: dict[str, Any] = {
             "path": path,
             "uploadMode": "lfs" if large else "regular",
@@ -84,7 +86,8 @@ def _is_text(sample: bytes) -> bool:
 
 def commit(call: Call) -> Response:
     """One commit from a stream of operations, to a branch or a pull request, also a new one; all of it or nothing."""
-    repo = call.repo("write")
+    repo = call.repo("propose" if _proposes(call) else "write")
+    stranger, size = strangers.is_stranger(call, repo), strangers.cost("refs/pr/N")
     branch = call.parameter("rev").removeprefix("refs/heads/")
     header: dict[str, Any] = {}
     additions: dict[str, ObjectID] = {}
@@ -101,12 +104,16 @@ def commit(call: Call) -> Response:
                 _require_card(blob.data)
             additions[path] = blob.id
             waiting.append(blob)
-            if sum(len(one.data) for one in waiting) > BUFFERED:
+            size += strangers.cost(path, blob.data)
+            if stranger:
+                strangers.require_room(call, repo, size)
+            elif sum(len(one.data) for one in waiting) > BUFFERED:
                 git.add_blobs(waiting)
                 waiting = []
         elif key in ("deletedFile", "deletedFolder"):
             path = check_path(str(value.get("path", "")).rstrip("/"))
             deletions[path] = "file" if key == "deletedFile" else "folder"
+            size += strangers.cost(path)
         else:
             raise Refusal(400, f"Unknown operation {key[:50]!r}.")
     summary, description = header.get("summary"), header.get("description") or ""
@@ -114,16 +121,29 @@ def commit(call: Call) -> Response:
         raise Refusal(400, "A commit begins with a header that has a summary.")
     message = " ".join(summary.split("\n")) + (f"\n\n{description}" if description else "")
     parent = str(header.get("parentCommit") or "") or None
-    git.add_blobs(waiting)
     told: dict[str, Any] = {"success": True}
-    if call.flag("create_pr"):
-        oid, number = discussions.commit_to_new(call, repo, branch, parent, message, deletions, additions)
-        told["pullRequestUrl"] = f"{call.address(repo)}/discussions/{number}"
-    else:
-        with git.writing():  # a pull request must not be merged between the look at it and the commit
-            call.hub.discussions.open_for(repo, branch)
-            oid = git.commit(branch, call.signed_in().name, message, deletions, additions, parent)
+    with git.writing():  # a pull request must not be merged between the look at it and the commit
+        if stranger:
+            strangers.require_room(call, repo, size)  # another commit may have come first
+        if call.flag("create_pr"):
+            oid, pull = discussions.commit_to_new(
+                call, repo, git, branch, parent, message, deletions, additions, waiting
+            )
+            told["pullRequestUrl"] = f"{call.address(repo)}/discussions/{pull.num}"
+        else:
+            found = call.hub.discussions.open_for(repo, branch)
+            if found and stranger:
+                strangers.require_own(call, repo, found)
+            oid = git.commit(branch, call.signed_in().name, message, deletions, additions, parent, blobs=waiting)
+            pull = found
+        if pull:
+            call.hub.discussions.charge(pull, git.written if stranger else 0)
     return answer({**told, "commitOid": oid, "commitUrl": f"{call.address(repo)}/commit/{oid}"})
+
+
+def _proposes(call: Call) -> bool:
+    """Whether this is about a pull request, a new one or one that is there."""
+    return call.flag("create_pr") or call.parameter("rev").startswith("refs/pr/")
 
 
 def _operations(call: Call) -> Iterator[tuple[str, dict[str, Any]]]:

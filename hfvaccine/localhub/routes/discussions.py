@@ -3,15 +3,16 @@
 from itertools import islice
 from typing import Any
 
-from dulwich.objects import ObjectID
+from dulwich.objects import Blob, ObjectID
 from starlette.responses import Response
 
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.data.discussions import LONGEST_TITLE, Discussion, text_of, title_of
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes import strangers
 from hfvaccine.localhub.routes.call import Call, answer, route
 from hfvaccine.localhub.store.diff import diff_of
-from hfvaccine.localhub.store.repository import Change, Repository, told_of
+from hfvaccine.localhub.store.repository import BLOCK, Change, Repository, told_of
 
 PAGE, COMMITS = 50, 500
 
@@ -49,17 +50,19 @@ def _told(repo: Repo, found: Discussion) -> dict[str, Any]:
 def create(call: Call) -> Response:
     """A discussion, or a pull request without commits as yet: a draft, as clients are told that it is."""
     body = call.json()
-    # A stranger's commits and large files would fill the disk and become the repo's own: pull requests are for
-    # those who may write, everybody else who may read can say something.
-    repo = call.repo("write" if body.get("pullRequest") else "discuss")
+    repo = call.repo("propose" if body.get("pullRequest") else "discuss")
+    stored = BLOCK if body.get("pullRequest") and strangers.is_stranger(call, repo) else 0
     caller, title, text = call.signed_in(), title_of(body.get("title")), text_of(body.get("description"), needed=False)
     git, known = call.git(repo), call.hub.discussions
     with git.writing():
+        if stored:
+            strangers.require_room(call, repo, stored)
         number = known.next_number(repo)
         start = git.resolve("main") if body.get("pullRequest") else None
         git.begin_pull(number, start)
         branch, base = ("main", start.id.decode()) if start else (None, None)
-        known.open(repo, number, caller, title, text, branch, base, draft=start is not None)
+        found = known.open(repo, number, caller, title, text, branch, base, draft=start is not None)
+        known.charge(found, stored)
     return answer(
         {"num": number, "pullRequest": start is not None, "url": f"{call.address(repo)}/discussions/{number}"}
     )
@@ -68,32 +71,36 @@ def create(call: Call) -> Response:
 def commit_to_new(
     call: Call,
     repo: Repo,
+    git: Repository,
     branch: str,
     parent: str | None,
     message: str,
     deletions: dict[str, str],
     additions: dict[str, ObjectID],
-) -> tuple[str, int]:
+    blobs: list[Blob],
+) -> tuple[str, Discussion]:
     """Open a pull request with one commit.
 
     Args:
-        call: the request of somebody who may write.
+        call: the request of somebody who may propose changes.
         repo: the repo.
+        git: its git repository.
         branch: the branch that it is for.
         parent: the commit on that branch to begin at, if not at its head.
         message: the commit's, which also becomes title and first comment.
         deletions: see `Repository.commit`.
         additions: see there.
+        blobs: see there.
 
     Returns:
-        The commit's id and the pull request's number.
+        The commit's id and the pull request.
 
     Raises:
         Refusal: 404 when there is no such branch, 412 when the parent is not on it.
     """
     title, _, text = message.partition("\n")
     title = title_of(" ".join(title.split())[:LONGEST_TITLE])
-    caller, git = call.signed_in(), call.git(repo)
+    caller = call.signed_in()
     with git.writing():
         start = git.resolve(f"refs/heads/{branch}")
         if parent is not None:
@@ -102,9 +109,9 @@ def commit_to_new(
                 raise Refusal(412, f"The commit {parent[:40]} is not on {branch}.")
             start = on_it[0]
         number = call.hub.discussions.next_number(repo)
-        oid = git.commit(f"refs/pr/{number}", caller.name, message, deletions, additions, start=start)
-        call.hub.discussions.open(repo, number, caller, title, text.strip(), branch, start.id.decode())
-    return oid, number
+        oid = git.commit(f"refs/pr/{number}", caller.name, message, deletions, additions, start=start, blobs=blobs)
+        opened = call.hub.discussions.open(repo, number, caller, title, text.strip(), branch, start.id.decode())
+    return oid, opened
 
 
 def details(call: Call) -> Response:

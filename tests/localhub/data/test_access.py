@@ -55,9 +55,9 @@ NDJSON = "\n".join(
 FETCH = "0032want {sha}\n00000009done\n"
 
 # route -> the right it needs, and a request that would succeed with it. A word after the route tells rows of one
-# route apart. Rights: see, like, read, discuss, write; "gate" is write, and refused by repos without a gate; "author"
-# is discuss, and alice's alone; "moderate" is discuss, and for writers; "copy" is read here, and write where it goes to;
-# "merge" is write, and has nothing to do here;
+# route apart. Rights: see, like, read, discuss, propose, write; "gate" is write, and refused by repos without a gate;
+# "author" is discuss, and alice's alone; "moderate" is discuss, and for writers; "copy" is read here, and write where
+# it goes to; "merge" is write, and has nothing to do here;
 # "ask" and "signature" are those of one route each. Texts in braces are words of the `place`; "before" is a request of
 # the owner's that is sent first.
 TABLE = {
@@ -168,13 +168,13 @@ TABLE = {
     "POST /api/{kinds}/{repo}/preupload/{rev}": ("write", "POST", "{api}/preupload/main", {"json": {"files": []}}),
     "POST /api/{kinds}/{repo}/commit/{rev}": ("write", "POST", "{api}/commit/scratch", {"content": NDJSON}),
     "POST /api/{kinds}/{repo}/preupload/{rev} pull-request": (
-        "write",
+        "propose",
         "POST",
         "{api}/preupload/main?create_pr=1",
         {"json": {"files": []}},
     ),
     "POST /api/{kinds}/{repo}/commit/{rev} pull-request": (
-        "write",
+        "propose",
         "POST",
         "{api}/commit/main?create_pr=1",
         {"content": NDJSON},
@@ -195,7 +195,7 @@ TABLE = {
     "GET /api/{kinds}/{repo}/discussions": ("see", "GET", "{api}/discussions", {}),
     "POST /api/{kinds}/{repo}/discussions": ("discuss", "POST", "{api}/discussions", {"json": {"title": "t"}}),
     "POST /api/{kinds}/{repo}/discussions pull-request": (
-        "write",
+        "propose",
         "POST",
         "{api}/discussions",
         {"json": {"title": "t", "pullRequest": True}},
@@ -445,10 +445,10 @@ def expected(state: str, right: str, role: str) -> tuple[set[int], str | None]:
         return {400}, None
     if right == "gate" and state == "public":
         return {400}, None
-    if right in ("read", "discuss", "author", "moderate", "copy") and may == "see":
+    if right in ("read", "discuss", "propose", "author", "moderate", "copy") and may == "see":
         return {no}, "GatedRepo"
     alice = role in ("owner", "fine-grained writer")
-    if (right in ("like", "discuss") and role in QUIET) or (right == "author" and not alice):
+    if (right in ("like", "discuss", "propose") and role in QUIET) or (right == "author" and not alice):
         return {no}, None
     if right in ("moderate", "copy") and may != "write":
         return {no}, None

@@ -336,8 +336,6 @@ def test_who_may_do_what(live, api, repo_id, pull):
     reader.create_discussion(repo_id, "Mine")
     said = reader.comment_discussion(repo_id, 1, "A word")
     for attempt in (
-        lambda: reader.create_pull_request(repo_id, "No"),
-        lambda: put(reader, repo_id, "x", "x", create_pr=True),
         lambda: put(reader, repo_id, "x", "x", revision="refs/pr/1"),
         lambda: reader.merge_pull_request(repo_id, 1),
         lambda: reader.rename_discussion(repo_id, 1, "No"),
