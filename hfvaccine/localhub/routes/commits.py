@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.catalog import Repo
+from hfvaccine.localhub.data.discussions import Discussion
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes import discussions, strangers
 from hfvaccine.localhub.routes.call import Call, answer, parse_json, route
@@ -121,7 +122,9 @@ def commit(call: Call) -> Response:
         raise Refusal(400, "A commit begins with a header that has a summary.")
     message = " ".join(summary.split("\n")) + (f"\n\n{description}" if description else "")
     parent = str(header.get("parentCommit") or "") or None
+    size += len(message)
     told: dict[str, Any] = {"success": True}
+    pull: Discussion | None
     with git.writing():  # a pull request must not be merged between the look at it and the commit
         if stranger:
             strangers.require_room(call, repo, size)  # another commit may have come first
@@ -131,11 +134,10 @@ def commit(call: Call) -> Response:
             )
             told["pullRequestUrl"] = f"{call.address(repo)}/discussions/{pull.num}"
         else:
-            found = call.hub.discussions.open_for(repo, branch)
-            if found and stranger:
-                strangers.require_own(call, repo, found)
+            pull = call.hub.discussions.open_for(repo, branch)
+            if pull and stranger:
+                strangers.require_own(call, repo, pull)
             oid = git.commit(branch, call.signed_in().name, message, deletions, additions, parent, blobs=waiting)
-            pull = found
         if pull:
             call.hub.discussions.charge(pull, git.written if stranger else 0)
     return answer({**told, "commitOid": oid, "commitUrl": f"{call.address(repo)}/commit/{oid}"})

@@ -100,6 +100,7 @@ def test_what_a_stranger_may_store_is_bounded(live, hub, api, reader, repo_id):
         lambda: put(reader, repo_id, "b.txt", b"b" * 50_000, create_pr=True),
         lambda: put(reader, repo_id, "b.txt", b"b" * 50_000, revision="refs/pr/1"),
         lambda: put(reader, repo_id, "/".join("abcdefghijklm"), b"", create_pr=True),
+        lambda: put(reader, repo_id, "b.txt", b"b", commit_description="b" * 50_000, create_pr=True),
         lambda: reader.create_commit(
             repo_id,
             [CommitOperationAdd(f"{number}.txt", b"b") for number in range(10)],
