@@ -56,6 +56,13 @@ def hub() -> None:
     show_default=True,
     help="Seconds for what is under way when the Hub is told to stop.",
 )
+@click.option(
+    "--strangers-mb",
+    type=click.FloatRange(min=0),
+    default=5,
+    show_default=True,
+    help="MB that an account may store in pull requests of a repo that it may only read; 0 allows none.",
+)
 def serve(
     root: Path,
     host: str,
@@ -64,6 +71,7 @@ def serve(
     tls_key: Path | None,
     allow_insecure: bool,
     grace: int,
+    strangers_mb: float,
 ) -> None:
     """Serve until Ctrl-C.
 
@@ -77,7 +85,7 @@ def serve(
     """
     from hfvaccine.localhub.server import serve as serve_hub
 
-    serve_hub(root, host, port, allow_insecure, tls_cert, tls_key, grace)
+    serve_hub(root, host, port, allow_insecure, tls_cert, tls_key, grace, int(strangers_mb * 1e6))
 
 
 @contextmanager
@@ -254,16 +262,22 @@ def org() -> None:
 @click.argument("name")
 @ROOT
 @click.option("--fullname", help="Shown beside the name.")
-def add_org(name: str, root: Path, fullname: str | None) -> None:
-    """Make the organisation NAME if there is none.
+@click.option(
+    "--private/--public",
+    default=None,
+    help="What new repos are whose maker does not say.  [default: public, or what it was]",
+)
+def add_org(name: str, root: Path, fullname: str | None, private: bool | None) -> None:
+    """Make the organisation NAME if there is none, or change what is given of it.
 
     \b
     Examples:
       hfvaccine hub org add lab
       hfvaccine hub org add lab --fullname "The Lab"
+      hfvaccine hub org add lab --private
     """
     with _opened(root) as (_, accounts):
-        accounts.add_org(name, fullname)
+        accounts.add_org(name, fullname, private)
     say(f"{name} has no members until `hfvaccine hub org member {name} USER` adds them.")
 
 

@@ -69,7 +69,7 @@ def gc(root: Path, grace_hours: float) -> None:
     say(
         f"Removed {counted(removed.large_files, 'large file')} and {counted(removed.folders, 'folder')} "
         f"({removed.bytes / 1e6:,.1f} MB), {counted(removed.objects, 'object')} of git, "
-        f"{counted(removed.leftovers, 'unfinished upload')}"
+        f"{counted(removed.leftovers, 'unfinished upload')}, {counted(removed.pulls, 'forgotten pull request')}"
     )
     for name in removed.left_alone:
         say(f"Left alone, because it is damaged: {name}. `hfvaccine hub fsck` says how.")

@@ -18,7 +18,20 @@ from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.pages import frame
 from hfvaccine.localhub.pages import repos as pages
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import access, commits, discussions, files, git, identity, info, lfs, refs, repos, xet
+from hfvaccine.localhub.routes import (
+    access,
+    commits,
+    discussions,
+    files,
+    git,
+    identity,
+    info,
+    lfs,
+    likes,
+    refs,
+    repos,
+    xet,
+)
 from hfvaccine.localhub.routes.call import Call, answer, endpoint
 
 log = logging.getLogger("hfvaccine.localhub.access")
@@ -26,7 +39,7 @@ log = logging.getLogger("hfvaccine.localhub.access")
 
 def build_app(hub: Hub) -> ASGIApp:
     """The whole Hub as an ASGI application."""
-    modules = (identity, repos, access, info, commits, refs, discussions, lfs, git, xet, files, pages)
+    modules = (identity, repos, access, info, commits, refs, discussions, likes, lfs, git, xet, files, pages)
     routes = [Route("/healthz", endpoint(_health))]
     routes += [one for module in modules for one in module.ROUTES]
     app = Starlette(exception_handlers={Refusal: _refused, HTTPException: _refused_by_starlette})

@@ -14,6 +14,7 @@ from hfvaccine.localhub.data.accounts import Accounts
 from hfvaccine.localhub.data.catalog import Catalog, Repo
 from hfvaccine.localhub.data.database import data_folder, open_database
 from hfvaccine.localhub.data.discussions import Discussions
+from hfvaccine.localhub.data.likes import Likes
 from hfvaccine.localhub.guard import kept_from_serving
 from hfvaccine.localhub.sessions import Sessions
 from hfvaccine.localhub.store.large_files import LargeFiles
@@ -21,6 +22,7 @@ from hfvaccine.localhub.store.repository import Repository
 from hfvaccine.localhub.store.storage import Storage
 from hfvaccine.localhub.store.xorbs import Xorbs
 
+FOR_STRANGERS = 5_000_000
 GRANTED = 15 * 60
 """Seconds for which an upload by Xet may go on with one token; its scope is the place of the repo's xorbs."""
 
@@ -30,12 +32,13 @@ class Hub:
 
     Args:
         root: the data folder; made when absent.
+        for_strangers: bytes that each account may store in pull requests of each repo that it may not write to.
 
     Raises:
         LocalHubError: when another process serves the folder, or it cannot be used.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, for_strangers: int = FOR_STRANGERS) -> None:
         self._held = ExitStack()
         with data_folder(root):
             alone = self._held.enter_context(kept_from_serving(root))
@@ -45,6 +48,7 @@ class Hub:
                 f"{root} is being served by another process.", "Stop that one, or choose another folder with `--root`."
             )
         self.root = root
+        self.for_strangers = for_strangers
         self.database = self._held.enter_context(open_database(root))
         self.accounts = Accounts(self.database)
         self.catalog = Catalog(self.database)
@@ -54,6 +58,7 @@ class Hub:
         self.grants = Sessions(GRANTED)
         self.storage = Storage(root)
         self.discussions = Discussions(self.database)
+        self.likes = Likes(self.database)
         self._finish_merges()
         self.sessions = Sessions()
         self.secret = bytes.fromhex(self.database.setting("signing secret", secrets.token_hex(32)))

@@ -164,6 +164,24 @@ def test_organisations(tmp_path):
             bob.get_user_overview("lab")
 
 
+def test_an_organisation_whose_repos_are_private_unless_their_maker_says_otherwise(tmp_path):
+    token = run("user", "add", "alice", "--root", tmp_path).stdout.strip()
+    run("org", "add", "lab", "--private", "--root", tmp_path)
+    run("org", "member", "lab", "alice", "--root", tmp_path)
+    with LocalHub(tmp_path) as server:
+        api = HfApi(endpoint=server.endpoint, token=token)
+
+        def private(name, **more):
+            return api.model_info(api.create_repo(name, **more).repo_id).private
+
+        assert private("Lab/quiet") and private("lab/told", private=True)
+        assert not private("lab/open", visibility="public") and not private("alice/own")
+        run("org", "add", "lab", "--fullname", "The Lab", "--root", tmp_path)
+        assert private("lab/still")
+        run("org", "add", "lab", "--public", "--root", tmp_path)
+        assert not private("lab/loud") and api.model_info("lab/quiet").private
+
+
 def test_a_key_without_a_certificate(tmp_path):
     (tmp_path / "key.pem").write_text("x")
     error = run("serve", "--root", tmp_path / "hub", "--port", 0, "--tls-key", tmp_path / "key.pem").exception

@@ -9,16 +9,18 @@ from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.data.database import Database, now
 from hfvaccine.localhub.refusal import Refusal
 
-Right = Literal["see", "read", "discuss", "write"]
+Right = Literal["see", "like", "read", "discuss", "propose", "write"]
 STATUSES = ("pending", "accepted", "rejected")
 LARGEST_FORM, LONGEST_REASON = 20_000, 200
+# What strangers may do, with a token that may change something.
+_DEEDS = {"like": "like", "discuss": "discuss", "propose": "propose changes to"}
 
 
 class Access:
     """Decides over rights and keeps the access requests.
 
-    "see" is names and metadata, "read" is content, "discuss" is to say something about what one may read,
-    "write" is everything else.
+    "see" is names and metadata, "like" is to like what one may see, "read" is content, "discuss" is to say something
+    about what one may read, "propose" is to open pull requests for it and to fill one's own, "write" is all else.
     """
 
     def __init__(self, database: Database) -> None:
@@ -55,12 +57,13 @@ class Access:
             if caller.role_in(repo.namespace) in (None, "read"):
                 raise Refusal(403, f"You don't have the rights to change {repo.id}: it belongs to {repo.namespace}.")
             raise Refusal(403, f"Your token may not change {repo.id}: that needs a write token.")
-        if right in ("read", "discuss") and repo.gated and standing is None:
+        if right in ("read", "discuss", "propose") and repo.gated and standing is None:
             self._require_accepted(caller, repo)
-        if right == "discuss" and caller is None:
-            raise Refusal(401, "Sign in with a write token to take part in discussions.")
-        if right == "discuss" and caller and caller.may_use(repo) != "write":
-            raise Refusal(403, f"Your token may not discuss {repo.id}: that needs a write token.")
+        if deed := _DEEDS.get(right):
+            if caller is None:
+                raise Refusal(401, f"Sign in with a write token to {deed} {repo.id}.")
+            if caller.may_use(repo) != "write":
+                raise Refusal(403, f"Your token may not {deed} {repo.id}: that needs a write token.")
         return repo
 
     def require_namespace(self, caller: Caller, namespace: str, action: str) -> None:

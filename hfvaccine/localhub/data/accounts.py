@@ -97,15 +97,15 @@ class Accounts:
         Raises:
             LocalHubError: for a name that cannot be a namespace, or that is an organisation's.
         """
-        self._add(name, is_org=False, email=email, fullname=fullname)
+        self._add(name, is_org=False, fullname=fullname, email=email)
 
-    def add_org(self, name: str, fullname: str | None = None) -> None:
-        """Make an organisation, or set its full name.
+    def add_org(self, name: str, fullname: str | None = None, private: bool | None = None) -> None:
+        """Make an organisation, or set its full name, and whether its new repos are private, where these are given.
 
         Raises:
             LocalHubError: for a name that cannot be a namespace, or that is a user's.
         """
-        self._add(name, is_org=True, email=None, fullname=fullname)
+        self._add(name, is_org=True, fullname=fullname, private=private)
 
     def set_member(self, org: str, user: str, role: str | None) -> None:
         """Make a user an organisation's member of this role; None takes the user out.
@@ -212,6 +212,11 @@ class Accounts:
         row = self._database.row("SELECT name FROM users WHERE name = ?", namespace)
         return row["name"] if row else namespace
 
+    def makes_private(self, namespace: str) -> bool:
+        """Whether a new repo of a namespace is private where nothing else is said."""
+        row = self._database.row("SELECT private FROM users WHERE name = ?", namespace)
+        return bool(row and row["private"])
+
     def name_of(self, user_id: int) -> str:
         """The name of the user of this number."""
         row = self._database.row("SELECT name FROM users WHERE id = ?", user_id)
@@ -245,7 +250,7 @@ class Accounts:
         fullname = row["fullname"] or row["user"]
         return Caller(row["user_id"], row["user"], _role(row), repos, orgs, fullname, row["email"], row["name"])
 
-    def _add(self, name: str, is_org: bool, email: str | None, fullname: str | None) -> None:
+    def _add(self, name: str, is_org: bool, **given: str | bool | None) -> None:
         if not is_name(name) or name.lower() in RESERVED:
             raise LocalHubError(
                 f"{name!r} cannot be the name of a user or organisation.",
@@ -262,7 +267,6 @@ class Accounts:
                     "INSERT INTO users (name, created_at, is_org) VALUES (?, ?, ?)", (name, now(), is_org)
                 )
                 self._audit(f"add {kind}", name)
-            given = {"email": email, "fullname": fullname}
             for column in (one for one, value in given.items() if value is not None):
                 connection.execute(f"UPDATE users SET {column} = ? WHERE name = ?", (given[column], name))
                 self._audit(f"change {kind}", f"{name}: {column}")

@@ -1,4 +1,4 @@
-"""The SQLite file of the embedded Hub: accounts, repo settings, access requests, discussions, audit."""
+"""The SQLite file of the embedded Hub: accounts, repo settings, access requests, discussions, likes, audit."""
 
 import sqlite3
 import threading
@@ -67,7 +67,20 @@ CREATE TABLE discussion_events (
     FOREIGN KEY (repo_id, num) REFERENCES discussions(repo_id, num) ON DELETE CASCADE);
 CREATE INDEX events_of_discussions ON discussion_events (repo_id, num);
 """
-SCHEMAS = (_FIRST, _ACCOUNTS, _DISCUSSIONS)
+_LIKES = """
+CREATE TABLE likes (
+    repo_id INTEGER NOT NULL REFERENCES repos(id) ON DELETE CASCADE,
+    user_id INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE, created_at TEXT NOT NULL,
+    PRIMARY KEY (repo_id, user_id));
+CREATE INDEX likes_of_users ON likes (user_id);
+"""
+_PRIVATE_ORGS = "ALTER TABLE users ADD COLUMN private INTEGER NOT NULL DEFAULT 0"
+_DRAFTS = "ALTER TABLE discussions ADD COLUMN draft INTEGER NOT NULL DEFAULT 0"
+_STRANGERS = """
+ALTER TABLE discussions ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE discussions ADD COLUMN stored_at TEXT;
+"""
+SCHEMAS = (_FIRST, _ACCOUNTS, _DISCUSSIONS, _LIKES, _PRIVATE_ORGS, _DRAFTS, _STRANGERS)
 
 
 def now() -> str:

@@ -18,7 +18,10 @@ LONGEST_TITLE, LONGEST_TEXT, MOST_EVENTS = 200, 10_000, 500
 
 @dataclass(frozen=True)
 class Discussion:
-    """One discussion's row; it is a pull request when there is a branch that it is for."""
+    """One discussion's row; it is a pull request when there is a branch that it is for.
+
+    `status` is open, closed, merged, or draft for a pull request that is open but not yet to be merged.
+    """
 
     repo_id: int
     num: int
@@ -31,6 +34,11 @@ class Discussion:
     merge_oid: str | None
     merger_id: int | None
     author: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still being worked on: open, or a draft."""
+        return self.status in ("open", "draft")
 
     @property
     def ref(self) -> str:
@@ -50,7 +58,15 @@ class Discussions:
         return 1 + ((row and row["last"]) or 0)
 
     def open(
-        self, repo: Repo, number: int, caller: Caller, title: str, text: str, branch: str | None, base: str | None
+        self,
+        repo: Repo,
+        number: int,
+        caller: Caller,
+        title: str,
+        text: str,
+        branch: str | None,
+        base: str | None,
+        draft: bool = False,
     ) -> Discussion:
         """Enter a discussion, or a pull request whose reference is there already.
 
@@ -62,13 +78,14 @@ class Discussions:
             text: what its author says first.
             branch: for a pull request the branch that it is for.
             base: for a pull request the commit that it begins at.
+            draft: whether it is to wait for commits, and for its status to be set to open.
         """
         with self._database.transaction():
             try:
                 self._database.change(
-                    "INSERT INTO discussions (repo_id, num, title, status, user_id, created_at, branch, base)"
-                    " VALUES (?, ?, ?, 'open', ?, ?, ?, ?)",
-                    *(repo.number, number, title, caller.id, now(), branch, base),
+                    "INSERT INTO discussions (repo_id, num, title, status, user_id, created_at, branch, base, draft)"
+                    " VALUES (?, ?, ?, 'open', ?, ?, ?, ?, ?)",
+                    *(repo.number, number, title, caller.id, now(), branch, base, draft),
                 )
             except sqlite3.IntegrityError as error:  # deleted meanwhile
                 raise Refusal(404, "Repository not found", "RepoNotFound") from error
@@ -89,17 +106,39 @@ class Discussions:
         return self._all("repo_id = ?", repo.number)
 
     def require_open(self, found: Discussion) -> None:
-        """Refuse unless it is open. Raises Refusal 400."""
-        if found.status != "open":
+        """Refuse unless it is open or a draft. Raises Refusal 400."""
+        if not found.is_open:
             raise Refusal(400, f"#{found.num} is {found.status}.")
 
-    def require_open_for(self, repo: Repo, revision: str) -> None:
-        """Refuse a commit to a pull request that is not open. Raises Refusal 400, or 404 when there is none."""
-        if revision.startswith("refs/pr/"):
-            found = [one for one in self.all(repo) if one.branch and one.ref == revision]
-            if not found:
-                raise unknown_revision(revision)
-            self.require_open(found[0])
+    def open_for(self, repo: Repo, revision: str) -> Discussion | None:
+        """The pull request that a change to a revision is a change to, or None where that is a branch.
+
+        Raises:
+            Refusal: 400 when it is not open, 404 when there is none.
+        """
+        if not revision.startswith("refs/pr/"):
+            return None
+        found = next((one for one in self.all(repo) if one.branch and one.ref == revision), None)
+        if found is None:
+            raise unknown_revision(revision)
+        self.require_open(found)
+        return found
+
+    def stored(self, repo: Repo, caller: Caller) -> int:
+        """Bytes that somebody who may not write to a repo has stored in pull requests of it that were not merged."""
+        row = self._database.row(
+            "SELECT TOTAL(stored) AS bytes FROM discussions WHERE repo_id = ? AND user_id = ? AND status <> 'merged'",
+            *(repo.number, caller.id),
+        )
+        return int(row["bytes"]) if row else 0
+
+    def charge(self, found: Discussion, size: int) -> None:
+        """Count bytes that a stranger stored in a pull request; 0 only notes that a stranger's was touched."""
+        self._database.change(
+            "UPDATE discussions SET stored = stored + ?, stored_at = ?"
+            " WHERE repo_id = ? AND num = ? AND (stored_at IS NOT NULL OR ? > 0)",
+            *(size, now(), found.repo_id, found.num, size),
+        )
 
     def events(self, found: Discussion) -> list[dict[str, Any]]:
         """What was said and done, as the API tells it, oldest first."""
@@ -116,7 +155,7 @@ class Discussions:
             return self._add(found, caller.id, "title-change", {"from": found.title, "to": title})
 
     def set_status(self, found: Discussion, caller: Caller, status: str, text: str | None) -> dict[str, Any]:
-        """Close it or open it again, perhaps with a last word.
+        """Close it or open it, perhaps with a last word; what was a draft is none any more.
 
         Raises:
             Refusal: 400 when it was merged, or has that status already.
@@ -130,6 +169,7 @@ class Discussions:
             if text:
                 self.say(found, caller, text)
             self._set(found, "status", status)
+            self._set(found, "draft", 0)
             return self._add(found, caller.id, "status-change", {"status": status})
 
     def revise(self, found: Discussion, comment: str, caller: Caller, text: str | None) -> dict[str, Any]:
@@ -179,7 +219,9 @@ class Discussions:
 
     def _all(self, condition: str, *values: Any) -> list[Discussion]:
         rows = self._database.rows(
-            "SELECT discussions.*, users.name AS author FROM discussions JOIN users ON users.id = user_id"
+            "SELECT repo_id, num, title, iif(draft AND status = 'open', 'draft', status) AS status, user_id,"
+            " discussions.created_at, branch, base, merge_oid, merger_id, users.name AS author"
+            " FROM discussions JOIN users ON users.id = user_id"
             f" WHERE {condition} ORDER BY num DESC",
             *values,
         )
@@ -188,7 +230,7 @@ class Discussions:
     def _again(self, found: Discussion) -> Discussion:
         return next(iter(self._all("repo_id = ? AND num = ?", found.repo_id, found.num)), found)
 
-    def _set(self, found: Discussion, column: str, value: str | None) -> None:
+    def _set(self, found: Discussion, column: str, value: str | int | None) -> None:
         self._database.change(
             f"UPDATE discussions SET {column} = ? WHERE repo_id = ? AND num = ?", value, found.repo_id, found.num
         )

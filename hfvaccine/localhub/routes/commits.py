@@ -12,8 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 
 from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.catalog import Repo
+from hfvaccine.localhub.data.discussions import Discussion
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import discussions
+from hfvaccine.localhub.routes import discussions, strangers
 from hfvaccine.localhub.routes.call import Call, answer, parse_json, route
 from hfvaccine.localhub.store.large_files import Pointer
 from hfvaccine.localhub.store.repository import check_path
@@ -33,16 +34,20 @@ def validate_yaml(call: Call) -> Response:
         if cards.parse(content.encode()) is None:
             warnings.append({"message": "empty or missing yaml metadata in repo card"})
     except cards.CardError as error:
-        errors.append({"message": f"Invalid card metadata: {error}"})
+        errors.append({"message": _told(error)})
     if errors and "text/plain" in call.request.headers.get("accept", ""):
         return PlainTextResponse("".join(f"- Error: {error['message']}\n" for error in errors), 400)
     return answer({"errors": errors, "warnings": warnings}, 400 if errors else 200)
 
 
+def _told(error: cards.CardError) -> str:
+    return f"Invalid card metadata: {error}"
+
+
 def preupload(call: Call) -> Response:
     """For each file whether it goes into the commit itself or to large-file storage, and what is there now."""
-    _, git, commit = call.content("write")
-    body = call.json()
+    repo, git, commit = call.content("propose" if _proposes(call) else "write")
+    body, stranger = call.json(), not call.may(repo, "write")
     attributes = list(parse_git_attributes(BytesIO(git.read_file(commit, ".gitattributes") or b"")))
     patterns = [(Pattern(pattern), values) for pattern, values in attributes if b"filter" in values]
     ignore_text = body.get("gitIgnore")
@@ -59,6 +64,8 @@ def preupload(call: Call) -> Response:
         for pattern, values in patterns:
             if pattern.match(path.encode()):
                 large = large or values[b"filter"] == b"lfs"
+        if large and stranger:
+            raise Refusal(403, f"{path} would be a large file: only who may write to {repo.id} uploads those.")
         said: dict[str, Any] = {
             "path": path,
             "uploadMode": "lfs" if large else "regular",
@@ -80,7 +87,8 @@ def _is_text(sample: bytes) -> bool:
 
 def commit(call: Call) -> Response:
     """One commit from a stream of operations, to a branch or a pull request, also a new one; all of it or nothing."""
-    repo = call.repo("write")
+    repo = call.repo("propose" if _proposes(call) else "write")
+    stranger, size = strangers.is_stranger(call, repo), strangers.cost("refs/pr/N")
     branch = call.parameter("rev").removeprefix("refs/heads/")
     header: dict[str, Any] = {}
     additions: dict[str, ObjectID] = {}
@@ -93,14 +101,20 @@ def commit(call: Call) -> Response:
         elif key in ("file", "lfsFile"):
             path = check_path(value.get("path"))
             blob = _regular(value, path) if key == "file" else _pointer(call, repo, value, path)
+            if path == "README.md":
+                _require_card(blob.data)
             additions[path] = blob.id
             waiting.append(blob)
-            if sum(len(one.data) for one in waiting) > BUFFERED:
+            size += strangers.cost(path, blob.data)
+            if stranger:
+                strangers.require_room(call, repo, size)
+            elif sum(len(one.data) for one in waiting) > BUFFERED:
                 git.add_blobs(waiting)
                 waiting = []
         elif key in ("deletedFile", "deletedFolder"):
             path = check_path(str(value.get("path", "")).rstrip("/"))
             deletions[path] = "file" if key == "deletedFile" else "folder"
+            size += strangers.cost(path)
         else:
             raise Refusal(400, f"Unknown operation {key[:50]!r}.")
     summary, description = header.get("summary"), header.get("description") or ""
@@ -108,16 +122,30 @@ def commit(call: Call) -> Response:
         raise Refusal(400, "A commit begins with a header that has a summary.")
     message = " ".join(summary.split("\n")) + (f"\n\n{description}" if description else "")
     parent = str(header.get("parentCommit") or "") or None
-    git.add_blobs(waiting)
+    size += len(message)
     told: dict[str, Any] = {"success": True}
-    if call.flag("create_pr"):
-        oid, number = discussions.commit_to_new(call, repo, branch, parent, message, deletions, additions)
-        told["pullRequestUrl"] = f"{call.address(repo)}/discussions/{number}"
-    else:
-        with git.writing():  # a pull request must not be merged between the look at it and the commit
-            call.hub.discussions.require_open_for(repo, branch)
-            oid = git.commit(branch, call.signed_in().name, message, deletions, additions, parent)
+    pull: Discussion | None
+    with git.writing():  # a pull request must not be merged between the look at it and the commit
+        if stranger:
+            strangers.require_room(call, repo, size)  # another commit may have come first
+        if call.flag("create_pr"):
+            oid, pull = discussions.commit_to_new(
+                call, repo, git, branch, parent, message, deletions, additions, waiting
+            )
+            told["pullRequestUrl"] = f"{call.address(repo)}/discussions/{pull.num}"
+        else:
+            pull = call.hub.discussions.open_for(repo, branch)
+            if pull and stranger:
+                strangers.require_own(call, repo, pull)
+            oid = git.commit(branch, call.signed_in().name, message, deletions, additions, parent, blobs=waiting)
+        if pull:
+            call.hub.discussions.charge(pull, git.written if stranger else 0)
     return answer({**told, "commitOid": oid, "commitUrl": f"{call.address(repo)}/commit/{oid}"})
+
+
+def _proposes(call: Call) -> bool:
+    """Whether this is about a pull request, a new one or one that is there."""
+    return call.flag("create_pr") or call.parameter("rev").startswith("refs/pr/")
 
 
 def _operations(call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -148,6 +176,17 @@ def _pointer(call: Call, repo: Repo, value: dict[str, Any], path: str) -> Blob:
     if size is None or value.get("size", size) != size:
         raise Refusal(422, f"{path}: the large file {oid[:64]} has not been uploaded to {repo.id}.")
     return Blob.from_string(Pointer(oid, size).text())
+
+
+def _require_card(readme: bytes) -> None:
+    """Refuse a README whose metadata cannot be read, in the words of the clients, which ask before they commit."""
+    try:
+        cards.parse(readme)
+    except cards.CardError as error:
+        message = _told(error)
+        raise Refusal(
+            400, f"Invalid metadata in README.md.\n- {message}", body={"errors": [{"message": message}]}
+        ) from error
 
 
 def _decoded(text: Any, path: str) -> bytes:

@@ -3,15 +3,16 @@
 from itertools import islice
 from typing import Any
 
-from dulwich.objects import ObjectID
+from dulwich.objects import Blob, ObjectID
 from starlette.responses import Response
 
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.data.discussions import LONGEST_TITLE, Discussion, text_of, title_of
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes import strangers
 from hfvaccine.localhub.routes.call import Call, answer, route
 from hfvaccine.localhub.store.diff import diff_of
-from hfvaccine.localhub.store.repository import Change, Repository, told_of
+from hfvaccine.localhub.store.repository import BLOCK, Change, Repository, told_of
 
 PAGE, COMMITS = 50, 500
 
@@ -26,7 +27,7 @@ def listing(call: Call) -> Response:
         one
         for one in call.hub.discussions.all(repo)
         if kind in ("all", "pull_request" if one.branch else "discussion")
-        and status in ("all", "open" if one.status == "open" else "closed")
+        and status in ("all", "open" if one.is_open else "closed")
         and query.get("author", one.author).lower() == one.author.lower()
     ]
     start = PAGE * call.number("p")
@@ -47,19 +48,21 @@ def _told(repo: Repo, found: Discussion) -> dict[str, Any]:
 
 
 def create(call: Call) -> Response:
-    """A discussion, or a pull request without commits as yet."""
+    """A discussion, or a pull request without commits as yet: a draft, as clients are told that it is."""
     body = call.json()
-    # A stranger's commits and large files would fill the disk and become the repo's own: pull requests are for
-    # those who may write, everybody else who may read can say something.
-    repo = call.repo("write" if body.get("pullRequest") else "discuss")
+    repo = call.repo("propose" if body.get("pullRequest") else "discuss")
+    stored = BLOCK if body.get("pullRequest") and strangers.is_stranger(call, repo) else 0
     caller, title, text = call.signed_in(), title_of(body.get("title")), text_of(body.get("description"), needed=False)
     git, known = call.git(repo), call.hub.discussions
     with git.writing():
+        if stored:
+            strangers.require_room(call, repo, stored)
         number = known.next_number(repo)
         start = git.resolve("main") if body.get("pullRequest") else None
         git.begin_pull(number, start)
         branch, base = ("main", start.id.decode()) if start else (None, None)
-        known.open(repo, number, caller, title, text, branch, base)
+        found = known.open(repo, number, caller, title, text, branch, base, draft=start is not None)
+        known.charge(found, stored)
     return answer(
         {"num": number, "pullRequest": start is not None, "url": f"{call.address(repo)}/discussions/{number}"}
     )
@@ -68,32 +71,36 @@ def create(call: Call) -> Response:
 def commit_to_new(
     call: Call,
     repo: Repo,
+    git: Repository,
     branch: str,
     parent: str | None,
     message: str,
     deletions: dict[str, str],
     additions: dict[str, ObjectID],
-) -> tuple[str, int]:
+    blobs: list[Blob],
+) -> tuple[str, Discussion]:
     """Open a pull request with one commit.
 
     Args:
-        call: the request of somebody who may write.
+        call: the request of somebody who may propose changes.
         repo: the repo.
+        git: its git repository.
         branch: the branch that it is for.
         parent: the commit on that branch to begin at, if not at its head.
         message: the commit's, which also becomes title and first comment.
         deletions: see `Repository.commit`.
         additions: see there.
+        blobs: see there.
 
     Returns:
-        The commit's id and the pull request's number.
+        The commit's id and the pull request.
 
     Raises:
         Refusal: 404 when there is no such branch, 412 when the parent is not on it.
     """
     title, _, text = message.partition("\n")
     title = title_of(" ".join(title.split())[:LONGEST_TITLE])
-    caller, git = call.signed_in(), call.git(repo)
+    caller = call.signed_in()
     with git.writing():
         start = git.resolve(f"refs/heads/{branch}")
         if parent is not None:
@@ -102,9 +109,9 @@ def commit_to_new(
                 raise Refusal(412, f"The commit {parent[:40]} is not on {branch}.")
             start = on_it[0]
         number = call.hub.discussions.next_number(repo)
-        oid = git.commit(f"refs/pr/{number}", caller.name, message, deletions, additions, start=start)
-        call.hub.discussions.open(repo, number, caller, title, text.strip(), branch, start.id.decode())
-    return oid, number
+        oid = git.commit(f"refs/pr/{number}", caller.name, message, deletions, additions, start=start, blobs=blobs)
+        opened = call.hub.discussions.open(repo, number, caller, title, text.strip(), branch, start.id.decode())
+    return oid, opened
 
 
 def details(call: Call) -> Response:
@@ -146,7 +153,7 @@ def changes_of(git: Repository, found: Discussion) -> list[Change]:
 
 def clashes_of(git: Repository, found: Discussion) -> list[str] | None:
     """See `Repository.clashes`; none for what is not open."""
-    return git.clashes(str(found.branch), found.ref, found.base) if found.status == "open" else []
+    return git.clashes(str(found.branch), found.ref, found.base) if found.is_open else []
 
 
 def comment(call: Call) -> Response:
@@ -185,7 +192,7 @@ def merge_now(call: Call, repo: Repo, found: Discussion, text: str) -> str:
         The commit at which the branch stands now.
 
     Raises:
-        Refusal: 400 when it is no open pull request or has no commits, 409 when it clashes with the branch.
+        Refusal: 400 when it is no open pull request, a draft, or has no commits, 409 when it clashes with the branch.
     """
     caller, known, git = call.signed_in(), call.hub.discussions, call.git(repo)
     with git.writing():
@@ -193,6 +200,8 @@ def merge_now(call: Call, repo: Repo, found: Discussion, text: str) -> str:
         known.require_open(found)
         if found.branch is None or git.resolve(found.ref).id.decode() == found.base:
             raise Refusal(400, f"#{found.num} has no commits that could be merged.")
+        if found.status == "draft":
+            raise Refusal(400, f"#{found.num} is a draft: set its status to open, then merge it.")
         clashes = clashes_of(git, found)
         if clashes is None:
             raise Refusal(409, f"{found.branch} was squashed or deleted since #{found.num} was opened: open another.")
@@ -239,12 +248,17 @@ def _discussion(call: Call, own: bool = False) -> tuple[Repo, Discussion]:
 
 
 def super_squash(call: Call) -> Response:
-    """One commit in place of a branch's history."""
+    """One commit in place of a branch's history, or of a pull request's since it began: it can be merged as before."""
     repo, branch = call.repo("write"), call.parameter("rev").removeprefix("refs/heads/")
     message, caller = call.json().get("message") or f"Super-squash branch {branch!r}", call.signed_in()
     if not isinstance(message, str):
         raise Refusal(400, "message must be a text.")
-    oid = call.git(repo).squash(branch, caller.name, message)
+    git = call.git(repo)
+    with git.writing():
+        pull = call.hub.discussions.open_for(repo, branch)
+        if pull and git.resolve(pull.ref).id.decode() == pull.base:
+            raise Refusal(400, f"#{pull.num} has no commits that could be squashed.")
+        oid = git.squash(branch, caller.name, message, pull.base if pull else None)
     call.hub.database.audit(caller.name, "super-squash", f"{repo.kind}:{repo.id}", branch)
     return answer({"commitOid": oid})
 

@@ -94,7 +94,7 @@ def _describe(
         "disabled": False,
         "downloads": 0,
         "downloadsAllTime": 0,
-        "likes": 0,
+        "likes": call.hub.likes.count(repo),
         "trendingScore": 0,
         "tags": cards.tags(repo.kind, metadata),
         "cardData": metadata,
@@ -142,7 +142,13 @@ def paths_info(call: Call) -> Response:
     _, git, commit = call.content("see")
     found = [git.entry(commit, path.strip("/")) for path in form.get("paths", []) if path.strip("/")]
     expand = form.get("expand", ["false"])[0].lower() == "true"
-    return answer(_listed(git, commit, [entry for entry in found if entry], expand))
+    listed = _listed(git, commit, [entry for entry in found if entry], expand)
+    for item in listed if not expand else ():
+        if "lfs" in item:
+            # Clients copy no large file between repos without this. It is no hash of Xet's: what goes by those when it
+            # downloads asks for a listing, or to expand.
+            item["xetHash"] = f"sha256:{item['lfs']['oid']}"
+    return answer(listed)
 
 
 def _listed(git: Repository, commit: Any, entries: list[Entry], expand: bool) -> list[dict[str, Any]]:

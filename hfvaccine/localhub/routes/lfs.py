@@ -1,4 +1,4 @@
-"""Large files by the git-lfs protocol: batch, upload in one piece or in parts, verify, download."""
+"""Large files by the git-lfs protocol: batch, upload in one piece or in parts, verify, download; and copying them."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ from starlette.routing import Route
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.call import Call, answer, content_paths, content_routes, storing, written_out
+from hfvaccine.localhub.routes.call import Call, answer, content_paths, content_routes, route, storing, written_out
 from hfvaccine.localhub.routes.files import byte_range
 from hfvaccine.localhub.store.large_files import CHUNK, OID, Pointer, Upload
 
@@ -206,7 +206,31 @@ def download(call: Call) -> Response:
     return StreamingResponse(call.hub.large_files.read(oid, start, end), status, headers)
 
 
+def duplicate(call: Call) -> Response:
+    """Give another repo large files of this one, for a commit there that is about to name them."""
+    repo, body = call.repo("read"), call.json()
+    target, asked = body.get("target"), body.get("files")
+    if not isinstance(target, dict):
+        raise Refusal(400, "target must be an object with the type and the name of a repo.")
+    if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
+        raise Refusal(400, "files must be a list of objects.")
+    if len(asked) > MOST_OBJECTS:
+        raise Refusal(413, f"Ask for at most {MOST_OBJECTS} files at once.")
+    namespace, _, name = str(target.get("name")).partition("/")
+    found = call.hub.catalog.find(str(target.get("type")), namespace, name)
+    into = call.hub.access.require(call.caller, found, "write")
+    failed = []
+    for oid in (str(one.get("sha256"))[:64] for one in asked):
+        if (size := call.hub.catalog.large_file_size(repo, oid)) is None:
+            failed.append({"sha256": oid, "error": f"{repo.id} has no such large file."})
+        else:
+            call.hub.large_files.touch(oid)
+            call.hub.catalog.bind_large_file(into, oid, size)
+    return answer({"failed": failed})
+
+
 ROUTES = [
+    route("POST", "/api/{kinds}/{repo}/lfs-files/duplicate", duplicate),
     *content_routes("POST", f"{OBJECTS}/batch", batch),
     *content_routes("POST", f"{OBJECTS}/verify", verify),
     *content_routes("POST", f"{OBJECTS}/{{oid}}", complete),

@@ -16,7 +16,7 @@ def create(call: Call) -> Response:
     kind, namespace, name = _named(call, body)
     call.hub.access.require_namespace(caller, namespace, f"create a {kind}")
     if (repo := call.hub.catalog.find(kind, namespace, name)) is None:
-        private = _wants_private(body, default=False)
+        private = _wants_private(body, default=call.hub.accounts.makes_private(namespace))
         folder = call.hub.catalog.new_folder()
         call.hub.storage.create(folder, caller.name)
         try:

@@ -26,6 +26,7 @@ from hfvaccine.localhub.store.place import Listing, Place
 FILE_MODE = 0o100644
 FOLDER_MODE = 0o040000
 SUBMODULE_MODE = 0o160000
+BLOCK = 4096  # what the smallest file takes on most disks
 LOOSE_LIMIT = 100  # a commit of more objects is written as one pack instead of one file each
 FACTS_LIMIT = 100_000
 HEADS, TAGS, PULLS = b"refs/heads/", b"refs/tags/", b"refs/pr/"
@@ -95,7 +96,12 @@ def told_of(commit: Commit) -> dict[str, Any]:
 
 
 class Repository:
-    """One open repository; made by `Storage.open`. `git` is it itself, for git's own protocol to read from."""
+    """One open repository; made by `Storage.open`.
+
+    Attributes:
+        git: the repository itself, for git's own protocol to read from.
+        written: bytes of the objects that were added through this, each counted as one block at least.
+    """
 
     def __init__(
         self,
@@ -105,6 +111,7 @@ class Repository:
         is_bound: Callable[[str], bool],
     ) -> None:
         self.git = git
+        self.written = 0
         self._place = place
         self._facts = facts
         self._is_bound = is_bound
@@ -235,6 +242,7 @@ class Repository:
         parent: str | None = None,
         first: bool = False,
         start: Commit | None = None,
+        blobs: Sequence[Blob] = (),
     ) -> str:
         """Add one commit to a branch or pull request.
 
@@ -247,6 +255,7 @@ class Repository:
             parent: refuse unless the branch still stands there.
             first: begin the branch instead of continuing it.
             start: begin it on top of this commit, whatever is there.
+            blobs: those of the additions that are not stored yet; they are stored once nothing stands in the way.
 
         Returns:
             The id of the commit.
@@ -266,17 +275,31 @@ class Repository:
                 found = self._lookup(tree, path) if tree else None
                 if found is None or (wanted == "folder" and found[0] != FOLDER_MODE):
                     raise Refusal(404, f"A {wanted} with this name doesn't exist: {path}", "EntryNotFound")
-            made = self._made(tree, deletions, additions, [head] if head else [], author, message)
+            made = self._made(tree, deletions, additions, [head] if head else [], author, message, blobs)
             self._move(ref, None if start else head, made)
             return made.decode()
 
-    def squash(self, branch: str, author: str, message: str) -> str:
-        """Put one commit without a past in place of a branch's history. Raises Refusal 404 for a missing branch."""
+    def squash(self, branch: str, author: str, message: str, base: str | None = None) -> str:
+        """Put one commit in place of a history.
+
+        Args:
+            branch: the branch's name, or `refs/pr/N`.
+            author: the user's name.
+            message: the commit's.
+            base: the commit that stays before it; None for no past.
+
+        Returns:
+            The id of the commit.
+
+        Raises:
+            Refusal: 404 for a missing branch.
+        """
         with self.writing():
-            ref = _checked_ref(HEADS, branch)
+            ref = _branch_ref(branch)
             if (head := self._target(ref)) is None:
                 raise unknown_revision(branch)
-            made = self._made(self._commit(head).tree, (), {}, [], author, message)
+            parents = [ObjectID(base.encode())] if base else []
+            made = self._made(self._commit(head).tree, (), {}, parents, author, message)
             self._move(ref, head, made)
             return made.decode()
 
@@ -351,6 +374,7 @@ class Repository:
                 raise
 
     def _add(self, objects: Sequence[ShaFile]) -> None:
+        self.written += sum(max(BLOCK, one.raw_length()) for one in objects)
         if len(objects) > LOOSE_LIMIT:
             self.git.object_store.add_objects([(one, None) for one in {one.id: one for one in objects}.values()])
             return
@@ -365,8 +389,9 @@ class Repository:
         parents: list[ObjectID],
         author: str,
         message: str,
+        blobs: Sequence[Blob] = (),
     ) -> ObjectID:
-        """Store the commit that makes these changes to a tree."""
+        """Store the commit that makes these changes to a tree, and blobs that it needs."""
         fresh: list[ShaFile] = []
         tree = self._edited(tree, dict.fromkeys(deletions), fresh)
         tree = self._edited(tree, additions, fresh)
@@ -381,7 +406,7 @@ class Repository:
         made.author_timezone = made.commit_timezone = 0
         made.encoding = b"UTF-8"
         made.message = message.encode(errors="replace")
-        self._add([*fresh, made])
+        self._add([*blobs, *fresh, made])
         return made.id
 
     def _move(self, ref: Ref, expected: ObjectID | None, oid: ObjectID) -> None:

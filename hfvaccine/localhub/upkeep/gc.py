@@ -11,20 +11,25 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+from dulwich.errors import NotGitRepository
 from dulwich.objects import ObjectID
 from dulwich.pack import full_unpacked_object
+from dulwich.refs import Ref
 from dulwich.repo import Repo as GitRepo
 
 from hfvaccine.errors import LocalHubError
-from hfvaccine.localhub.data.database import Database, open_database
+from hfvaccine.localhub.data.database import Database, iso, open_database
 from hfvaccine.localhub.guard import kept_from_serving, removing
 from hfvaccine.localhub.upkeep.walk import Walk
 
+UNTOUCHED = timedelta(days=90)
+"""After which a pull request goes that was opened by somebody who may not write, and was not merged."""
 GRACE = 24 * 3600  # as long as the address of an upload is good for
 SHORTEST_WHILE_SERVED = 3600
 MANY_LOOSE, MANY_PACKS = 100, 5
@@ -41,6 +46,7 @@ class Removed:
     leftovers: int = 0
     objects: int = 0
     packs: int = 0
+    pulls: int = 0
     left_alone: list[str] = field(default_factory=list)
 
 
@@ -76,6 +82,8 @@ class _Collection:
         self._removed = Removed()
 
     def run(self) -> Removed:
+        with removing(self._root):
+            self._expire()
         stores = {folder: _Store(path) for folder, path in self._repositories()}
         for store in stores.values():
             store.pack(self._before)
@@ -89,6 +97,23 @@ class _Collection:
         done = ", ".join(f"{name} {value}" for name, value in vars(self._removed).items() if value)
         self._database.audit("operator", "gc", detail=done)
         return self._removed
+
+    def _expire(self) -> None:
+        """Drop what strangers proposed and nobody has touched for long; its commits go once the grace is over."""
+        before = iso(datetime.now(UTC) - UNTOUCHED)
+        found = self._database.rows(
+            "SELECT repo_id, num, folder FROM discussions JOIN repos ON repos.id = repo_id"
+            " WHERE status <> 'merged' AND merge_oid IS NULL AND stored_at < ? AND NOT EXISTS (SELECT 1"
+            " FROM discussion_events AS said WHERE said.repo_id = discussions.repo_id"
+            " AND said.num = discussions.num AND said.created_at >= ?)",
+            *(before, before),
+        )
+        for number, num, folder in found:
+            # The row first: a reference without one is a note to `fsck`, and the next pull request takes it over.
+            self._database.change("DELETE FROM discussions WHERE repo_id = ? AND num = ?", number, num)
+            with suppress(NotGitRepository), closing(GitRepo(self._root / "repos" / folder)) as git:
+                git.refs.remove_if_equals(Ref(f"refs/pr/{num}".encode()), None)
+            self._removed.pulls += 1
 
     def _repositories(self) -> Iterator[tuple[str, Path]]:
         for folder in self._folders():

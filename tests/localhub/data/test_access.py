@@ -55,8 +55,9 @@ NDJSON = "\n".join(
 FETCH = "0032want {sha}\n00000009done\n"
 
 # route -> the right it needs, and a request that would succeed with it. A word after the route tells rows of one
-# route apart. Rights: see, read, discuss, write; "gate" is write, and refused by repos without a gate; "author" is
-# discuss, and alice's alone; "moderate" is discuss, and for writers; "merge" is write, and has nothing to do here;
+# route apart. Rights: see, like, read, discuss, propose, write; "gate" is write, and refused by repos without a gate;
+# "author" is discuss, and alice's alone; "moderate" is discuss, and for writers; "copy" is read here, and write where
+# it goes to; "merge" is write, and has nothing to do here;
 # "ask" and "signature" are those of one route each. Texts in braces are words of the `place`; "before" is a request of
 # the owner's that is sent first.
 TABLE = {
@@ -115,6 +116,12 @@ TABLE = {
         {"json": {"oid": "{oid}", "size": 6000}},
     ),
     "GET /{repo}.git/info/lfs/objects/{oid}": ("read", "GET", "{site}.git/info/lfs/objects/{oid}", {}),
+    "POST /api/{kinds}/{repo}/lfs-files/duplicate": (
+        "copy",
+        "POST",
+        "{api}/lfs-files/duplicate",
+        {"json": {"target": {"type": "dataset", "name": "{id}"}, "files": [{"sha256": "{oid}"}]}},
+    ),
     "PUT /{repo}.git/info/lfs/objects/{oid}": ("signature", "PUT", "{site}.git/info/lfs/objects/{oid}", {}),
     "POST /{repo}.git/info/lfs/objects/{oid}": ("signature", "POST", "{site}.git/info/lfs/objects/{oid}", {}),
     "GET /{repo}.git/info/lfs/objects/{oid} signed-wrongly": (
@@ -161,13 +168,13 @@ TABLE = {
     "POST /api/{kinds}/{repo}/preupload/{rev}": ("write", "POST", "{api}/preupload/main", {"json": {"files": []}}),
     "POST /api/{kinds}/{repo}/commit/{rev}": ("write", "POST", "{api}/commit/scratch", {"content": NDJSON}),
     "POST /api/{kinds}/{repo}/preupload/{rev} pull-request": (
-        "write",
+        "propose",
         "POST",
         "{api}/preupload/main?create_pr=1",
         {"json": {"files": []}},
     ),
     "POST /api/{kinds}/{repo}/commit/{rev} pull-request": (
-        "write",
+        "propose",
         "POST",
         "{api}/commit/main?create_pr=1",
         {"content": NDJSON},
@@ -179,10 +186,16 @@ TABLE = {
         {},
     ),
     "POST /api/{kinds}/{repo}/super-squash/{rev}": ("write", "POST", "{api}/super-squash/scratch", {"json": {}}),
+    "POST /api/{kinds}/{repo}/super-squash/{rev} pull-request": (
+        "write",
+        "POST",
+        "{api}/super-squash/refs%2Fpr%2F2",
+        {"json": {}},
+    ),
     "GET /api/{kinds}/{repo}/discussions": ("see", "GET", "{api}/discussions", {}),
     "POST /api/{kinds}/{repo}/discussions": ("discuss", "POST", "{api}/discussions", {"json": {"title": "t"}}),
     "POST /api/{kinds}/{repo}/discussions pull-request": (
-        "write",
+        "propose",
         "POST",
         "{api}/discussions",
         {"json": {"title": "t", "pullRequest": True}},
@@ -236,6 +249,9 @@ TABLE = {
         "{api}/tag/d-{role}",
         {"before": ("POST", "{api}/tag/main", {"json": {"tag": "d-{role}"}})},
     ),
+    "POST /api/{kinds}/{repo}/like": ("like", "POST", "{api}/like", {}),
+    "DELETE /api/{kinds}/{repo}/like": ("like", "DELETE", "{api}/like", {}),
+    "GET /api/{kinds}/{repo}/likers": ("see", "GET", "{api}/likers", {}),
     "GET /api/{kinds}/{repo}/user-access-request/{status}": ("gate", "GET", "{api}/user-access-request/pending", {}),
     "POST /api/{kinds}/{repo}/user-access-request/handle": (
         "gate",
@@ -281,6 +297,7 @@ NO_REPO = {
     "GET /api/{kinds}",
     "GET /api/whoami-v2",
     "GET /api/users/{user}/overview",
+    "GET /api/users/{user}/likes",
     "GET /api/settings/repositories",
     "GET /api/organizations/{org}/settings/repositories",
     "POST /api/validate-yaml",
@@ -371,6 +388,7 @@ def place(request, live):
     words = {
         "site": f"/datasets/{repo_id}",
         "api": f"/api/datasets/{repo_id}",
+        "id": repo_id,
         "sha": made.oid,
         "oid": infos["large.bin"].lfs.sha256,
         "etag": f'"{infos["data/secret.txt"].blob_id}"',
@@ -427,12 +445,12 @@ def expected(state: str, right: str, role: str) -> tuple[set[int], str | None]:
         return {400}, None
     if right == "gate" and state == "public":
         return {400}, None
-    if right in ("read", "discuss", "author", "moderate") and may == "see":
+    if right in ("read", "discuss", "propose", "author", "moderate", "copy") and may == "see":
         return {no}, "GatedRepo"
     alice = role in ("owner", "fine-grained writer")
-    if (right == "discuss" and role in QUIET) or (right == "author" and not alice):
+    if (right in ("like", "discuss", "propose") and role in QUIET) or (right == "author" and not alice):
         return {no}, None
-    if right == "moderate" and may != "write":
+    if right in ("moderate", "copy") and may != "write":
         return {no}, None
     return {200, 206, 304}, None
 

@@ -5,8 +5,8 @@ from unittest.mock import Mock
 
 import pytest
 from dulwich.object_store import DiskObjectStore
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
-from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
+from huggingface_hub.errors import BadRequestError, HfHubHTTPError, RevisionNotFoundError
 
 
 def ndjson(*operations, summary="raw"):
@@ -143,6 +143,25 @@ def test_cards_are_checked(live, api, repo_id):
     ask["content"] = "---\na: [\n---\n"
     plain = live.request("POST", "/api/validate-yaml", json=ask, headers={"Accept": "text/plain"})
     assert plain.status_code == 400 and plain.text.startswith("- Error: ")
+
+
+@pytest.mark.parametrize("card", [b"---\nlicense: [\n---\n", b"---\na: &x 1\nb: *x\n---\n", b"---\n- a\n---\n"])
+def test_a_commit_that_leaves_the_check_out_is_refused_all_the_same(live, api, repo_id, card, monkeypatch):
+    with pytest.raises(ValueError) as asked:
+        api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=repo_id)
+    monkeypatch.setattr(HfApi, "_validate_yaml", lambda *args, **more: None)
+    for create_pr in (False, True):
+        with pytest.raises(BadRequestError) as refused:
+            api.create_commit(
+                repo_id,
+                [CommitOperationAdd("a.txt", b"a"), CommitOperationAdd("README.md", card)],
+                commit_message="x",
+                create_pr=create_pr,
+            )
+        assert refused.value.response.json()["error"] == str(asked.value)
+    assert api.list_repo_files(repo_id) == [".gitattributes"] and list(api.get_repo_discussions(repo_id)) == []
+    api.upload_file(path_or_fileobj=card, path_in_repo="docs/README.md", repo_id=repo_id)
+    api.upload_file(path_or_fileobj=b"no metadata", path_in_repo="README.md", repo_id=repo_id)
 
 
 def test_a_full_disk_is_told_and_keeps_nothing(live, api, repo_id, monkeypatch):

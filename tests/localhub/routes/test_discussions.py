@@ -213,12 +213,34 @@ def test_for_another_branch_and_from_another_commit(live, api, repo_id):
 
 def test_an_empty_pull_request_that_is_filled_later(api, repo_id):
     pull = api.create_pull_request(repo_id, "Later", description="wait")
-    assert (pull.num, pull.git_reference, pull.status, pull.diff) == (1, "refs/pr/1", "open", "")
+    assert (pull.num, pull.git_reference, pull.status, pull.diff) == (1, "refs/pr/1", "draft", "")
     with pytest.raises(BadRequestError, match="no commits"):
         api.merge_pull_request(repo_id, 1)
     put(api, repo_id, "a.txt", "a", revision=pull.git_reference)
+    with pytest.raises(BadRequestError, match="is a draft"):
+        api.merge_pull_request(repo_id, 1)
+    assert names(api, repo_id) == []
+    assert [one.num for one in api.get_repo_discussions(repo_id, discussion_status="open")] == [1]
+    assert api.change_discussion_status(repo_id, 1, "open").new_status == "open"
+    with pytest.raises(BadRequestError, match="open already"):
+        api.change_discussion_status(repo_id, 1, "open")
     api.merge_pull_request(repo_id, 1)
     assert names(api, repo_id) == ["a.txt"]
+
+
+def test_a_draft_that_is_closed_and_opened_again_is_none_any_more(live, api, repo_id):
+    api.create_pull_request(repo_id, "Later")
+    put(api, repo_id, "b.txt", "b")
+    put(api, repo_id, "b.txt", "other", revision="refs/pr/1")
+    assert api.get_discussion_details(repo_id, 1).conflicting_files == ["b.txt"]
+    page, alice = f"/{repo_id}/discussions/1", Visitor(live, "alice")
+    shown = alice.get(page).text
+    assert 'value="open"' in shown and 'value="closed"' in shown and 'value="merge"' not in shown
+    api.change_discussion_status(repo_id, 1, "closed")
+    with pytest.raises(BadRequestError, match="is closed"):
+        put(api, repo_id, "c.txt", "c", revision="refs/pr/1")
+    api.change_discussion_status(repo_id, 1, "open")
+    assert api.get_discussion_details(repo_id, 1).status == "open"
 
 
 def test_many_at_once(api, repo_id):
@@ -269,6 +291,7 @@ def test_a_folder_over_xet(live, api, repo_id, data, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr[-3000:]
     assert names(api, repo_id) == [] and names(api, repo_id, "refs/pr/1") == ["a.txt", "large.bin"]
     assert names(api, repo_id, "refs/pr/2") == ["x.bin"]
+    api.change_discussion_status(repo_id, 1, "open")  # as the client says, what upload_folder opens is a draft
     api.merge_pull_request(repo_id, 1)
     api.merge_pull_request(repo_id, 2)
     assert names(api, repo_id) == ["a.txt", "large.bin", "x.bin"]
@@ -313,8 +336,6 @@ def test_who_may_do_what(live, api, repo_id, pull):
     reader.create_discussion(repo_id, "Mine")
     said = reader.comment_discussion(repo_id, 1, "A word")
     for attempt in (
-        lambda: reader.create_pull_request(repo_id, "No"),
-        lambda: put(reader, repo_id, "x", "x", create_pr=True),
         lambda: put(reader, repo_id, "x", "x", revision="refs/pr/1"),
         lambda: reader.merge_pull_request(repo_id, 1),
         lambda: reader.rename_discussion(repo_id, 1, "No"),
@@ -403,7 +424,8 @@ def test_squashing(live, api, repo_id, pull, tmp_path):
     for name, error in (
         ("missing", RevisionNotFoundError),
         ("v1", RevisionNotFoundError),
-        ("refs/pr/1", BadRequestError),
+        ("refs/pr/7", RevisionNotFoundError),
+        ("refs/tags/v1", BadRequestError),
     ):
         with pytest.raises(error):
             api.super_squash_history(repo_id, branch=name)
@@ -414,6 +436,31 @@ def test_squashing(live, api, repo_id, pull, tmp_path):
         "Super-squash branch 'work' using huggingface_hub"
     ]
     assert len(api.list_repo_commits(repo_id)) == 1
+
+
+def test_squashing_a_pull_request(live, api, repo_id, pull, tmp_path):
+    put(api, repo_id, "late.txt", "late", revision="refs/pr/1")
+    put(api, repo_id, "c.txt", "c")
+    before = api.get_discussion_details(repo_id, 1).diff
+    base = api.list_repo_commits(repo_id)[1].commit_id
+    api.super_squash_history(repo_id, branch="refs/pr/1", commit_message="All at once")
+    only, parent, *_ = api.list_repo_commits(repo_id, revision="refs/pr/1")
+    assert (only.title, parent.commit_id) == ("All at once", base)
+    told = api.get_discussion_details(repo_id, 1)
+    assert (told.diff, told.conflicting_files) == (before, [])
+    assert [one.summary for one in told.events if one.type == "commit"] == ["All at once"]
+    put(api, repo_id, "later.txt", "later", revision="refs/pr/1")
+    api.merge_pull_request(repo_id, 1)
+    assert names(api, repo_id) == ["c.txt", "late.txt", "later.txt", "new/file.txt", "old.txt"]
+    assert "Better numbers" not in {one.title for one in api.list_repo_commits(repo_id)}
+    with pytest.raises(BadRequestError, match="#1 is merged"):
+        api.super_squash_history(repo_id, branch="refs/pr/1")
+    api.create_pull_request(repo_id, "Empty")
+    with pytest.raises(BadRequestError, match="no commits"):
+        api.super_squash_history(repo_id, branch="refs/pr/2")
+    api.create_discussion(repo_id, "Talk")
+    with pytest.raises(RevisionNotFoundError):
+        api.super_squash_history(repo_id, branch="refs/pr/3")
 
 
 def test_pages(live, api, repo_id, pull):
