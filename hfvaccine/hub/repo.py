@@ -21,6 +21,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, Re
 
 from hfvaccine.errors import HfvaccineError, HubError, PublishError
 from hfvaccine.files import CARD, digest_of
+from hfvaccine.hub.account import account
 from hfvaccine.hub.content import Content, sha256_of, size_of
 from hfvaccine.hub.errors import as_hub_error, page_of
 
@@ -172,11 +173,11 @@ class Repo:
         return names - _matching(names, ours)
 
     def held(self, name: str, message: str | None = None) -> Iterator[bytes]:
-        """A file of the repo as `main` has it, then as open pull requests of this message have it.
+        """A file of the repo as `main` has it, then as the caller's open pull requests of this message have it.
 
         Args:
             name: of the file.
-            message: None for `main` alone: a pull request may be anybody's.
+            message: None for `main` alone.
         """
         with as_hub_error(self.api, self.id, self.kind):
             head = self._info()
@@ -240,7 +241,7 @@ class Repo:
         return _Asked(int(commit.pr_num), str(commit.oid), opened=True)
 
     def _proposed(self, files: Mapping[str, Content], ours: tuple[str, ...], head: Any, message: str) -> _Asked | None:
-        """The open pull request that makes just this change, if there is one: it may be anybody's."""
+        """The caller's open pull request that makes just this change, if there is one."""
         left = _blobs(head, lambda name: name not in files and not _matching({name}, ours))
         for number in self._opened(message):
             proposed = self._info(f"refs/pr/{number}")
@@ -249,11 +250,12 @@ class Repo:
         return None
 
     def _opened(self, message: str) -> Iterator[int]:
-        """The open pull requests of this message."""
+        """The caller's open pull requests of this message: those of others may change at any moment."""
+        me = account(self.api)
         for one in self.api.get_repo_discussions(
             self.id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
         ):
-            if one.title == message:
+            if (one.title, one.author, one.status) == (message, me, "open"):
                 yield int(one.num)
 
     def _check_asked(self, asked: _Asked, files: Mapping[str, Content], check: Callable[[Path], None]) -> None:

@@ -1,5 +1,5 @@
-"""hfvaccine, in processes that shard a model between CPUs: accelerate does that on devices of other kinds alone, for no
-reason of PyTorch's. Started by accelerate's launcher in place of `-m hfvaccine`."""
+"""hfvaccine, in processes that shard a model between CPUs: accelerate does that on devices of other kinds alone, for
+no reason of PyTorch's. Started by accelerate's launcher in place of `-m hfvaccine`."""
 
 from accelerate import PartialState
 from accelerate.utils import DistributedType
