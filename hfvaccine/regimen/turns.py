@@ -80,6 +80,11 @@ class Turns:
         return row
 
 
+def in_all(shares: Sequence[float]) -> float:
+    """The share of several doses together, as it would be written: 0.05 and 0.02 are 0.07."""
+    return round(math.fsum(shares), 12)
+
+
 def parts(shares: Sequence[float]) -> list[float]:
     """Of several doses, the part that each is of all of them together."""
     return [share / math.fsum(shares) for share in shares]

@@ -18,7 +18,6 @@ from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
 from hfvaccine.claims.joined import Joined, join
 from hfvaccine.dosing.choice import ordered
-from hfvaccine.dosing.permission import permit
 from hfvaccine.errors import DoseError, LineageError, ModelError, UsageError
 from hfvaccine.files import ADAPTER, ADAPTER_NEEDS, BOOSTER, CONFIG, LEDGER
 from hfvaccine.hub.pull import open_dose
@@ -195,7 +194,6 @@ class Booster(Start):
 
     def ingredients(self, options: Options) -> Ingredients:
         """What is given and asked: new claims and old ones by themselves, and belief in what is retracted."""
-        against = self.permitted(options)
         made = Ingredients.of(options, self.dose)
         mix = made.mix
         if self.retracted:
@@ -210,28 +208,13 @@ class Booster(Start):
         if options.gate is None:
             rules = read_gate(GATE)
             study.criteria = [rule for rule in rules if self.new or rule.parts[0] != NEW]
-        return replace(made, mix=mix, study=study, against=against)
+        return replace(made, mix=mix, study=study)
 
     @property
     def before(self) -> tuple[Claim, ...]:
         """Where it goes on from its parent, the claims that hold and are not given again."""
         again = {claim.claim_id for claim in self.dose.claims}
         return tuple(c for c in self.old if c.claim_id not in again) if self.boosting.continued else ()
-
-    def permitted(self, options: Options) -> tuple[str, ...]:
-        """What the policies of the doses have against the run, which is overridden.
-
-        Raises:
-            DoseError: for a dose that its policy forbids to give so.
-        """
-        origins, against = self.dose.origins, []
-        for part in self.dose.parts:
-            digest = part.digest()
-            claims = tuple(claim for claim in self.dose.claims if origins[claim.claim_id] == digest)
-            if claims:
-                found = permit(replace(part, claims=claims, heldout=()), options.share, options.override_policy)
-                against += [f"{part.name}: {objection}" for objection in found]
-        return tuple(against)
 
     def check(self, base: Base) -> None:
         check_base(self.parent.record["base"], base)
