@@ -80,13 +80,14 @@ def together(parts: Sequence[Dose], shares: Sequence[float]) -> Joined:
         raise UsageError(f"{len(parts)} doses have {len(shares)} shares.", "Give several doses, and each a share.")
     digests = [part.digest() for part in parts]
     ids = [{claim.claim_id for claim in part.claims} for part in parts]
-    for number, part in enumerate(parts):
-        called = f"{part.name!r}{f' ({part.source})' if part.source else ''}"
-        if digests[number] in digests[:number]:
-            raise DoseError(f"The dose {called} is given twice.", "Give it once, with the share that it is to have.")
+    called = [f"{part.name!r}{f' ({part.source})' if part.source else ''}" for part in parts]
+    if twice := [name for number, name in enumerate(called) if digests[number] in digests[:number]]:
+        raise DoseError(f"The dose {twice[0]} is given twice.", "Give it once, with the share that it is to have.")
+    for number in range(len(parts)):
         if ids[number] <= set(chain(*ids[:number], *ids[number + 1 :])):
             raise DoseError(
-                f"Every claim of the dose {called} also stands in the others that are given.", "Leave that dose out."
+                f"Every claim of the dose {called[number]} also stands in the others that are given.",
+                "Leave that dose out.",
             )
     return replace(join(parts, set(chain(*ids))), of_each=tuple(shares))
 

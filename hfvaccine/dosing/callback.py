@@ -97,9 +97,9 @@ class DosingCallback(Replayed):
         exposures: int | None = None,
     ) -> None:
         check_objective(objective)
-        share = _whole(dose, share)
-        check_share(share)
-        permit(dose, share, override_policy)
+        whole = _whole(dose, share)
+        check_share(whole)
+        permit(dose, whole, override_policy)
         for line in objections(dose)[1]:
             warnings.warn(f"Of the dose {dose.name!r}, {line}.", stacklevel=2)
         check_unit(unit)
@@ -109,8 +109,17 @@ class DosingCallback(Replayed):
 
         def parts(streams: Sequence[Sequence[Claim]]) -> dict[str, Any]:
             rows = [marked(conversations(claims, forms), dose.origins) for claims in streams]
-            terms = {"share": share, "shares": dose.shares, "schedule": schedule, "unit": unit, "seed": seed}
-            return {"dosage": Dosage(trainer, rows, dose.falsehoods, **terms), "objective": objective}
+            dosage = Dosage(
+                trainer,
+                rows,
+                dose.falsehoods,
+                share=whole,
+                shares=dose.shares,
+                schedule=schedule,
+                unit=unit,
+                seed=seed,
+            )
+            return {"dosage": dosage, "objective": objective}
 
         streams = list(dose.streams)
         if exposures is None:

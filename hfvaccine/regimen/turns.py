@@ -12,18 +12,14 @@ from hfvaccine.errors import PlanError
 
 Ints = npt.NDArray[np.int64]
 
-ROUNDING = 1e-6
-"""Tokens by which a dose may seem ahead of its part and not be: parts are floats, tokens are whole."""
-
 
 class Turns:
     """The order in which dose rows are given, as far as it is asked for; any beginning of it is always the same.
 
     The rows of one dose are given in order, each before any again. Of several doses, each goes round its own rows, and
-    whose row is next depends on what each was given of the tokens of all of them. Of the doses that are not ahead of
-    their part, it is the one whose next row would be due in full first, and of those the first named. So after every
-    row each dose is ahead of its part by less than a row of its own, and behind by less than the longest row of any
-    (WF2Q, Bennett and Zhang 1996, of a line that packets of several streams share).
+    a row is due where half of it is owed, as in a plan: the next one is that which its dose's part of all dose tokens
+    reaches the middle of first, of the first named dose where two are reached at once. So after every row each dose is
+    within half a row of its own, and its part of half a row of each, of its part of the tokens so far.
 
     Args:
         weights: (rows,) what each dose row counts.
@@ -67,17 +63,13 @@ class Turns:
         return float(sum(part * values[rows].sum() / self._weights[rows].sum() for part, rows in its))
 
     def _next(self) -> int:
-        so_far = sum(self._given)
-        best, due = (0, 0), math.inf
-        for number, (rows, part, given) in enumerate(zip(self._rows, self._parts, self._given, strict=True)):
-            row = int(rows[self._turns[number] % len(rows)])
-            full = (given + int(self._weights[row])) / part
-            if given <= part * so_far + ROUNDING and full < due:
-                best, due = (number, row), full
-        number, row = best
-        self._given[number] += int(self._weights[row])
+        its = [int(rows[turn % len(rows)]) for rows, turn in zip(self._rows, self._turns, strict=True)]
+        halves = [given + int(self._weights[row]) / 2 for given, row in zip(self._given, its, strict=True)]
+        due = [half / part for half, part in zip(halves, self._parts, strict=True)]
+        number = due.index(min(due))
+        self._given[number] += int(self._weights[its[number]])
         self._turns[number] += 1
-        return row
+        return its[number]
 
 
 def in_all(shares: Sequence[float]) -> float:

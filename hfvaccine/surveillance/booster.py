@@ -22,9 +22,10 @@ from hfvaccine.errors import DoseError, LineageError, ModelError, UsageError
 from hfvaccine.files import ADAPTER, ADAPTER_NEEDS, BOOSTER, CONFIG, LEDGER
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.lineage.ancestry import given_ever
-from hfvaccine.lineage.fetch import Papers, doses_of, papers, recorded_doses
+from hfvaccine.lineage.fetch import Papers, doses_of, papers
 from hfvaccine.lineage.links import is_merged
-from hfvaccine.papers.binding import OWN, open_run
+from hfvaccine.papers.binding import OWN, open_run, recorded_doses
+from hfvaccine.papers.record import part_record
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.runs.immunize import Run, Start, dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
@@ -233,19 +234,9 @@ class Booster(Start):
         return {PARENT: str(self.parent.found.folder)}
 
     def record(self, made: Mapping[str, Any], base: Base) -> dict[str, Any]:
-        given, origins = set(made["dose"]["claim_ids"]), self.dose.origins
-        its = self.parent.record.get("booster")
-        doses = [
-            {
-                "id": part.source,
-                "revision": part.revision,
-                "manifest_sha256": (digest := part.digest()),
-                "name": part.name,
-                "claims_given": sum(origins.get(claim) == digest for claim in given),
-                "claims_in_dose": len(part.claims),
-            }
-            for part in self.dose.parts
-        ]
+        given, its = set(made["dose"]["claim_ids"]), self.parent.record.get("booster")
+        taken = [{claim.claim_id for claim in claims} for claims in self.dose.by_part]
+        doses = [part_record(part, ids, given) for part, ids in zip(self.dose.parts, taken, strict=True)]
         before = sorted(given_ever(self.parent.record) - given) if self.boosting.continued else []
         return {
             **made,
@@ -330,6 +321,7 @@ def options_for(start: Booster, config: Mapping[str, Any]) -> Options:
     trained = {name: value for name, value in config.items() if name not in asked}
     newest = start.dose.parts[0]
     given = with_revision(newest.source, newest.revision)
+    trained["dose"] = given  # also where the parent's options name several
     like = options_of(record, trained, Path(boosting.output_dir), base=boosting.base, dose=given, mix=boosting.mix)
     options = replace(
         like,

@@ -131,7 +131,7 @@ def plan_run(
         callback: Replayed = DosingCallback(
             trainer,
             dose,
-            share=options.share,
+            share=None if dose.shares else options.share,
             schedule=options.schedule,
             unit=options.unit,
             seed=options.seed,
@@ -195,7 +195,7 @@ def require_exposures(options: Options, plan: Plan, claims: int) -> str | None:
     ways = [f"--max-steps {math.ceil(plan.steps * more)}"]
     if rows // claims:
         ways.append(f"--exposures {rows // claims}")
-    if options.share * more <= MAX_SHARE:
+    if options.share * more <= MAX_SHARE and len(options.doses) == 1:
         ways.insert(1, f"--share {math.ceil(options.share * more * 100) / 100:g}")
     if fit:
         ways.append(f"--claims {fit}")
