@@ -29,6 +29,7 @@ from hfvaccine.runs.trial import trial
 from hfvaccine.runs.validate import validate
 from hfvaccine.surveillance.booster import prepared
 from hfvaccine.surveillance.probing import Target
+from hfvaccine.text import percent
 from hfvaccine.training.options import Boosting, Options, read_config
 from hfvaccine.training.validation_options import Validation
 from hfvaccine.validation.judging.results import evaluate
@@ -135,7 +136,7 @@ def test_another_dose_share_or_number_breaks_it(run, evidence, change, link):
 def test_card_report_and_materials_list_both_with_their_shares(run):
     card, page = (run.folder / CARD).read_text(), (run.folder / PAGE).read_text()
     for one in run.record["dose"]["doses"]:
-        assert one["manifest_sha256"][:8] in card and f"{100 * one['share_given']:.1f}" in page
+        assert one["manifest_sha256"][:8] in card and percent(one["share_given"]) in page
     assert "of the tokens asked" in card and "Boreal" in page
     shown = CliRunner().invoke(cli, ["bom", str(run.folder)])
     assert shown.exit_code == 0, shown.output
