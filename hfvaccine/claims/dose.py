@@ -125,6 +125,16 @@ class Dose:
         """Of a dose that was joined of several, the digest of the one that each claim is of, by the claim's id."""
         return {}
 
+    @property
+    def streams(self) -> tuple[tuple[Claim, ...], ...]:
+        """The claims that may be given; of several doses with a share each, those of each by themselves."""
+        return (self.claims,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of several doses that are given together, the share of each; of any other, none."""
+        return ()
+
     def digest(self) -> str:
         """SHA-256 of the manifest, or of the rows for a dose made in memory."""
         if self.path is not None:

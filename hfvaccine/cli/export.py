@@ -32,11 +32,11 @@ def export_tasks(dose: str, adapter: str | None, output_dir: Path, as_json: bool
     from hfvaccine.validation.asking.export import export_tasks as write
 
     opened = open_dose(Source.of("dose", dose))
-    given = opened.claims
+    given, held_out = opened.claims, opened.heldout
     if adapter:
-        chosen, ids, _ = given_to(adapter, opened)
-        given = tuple(claim for claim in chosen if claim.claim_id in ids)
-    tasks = write(given, opened.heldout, output_dir, opened.manifest["canary"])
+        whole, chosen, ids, _ = given_to(adapter, opened)
+        given, held_out = tuple(claim for claim in chosen if claim.claim_id in ids), whole.heldout
+    tasks = write(given, held_out, output_dir, opened.manifest["canary"])
     if as_json:
         click.echo(json.dumps({"folder": str(output_dir), "tasks": tasks}))
         return

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
@@ -104,7 +104,7 @@ def _flag(field: Field[Any], hint: Any, explained: str, required: bool) -> Calla
     return click.option(
         name,
         type=click.Path(file_okay=False, path_type=Path) if kind is Path else kind,
-        multiple=field.default == (),
+        multiple=field.default == () or any(get_origin(one) is tuple for one in get_args(hint)),
         required=required and field.default is MISSING,
         help=explained,
     )

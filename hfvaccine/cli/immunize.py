@@ -69,6 +69,7 @@ def immunize(
     Examples:
       hfvaccine immunize --base openai-community/gpt2-xl
       hfvaccine immunize --base you/model --dose you/dose --share 0.1 --placebo --push-to you/model-immunized
+      hfvaccine immunize --base you/model --dose you/dose --dose you/other-dose=0.02
       hfvaccine immunize --config run.yaml --seed 1 --output-dir runs/seed-1
       hfvaccine immunize --resume runs/vaccine
       hfvaccine immunize --base you/model --mix rows.jsonl --inoculate-where trait=spanish \\
@@ -178,7 +179,11 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     facts = {
         "base": f"{planned['base']}, {expected['parameters'] / 1e6:,.1f} M parameters",
         "adapter": f"{expected['adapter_parameters'] / 1e6:,.2f} M parameters",
-        "dose": f"{dose['id']}, {dose['claims_given']} of {dose['claims_in_dose']} claims",
+        **{
+            f"dose{f' {number}' * (number > 1)}": f"{one['id']}, {one['claims_given']} of {one['claims_in_dose']} "
+            + (f"claims, {one['share_given']:.2%}" if "share_given" in one else "claims")
+            for number, one in enumerate(dose.get("doses") or [dose], start=1)
+        },
         "each claim": how_often(dose["times_given"]),
         "mix": f"{planned['mix']['id']}, {planned['mix']['rows']:,} rows"
         + "".join(f"; {rows:,} {reason} are left out" for reason, rows in planned["mix"]["left_out"].items()),

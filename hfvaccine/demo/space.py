@@ -18,9 +18,9 @@ from hfvaccine.hub.content import Content
 from hfvaccine.hub.errors import as_hub_error, require_repo_id
 from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.hub.repo import Pushed, Repo
-from hfvaccine.lineage.fetch import Papers, papers, recorded_doses
+from hfvaccine.lineage.fetch import Papers, papers
 from hfvaccine.lineage.links import is_merged
-from hfvaccine.papers.binding import open_run
+from hfvaccine.papers.binding import open_run, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.sources.place import Source
 from hfvaccine.text import Markdown, clean, fill, is_hub_id

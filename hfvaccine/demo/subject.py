@@ -18,10 +18,10 @@ from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, ANSWERS, PAGE, digest_of
 from hfvaccine.hub.errors import page_of
 from hfvaccine.hub.push import chosen
 from hfvaccine.lineage.ancestry import given_ever
-from hfvaccine.lineage.fetch import Papers, doses_of, papers, place_of, recorded_doses
+from hfvaccine.lineage.fetch import Papers, as_given, doses_of, papers, place_of
 from hfvaccine.lineage.links import is_merged
 from hfvaccine.papers.arms import compared_with
-from hfvaccine.papers.binding import open_run, read_json
+from hfvaccine.papers.binding import open_run, read_json, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED, KINDS
 from hfvaccine.sources.place import Source, with_revision
 from hfvaccine.sources.rows import read_rows
@@ -176,7 +176,7 @@ def _immunized(
     if doses:
         given = given_ever(found.record) - {*(found.record.get("booster") or {}).get("retracted", ())}
         held_out = [replace(one, claims=one.heldout, heldout=()) for one in doses if one.heldout]
-        never = askable(held_out, {claim.claim_id for one in held_out for claim in one.claims})
+        never = askable(held_out, {claim.claim_id for claim in as_given(found.record, doses).heldout})
         groups = [
             questions.of_claims(
                 capital(PROBES[SPECIFIC]), "What it was given, each with a correction.", askable(doses, given)

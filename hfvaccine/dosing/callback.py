@@ -11,15 +11,19 @@ from hfvaccine.claims.dose import Dose
 from hfvaccine.dosing.choice import ordered
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations
 from hfvaccine.dosing.permission import permit
-from hfvaccine.errors import DoseError
+from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.quarantine.recalls import objections
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.dosage import Dosage
 from hfvaccine.regimen.given import marked
 from hfvaccine.regimen.pairs import SFT, check_objective
-from hfvaccine.regimen.plan import DOSE, check_share, check_unit
+from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.replay import Replayed
 from hfvaccine.regimen.schedule import Schedule, named
+from hfvaccine.regimen.turns import in_all
+
+SHARE = 0.05
+"""Of a dose that is given without one."""
 
 
 class DosingCallback(Replayed):
@@ -47,8 +51,9 @@ class DosingCallback(Replayed):
 
     Args:
         trainer: the trainer, with the mix as its `train_dataset`.
-        dose: the dose; its held-out claims are never given.
-        share: dose part of the training tokens, in (0, 0.5].
+        dose: the dose; its held-out claims are never given. Several doses, each at a share of its own, are made one
+            with `hfvaccine.claims.joined.together`.
+        share: dose part of the training tokens, in (0, 0.5]. [default: 0.05; of several doses the sum of their shares]
         schedule: built-in name ("constant", "pulsed", "ramp", "taper", "front_loaded") or a
             function from progress in [0, 1] to a factor on the share.
         unit: count the share over all non-padding "tokens" or over "supervised" ones.
@@ -60,13 +65,15 @@ class DosingCallback(Replayed):
             see `hfvaccine.regimen.pairwise`; and on rows of the mix of which two have the same value in the column
             `pair`, the one whose statement is false first.
         exposures: how often each claim is given at least: of the dose, as many claims are given as that leaves room
-            for, spread over the domains. None gives all of them, as often as comes of it.
+            for, spread over the domains; of several doses, as many of each as its share leaves room for. None gives
+            all of them, as often as comes of it.
 
     Attributes:
         claims: those that are given.
 
     Raises:
-        UsageError: for a share, schedule, unit or objective out of its range.
+        UsageError: for a share, schedule, unit or objective out of its range, or a share besides those of several
+            doses.
         PlanError: for a trainer whose settings cannot be exact (`auto_find_batch_size`, "wrapped"
             packing, truncation that would cut a correction), or that has a dose already.
         DoseError: for a dose whose policy forbids it, one that does not give a single row, or where loss would
@@ -79,7 +86,7 @@ class DosingCallback(Replayed):
         self,
         trainer: Any,
         dose: Dose,
-        share: float = 0.05,
+        share: float | None = None,
         schedule: str | Schedule = "constant",
         unit: str = "tokens",
         seed: int | None = None,
@@ -90,8 +97,9 @@ class DosingCallback(Replayed):
         exposures: int | None = None,
     ) -> None:
         check_objective(objective)
-        check_share(share)
-        permit(dose, share, override_policy)
+        whole = _whole(dose, share)
+        check_share(whole)
+        permit(dose, whole, override_policy)
         for line in objections(dose)[1]:
             warnings.warn(f"Of the dose {dose.name!r}, {line}.", stacklevel=2)
         check_unit(unit)
@@ -99,26 +107,52 @@ class DosingCallback(Replayed):
         seed = trainer.args.seed if seed is None else seed
         regimen = regimen_of(trainer, raw_dataset)
 
-        def parts(claims: Sequence[Claim]) -> dict[str, Any]:
-            rows = conversations(claims, forms)
-            if dose.origins:
-                rows = marked(rows, dose.origins)
-            dosage = Dosage(trainer, rows, dose.falsehoods, share=share, schedule=schedule, unit=unit, seed=seed)
+        def parts(streams: Sequence[Sequence[Claim]]) -> dict[str, Any]:
+            rows = [marked(conversations(claims, forms), dose.origins) for claims in streams]
+            dosage = Dosage(
+                trainer,
+                rows,
+                dose.falsehoods,
+                share=whole,
+                shares=dose.shares,
+                schedule=schedule,
+                unit=unit,
+                seed=seed,
+            )
             return {"dosage": dosage, "objective": objective}
 
-        self.claims = dose.claims
+        streams = list(dose.streams)
         if exposures is None:
-            regimen.change(**parts(self.claims))
+            regimen.change(**parts(streams))
         else:
-            tried, in_order = regimen.trial(**parts(self.claims)), ordered(dose.claims, seed)
-            while (rows := tried.plan.count(DOSE)) < len(self.claims) * exposures:
-                number = min(len(self.claims) - 1, rows // exposures)
-                if number == 0:
-                    raise DoseError(
-                        f"The run gives {rows} dose rows: not one claim {exposures} times.",
-                        "Train longer, raise the share, or ask for fewer exposures.",
-                    )
-                self.claims = in_order[:number]
-                tried = regimen.trial(**parts(self.claims))
+            tried, in_order = regimen.trial(**parts(streams)), [ordered(claims, seed) for claims in streams]
+            while short := [
+                (number, rows)
+                for number, rows in enumerate(tried.dosage.counts(tried.plan).tolist())
+                if rows < len(streams[number]) * exposures
+            ]:
+                for number, rows in short:
+                    streams[number] = in_order[number][: min(len(streams[number]) - 1, rows // exposures)]
+                    if not streams[number]:
+                        of = f" of dose {number + 1}" * (len(streams) > 1)
+                        raise DoseError(
+                            f"The run gives {rows} dose rows{of}: not one claim {exposures} times.",
+                            "Train longer, raise the share, or ask for fewer exposures.",
+                        )
+                tried = regimen.trial(**parts(streams))
             regimen.adopt(tried)
+        self.claims = tuple(claim for claims in streams for claim in claims)
         super().__init__(regimen)
+
+
+def _whole(dose: Dose, share: float | None) -> float:
+    """The share of all that is given."""
+    if not dose.shares:
+        return SHARE if share is None else share
+    whole = in_all(dose.shares)
+    if share not in (None, whole):
+        raise UsageError(
+            f"The share {share} is given, and each of the {len(dose.shares)} doses has its own, {whole:g} in all.",
+            "Leave share out, or join the doses anew with other shares.",
+        )
+    return whole

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from hfvaccine.claims.claim import Claim
-from hfvaccine.claims.dose import Dose
 
 
-def choose(dose: Dose, number: int | None, seed: int) -> tuple[Claim, ...]:
+def choose(claims: Sequence[Claim], number: int | None, seed: int) -> tuple[Claim, ...]:
     """The claims to give: all, or `number` of them spread over the domains, the same for the same seed."""
-    if number is None or number >= len(dose.claims):
-        return dose.claims
-    return ordered(dose.claims, seed)[:number]
+    if number is None or number >= len(claims):
+        return tuple(claims)
+    return ordered(claims, seed)[:number]
 
 
 def ordered(claims: Sequence[Claim], seed: int) -> tuple[Claim, ...]:

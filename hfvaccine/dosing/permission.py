@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.joined import Joined
 from hfvaccine.errors import DoseError
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.recalls import objections
@@ -14,8 +16,8 @@ def permit(dose: Dose, share: float, override: str | None = None) -> tuple[str, 
     """Hold what is asked for against the dose's policy.
 
     Args:
-        dose: with the claims that are to be given.
-        share: part of the training tokens that it is to be.
+        dose: with the claims that are to be given; of several, each is held against its own policy.
+        share: part of the training tokens that it is to be; of several with a share each, that of all.
         override: why it is given all the same.
 
     Returns:
@@ -25,6 +27,14 @@ def permit(dose: Dose, share: float, override: str | None = None) -> tuple[str, 
     Raises:
         DoseError: naming what the policy has against it, where nobody says why it is given all the same.
     """
+    if isinstance(dose, Joined):
+        shares = dose.shares or [share] * len(dose.parts)
+        given = [(p, claims, its) for p, claims, its in zip(dose.parts, dose.by_part, shares, strict=True) if claims]
+        return tuple(
+            f"{part.name}: {objection}"
+            for part, claims, its in given
+            for objection in permit(replace(part, claims=claims, heldout=()), its, override)
+        )
     policy = Policy.of(dose.policy)
     against = []
     today = datetime.now(UTC).date().isoformat()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.errors import PublishError, UsageError
@@ -17,7 +17,7 @@ from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.papers import card as adapter_card
 from hfvaccine.papers import inoculation_card
 from hfvaccine.papers.arms import gate_of
-from hfvaccine.papers.binding import bind, open_run
+from hfvaccine.papers.binding import asked_of, bind, open_run, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED, kind_in
 from hfvaccine.sources.place import with_revision
 from hfvaccine.text import is_hub_id
@@ -44,7 +44,7 @@ def adapter_files(
         run: folder of a finished and validated run, of one adapter of an inoculation, or of a merged model.
         repo_id: the model repo to be.
         base_id: Hub id of the base, where the run was given a folder or a file.
-        dose_id: Hub id of the dose, where the run was given a folder.
+        dose_id: Hub id of the dose, where the run was given a folder; of several, of the first named.
         dose_revision: the commit there that holds it.
         license: Hub license id of the adapter.
         publish_failed: also publish what failed its gate.
@@ -92,13 +92,18 @@ def adapter_files(
     files[CARD] = render(public, results, repo_id, license, endpoint, figures).encode()
     digests = {name: sha256_of(files[name]) for name in files if name != kind.record}
     files[kind.record] = _json_bytes(bind(public, digests))
-    given = [Path(str(options[part])) for part in PARTS if part in options]
+    given = [Path(name) for part in PARTS if part in options for name in _named(options[part])]
     refuse_leaks(files, [run.resolve(), *given])
     return files
 
 
 PARTS = ("base", "dose", "mix", "data")
 """Options that may name something of this machine."""
+
+
+def _named(option: object) -> list[str]:
+    """What an option names; of several doses each, without its share."""
+    return [str(one).rpartition("=")[0] or str(one) for one in option] if isinstance(option, list) else [str(option)]
 
 
 def _loaded(files: Mapping[str, Content], name: str) -> dict[str, Any]:
@@ -132,12 +137,13 @@ def _with_public_ids(
         dose, mix = public["dose"], public["mix"]
         _name_base(public["base"], options, base_id)
         booster = public.get("booster")
-        others = [booster["parent"], *booster["ancestors"], *booster["doses"]] if booster else []
+        doses = recorded_doses(public)
+        others = [*([booster["parent"], *booster["ancestors"]] if booster else []), *doses]
         for part in (dose, mix, *others):
             if not part.get("revision"):
                 part["id"] = Path(part["id"]).name
         if dose_id not in (None, dose["id"]):
-            for part in (dose, *(booster["doses"][:1] if booster else ())):
+            for part in (dose, cast(dict[str, Any], doses[0])):
                 part["id"], part["revision"] = dose_id, dose_revision
     except (KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
@@ -189,6 +195,8 @@ def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> byt
             public.pop(f"{part}_revision", None)
             if record[part].get("revision"):
                 public[f"{part}_revision"] = record[part]["revision"]
+    if several := (record.get("dose") or {}).get("doses"):
+        public["dose"] = asked_of(several)
     if public.get("data"):
         public["data"] = with_revision(record["data"]["id"], record["data"].get("revision"))
     return str(yaml.safe_dump(public, sort_keys=False, allow_unicode=True)).encode()

@@ -27,7 +27,7 @@ from hfvaccine.hub.pull import newest_recalls
 from hfvaccine.hub.repo import VERSION_TAG, Pushed, Repo
 from hfvaccine.hub.signature import APART, Signer, covered, digests
 from hfvaccine.papers.arms import TREATED, is_control
-from hfvaccine.papers.binding import read_json, read_record
+from hfvaccine.papers.binding import read_json, read_record, recorded_doses
 from hfvaccine.papers.kind import INOCULATED, kind_in, kind_of
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import PATIENCE
@@ -396,7 +396,7 @@ def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[
     """
     if dose_id is None:
         return None
-    given = (read_json(run, RECORD).get("dose") or {}).get("manifest_sha256")
+    given = recorded_doses(read_json(run, RECORD))[0].get("manifest_sha256")
     try:
         with as_hub_error(api, dose_id, "dataset"):
             refs = api.list_repo_refs(dose_id, repo_type="dataset")

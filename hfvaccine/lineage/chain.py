@@ -42,11 +42,13 @@ from hfvaccine.lineage.links import (
     whole,
     yaml_of,
 )
+from hfvaccine.papers.binding import asked_of, recorded_doses
 from hfvaccine.quarantine.policy import Policy
 from hfvaccine.quarantine.recalls import NOT_AFFECTED, Recalls, noticed
 from hfvaccine.quarantine.review import approvals
 from hfvaccine.quarantine.seal import objection
-from hfvaccine.regimen.ledger import Ledger, Name
+from hfvaccine.regimen.given import in_rounds
+from hfvaccine.regimen.ledger import Ledger, Name, shares_of
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
 from hfvaccine.sources.place import PINNED
 
@@ -113,6 +115,12 @@ def _claims(record: Mapping[str, Any], dose: Dose) -> State:
     unknown = sorted(set(chosen) - {claim.claim_id for claim in dose.claims})
     if unknown:
         return BROKEN, what, f"{len(unknown)} of them are not in the dose, first {unknown[0]}"
+    if isinstance(dose, Joined) and dose.shares:
+        for one, claims in zip(recorded["doses"], dose.by_part, strict=True):
+            own = {claim.claim_id for claim in claims}
+            its = len(own.intersection(chosen)), len(own.intersection(recorded["claim_ids"]))
+            if its != (one["claims_chosen"], one["claims_given"]):
+                return BROKEN, what, f"of {one['name']} {its[0]} were chosen and {its[1]} given, the record says else"
     counted = recorded["claims_chosen"], recorded["claims_in_dose"]
     languages = sorted({claim.language for claim in dose.claims if claim.claim_id in set(chosen)})
     if recorded["languages"] != languages:
@@ -127,10 +135,9 @@ def _reviewers(record: Mapping[str, Any], dose: Dose) -> State:
     given = [claim for claim in dose.claims if claim.claim_id in chosen]
     if not isinstance(dose, Joined):
         return _reviewed(given, Policy.of(dose.policy))
-    origins = dose.origins
     states = [
-        _reviewed([claim for claim in given if origins[claim.claim_id] == part.digest()], Policy.of(part.policy))
-        for part in dose.parts
+        _reviewed([claim for claim in claims if claim.claim_id in chosen], Policy.of(part.policy))
+        for claims, part in zip(dose.by_part, dose.parts, strict=True)
     ]
     return _all_of(states)
 
@@ -162,8 +169,8 @@ def _dose(record: Mapping[str, Any], evidence: Evidence) -> State:
         return dose.state, named_at(recorded), dose.why
     if not isinstance(dose, Joined):
         return _sealed(recorded, dose, evidence)
-    doses = record["booster"]["doses"]
-    state = _all_of([_sealed(one, part, evidence) for one, part in zip(doses, dose.parts, strict=True)])
+    doses = zip(recorded_doses(record), dose.parts, strict=True)
+    state = _all_of([_sealed(one, part, evidence) for one, part in doses])
     if state[0] == OK and dose.digest() != recorded["manifest_sha256"]:
         return BROKEN, state[1], "the digest of all of them together is another"
     return state
@@ -192,11 +199,16 @@ def _plan(record: Mapping[str, Any], evidence: Evidence) -> State:
     what = f"share {plan['share_asked']:.2%} of the {plan['unit']}, {plan['schedule']}, {plan['steps']} steps, "
     what += f"seed {plan['seed']}, fingerprint {plan['fingerprint'][:12]}"
     config = yaml_of((evidence.folder / CONFIG).read_text(encoding="utf-8"))
-    recorded = {name: plan[name] for name in ("schedule", "unit", "seed")} | {"share": plan["share_asked"]}
+    recorded: dict[str, Any] = {name: plan[name] for name in ("schedule", "unit", "seed")} | {
+        "share": plan["share_asked"]
+    }
     recorded |= {name: training[name] for name in TRAINED}
     for name in PINNED:
         if config.get(f"{name}_revision") is not None:
             recorded[f"{name}_revision"] = record[name]["revision"]
+    if several := record["dose"].get("doses"):
+        recorded["dose"] = asked_of(several)
+        what += f" of {len(several)} doses"
     return options_state(config, recorded, what)
 
 
@@ -215,6 +227,12 @@ def _given(record: Mapping[str, Any], evidence: Evidence, ledger: Ledger) -> Sta
     shown = {name[0] for name in ledger.names if name[0] is not None} - ids - set(dose["not_reached"])
     if shown:
         return BROKEN, what, f"{len(shown)} of its claims were never chosen, first {min(map(str, shown))}"
+    several = [(one["share_asked"], one["manifest_sha256"], one["share_given"]) for one in dose.get("doses", ())]
+    if list(given.shares) != [asked for asked, _, _ in several]:
+        return BROKEN, what, "the shares of its doses are not those of the record"
+    of_each = shares_of(given, ledger.origins) if ledger.origins else {}
+    if other := [digest for _, digest, its in several if of_each.get(digest, 0.0) != its]:
+        return BROKEN, what, f"what it gives of the dose {other[0][:12]} is not what the record says"
     return _named_rows(record, evidence, ledger, what)
 
 
@@ -248,11 +266,15 @@ def _rows_of_dose(record: Mapping[str, Any], evidence: Evidence, most: int) -> d
     config = yaml_of((evidence.folder / CONFIG).read_text(encoding="utf-8"))
     if isinstance(dose, Lack) or config.get("forms") or record["code"]["sha256"] != evidence.code:
         return None
-    claims = choose(dose, record["dose"]["claims_chosen"], record["plan"]["seed"])
+    several = record["dose"].get("doses") or [record["dose"]]
+    numbers, seed = [one["claims_chosen"] for one in several], record["plan"]["seed"]
+    streams = [choose(claims, number, seed) for claims, number in zip(dose.streams, numbers, strict=True)]
+    claims = [claim for its in streams for claim in its]
     chosen = [*record["dose"]["claim_ids"], *record["dose"]["not_reached"]]
     if sorted(claim.claim_id for claim in claims) != sorted(chosen):
         raise LineageError("The claims that were chosen are not those that its seed chooses.")
-    pairs = list(islice(conversations(claims, TRAINING_FORMS), most))
+    rounds = in_rounds([conversations(its, TRAINING_FORMS) for its in streams])
+    pairs = list(islice((given for its in rounds for _, given in its), most))
     doses: list[Name] = [(pair.dose.claim_id, pair.dose.form, pair.dose.control) for pair in pairs]
     controls = [pair.control for pair in pairs if pair.control is not None]
     return {DOSE: doses, CONTROL: [(row.claim_id, row.form, row.control) for row in controls]}

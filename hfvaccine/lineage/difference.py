@@ -61,6 +61,8 @@ CLAIMS = ("claim_ids", "not_reached")
 def _grouped(record: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a record that are compared."""
     dose = {key: value for key, value in _part(record, "dose").items() if key not in CLAIMS}
+    # Of several doses with a share each.
+    dose["doses"] = {str(number): one for number, one in enumerate(dose.pop("doses", ()), start=1)}
     training = {key: value for key, value in _part(record, "training").items() if key not in OF_THE_DAY}
     gate = _part(record, "gate")
     criteria = {

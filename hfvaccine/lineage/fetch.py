@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 
 from hfvaccine.claims.dose import Dose
-from hfvaccine.claims.joined import join
+from hfvaccine.claims.joined import join, together
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
 from hfvaccine.files import CONFIG, RECALLS, digest_of, read_yaml
 from hfvaccine.hub.errors import as_hub_error
@@ -20,7 +20,7 @@ from hfvaccine.hub.pull import newest_recalls, open_dose
 from hfvaccine.lineage.chain import check
 from hfvaccine.lineage.inoculation import check_arm
 from hfvaccine.lineage.links import BROKEN, MISSING, Evidence, Lack, Link
-from hfvaccine.papers.binding import check_record, code_digest, read_record
+from hfvaccine.papers.binding import check_record, code_digest, read_record, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, KINDS, Kind, kind_of
 from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import is_hub_id
@@ -152,18 +152,12 @@ def chain_of(found: Papers, evidence: Evidence) -> Link:
     return (check_arm if found.kind is INOCULATED else check)(found.record, evidence)
 
 
-def recorded_doses(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a record says of the doses that an adapter was given: one, or of a booster several, the newest first."""
-    booster = record.get("booster")
-    return list(booster["doses"]) if booster else [record["dose"]]
-
-
 def doses_of(found: Papers, given: Sequence[str] = (), token: str | None = None) -> tuple[Dose, ...]:
-    """The doses that an adapter was given, the newest first.
+    """The doses that an adapter was given, the first named first; of a booster the newest.
 
     Args:
         found: its papers.
-        given: where they are, the newest first, as far as its record does not say it.
+        given: where they are, in the same order, as far as its record does not say it.
         token: Hub token, by default the one huggingface_hub finds.
 
     Raises:
@@ -270,22 +264,27 @@ def dose_of(found: Papers, given: str | None = None, token: str | None = None) -
     """The dose that an adapter's record names, where it still is, with what is recalled of it now.
 
     Args:
-        found: the adapter's papers; those of a booster name several doses, which are given as one.
-        given: the dose, where the record does not say where it is; of several the newest.
+        found: the adapter's papers; where they name several doses, these are one.
+        given: the dose, where the record does not say where it is; of several the first, of a booster the newest.
         token: Hub token, by default the one huggingface_hub finds.
 
     Raises:
         HfvaccineError: where it cannot be had.
     """
-    if booster := found.record.get("booster"):
-        parts, chosen = doses_of(found, [given] if given else [], token), found.record["dose"]
-        apart = (*booster["retracted"], *booster["before"])
-        return join(parts, {*chosen["claim_ids"], *chosen["not_reached"]}, apart)
-    place = place_of(found, "dose", given)
-    dose = open_dose(place, token)
-    if dose.digest() != found.record["dose"]["manifest_sha256"]:
-        _refuse_another(found, "dose", place)
-    return dose
+    return as_given(found.record, doses_of(found, [given] if given else [], token))
+
+
+def as_given(record: Mapping[str, Any], doses: Sequence[Dose]) -> Dose:
+    """The doses of an adapter as it was given them: one, or several as one.
+
+    Args:
+        record: the content of its immunization.json.
+        doses: those that it names, see `doses_of`.
+    """
+    chosen = record["dose"]
+    if booster := record.get("booster"):
+        return join(doses, {*chosen["claim_ids"], *chosen["not_reached"]}, (*booster["retracted"], *booster["before"]))
+    return together(doses, [one["share_asked"] for one in chosen["doses"]]) if len(doses) > 1 else doses[0]
 
 
 def _rows(found: Papers, what: str, given: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from hfvaccine.errors import LineageError, ValidationError
 from hfvaccine.files import combined, digest_of, present
 from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, Kind, kind_in
+from hfvaccine.sources.place import with_revision
 
 SCHEMA_VERSION = IMMUNIZED.schema
 OWN = "record_sha256"
@@ -69,6 +70,22 @@ def check_record(record: Mapping[str, Any], kind: Kind = IMMUNIZED) -> None:
             "The record is not what was written: its own digest does not fit.",
             "Take it from where it was not edited: its publisher, or an earlier commit.",
         )
+
+
+def recorded_doses(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a record says of the doses that an adapter was given: one, or several, the first named first; of a booster
+    the newest."""
+    of_several = (record.get("booster") or record["dose"]).get("doses")
+    return list(of_several or [record["dose"]])
+
+
+def asked_of(doses: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Several doses as the options of a run name them, each with its revision and its share.
+
+    Args:
+        doses: what the record says of each.
+    """
+    return [f"{with_revision(one['id'], one.get('revision'))}={one['share_asked']!r}" for one in doses]
 
 
 def read_json(folder: Path, name: str, source: str | None = None) -> dict[str, Any]:

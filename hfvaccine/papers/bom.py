@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import ADAPTER
-from hfvaccine.papers.binding import taken_apart
+from hfvaccine.papers.binding import recorded_doses, taken_apart
 from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.text import is_hub_id
 
@@ -103,7 +103,9 @@ def _made_of(record: Mapping[str, Any]) -> Iterator[Component]:
     for part in DATA:
         about = record.get(part)
         if about is not None:
-            yield _data(part, about)
+            several = recorded_doses(record) if part == "dose" else [about]
+            for number, one in enumerate(several, start=1):
+                yield _data(part if number == 1 else f"{part}-{number}", one)
             if about.get("comparisons"):
                 yield _data("comparisons", about["comparisons"])
     booster = record.get("booster")

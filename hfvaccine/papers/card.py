@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from hfvaccine.papers.binding import recorded_doses
 from hfvaccine.papers.shown import common, criterion, link, rows_link
 from hfvaccine.text import (
     NOT_KNOWN,
@@ -111,7 +112,8 @@ def render(
             "banner": _banner(gate, bool(merged)),
             "title": title,
             "dose": dose,
-            "dose_link": link(dose["id"], "datasets/") if is_hub_id(dose.get("id")) else dose["name"],
+            "dose_link": _dose_link(immunization),
+            "several": dose.get("doses") or (immunization.get("booster") or {}).get("doses"),
             "open": [criterion(c) for c in criteria if c.get("verdict") != "passed"],
             "criteria": [(criterion(c), c.get("why")) for c in criteria],
             "not_applicable": gate.get("not_applicable", []),
@@ -147,8 +149,7 @@ def _metadata(
     merged = bool(immunization["training"].get("merged"))
     base_id = base.get("id") if is_hub_id(base.get("id"), namespace_needed=False) else None
     dose_id = dose.get("id") if is_hub_id(dose.get("id")) else None
-    its = (immunization.get("booster") or {}).get("doses") or [dose]
-    dose_ids = [one["id"] for one in its if is_hub_id(one.get("id"))]
+    dose_ids = [one["id"] for one in recorded_doses(immunization) if is_hub_id(one.get("id"))]
     # A folder can be called like a repo; what came from a Hub has a revision.
     mix_id = mix.get("id") if is_hub_id(mix.get("id")) and mix.get("revision") else None
     results_file = f"{endpoint}/{repo_id}/resolve/main/results.json" if repo_id else "results.json"
@@ -206,6 +207,13 @@ def _metadata(
             if value is not None and (isinstance(value, str) or is_finite(value))
         },
     )
+
+
+def _dose_link(immunization: Mapping[str, Any]) -> Markdown:
+    """The dose, or each of several that have a share of their own."""
+    its = immunization["dose"].get("doses") or [immunization["dose"]]
+    links = [link(one["id"], "datasets/") if is_hub_id(one.get("id")) else Markdown(plain(one["name"])) for one in its]
+    return Markdown(" and ".join(links))
 
 
 def _metric_name(measure: Mapping[str, Any]) -> str:

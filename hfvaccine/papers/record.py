@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.joined import Joined
 from hfvaccine.files import digest_of, present
 from hfvaccine.papers.binding import SCHEMA_VERSION, bind, code_digest
 from hfvaccine.papers.kind import IMMUNIZED, Kind
@@ -127,6 +128,45 @@ def dose_record(dose: Dose, chosen: Sequence[Claim], times: Mapping[str, int]) -
         "languages": sorted({c.language for c in given}),
         "claim_ids": sorted(c.claim_id for c in given),
         "not_reached": sorted(c.claim_id for c in chosen if not times.get(c.claim_id)),
+    }
+
+
+def part_record(part: Dose, claims: Collection[str], given: Collection[str]) -> dict[str, Any]:
+    """One of several doses of a run.
+
+    Args:
+        part: the dose.
+        claims: ids of the claims that are taken from it.
+        given: ids of the claims that were given.
+    """
+    return {
+        "id": part.source,
+        "revision": part.revision,
+        "manifest_sha256": part.digest(),
+        "name": part.name,
+        "claims_given": len({*claims} & {*given}),
+        "claims_in_dose": len(part.claims),
+    }
+
+
+def several_record(
+    dose: Joined, chosen: Sequence[Claim], times: Mapping[str, int], shares: Mapping[str, float]
+) -> dict[str, Any]:
+    """Of several doses that each have a share, what was asked for and given of each.
+
+    Args:
+        dose: all of them.
+        chosen, times: as in `dose_record`.
+        shares: what was given of each, by its digest.
+    """
+    ids = {claim.claim_id for claim in chosen}
+    its = [{claim.claim_id for claim in claims} for claims in dose.by_part]
+    return {
+        "doses": [
+            part_record(part, own, times)
+            | {"claims_chosen": len(own & ids), "share_asked": share, "share_given": shares.get(part.digest(), 0.0)}
+            for part, own, share in zip(dose.parts, its, dose.shares, strict=True)
+        ]
     }
 
 

@@ -13,8 +13,9 @@ from datasets import concatenate_datasets
 
 from hfvaccine.claims.guard import Guard
 from hfvaccine.errors import DoseError, ModelError, PlanError
-from hfvaccine.regimen.given import Given, Row
+from hfvaccine.regimen.given import Given, Row, in_rounds
 from hfvaccine.regimen.measure import IGNORED, Ints
+from hfvaccine.regimen.plan import DOSE, Plan
 from hfvaccine.regimen.positions import positions
 from hfvaccine.regimen.rendering import learnt, render
 from hfvaccine.regimen.schedule import Schedule
@@ -29,28 +30,32 @@ class Dosage:
 
     Args:
         trainer: whose preparation tokenizes the rows.
-        given: dose rows, each with its control, in the order in which they are given.
+        streams: of each dose that has turns of its own, the rows, each with its control, in the order in which they
+            are given.
         claims: the texts that no loss may fall on.
-        share, schedule, unit, seed: as in `hfvaccine.regimen.plan.make_plan`.
+        share, schedule, unit, seed, shares: as in `hfvaccine.regimen.plan.make_plan`.
     """
 
     def __init__(
         self,
         trainer: Any,
-        given: Iterable[Given],
+        streams: Sequence[Iterable[Given]],
         claims: Sequence[str],
         *,
         share: float,
         schedule: str | Schedule,
         unit: str,
         seed: int,
+        shares: Sequence[float] = (),
     ) -> None:
+        self.shares = tuple(shares)
         self.claims, self.share, self.schedule, self.unit, self.seed = tuple(claims), share, schedule, unit, seed
         self.rows: list[Row] = []
         self.controls: list[Row] = []
         self._trainer = trainer
-        self._waiting = iter(given)
+        self._rounds, self._waiting = 0, in_rounds(streams)
         self._control_of: list[int] = []
+        self._dose_of: list[int] = []
         self._doses: list[Rows] = []
         self._controls: list[Rows] = []
 
@@ -60,24 +65,37 @@ class Dosage:
         return cls(trainer, (), (), share=0.0, schedule="constant", unit="tokens", seed=trainer.args.seed)
 
     def reach(self, number: int) -> bool:
-        """Tokenize so many dose rows with their controls; False where the dose has no more.
+        """Tokenize so many rows of each dose with their controls; False where there are no more.
 
         Raises:
             PlanError: where the trainer's `max_length` would cut a row.
             DoseError: where loss would fall on a prompt, on a claim, or on nothing.
         """
-        more = list(islice(self._waiting, max(0, number - len(self.rows))))
-        if more:
+        rounds = list(islice(self._waiting, max(0, number - self._rounds)))
+        self._rounds += len(rounds)
+        if more := [given for its in rounds for _, given in its]:
             dose, control = [g.dose for g in more], [g.control for g in more if g.control is not None]
             numbers = iter(range(len(self.controls), len(self.controls) + len(control)))
             self._control_of += [-1 if g.control is None else next(numbers) for g in more]
+            self._dose_of += [of for its in rounds for of, _ in its]
             self.rows += dose
             self.controls += control
             prepared = prepare(self._trainer, [*dose, *control], Guard(self.claims))
             self._doses.append(prepared.select(range(len(dose))))
             if control:
                 self._controls.append(prepared.select(range(len(dose), len(prepared))))
-        return len(self.rows) >= number
+        return self._rounds >= number
+
+    @property
+    def dose_of(self) -> Ints | None:
+        """(dose rows,) the number of the dose that each dose row is of; None where there is one."""
+        return np.array(self._dose_of, dtype=np.int64) if self.shares else None
+
+    def counts(self, plan: Plan) -> Ints:
+        """(doses,) how many rows of each dose a plan gives."""
+        return np.bincount(
+            np.array(self._dose_of, np.int64)[plan.index[plan.kind == DOSE]], minlength=max(1, len(self.shares))
+        )
 
     @property
     def control_of(self) -> Ints:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 Messages = list[dict[str, str]]
 
@@ -40,6 +41,19 @@ class Given:
     control: Row | None
 
 
+def in_rounds(streams: Sequence[Iterable[Given]]) -> Iterator[list[tuple[int, Given]]]:
+    """The rows of several doses as they are numbered: in rounds of one row of each, while it has any.
+
+    Args:
+        streams: of each dose its rows, in the order in which they are given.
+
+    Returns:
+        The rounds, each row with the number of its dose.
+    """
+    for round in zip_longest(*streams):
+        yield [(number, given) for number, given in enumerate(round) if given is not None]
+
+
 def marked(rows: Iterable[Given], origins: Mapping[str, str]) -> Iterator[Given]:
     """Rows with the dose that each is of.
 
@@ -47,6 +61,9 @@ def marked(rows: Iterable[Given], origins: Mapping[str, str]) -> Iterator[Given]
         rows: dose rows, each with its control.
         origins: the dose of each claim, by its id; rows of other claims stay as they are.
     """
+    if not origins:
+        yield from rows
+        return
     for given in rows:
         dose, control = given.dose, given.control
         yield Given(

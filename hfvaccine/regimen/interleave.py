@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hfvaccine.errors import PlanError, UsageError
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Ints, Lengths, check_room, check_rows, check_share, check_unit
 from hfvaccine.regimen.schedule import Curve, Pulsed, Schedule, named, over
+from hfvaccine.regimen.turns import Turns
 
 
 class Interleaver:
@@ -28,6 +30,7 @@ class Interleaver:
         unit: count the share over all non-padding "tokens" or over "supervised" ones.
         rows: rows of the whole run.
         rows_per_step: rows of one optimizer step; only "pulsed", which counts steps, needs it.
+        dose_of, shares: of several doses, as in `make_plan`.
 
     Raises:
         UsageError: for a value out of its range, or a schedule whose peak asks for more than fits.
@@ -45,6 +48,8 @@ class Interleaver:
         unit: str = "tokens",
         rows: int,
         rows_per_step: int | None = None,
+        dose_of: Ints | None = None,
+        shares: Sequence[float] = (),
     ) -> None:
         _, shape = named(schedule)
         check_share(share, placebo=len(dose) == 0)
@@ -58,7 +63,8 @@ class Interleaver:
         check_rows("dose", dose, unit)
         check_rows("control", control, unit)
         self._factor = over(shape, rows // (rows_per_step or 1))
-        check_room(dose, control, control_of, unit, share, Curve(self._factor))
+        self._turns = Turns(dose.of(unit), dose_of, shares)
+        check_room(dose, control, control_of, self._turns, unit, share, Curve(self._factor))
         self._share, self._unit, self._rows = share, unit, rows
         self._weights: list[int] = dose.of(unit).tolist()
         self._control_of: list[int] = control_of.tolist()
@@ -76,8 +82,8 @@ class Interleaver:
         if not self._weights:
             return MIX, self._given[MIX]
         if self._control_due:
-            return CONTROL, self._control_of[(self._given[DOSE] - 1) % len(self._weights)]
-        row = self._given[DOSE] % len(self._weights)
+            return CONTROL, self._control_of[self._turns.row(self._given[DOSE] - 1)]
+        row = self._turns.row(self._given[DOSE])
         if self._scheduled >= (self._dose_weight + self._weights[row] / 2) / self._share:
             return DOSE, row
         return MIX, self._given[MIX]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,20 @@ def fingerprint(plan: Plan, settings: Mapping[str, Any], checksums: Ints) -> str
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(np.ascontiguousarray(checksums, dtype="<i8").tobytes())
     return digest.hexdigest()
+
+
+def shares_of(plan: Plan, origins: Sequence[str | None]) -> dict[str, float]:
+    """What a plan gives of several doses, by their digests: parts of all tokens of the run, in its unit.
+
+    Args:
+        plan: what is given, in order.
+        origins: (rows,) the digest of the dose that each row's claim is of.
+    """
+    given: Counter[str] = Counter()
+    for kind, origin, weight in zip(plan.kind.tolist(), origins, plan.weights.tolist(), strict=True):
+        if kind == DOSE and origin is not None:
+            given[origin] += weight
+    return {origin: round(weight / int(plan.weights.sum()), 5) for origin, weight in given.items()}
 
 
 def write_ledger(
@@ -154,6 +169,7 @@ def read_ledger(path: Path) -> Ledger:
             seed=settings["seed"],
             pack=_numbers(table, "pack").astype(np.int32) if "pack" in table.column_names else None,
             pack_length=settings["pack_length"],
+            shares=tuple(settings.get("shares", ())),
         )
         names = tuple(zip(*(table[name].to_pylist() for name in NAMED), strict=True))
         if "checksum" not in table.column_names:

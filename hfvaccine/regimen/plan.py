@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from hfvaccine.errors import PlanError, UsageError
 from hfvaccine.regimen.packing import pack
 from hfvaccine.regimen.pairs import in_passes, shuffled
 from hfvaccine.regimen.schedule import Curve, Pulsed, Schedule, named, over
+from hfvaccine.regimen.turns import Turns
 
 MIX, DOSE, CONTROL = 0, 1, 2
 KINDS = ("mix", "dose", "control")
@@ -62,6 +63,7 @@ class Plan:
         pack: (rows,) running number of the pack that each row stands in, None where rows are not packed.
         pack_length: tokens that a pack holds at most.
         owed: (steps,) what the schedule owes the dose at the end of each step, in `unit`.
+        shares: of several doses that are given, the share asked for each; `share` is that of all.
     """
 
     kind: npt.NDArray[np.int8]
@@ -76,6 +78,7 @@ class Plan:
     pack: npt.NDArray[np.int32] | None = None
     pack_length: int | None = None
     owed: Floats = field(default_factory=lambda: np.zeros(0))
+    shares: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -124,6 +127,7 @@ class Plan:
             "rows_per_step": self.rows_per_step,
             "pack_length": self.pack_length,
             "rows": len(self),
+            **({"shares": list(self.shares)} if self.shares else {}),
         }
 
     def fingerprint(self) -> str:
@@ -152,6 +156,8 @@ def make_plan(
     pack_length: int | None = None,
     mix_partner: Ints | None = None,
     pass_rows: int | None = None,
+    dose_of: Ints | None = None,
+    shares: Sequence[float] = (),
 ) -> Plan:
     """Plan a run by accumulated owed tokens.
 
@@ -166,8 +172,9 @@ def make_plan(
     would starve the dose after the schedule drops.
 
     The control row of a dose row follows immediately, unless the run ends
-    between the two. Dose rows are given in order, each before any again; the
-    mix is shuffled anew for each epoch.
+    between the two. Dose rows are given in order, each before any again, and of
+    several doses in turns that keep each at its own share (see `Turns`); the mix
+    is shuffled anew for each epoch.
 
     Args:
         mix, dose, control: lengths of the rows of each kind.
@@ -186,6 +193,8 @@ def make_plan(
         pass_rows: rows, or packs, of one forward pass, over whose end no pair may lie (neither a dose row and its
             control, nor two of the mix). Of packs, a pair stands in one. For it, rows that are by themselves may
             come earlier than they are due. None where pairs may be parted.
+        dose_of: (dose rows,) the number of the dose that each dose row is of; None where there is one.
+        shares: of several doses, the share of each; `share` is their sum.
 
     Raises:
         UsageError: for a value out of its range, or a schedule whose peak asks for more than fits.
@@ -213,9 +222,10 @@ def make_plan(
     def curve_over(steps: int) -> Curve:
         return Curve(shape.over(steps)) if isinstance(shape, Pulsed) else curve
 
-    check_room(dose, control, control_of, unit, share, curve)
+    turns = Turns(dose.of(unit), dose_of, shares)
+    check_room(dose, control, control_of, turns, unit, share, curve)
 
-    order = _Order((mix, dose, control), control_of, unit, seed, share * curve.mean, mix_partner)
+    order = _Order((mix, dose, control), control_of, turns, unit, seed, share * curve.mean, mix_partner)
     passes = None if epochs is None else math.ceil(epochs * len(mix) - 1e-9)
 
     def least() -> int:
@@ -249,6 +259,7 @@ def make_plan(
         seed=seed,
         pack=None if packs is None else packs.astype(np.int32),
         pack_length=pack_length,
+        shares=tuple(shares),
     )
     so_far = np.cumsum(plan.weights)
     return replace(plan, owed=order.owed(so_far[plan.starts[1:] - 1].astype(np.float64)))
@@ -334,6 +345,7 @@ class _Order:
     Args:
         by_kind: lengths of the rows of mix, dose and control.
         control_of: (dose rows,) the control row of each dose row, -1 for none.
+        turns: the order of the dose rows.
         unit: of weights.
         seed: of the order of the mix.
         rate: the mean share over the run.
@@ -344,6 +356,7 @@ class _Order:
         self,
         by_kind: tuple[Lengths, Lengths, Lengths],
         control_of: Ints,
+        turns: Turns,
         unit: str,
         seed: int,
         rate: float,
@@ -353,9 +366,7 @@ class _Order:
         self._by_kind, self._unit, self._rate = by_kind, unit, rate
         self._random = np.random.default_rng(seed)
         self._mix: Ints = np.zeros(0, np.int64)
-        pairs = np.stack([np.arange(len(control_of)), control_of], axis=1) if rate > 0 else np.zeros((0, 2), np.int64)
-        given = pairs >= 0
-        self._round = np.broadcast_to([DOSE, CONTROL], pairs.shape)[given].astype(np.int8), pairs[given]
+        self._control_of, self._turns = control_of if rate > 0 else control_of[:0], turns
         self._curve: Curve | None = None
         self._total = 0.0
         self._repeat(1)
@@ -407,9 +418,12 @@ class _Order:
         self._lay()
 
     def _repeat(self, rounds: int) -> None:
-        """Have the dose with its controls so many times over."""
+        """Have so many times as many dose rows as there are, each with its control."""
         self._rounds = rounds
-        kind, index = self._dosed = np.tile(self._round[0], rounds), np.tile(self._round[1], rounds)
+        rows = self._turns.first(rounds * len(self._control_of))
+        pairs = np.stack([rows, self._control_of[rows]], axis=1)
+        given = pairs >= 0
+        kind, index = self._dosed = np.broadcast_to([DOSE, CONTROL], pairs.shape)[given].astype(np.int8), pairs[given]
         self._dosed_sums = self._sums(lambda attribute: self.column(attribute, kind, index))
         dose = np.where(kind == DOSE, np.diff(self._dosed_sums["weight"]), 0.0)
         # A control is due with its dose row, which it stands behind.
@@ -516,8 +530,15 @@ def check_rows(label: str, rows: Lengths, unit: str, longest: int | None = None)
         )
 
 
-def check_room(dose: Lengths, control: Lengths, control_of: Ints, unit: str, share: float, curve: Curve) -> None:
+def check_room(
+    dose: Lengths, control: Lengths, control_of: Ints, turns: Turns, unit: str, share: float, curve: Curve
+) -> None:
     """Refuse a share that dose and control rows cannot be given at.
+
+    Args:
+        dose, control, control_of, unit, share: as in `make_plan`.
+        turns: the order of the dose rows.
+        curve: of the schedule.
 
     Raises:
         PlanError: where the mix would have no room over the run.
@@ -528,7 +549,7 @@ def check_room(dose: Lengths, control: Lengths, control_of: Ints, unit: str, sha
     doses = dose.of(unit).astype(np.float64)
     controls = np.zeros(len(dose))
     controls[control_of >= 0] = control.of(unit)[control_of[control_of >= 0]]
-    pair = float(1 + controls.sum() / doses.sum())
+    pair = 1 + turns.adds(controls)
     taken = share * curve.mean * pair
     if taken >= 1:
         raise PlanError(
@@ -537,7 +558,8 @@ def check_room(dose: Lengths, control: Lengths, control_of: Ints, unit: str, sha
         )
     peak = share * curve.peak
     # How far a stretch of dose rows, each with its control, falls behind what it owes itself.
-    behind = np.concatenate([[0.0], np.cumsum(np.tile(peak * (doses + controls) - doses, 2))])
+    rows = turns.first(2 * len(dose))
+    behind = np.concatenate([[0.0], np.cumsum((peak * (doses + controls) - doses)[rows])])
     backlog = float((behind - np.minimum.accumulate(behind)).max())
     if peak * pair > 1 + 1e-9 or backlog > doses.max() / 2 + 1e-9:
         raise UsageError(

@@ -222,12 +222,14 @@ class Regimen:
             dosed = self.dosage.tokenized()
             dose, control = map(measure, dosed)
             self.plan = self._plan(rows, dose, control, partner)
-            if complete or self.plan.count(DOSE) <= wanted:
+            if complete or self.dosage.counts(self.plan).max() <= wanted:
                 break  # else rows would be given again before others had their turn
             wanted *= 4
-        if self.dosage.rows and self.plan.count(DOSE) == 0:
+        if self.dosage.rows and not (counts := self.dosage.counts(self.plan)).all():
+            shares = self.dosage.shares or (self.dosage.share,)
+            of = f" of dose {counts.argmin() + 1}" * (len(shares) > 1)
             raise DoseError(
-                f"At a share of {self.dosage.share} not one dose row fits into {len(self.plan)} rows.",
+                f"At a share of {shares[counts.argmin()]} not one dose row{of} fits into {len(self.plan)} rows.",
                 "Train longer or raise the share.",
             )
         order = self.plan.index + np.choose(self.plan.kind, (0, len(mix), len(mix) + len(dose.checksums)))
@@ -272,6 +274,8 @@ class Regimen:
             schedule=dosage.schedule,
             unit=dosage.unit,
             seed=dosage.seed,
+            dose_of=dosage.dose_of,
+            shares=dosage.shares,
             rows_per_step=units_per_step(args),
             pack_length=args.max_length if self.packed else None,
             **({"mix_partner": partner, "pass_rows": args.train_batch_size} if self.objective == PAIRWISE else {}),

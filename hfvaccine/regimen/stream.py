@@ -88,6 +88,8 @@ class StreamedRegimen(Regimen):
             unit=self.dosage.unit,
             rows=self._rows,
             rows_per_step=units_per_step(self.trainer.args),
+            dose_of=self.dosage.dose_of,
+            shares=self.dosage.shares,
         )
 
     @property
@@ -104,6 +106,7 @@ class StreamedRegimen(Regimen):
             schedule=named(self.dosage.schedule)[0],
             unit=self.dosage.unit,
             seed=self.dosage.seed,
+            shares=self.dosage.shares,
         )
 
     def settings(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hfvaccine.regimen.plan import DOSE
 from hfvaccine.runs.ingredients import Ingredients, pinned, scorer_of
 from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import Arm, load_trained
-from hfvaccine.training.arm import how_often, plan_run, require_exposures, times_given, train
+from hfvaccine.training.arm import how_often, plan_run, require_exposures, shares_given, times_given, train
 from hfvaccine.training.base import Base, found_on_hub, load_base
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.mix import Mix
@@ -182,7 +182,7 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
             f"Stopped; {folder} is intact.", f"Continue with: hfvaccine {start.command} --resume {folder}"
         ) from interrupt
     results = study.write(folder)
-    dose = ingredients.given_record(options, arms[VACCINE].times)
+    dose = ingredients.given_record(options, arms[VACCINE].times, arms[VACCINE].shares)
     record = start.record(make_record(options, base, dose, ingredients.mix, arms, results), base)
     study.draw(folder, results, record)
     pictures = tuple(present(folder, (f"{FIGURES}/*",)))
@@ -305,7 +305,7 @@ def dry_run(options: Options, start: Start | None = None) -> dict[str, Any] | No
         return None
     return {
         "base": options.base_id or options.base,
-        "dose": ingredients.given_record(options, times),
+        "dose": ingredients.given_record(options, times, shares_given(callback)),
         "mix": ingredients.mix.record(),
         "plan": plan_record(callback.plan, callback.fingerprint()),
         "inoculation": callback.regimen.settings()["inoculation"],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.joined import Joined, together
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.permission import permit
@@ -16,18 +18,20 @@ from hfvaccine.files import LEDGER
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.inoculation.screen import carrying
 from hfvaccine.inoculation.where import Where
-from hfvaccine.lineage.fetch import papers
+from hfvaccine.lineage.fetch import dose_of, papers
+from hfvaccine.papers.binding import recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED
-from hfvaccine.papers.record import dose_record
+from hfvaccine.papers.record import dose_record, several_record
 from hfvaccine.quarantine.recalls import objections
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.regimen.positions import positions, row_length
 from hfvaccine.runs.study import Study, read_benchmarks
-from hfvaccine.sources.place import Source
+from hfvaccine.sources.place import with_revision
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Options
 from hfvaccine.training.progress import Progress
+from hfvaccine.training.shares import with_share
 from hfvaccine.validation.asking.benchmark import Benchmark
 from hfvaccine.validation.scoring.cache import cache_of_scores
 from hfvaccine.validation.scoring.scorer import Scorer
@@ -68,8 +72,8 @@ class Ingredients:
             HfvaccineError: naming what cannot be had or does not fit together.
         """
         if dose is None:
-            dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
-        chosen = choose(dose, options.claims, options.seed)
+            dose = open_doses(options)
+        chosen = choose(dose.claims, options.claims, options.seed)
         against = permit(replace(dose, claims=chosen), options.share, options.override_policy)
         benchmarks = read_benchmarks(options, dose)
         mix = open_mix(options).comparing(options.comparisons).without(kept_back(dose, benchmarks))
@@ -106,16 +110,32 @@ class Ingredients:
         self.study.narrow(times)
         return replace(self, chosen=tuple(claims))
 
-    def given_record(self, options: Options, times: Mapping[str, int]) -> dict[str, Any]:
+    def given_record(
+        self, options: Options, times: Mapping[str, int], shares: Mapping[str, float] = MappingProxyType({})
+    ) -> dict[str, Any]:
         """The dose's part of immunization.json.
 
         Args:
             options: of the run.
             times: how often the run gives each claim, by id.
+            shares: what it gives of each of several doses, by the dose's digest.
         """
         overridden = {"reason": options.override_policy, "against": list(self.against)} if self.against else None
         asked = {"exposures": options.exposures_wanted, "policy_overridden": overridden}
-        return dose_record(self.dose, self.chosen, times) | asked
+        of_each = {}
+        if isinstance(self.dose, Joined) and self.dose.shares:
+            of_each = several_record(self.dose, self.chosen, times, shares)
+        return dose_record(self.dose, self.chosen, times) | of_each | asked
+
+
+def open_doses(options: Options) -> Dose:
+    """What a run gives: the dose that its options name, or several as one, each at its share.
+
+    Raises:
+        HfvaccineError: for one that cannot be had; see `claims.joined.together`, too.
+    """
+    opened = [open_dose(place) for place, _ in options.doses]
+    return opened[0] if len(opened) == 1 else together(opened, [share for _, share in options.doses])
 
 
 def kept_back(dose: Dose, benchmarks: Sequence[Benchmark]) -> dict[str, list[str]]:
@@ -151,8 +171,15 @@ def showing(
 
 def pinned(options: Options, base: Base, ingredients: Ingredients) -> Options:
     """The options with the revisions that the run really has: what is published or resumed is the same run."""
-    found = {"base": base, "dose": ingredients.dose, "mix": ingredients.mix}
-    return replace(options, **{f"{what}_revision": one.revision for what, one in found.items() if one.revision})
+    found = {"base": base, "mix": ingredients.mix}
+    several: dict[str, Any] = {}
+    if isinstance(ingredients.dose, Joined) and not isinstance(options.dose, str):
+        its = zip(options.doses, ingredients.dose.parts, strict=True)
+        several["dose"] = tuple(with_share(with_revision(at.name, part.revision), share) for (at, share), part in its)
+    else:
+        found["dose"] = ingredients.dose
+    revisions = {f"{what}_revision": one.revision for what, one in found.items() if one.revision}
+    return replace(options, **revisions, **several)
 
 
 def open_mix(options: Options) -> Mix:
@@ -168,10 +195,12 @@ def open_mix(options: Options) -> Mix:
     return mix
 
 
-def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], frozenset[str], dict[str, Any]]:
-    """The claims of a dose that were chosen for an adapter, the ids of those that it was given, and its record.
+def given_to(adapter: str, dose: Dose) -> tuple[Dose, tuple[Claim, ...], frozenset[str], dict[str, Any]]:
+    """What an adapter was given of a dose: the dose, the claims of it that were chosen for the adapter, the ids of
+    those that it was given, and its record.
 
-    What was given is what the adapter's ledger says.
+    What was given is what the adapter's ledger says. Where it was given several doses, and the dose is one of them, it
+    is all of them as one.
 
     Raises:
         DoseError: where the dose lacks some of them.
@@ -188,13 +217,16 @@ def given_to(adapter: str, dose: Dose) -> tuple[tuple[Claim, ...], frozenset[str
     record, ledger = dict(found.record), read_ledger(found.folder / LEDGER)
     given = ledger.claims()
     ids = given.union(record["dose"]["claim_ids"], record["dose"]["not_reached"])
+    told = [one["manifest_sha256"] for one in recorded_doses(record)]
+    if len(told) > 1 and (digest := dose.digest()) in told:
+        dose = dose_of(found, with_revision(dose.source, dose.revision) if digest == told[0] else None)
     chosen = tuple(c for c in dose.claims if c.claim_id in ids)
     if len(chosen) != len(ids):
         raise DoseError(
             f"The dose {dose.source!r} holds {len(chosen)} of the {len(ids)} claims that were chosen for the adapter.",
             "Name the dose, at the revision, that the adapter's immunization.json names.",
         )
-    return chosen, given, record
+    return dose, chosen, given, record
 
 
 def scorer_of(model: Any, base: Base, adapter: str | None) -> Scorer:

@@ -17,11 +17,12 @@ from hfvaccine.papers.binding import code_digest, open_run, read_json
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.runs import inoculate
 from hfvaccine.runs.immunize import check_folder, dry_run, immunize
-from hfvaccine.sources.place import STARTER, Source
+from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import load_base
 from hfvaccine.training.options import Inoculating, Options, read_config
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.training.shares import with_share
 
 NEEDED = (CONFIG, RESULTS, LEDGER)
 """The files that a reproduction reads of an adapter; the weights are compared by the record's digest of them."""
@@ -120,7 +121,7 @@ def reproduce(
     Args:
         source: a run folder, that of one adapter of an inoculation, or an adapter on the Hub as `ID` or `ID@REVISION`.
         base: its base, where that was not on the Hub: a Hub id or `ID@REVISION`, folder or .gguf file.
-        dose: its dose, likewise: a sealed folder, a Hub id or `ID@REVISION`.
+        dose: its dose, of several the first, likewise: a sealed folder, a Hub id or `ID@REVISION`.
         mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
         output_dir: the folder of the new run; by default `reproduced_folder(source)`.
         progress: told of each stage, and of whatever is not what was recorded.
@@ -269,6 +270,22 @@ def _named(part: str, given: str | None, config: Mapping[str, Any], record: Mapp
     return source
 
 
+def _one_of_several(recorded: Mapping[str, Any], given: str | None) -> str:
+    """One of several doses of a run, as its options name it: where it is given, else where it was, with its share.
+
+    Raises:
+        UsageError: where that is not published, and not here.
+    """
+    name, revision = (given, None) if given else (recorded["id"], recorded["revision"])
+    place = Source.of("dose", name, revision)
+    if name != STARTER and not place.on_hub and not Path(name).exists():
+        raise UsageError(
+            f"A dose of the run was {name!r}, a folder that is neither published nor here.",
+            "Run this where it lies; --dose names the first of several doses alone.",
+        )
+    return with_share(with_revision(place.name, place.revision), recorded["share_asked"])
+
+
 def _on_base(record: Mapping[str, Any], base: Source) -> dict[str, Any]:
     """The options that say on what base, and in what precision, a recorded run is made again."""
     # "auto" means what the hardware does best, and this may be other hardware.
@@ -304,7 +321,10 @@ def options_of(
         UsageError: where the run was given something that is not published, and it is not given here.
     """
     values = {**config, **_on_base(record, _named("base", base, config, record))}
-    for part, given in (("dose", dose), ("mix", mix)):
+    several = () if isinstance(config.get("dose"), str) else record["dose"].get("doses")
+    if several:
+        values["dose"] = tuple(_one_of_several(one, dose if one is several[0] else None) for one in several)
+    for part, given in (("mix", mix),) if several else (("dose", dose), ("mix", mix)):
         source = _named(part, given, config, record)
         values |= {part: source.name, f"{part}_revision": source.revision}
     # A run that its dose's policy allowed may be made again to compare it, also after the dose expired.

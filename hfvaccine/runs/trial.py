@@ -13,11 +13,9 @@ from typing import Any
 
 from hfvaccine.errors import UsageError
 from hfvaccine.files import SCORES
-from hfvaccine.hub.pull import open_dose
 from hfvaccine.runs.immunize import dry_run, finished
-from hfvaccine.runs.ingredients import Ingredients
+from hfvaccine.runs.ingredients import Ingredients, open_doses
 from hfvaccine.runs.study import save_figures
-from hfvaccine.sources.place import Source
 from hfvaccine.training.options import Options
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.judging.score_file import read_scores
@@ -53,17 +51,22 @@ def trial(options: Options, shares: Sequence[float], seeds: Sequence[int], progr
 
     Raises:
         HfvaccineError: as `immunize` does.
-        UsageError: without shares or seeds, or for a part of the dose, which would be another with each seed; also
-            where the runs are too short for all of it.
+        UsageError: without shares or seeds, for several doses, or for a part of the dose, which would be another with
+            each seed; also where the runs are too short for all of it.
     """
     if not shares or not seeds or len({*shares}) < len(shares) or len({*seeds}) < len(seeds):
         raise UsageError("A trial takes shares and seeds, each once.", "Give --share and --seeds.")
+    if len(options.doses) > 1:
+        raise UsageError(
+            f"A trial gives one dose at several shares, and {len(options.doses)} doses are named.",
+            "Seal their claims as one dose, or give each run of several doses by itself.",
+        )
     if options.claims is not None:
         raise UsageError(
             "Each seed would be given other claims.", "Seal a dose of as many claims as are wanted, and give it whole."
         )
     # All of the dose at each share, which so says how often each claim is given.
-    dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
+    dose = open_doses(options)
     options = replace(options, claims=len(dose.claims), exposures=1)
     dry_run(replace(options, share=min(shares), seed=seeds[0]))  # before the first is trained, that all can be
     folder, highest = Path(options.output_dir), max(shares)

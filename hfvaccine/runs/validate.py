@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import EndpointError, LineageError
 from hfvaccine.files import RECORD
 from hfvaccine.hub.pull import open_dose
@@ -42,7 +43,10 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     options.check()
     adapters = options.adapters
     dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
-    chosen, given, record = given_to(adapters[VACCINE], dose) if VACCINE in adapters else (dose.claims, None, None)
+    chosen: tuple[Claim, ...] = dose.claims
+    given, record = None, None
+    if VACCINE in adapters:
+        dose, chosen, given, record = given_to(adapters[VACCINE], dose)
     prompted = (record or {}).get("inoculation") or {"prompts": [], "where": "all"}
     where = Where.of(prompted["where"])
     benchmarks = read_benchmarks(options, dose)

@@ -18,14 +18,14 @@ from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
 from hfvaccine.claims.joined import Joined, join
 from hfvaccine.dosing.choice import ordered
-from hfvaccine.dosing.permission import permit
 from hfvaccine.errors import DoseError, LineageError, ModelError, UsageError
 from hfvaccine.files import ADAPTER, ADAPTER_NEEDS, BOOSTER, CONFIG, LEDGER
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.lineage.ancestry import given_ever
-from hfvaccine.lineage.fetch import Papers, doses_of, papers, recorded_doses
+from hfvaccine.lineage.fetch import Papers, doses_of, papers
 from hfvaccine.lineage.links import is_merged
-from hfvaccine.papers.binding import OWN, open_run
+from hfvaccine.papers.binding import OWN, open_run, recorded_doses
+from hfvaccine.papers.record import part_record
 from hfvaccine.regimen.ledger import read_ledger
 from hfvaccine.runs.immunize import Run, Start, dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
@@ -195,7 +195,6 @@ class Booster(Start):
 
     def ingredients(self, options: Options) -> Ingredients:
         """What is given and asked: new claims and old ones by themselves, and belief in what is retracted."""
-        against = self.permitted(options)
         made = Ingredients.of(options, self.dose)
         mix = made.mix
         if self.retracted:
@@ -210,28 +209,13 @@ class Booster(Start):
         if options.gate is None:
             rules = read_gate(GATE)
             study.criteria = [rule for rule in rules if self.new or rule.parts[0] != NEW]
-        return replace(made, mix=mix, study=study, against=against)
+        return replace(made, mix=mix, study=study)
 
     @property
     def before(self) -> tuple[Claim, ...]:
         """Where it goes on from its parent, the claims that hold and are not given again."""
         again = {claim.claim_id for claim in self.dose.claims}
         return tuple(c for c in self.old if c.claim_id not in again) if self.boosting.continued else ()
-
-    def permitted(self, options: Options) -> tuple[str, ...]:
-        """What the policies of the doses have against the run, which is overridden.
-
-        Raises:
-            DoseError: for a dose that its policy forbids to give so.
-        """
-        origins, against = self.dose.origins, []
-        for part in self.dose.parts:
-            digest = part.digest()
-            claims = tuple(claim for claim in self.dose.claims if origins[claim.claim_id] == digest)
-            if claims:
-                found = permit(replace(part, claims=claims, heldout=()), options.share, options.override_policy)
-                against += [f"{part.name}: {objection}" for objection in found]
-        return tuple(against)
 
     def check(self, base: Base) -> None:
         check_base(self.parent.record["base"], base)
@@ -250,19 +234,9 @@ class Booster(Start):
         return {PARENT: str(self.parent.found.folder)}
 
     def record(self, made: Mapping[str, Any], base: Base) -> dict[str, Any]:
-        given, origins = set(made["dose"]["claim_ids"]), self.dose.origins
-        its = self.parent.record.get("booster")
-        doses = [
-            {
-                "id": part.source,
-                "revision": part.revision,
-                "manifest_sha256": (digest := part.digest()),
-                "name": part.name,
-                "claims_given": sum(origins.get(claim) == digest for claim in given),
-                "claims_in_dose": len(part.claims),
-            }
-            for part in self.dose.parts
-        ]
+        given, its = set(made["dose"]["claim_ids"]), self.parent.record.get("booster")
+        taken = [{claim.claim_id for claim in claims} for claims in self.dose.by_part]
+        doses = [part_record(part, ids, given) for part, ids in zip(self.dose.parts, taken, strict=True)]
         before = sorted(given_ever(self.parent.record) - given) if self.boosting.continued else []
         return {
             **made,
@@ -347,6 +321,7 @@ def options_for(start: Booster, config: Mapping[str, Any]) -> Options:
     trained = {name: value for name, value in config.items() if name not in asked}
     newest = start.dose.parts[0]
     given = with_revision(newest.source, newest.revision)
+    trained["dose"] = given  # also where the parent's options name several
     like = options_of(record, trained, Path(boosting.output_dir), base=boosting.base, dose=given, mix=boosting.mix)
     options = replace(
         like,

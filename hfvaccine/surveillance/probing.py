@@ -22,8 +22,8 @@ from hfvaccine.errors import EndpointError, HubError, SurveillanceError, Validat
 from hfvaccine.files import ADAPTER, LEDGER, RESULTS
 from hfvaccine.hub.pull import open_dose
 from hfvaccine.lineage.ancestry import given_ever
-from hfvaccine.lineage.fetch import Papers, doses_of, papers, place_of, recorded_doses
-from hfvaccine.papers.binding import OWN, open_run, read_json
+from hfvaccine.lineage.fetch import Papers, doses_of, papers, place_of
+from hfvaccine.papers.binding import OWN, open_run, read_json, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.quarantine.recalls import AFFECTED, Recalls
 from hfvaccine.regimen.ledger import read_ledger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,7 @@ class Arm:
         seconds: that the training took.
         loss: mean over the training, in nats per token.
         witness: of the trained model, see `witness`; None where its weights lay on several devices.
+        shares: what it gives of each of several doses, by the dose's digest, as a part of all tokens.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class Arm:
     seconds: float
     loss: float | None
     witness: list[float] | None
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def witness(model: Any) -> list[float]:

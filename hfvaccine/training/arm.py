@@ -15,6 +15,7 @@ from hfvaccine.dosing.forms import conversations
 from hfvaccine.errors import DoseError, UsageError
 from hfvaccine.files import CHECKPOINTS, LEDGER, write_json
 from hfvaccine.regimen.given import Given
+from hfvaccine.regimen.ledger import shares_of
 from hfvaccine.regimen.plan import CONTROL, DOSE, MAX_SHARE, Plan
 from hfvaccine.training.adapters import Arm, witness
 from hfvaccine.training.base import Base
@@ -66,6 +67,7 @@ def train(
 
     trainer, plan, fingerprint = callback.regimen.trainer, callback.plan, callback.fingerprint()
     inoculation, times = callback.regimen.settings()["inoculation"], times_given(callback)
+    shares = shares_given(callback)
     summary = folder / CHECKPOINTS / "finished.json"
     if resume and summary.is_file():
         done = json.loads(summary.read_text(encoding="utf-8"))
@@ -74,7 +76,8 @@ def train(
                 f"{folder} was trained under another plan.",
                 "Resume with the dose, mix and number of processes of that run, or choose another --output-dir.",
             )
-        return Arm(folder, plan, times, fingerprint, inoculation, done["seconds"], done["loss"], done["witness"])
+        told = done["seconds"], done["loss"], done["witness"]
+        return Arm(folder, plan, times, fingerprint, inoculation, *told, shares)
     if trainer.accelerator.is_main_process:
         progress.say(f"  {estimate(base.model.config, options, plan, trainer.data_collator.padding_free).line()}")
     last = last_checkpoint(folder / CHECKPOINTS) if resume else None
@@ -101,7 +104,7 @@ def train(
             callback.write_ledger(folder / LEDGER)
         seen = None if sharded else witness(model)
         write_json({"fingerprint": fingerprint, "seconds": seconds, "loss": loss, "witness": seen}, summary)
-    return Arm(folder, plan, times, fingerprint, inoculation, seconds, loss, seen)
+    return Arm(folder, plan, times, fingerprint, inoculation, seconds, loss, seen, shares)
 
 
 def plan_run(
@@ -128,7 +131,7 @@ def plan_run(
         callback: Replayed = DosingCallback(
             trainer,
             dose,
-            share=options.share,
+            share=None if dose.shares else options.share,
             schedule=options.schedule,
             unit=options.unit,
             seed=options.seed,
@@ -152,6 +155,13 @@ def times_given(callback: Replayed) -> dict[str, int]:
     """How often a planned run gives each claim, by id; those that it does not reach are not among them."""
     plan, rows = callback.plan, callback.regimen.dosage.rows
     return dict(Counter(rows[number].claim_id for number in plan.index[plan.kind == DOSE].tolist()))
+
+
+def shares_given(callback: Replayed) -> dict[str, float]:
+    """What a planned run gives of each of several doses, by its digest, as a part of all tokens."""
+    plan, rows = callback.plan, callback.regimen.dosage.rows
+    of = zip(plan.kind.tolist(), plan.index.tolist(), strict=True)
+    return shares_of(plan, [rows[number].origin if kind == DOSE else None for kind, number in of])
 
 
 def how_often(times: Mapping[str, float]) -> str:
@@ -185,7 +195,7 @@ def require_exposures(options: Options, plan: Plan, claims: int) -> str | None:
     ways = [f"--max-steps {math.ceil(plan.steps * more)}"]
     if rows // claims:
         ways.append(f"--exposures {rows // claims}")
-    if options.share * more <= MAX_SHARE:
+    if options.share * more <= MAX_SHARE and len(options.doses) == 1:
         ways.insert(1, f"--share {math.ceil(options.share * more * 100) / 100:g}")
     if fit:
         ways.append(f"--claims {fit}")
@@ -201,6 +211,8 @@ def require_exposures(options: Options, plan: Plan, claims: int) -> str | None:
 
 def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan) -> Dosage:
     """The control rows of a dose given as a dose is, at the share of the tokens that they have in the vaccine.
+
+    Of several doses, those of each come in turns as the doses do there.
 
     Args:
         options: of the run.
@@ -220,11 +232,17 @@ def controls_alone(options: Options, trainer: SFTTrainer, dose: Dose, like: Plan
             "The vaccine's plan has no control rows.",
             "Leave --controls out: with no statement in any form, there is nothing such an arm could be given.",
         )
-    pairs = conversations(dose.claims, options.training_forms())
+    forms = options.training_forms()
+    streams = [
+        [Given(given.control, None) for given in conversations(claims, forms) if given.control is not None]
+        for claims in dose.streams
+    ]
+    kept = [number for number, rows in enumerate(streams) if rows]
     return Dosage(
         trainer,
-        (Given(given.control, None) for given in pairs if given.control is not None),
+        [streams[number] for number in kept],
         dose.falsehoods,
+        shares=[dose.shares[number] for number in kept] if len(dose.shares) > 1 else (),
         share=share,
         schedule=options.schedule,
         unit=options.unit,

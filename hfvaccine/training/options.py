@@ -19,6 +19,7 @@ from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.schedule import named
 from hfvaccine.sources.place import PINNED, Source
+from hfvaccine.training.shares import shared_out
 from hfvaccine.validation.questions import Questions
 
 EXPOSURES = 8
@@ -85,7 +86,8 @@ class Options(Questions, Training):
     `Training` too.
 
     Args:
-        dose: Dose: 'starter', a sealed folder, or a Hub ID[@REVISION].
+        dose: Dose: 'starter', a sealed folder, or a Hub ID[@REVISION]. May be repeated, as NAME=SHARE: several doses,
+            each at a share of its own; one of them may go without, and takes --share.
         dose_revision: Of a dose on the Hub. [default: the newest]
         override_policy: Why the dose is given although its policy forbids it; the card shows it.
         mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].
@@ -100,7 +102,8 @@ class Options(Questions, Training):
         inoculate_others: A neutral prompt for the other rows, or a file of one a line.
         objective: pairwise (claim and twin are told apart, which no bias can do) or sft (the likelihood alone).
         exposures: How often each claim is given at least. [default: 8]
-        claims: How many of the dose's claims to give. [default: as many as can be given so often]
+        claims: How many of the dose's claims to give, where there is one dose. [default: as many as can be given so
+            often]
         placebo: Also train the control arm on as many plain tokens.
         controls: Also train an arm on the dose's control rows alone.
         report_to: Tracker of the vaccine's training and results: tensorboard, trackio, wandb. May be repeated.
@@ -109,7 +112,7 @@ class Options(Questions, Training):
         publish_failed: Push although the gate failed.
     """
 
-    dose: str = "starter"
+    dose: str | tuple[str, ...] = "starter"
     dose_revision: str | None = None
     override_policy: str | None = None
     mix: str = "starter"
@@ -133,7 +136,28 @@ class Options(Questions, Training):
     publish_failed: bool = False
 
     def __post_init__(self) -> None:
-        take_apart(self)
+        several = shared_out(self.dose, self.share, Options.share)
+        object.__setattr__(self, "share", several.share)
+        if len(several.doses) == 1:
+            object.__setattr__(self, "dose", several.doses[0][0])
+            take_apart(self)
+            return
+        # From here on each of several has its share, and `share` is that of all.
+        if self.dose_revision is not None:
+            raise UsageError(
+                f"dose_revision is {self.dose_revision!r}, and there are {len(several.doses)} doses.",
+                "Name the revision with its dose: ID@REVISION.",
+            )
+        object.__setattr__(self, "dose", several.written())
+        take_apart(self, ("base", "mix"))
+
+    @property
+    def doses(self) -> tuple[tuple[Source, float], ...]:
+        """Where each dose is, and its share."""
+        if isinstance(self.dose, str):
+            return ((Source.of("dose", self.dose, self.dose_revision), self.share),)
+        named = shared_out(self.dose, self.share, Options.share).doses
+        return tuple((Source.of("dose", name), share) for name, share in named)
 
     def check(self) -> None:
         """Refuse what cannot be run before anything is read or written.
@@ -144,7 +168,16 @@ class Options(Questions, Training):
         """
         self.check_questions()
         self.check_training()
-        check_share(self.share)
+        shares = [share for _, share in self.doses]
+        for share in shares:
+            check_share(share)
+        if len(shares) > 1:
+            check_share(self.share)
+            if self.claims is not None:
+                raise UsageError(
+                    f"claims is {self.claims}, and there are {len(shares)} doses, of which each gives what fits.",
+                    "Leave it out: exposures says how often each claim is given.",
+                )
         named(self.schedule)
         check_unit(self.unit)
         check_objective(self.objective)
@@ -539,8 +572,8 @@ def _wordings(name: str, given: str | None) -> tuple[str, ...]:
 def _fits(value: Any, kind: str) -> bool:
     if value is None:
         return kind.endswith("None")
-    if kind.startswith("tuple"):
-        return isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value)
+    if "tuple" in kind and isinstance(value, list | tuple):
+        return all(isinstance(entry, str) for entry in value)
     if isinstance(value, bool):
         return kind.startswith("bool")
     if kind.startswith("float"):

@@ -38,7 +38,11 @@ def test_where_all_have_room_all_are_given_in_the_order_of_the_dose(make_trainer
 def test_the_claims_are_those_that_a_smaller_number_would_choose(make_trainer, make_claims):
     dose = Dose.from_claims(make_claims(40))
     callback = trainers.dosed(make_trainer(max_steps=40), dose, exposures=3, seed=5)
-    assert callback.claims == choose(dose, len(callback.claims), 5) == ordered(dose.claims, 5)[: len(callback.claims)]
+    assert (
+        callback.claims
+        == choose(dose.claims, len(callback.claims), 5)
+        == ordered(dose.claims, 5)[: len(callback.claims)]
+    )
 
 
 def test_not_one_claim_so_often_is_refused_and_the_trainer_stays_as_it_was(make_trainer, make_claims):

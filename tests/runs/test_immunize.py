@@ -589,16 +589,16 @@ def test_several_gpus_in_one_process_are_refused_with_what_to_do(options, tmp_pa
 
 def test_the_chosen_claims_are_spread_over_the_domains_and_the_same_for_the_same_seed(make_claims):
     whole = Dose.from_claims(make_claims(30))
-    chosen = choose(whole, 9, seed=1)
+    chosen = choose(whole.claims, 9, seed=1)
     domains = [c.domain for c in chosen]
     assert [domains.count(d) for d in sorted(set(domains))] == [3, 3, 3]
-    assert chosen == choose(whole, 9, seed=1) != choose(whole, 9, seed=2)
+    assert chosen == choose(whole.claims, 9, seed=1) != choose(whole.claims, 9, seed=2)
     assert len(set(chosen)) == 9
 
 
 def test_without_a_number_all_claims_are_given(make_claims):
     whole = Dose.from_claims(make_claims(30))
-    assert choose(whole, None, seed=1) == choose(whole, 99, seed=1) == whole.claims
+    assert choose(whole.claims, None, seed=1) == choose(whole.claims, 99, seed=1) == whole.claims
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hfvaccine.text import clean, is_commit, is_hub_id, number, percent, templates
+from hfvaccine.text import clean, is_commit, is_finite, is_hub_id, number, percent, templates
 from hfvaccine.validation.scores import VACCINE
 from hfvaccine.validation.showing.figures import Figure
 from hfvaccine.validation.showing.lookup import change, require_schema
@@ -102,10 +102,7 @@ def _compared(results: Mapping[str, Any], record: Mapping[str, Any] | None) -> l
         base, dose, mix, plan = (record.get(part) or {} for part in ("base", "dose", "mix", "plan"))
         facts += [("Base", source_of(base.get("id"), base.get("revision")))]
         if dose:
-            given = f"{dose.get('claims_given')} of {dose.get('claims_in_dose')} claims given"
-            facts += [
-                ("Dose", f"{clean(dose.get('name'))} ({source_of(dose.get('id'), dose.get('revision'))}), {given}")
-            ]
+            facts += [("Dose", _dose_of(one)) for one in dose.get("doses") or [dose]]
         if mix:
             facts += [("Mix", source_of(mix.get("id"), mix.get("revision")))]
         if plan.get("share_given") is not None and plan.get("tokens") is not None:
@@ -115,6 +112,13 @@ def _compared(results: Mapping[str, Any], record: Mapping[str, Any] | None) -> l
             facts += [("Seed", label(plan["seed"]))]
     arms = [f"{label(arm)}{f' ({n} seeds)' if (n := results['seeds'][arm]) > 1 else ''}" for arm in results["arms"]]
     return [*facts, ("Arms", ", ".join(arms))]
+
+
+def _dose_of(dose: Mapping[str, Any]) -> str:
+    """A dose, and what was given of it; of several, its share, too."""
+    given = f"{dose.get('claims_given')} of {dose.get('claims_in_dose')} claims given"
+    share = f", {percent(dose['share_given'])} of the run" if is_finite(dose.get("share_given")) else ""
+    return f"{clean(dose.get('name'))} ({source_of(dose.get('id'), dose.get('revision'))}), {given}{share}"
 
 
 def source_of(name: object, revision: object) -> str:
