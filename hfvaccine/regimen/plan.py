@@ -315,6 +315,13 @@ def _fit_packs(
         bounds = np.append(blocks, count)
         return bounds[starts], np.repeat(packs, np.diff(bounds[: len(packs) + 1]))
 
+    def least_filled(steps: int) -> int:
+        """Rows that put something into each pack."""
+        packs = steps * packs_per_step
+        if not together:
+            return packs
+        return int(np.flatnonzero(~order.follows(*order.rows(2 * packs + 1)))[packs])
+
     order.lay()
     room = packs_per_step * capacity
     atleast = order.column("tokens", *order.rows(least()))
@@ -325,7 +332,7 @@ def _fit_packs(
     total = order.weight(int(starts[steps]))
     while True:
         order.lay(curve_over(steps), total)
-        count = max(order.rows_to("weight", total), steps * packs_per_step * (1 + together))
+        count = max(order.rows_to("weight", total), least_filled(steps))
         if least() > count:
             steps, total = steps + 1, total * (steps + 1) / steps
             continue

@@ -94,6 +94,17 @@ def test_a_plan_keeps_pairs_whole_and_its_share(pairs, singles, passes, seed, pa
     assert np.abs(given_so_far - plan.owed).max() <= 1.5 * 30 + 0.1 * 2 * 60
 
 
+def test_rows_that_fill_a_pack_each_are_planned_under_every_schedule():
+    four = np.arange(4)
+    for schedule in ("constant", "ramp", "pulsed"):
+        plan = make_plan(
+            lengths([300] * 50), lengths([50] * 4), lengths([50] * 4), four, share=0.1, schedule=schedule,
+            rows_per_step=6, steps=10, mix_partner=np.full(50, -1), pass_rows=3, pack_length=300,
+        )  # fmt: skip
+        assert plan.steps == 10 and (np.bincount(plan.pack, plan.tokens) <= 300).all()
+        assert set(plan.pack.tolist()) == set(range(60))
+
+
 def test_a_pair_longer_than_a_pack_is_refused():
     from hfvaccine.errors import PlanError
 
