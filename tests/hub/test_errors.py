@@ -119,7 +119,8 @@ def test_what_the_hub_refuses_becomes_a_next_step(tokens, alice, dose, repo_id, 
     assert "hf auth login" in error_of(pull(repo_id, token="hfv_unknown")).next_step
     assert "no such revision" in error_of(pull(repo_id, revision="absent", token=tokens["alice"])).message
     theirs, other = {**alice, "token": tokens["reader"]}, small_dose(tmp_path / "other", "Another")
-    assert "write access" in error_of(lambda: hub.push_dose(other, repo_id, **theirs)).next_step
+    # Who may not even read a gated repo is told that first: who may read could propose the change.
+    assert "Ask for access" in error_of(lambda: hub.push_dose(other, repo_id, **theirs)).next_step
     assert "write access" in error_of(lambda: hub.push_dose(dose, "alice/new", **theirs)).next_step
     assert "HF_ENDPOINT" in error_of(pull(repo_id, endpoint="http://127.0.0.1:9")).next_step
 

@@ -95,7 +95,10 @@ def test_a_title_that_somebody_took_keeps_nothing_from_being_said(repo, api):
     assert told.discussion == OPENED
 
 
-def test_who_may_only_say_something_says_it_and_is_told_what_was_refused(repo, api, tokens, published):
+def test_who_may_only_say_something_says_it_and_is_told_what_was_refused(
+    repo, api, local, tokens, published, monkeypatch
+):
+    monkeypatch.setattr(local._hub, "for_strangers", 0)
     other = f"{repo}-2"
     upload(api, other, published["lab/given"])
     told = notify(find([repo, other]), token=tokens["reader"])
