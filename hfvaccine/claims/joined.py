@@ -47,8 +47,8 @@ class Joined(Dose):
     @property
     def by_part(self) -> tuple[tuple[Claim, ...], ...]:
         """The claims that are taken from each part."""
-        origins = self.origins
-        return tuple(tuple(c for c in self.claims if origins[c.claim_id] == part.digest()) for part in self.parts)
+        origins, digests = self.origins, [part.digest() for part in self.parts]
+        return tuple(tuple(c for c in self.claims if origins[c.claim_id] == digest) for digest in digests)
 
     @property
     def streams(self) -> tuple[tuple[Claim, ...], ...]:

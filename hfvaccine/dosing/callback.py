@@ -8,6 +8,7 @@ from typing import Any
 
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.shares import in_all
 from hfvaccine.dosing.choice import ordered
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, conversations
 from hfvaccine.dosing.permission import permit
@@ -20,7 +21,6 @@ from hfvaccine.regimen.pairs import SFT, check_objective
 from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.replay import Replayed
 from hfvaccine.regimen.schedule import Schedule, named
-from hfvaccine.regimen.turns import in_all
 
 SHARE = 0.05
 """Of a dose that is given without one."""
@@ -107,8 +107,10 @@ class DosingCallback(Replayed):
         seed = trainer.args.seed if seed is None else seed
         regimen = regimen_of(trainer, raw_dataset)
 
+        origins = dose.origins
+
         def parts(streams: Sequence[Sequence[Claim]]) -> dict[str, Any]:
-            rows = [marked(conversations(claims, forms), dose.origins) for claims in streams]
+            rows = [marked(conversations(claims, forms), origins) for claims in streams]
             dosage = Dosage(
                 trainer,
                 rows,

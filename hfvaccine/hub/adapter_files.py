@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.shares import without_share
 from hfvaccine.errors import PublishError, UsageError
 from hfvaccine.files import ADAPTER_CONFIG, CARD, CONFIG, FIGURES, RECORD, RESULTS, load_yaml
 from hfvaccine.hub.content import Content, read, sha256_of
@@ -103,7 +104,7 @@ PARTS = ("base", "dose", "mix", "data")
 
 def _named(option: object) -> list[str]:
     """What an option names; of several doses each, without its share."""
-    return [str(one).rpartition("=")[0] or str(one) for one in option] if isinstance(option, list) else [str(option)]
+    return [without_share(str(one))[0] for one in option] if isinstance(option, list) else [str(option)]
 
 
 def _loaded(files: Mapping[str, Content], name: str) -> dict[str, Any]:

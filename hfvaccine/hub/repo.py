@@ -251,12 +251,12 @@ class Repo:
 
     def _opened(self, message: str) -> Iterator[int]:
         """The caller's open pull requests of this message: those of others may change at any moment."""
-        me = account(self.api)
-        for one in self.api.get_repo_discussions(
+        asked = self.api.get_repo_discussions(
             self.id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
-        ):
-            if (one.title, one.author, one.status) == (message, me, "open"):
-                yield int(one.num)
+        )
+        if found := [one for one in asked if (one.title, one.status) == (message, "open")]:
+            me = account(self.api)
+            yield from (int(one.num) for one in found if one.author == me)
 
     def _check_asked(self, asked: _Asked, files: Mapping[str, Content], check: Callable[[Path], None]) -> None:
         try:

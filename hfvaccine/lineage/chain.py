@@ -230,7 +230,7 @@ def _given(record: Mapping[str, Any], evidence: Evidence, ledger: Ledger) -> Sta
     several = [(one["share_asked"], one["manifest_sha256"], one["share_given"]) for one in dose.get("doses", ())]
     if list(given.shares) != [asked for asked, _, _ in several]:
         return BROKEN, what, "the shares of its doses are not those of the record"
-    of_each = shares_of(given, ledger.origins) if ledger.origins else {}
+    of_each = shares_of(given, ledger.origins) if several and ledger.origins else {}
     if other := [digest for _, digest, its in several if of_each.get(digest, 0.0) != its]:
         return BROKEN, what, f"what it gives of the dose {other[0][:12]} is not what the record says"
     return _named_rows(record, evidence, ledger, what)

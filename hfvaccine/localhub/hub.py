@@ -23,6 +23,7 @@ from hfvaccine.localhub.store.storage import Storage
 from hfvaccine.localhub.store.xorbs import Xorbs
 
 FOR_STRANGERS = 5_000_000
+"""Bytes that each account may store in pull requests of each repo that it may not write to."""
 GRANTED = 15 * 60
 """Seconds for which an upload by Xet may go on with one token; its scope is the place of the repo's xorbs."""
 
@@ -32,13 +33,12 @@ class Hub:
 
     Args:
         root: the data folder; made when absent.
-        for_strangers: bytes that each account may store in pull requests of each repo that it may not write to.
 
     Raises:
         LocalHubError: when another process serves the folder, or it cannot be used.
     """
 
-    def __init__(self, root: Path, for_strangers: int = FOR_STRANGERS) -> None:
+    def __init__(self, root: Path) -> None:
         self._held = ExitStack()
         with data_folder(root):
             alone = self._held.enter_context(kept_from_serving(root))
@@ -48,7 +48,7 @@ class Hub:
                 f"{root} is being served by another process.", "Stop that one, or choose another folder with `--root`."
             )
         self.root = root
-        self.for_strangers = for_strangers
+        self.for_strangers = FOR_STRANGERS
         self.database = self._held.enter_context(open_database(root))
         self.accounts = Accounts(self.database)
         self.catalog = Catalog(self.database)

@@ -122,7 +122,7 @@ def serve(
         tls_cert: certificate chain in PEM; given one, the Hub speaks HTTPS only.
         tls_key: the certificate's key, when it is in a file of its own.
         grace: seconds to wait for what is under way when told to stop; then it is cut off.
-        for_strangers: see `Hub`; None for its default.
+        for_strangers: bytes in place of `hub.FOR_STRANGERS`.
 
     Raises:
         LocalHubError: when the port is taken, the folder is in use, the host is refused, or the certificate unusable.
@@ -130,7 +130,8 @@ def serve(
     listening = _listen(host, port, allow_insecure or tls_cert is not None)
     try:
         hub, server = _prepare(root, grace, tls_cert, tls_key)
-        hub.for_strangers = hub.for_strangers if for_strangers is None else for_strangers
+        if for_strangers is not None:
+            hub.for_strangers = for_strangers
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_JsonLines())
         logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hfvaccine.claims.shares import with_share
 from hfvaccine.errors import LineageError, ValidationError
 from hfvaccine.files import combined, digest_of, present
 from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, Kind, kind_in
@@ -85,7 +86,7 @@ def asked_of(doses: Iterable[Mapping[str, Any]]) -> list[str]:
     Args:
         doses: what the record says of each.
     """
-    return [f"{with_revision(one['id'], one.get('revision'))}={one['share_asked']!r}" for one in doses]
+    return [with_share(with_revision(one["id"], one.get("revision")), one["share_asked"]) for one in doses]
 
 
 def read_json(folder: Path, name: str, source: str | None = None) -> dict[str, Any]:

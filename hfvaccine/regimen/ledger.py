@@ -80,10 +80,12 @@ def shares_of(plan: Plan, origins: Sequence[str | None]) -> dict[str, float]:
         origins: (rows,) the digest of the dose that each row's claim is of.
     """
     given: Counter[str] = Counter()
-    for kind, origin, weight in zip(plan.kind.tolist(), origins, plan.weights.tolist(), strict=True):
-        if kind == DOSE and origin is not None:
-            given[origin] += weight
-    return {origin: round(weight / int(plan.weights.sum()), 5) for origin, weight in given.items()}
+    weights = plan.weights
+    for place in np.flatnonzero(plan.kind == DOSE).tolist():
+        if (origin := origins[place]) is not None:
+            given[origin] += int(weights[place])
+    whole = int(weights.sum())
+    return {origin: round(weight / whole, 5) for origin, weight in given.items()}
 
 
 def write_ledger(

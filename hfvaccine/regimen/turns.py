@@ -35,7 +35,7 @@ class Turns:
         of = np.zeros(len(weights), np.int64) if dose_of is None else dose_of
         self._parts = parts(shares or [1.0])
         self._rows = [np.flatnonzero(of == number) for number in range(len(self._parts))]
-        self._weights, self._order = weights, np.zeros(0, np.int64)
+        self._weights, self._order = weights, list[int]()
         self._given, self._turns = [0] * len(self._parts), [0] * len(self._parts)
         empty = [number for number, rows in enumerate(self._rows, start=1) if not len(rows)]
         if empty and not self._one:
@@ -45,13 +45,15 @@ class Turns:
         """(count,) the first dose rows that are given; none where there are none."""
         if self._one:
             return np.arange(count if len(self._weights) else 0, dtype=np.int64) % max(1, len(self._weights))
-        if (missing := count - len(self._order)) > 0:
-            self._order = np.append(self._order, [self._next() for _ in range(missing)])
-        return self._order[:count]
+        self._reach(count)
+        return np.array(self._order[:count], dtype=np.int64)
 
     def row(self, place: int) -> int:
         """The dose row that is given after `place` others."""
-        return place % len(self._weights) if self._one else int(self.first(place + 1)[place])
+        if self._one:
+            return place % len(self._weights)
+        self._reach(place + 1)
+        return self._order[place]
 
     def adds(self, values: npt.NDArray[np.float64]) -> float:
         """What a token of the dose brings along on the average, each dose by its part.
@@ -62,6 +64,11 @@ class Turns:
         its = zip(self._parts, self._rows, strict=True)
         return float(sum(part * values[rows].sum() / self._weights[rows].sum() for part, rows in its))
 
+    def _reach(self, count: int) -> None:
+        """Have the order of so many rows."""
+        while len(self._order) < count:
+            self._order.append(self._next())
+
     def _next(self) -> int:
         its = [int(rows[turn % len(rows)]) for rows, turn in zip(self._rows, self._turns, strict=True)]
         halves = [given + int(self._weights[row]) / 2 for given, row in zip(self._given, its, strict=True)]
@@ -70,11 +77,6 @@ class Turns:
         self._given[number] += int(self._weights[its[number]])
         self._turns[number] += 1
         return its[number]
-
-
-def in_all(shares: Sequence[float]) -> float:
-    """The share of several doses together, as it would be written: 0.05 and 0.02 are 0.07."""
-    return round(math.fsum(shares), 12)
 
 
 def parts(shares: Sequence[float]) -> list[float]:

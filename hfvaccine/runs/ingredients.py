@@ -10,6 +10,7 @@ from typing import Any
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.dose import Dose
 from hfvaccine.claims.joined import Joined, together
+from hfvaccine.claims.shares import with_share
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing.choice import choose
 from hfvaccine.dosing.permission import permit
@@ -31,7 +32,6 @@ from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.options import Options
 from hfvaccine.training.progress import Progress
-from hfvaccine.training.shares import with_share
 from hfvaccine.validation.asking.benchmark import Benchmark
 from hfvaccine.validation.scoring.cache import cache_of_scores
 from hfvaccine.validation.scoring.scorer import Scorer

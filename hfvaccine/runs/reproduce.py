@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hfvaccine.claims.shares import with_share
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
 from hfvaccine.lineage.fetch import papers
@@ -22,7 +23,6 @@ from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import load_base
 from hfvaccine.training.options import Inoculating, Options, read_config
 from hfvaccine.training.progress import SILENT, Progress
-from hfvaccine.training.shares import with_share
 
 NEEDED = (CONFIG, RESULTS, LEDGER)
 """The files that a reproduction reads of an adapter; the weights are compared by the record's digest of them."""

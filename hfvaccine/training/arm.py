@@ -158,10 +158,12 @@ def times_given(callback: Replayed) -> dict[str, int]:
 
 
 def shares_given(callback: Replayed) -> dict[str, float]:
-    """What a planned run gives of each of several doses, by its digest, as a part of all tokens."""
-    plan, rows = callback.plan, callback.regimen.dosage.rows
+    """What a planned run gives of each of several doses, by its digest, as a part of all tokens; nothing for one."""
+    plan, dosage = callback.plan, callback.regimen.dosage
+    if not dosage.shares:
+        return {}
     of = zip(plan.kind.tolist(), plan.index.tolist(), strict=True)
-    return shares_of(plan, [rows[number].origin if kind == DOSE else None for kind, number in of])
+    return shares_of(plan, [dosage.rows[number].origin if kind == DOSE else None for kind, number in of])
 
 
 def how_often(times: Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hfvaccine.claims.shares import shared_out
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
 from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG, read_yaml
@@ -19,7 +20,6 @@ from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share, check_unit
 from hfvaccine.regimen.schedule import named
 from hfvaccine.sources.place import PINNED, Source
-from hfvaccine.training.shares import shared_out
 from hfvaccine.validation.questions import Questions
 
 EXPOSURES = 8

@@ -84,7 +84,7 @@ def commit_to_new(
     Args:
         call: the request of somebody who may propose changes.
         repo: the repo.
-        git: its git repository.
+        git: its git repository, which is being written to.
         branch: the branch that it is for.
         parent: the commit on that branch to begin at, if not at its head.
         message: the commit's, which also becomes title and first comment.
@@ -100,18 +100,16 @@ def commit_to_new(
     """
     title, _, text = message.partition("\n")
     title = title_of(" ".join(title.split())[:LONGEST_TITLE])
-    caller = call.signed_in()
-    with git.writing():
-        start = git.resolve(f"refs/heads/{branch}")
-        if parent is not None:
-            on_it = [one for one in git.history(start) if one.id.startswith(parent.encode())]
-            if not on_it:
-                raise Refusal(412, f"The commit {parent[:40]} is not on {branch}.")
-            start = on_it[0]
-        number = call.hub.discussions.next_number(repo)
-        oid = git.commit(f"refs/pr/{number}", caller.name, message, deletions, additions, start=start, blobs=blobs)
-        opened = call.hub.discussions.open(repo, number, caller, title, text.strip(), branch, start.id.decode())
-    return oid, opened
+    caller, known = call.signed_in(), call.hub.discussions
+    start = git.resolve(f"refs/heads/{branch}")
+    if parent is not None:
+        on_it = [one for one in git.history(start) if one.id.startswith(parent.encode())]
+        if not on_it:
+            raise Refusal(412, f"The commit {parent[:40]} is not on {branch}.")
+        start = on_it[0]
+    number = known.next_number(repo)
+    oid = git.commit(f"refs/pr/{number}", caller.name, message, deletions, additions, start=start, blobs=blobs)
+    return oid, known.open(repo, number, caller, title, text.strip(), branch, start.id.decode())
 
 
 def details(call: Call) -> Response:

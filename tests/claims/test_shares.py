@@ -2,10 +2,10 @@
 
 import pytest
 
+from hfvaccine.claims.shares import shared_out
 from hfvaccine.cli.flags import configured
 from hfvaccine.errors import UsageError
 from hfvaccine.training.options import Options, read_config, save_config
-from hfvaccine.training.shares import shared_out
 
 
 def options(dose, **more):

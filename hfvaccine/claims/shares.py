@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hfvaccine.errors import UsageError
-from hfvaccine.regimen.turns import in_all
 from hfvaccine.sources.place import Source, with_revision
 
 
@@ -48,7 +48,7 @@ def shared_out(given: str | Sequence[str], share: float, usual: float) -> Shares
     entries = [given] if isinstance(given, str) else list(given)
     if not entries:
         raise UsageError("There is no dose.", "Name one, or leave it out for the starter dose.")
-    read = [_read(entry) for entry in entries]
+    read = [without_share(entry) for entry in entries]
     without = [name for name, its in read if its is None]
     if len(without) > 1:
         raise UsageError(
@@ -68,8 +68,12 @@ def shared_out(given: str | Sequence[str], share: float, usual: float) -> Shares
     return Shares(tuple(zip(names if len(names) > 1 else [read[0][0]], shares, strict=True)), whole)
 
 
-def _read(entry: str) -> tuple[str, float | None]:
-    """The name of a dose, and its share where it has one."""
+def without_share(entry: str) -> tuple[str, float | None]:
+    """The name of a dose by itself, and its share where it has one.
+
+    Raises:
+        UsageError: for a share that is no number.
+    """
     name, sign, share = entry.rpartition("=")
     if not sign or Path(entry).exists():
         return entry, None
@@ -79,3 +83,8 @@ def _read(entry: str) -> tuple[str, float | None]:
         raise UsageError(
             f"The share {share!r} of the dose {name!r} is no number.", f"Write it as {name}=0.02."
         ) from None
+
+
+def in_all(shares: Sequence[float]) -> float:
+    """The share of several doses together, as it would be written: 0.05 and 0.02 are 0.07."""
+    return round(math.fsum(shares), 12)
