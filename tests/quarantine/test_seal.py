@@ -481,7 +481,7 @@ def findings(monkeypatch):
     """Have lint find what a test says: (claim number, rule, severity) each."""
 
     def find(*found):
-        def lint_rows(rows, *, off=(), truths=frozenset(), contradicted=frozenset()):
+        def lint_rows(rows, *, off=(), truths=frozenset(), contradicted=frozenset(), workers=1):
             ids = [row["claim_id"] for row in rows]
             seen.append((ids, off, truths, contradicted))
             for number, rule, severity in found:
