@@ -31,6 +31,7 @@ from hfvaccine.localhub.routes import (
     refs,
     repos,
     xet,
+    xet_downloads,
 )
 from hfvaccine.localhub.routes.call import Call, answer, endpoint
 
@@ -39,7 +40,22 @@ log = logging.getLogger("hfvaccine.localhub.access")
 
 def build_app(hub: Hub) -> ASGIApp:
     """The whole Hub as an ASGI application."""
-    modules = (identity, repos, access, info, commits, refs, discussions, likes, lfs, git, xet, files, pages)
+    modules = (
+        identity,
+        repos,
+        access,
+        info,
+        commits,
+        refs,
+        discussions,
+        likes,
+        lfs,
+        git,
+        xet,
+        xet_downloads,
+        files,
+        pages,
+    )
     routes = [Route("/healthz", endpoint(_health))]
     routes += [one for module in modules for one in module.ROUTES]
     app = Starlette(exception_handlers={Refusal: _refused, HTTPException: _refused_by_starlette})

@@ -1,7 +1,9 @@
 """Which repos there are, under which names, with which settings, and which large files they hold."""
 
+import json
 import secrets
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +130,23 @@ class Catalog:
         """The size of a large file bound to this repo, or None when it is not."""
         row = self._database.row("SELECT size FROM large_files WHERE repo_id = ? AND oid = ?", repo.number, oid)
         return row["size"] if row else None
+
+    def name_for_xet(self, oid: str, xet_hash: str) -> None:
+        """Record what a large file is called by Xet, which follows from its bytes; somebody has to have seen them."""
+        self._database.change("INSERT OR IGNORE INTO xet_hashes VALUES (?, ?)", oid, xet_hash)
+
+    def xet_hashes(self, oids: Iterable[str]) -> dict[str, str]:
+        """By SHA-256, what of these large files Xet calls those that it has a name for."""
+        query = "SELECT oid, hash FROM xet_hashes WHERE oid IN (SELECT value FROM json_each(?))"
+        return {row["oid"]: row["hash"] for row in self._database.rows(query, json.dumps(list(oids)))}
+
+    def named_by_xet(self, repo: Repo, xet_hash: str) -> tuple[str, int] | None:
+        """SHA-256 and size of the large file of this repo that Xet calls so, or None."""
+        row = self._database.row(
+            "SELECT oid, size FROM large_files JOIN xet_hashes USING (oid) WHERE repo_id = ? AND hash = ?",
+            *(repo.number, xet_hash),
+        )
+        return (row["oid"], row["size"]) if row else None
 
     def used_storage(self, repo: Repo) -> int:
         """Bytes of all large files bound to a repo."""

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 
+from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes.browser import recognise
 from hfvaccine.localhub.routes.call import Call, content_routes
@@ -32,9 +33,13 @@ _IMAGES = {
 def resolve(call: Call) -> Response:
     """A file's bytes, be it in git or in large-file storage. Links on pages lead here, so sessions count."""
     recognise(call)
-    git, commit, entry = _find(call)
+    repo, git, commit, entry = _find(call)
     headers = _headers(commit, entry)
     if entry.large:
+        if xet_hash := call.hub.catalog.xet_hashes([entry.large.oid]).get(entry.large.oid):
+            headers["X-Xet-Hash"] = xet_hash
+            route = f"/api/{repo.kind}s/{repo.id}/xet-read-token/{commit.id.decode()}"
+            headers["X-Xet-Refresh-Route"] = call.endpoint + route
         headers["ETag"] = headers["X-Linked-ETag"] = f'"{entry.large.oid}"'
         headers["X-Linked-Size"] = str(entry.size)
         headers["Content-Type"] = "application/octet-stream"
@@ -50,22 +55,22 @@ def resolve(call: Call) -> Response:
 
 def raw(call: Call) -> Response:
     """A file as it stands in git: for large ones the pointer."""
-    git, commit, entry = _find(call)
+    _, git, commit, entry = _find(call)
     headers = _headers(commit, entry)
     data = git.read(entry.oid)
     headers["Content-Length"] = str(len(data))
     return Response(None if call.request.method == "HEAD" else data, 200, headers)
 
 
-def _find(call: Call) -> tuple[Repository, Any, Entry]:
-    _, git, commit = call.content("read")
+def _find(call: Call) -> tuple[Repo, Repository, Any, Entry]:
+    repo, git, commit = call.content("read")
     path = call.parameter("path")
     entry = git.entry(commit, path)
     if entry is None or entry.is_folder:
         # Clients remember that a file is missing only when told at which commit.
         headers = {"X-Repo-Commit": commit.id.decode()}
         raise Refusal(404, f"Entry not found: {path[:200]}", "EntryNotFound", headers)
-    return git, commit, entry
+    return repo, git, commit, entry
 
 
 def _headers(commit: Any, entry: Entry) -> dict[str, str]:

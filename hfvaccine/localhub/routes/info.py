@@ -133,7 +133,7 @@ def tree(call: Call) -> Response:
     _, git, commit = call.content("see")
     folder = call.parameter("path").strip("/")
     entries, headers = call.page(list(git.entries(commit, folder, call.flag("recursive"))))
-    return answer(_listed(git, commit, entries, call.flag("expand")), headers=headers)
+    return answer(_listed(call, git, commit, entries, call.flag("expand")), headers=headers)
 
 
 def paths_info(call: Call) -> Response:
@@ -142,22 +142,25 @@ def paths_info(call: Call) -> Response:
     _, git, commit = call.content("see")
     found = [git.entry(commit, path.strip("/")) for path in form.get("paths", []) if path.strip("/")]
     expand = form.get("expand", ["false"])[0].lower() == "true"
-    listed = _listed(git, commit, [entry for entry in found if entry], expand)
+    listed = _listed(call, git, commit, [entry for entry in found if entry], expand)
     for item in listed if not expand else ():
         if "lfs" in item:
-            # Clients copy no large file between repos without this. It is no hash of Xet's: what goes by those when it
-            # downloads asks for a listing, or to expand.
-            item["xetHash"] = f"sha256:{item['lfs']['oid']}"
+            # Clients copy no large file between repos without this, also none that came by git-lfs and has no hash of
+            # Xet's. What goes by those when it downloads asks for a listing, or to expand.
+            item.setdefault("xetHash", f"sha256:{item['lfs']['oid']}")
     return answer(listed)
 
 
-def _listed(git: Repository, commit: Any, entries: list[Entry], expand: bool) -> list[dict[str, Any]]:
+def _listed(call: Call, git: Repository, commit: Any, entries: list[Entry], expand: bool) -> list[dict[str, Any]]:
+    xet_hashes = call.hub.catalog.xet_hashes(entry.large.oid for entry in entries if entry.large)
     last = git.last_commits(commit, [entry.path for entry in entries]) if expand else {}
     listed = []
     for entry in entries:
         kind = "directory" if entry.is_folder else "file"
         item: dict[str, Any] = {"type": kind, "oid": entry.oid, "size": entry.size, "path": entry.path}
         item |= _lfs(entry, "oid")
+        if entry.large and entry.large.oid in xet_hashes:
+            item["xetHash"] = xet_hashes[entry.large.oid]
         if changed := last.get(entry.path):
             item["lastCommit"] = {name: told_of(changed)[name] for name in ("id", "title", "date")}
             if not entry.is_folder:

@@ -112,10 +112,14 @@ def _parts_offer(call: Call, repo: Repo, pointer: Pointer, part: int) -> dict[st
 
 
 def _signed(call: Call, repo: Repo, method: str, pointer: Pointer, seconds: int, **more: object) -> str:
+    query = signed_query(call.hub, repo, method, pointer, seconds, **more)
+    return f"{call.address(repo)}.git/info/lfs/objects/{pointer.oid}?{query}"
+
+
+def signed_query(hub: Hub, repo: Repo, method: str, pointer: Pointer, seconds: int, **more: object) -> str:
+    """What makes an address good for one method on one file of a repo, for so many seconds; see `target`."""
     query = {"size": pointer.size, "expires": int(time.time()) + seconds, **more}
-    signature = _sign(call.hub, repo, method, pointer.oid, query)
-    address = f"{call.address(repo)}.git/info/lfs/objects/{pointer.oid}"
-    return f"{address}?{urlencode({**query, 'signature': signature})}"
+    return urlencode({**query, "signature": _sign(hub, repo, method, pointer.oid, query)})
 
 
 def _sign(hub: Hub, repo: Repo, method: str, oid: str, query: Mapping[str, object]) -> str:
@@ -123,12 +127,16 @@ def _sign(hub: Hub, repo: Repo, method: str, oid: str, query: Mapping[str, objec
     return hmac.new(hub.secret, text.encode(), hashlib.sha256).hexdigest()
 
 
-def _target(call: Call) -> tuple[Repo, Pointer]:
-    """The repo and file, or part of it, that a signed address was made for. Raises Refusal 403."""
+def target(call: Call, method: str = "") -> tuple[Repo, Pointer]:
+    """The repo and file, or part of it, that an address was signed for, by its method or another name of its use.
+
+    Raises:
+        Refusal: 403.
+    """
     query, oid = call.request.query_params, call.parameter("oid")
     repo = call.hub.catalog.find(call.kind, call.parameter("namespace"), call.parameter("name"))
     if repo and OID.fullmatch(oid):
-        method = "GET" if call.request.method == "HEAD" else call.request.method
+        method = method or ("GET" if call.request.method == "HEAD" else call.request.method)
         expected = _sign(call.hub, repo, method, oid, query).encode()
         given = query.get("signature", "").encode(errors="replace")
         if hmac.compare_digest(given, expected) and int(query["expires"]) > time.time():
@@ -139,7 +147,7 @@ def _target(call: Call) -> tuple[Repo, Pointer]:
 async def upload(request: Request) -> Response:
     """Take in one file, or a part of one, at an address signed by `batch`, as clients send no token here."""
     hub: Hub = request.app.state.hub
-    repo, pointer = await run_in_threadpool(_target, Call(hub, request, io.BytesIO()))
+    repo, pointer = await run_in_threadpool(target, Call(hub, request, io.BytesIO()))
     # Not through `endpoint`: the body goes to its place piece by piece instead of to a temporary file first.
     with storing(), hub.large_files.receive() as incoming:
         pieces = bytearray()
@@ -166,7 +174,7 @@ def _finish(hub: Hub, repo: Repo, pointer: Pointer, incoming: Upload, query: Map
 @_as_lfs()
 def complete(call: Call) -> Response:
     """Make one file of the parts that were uploaded."""
-    repo, pointer = _target(call)
+    repo, pointer = target(call)
     query, body = call.request.query_params, call.json()
     parts = body.get("parts")
     listed = [one for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
@@ -194,7 +202,7 @@ def verify(call: Call) -> Response:
 def download(call: Call) -> Response:
     """One file: at an address signed by `batch`, or for a caller who may read it."""
     signed = "signature" in call.request.query_params
-    repo = _target(call)[0] if signed else call.repo("read")
+    repo = target(call)[0] if signed else call.repo("read")
     oid = call.parameter("oid")
     size = call.hub.catalog.large_file_size(repo, oid)
     if size is None:

@@ -1,7 +1,4 @@
-"""Uploads by Xet, which is how clients send large files: xorbs, then a shard that says how files are made of them.
-
-Downloads go over HTTP: this Hub never names a Xet hash, so no client asks for one.
-"""
+"""Uploads by Xet, which is how clients send large files: xorbs, then a shard that says how files are made of them."""
 
 import json
 import shutil
@@ -16,7 +13,7 @@ from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes.call import Call, answer, route, storing
 from hfvaccine.localhub.store.large_files import Pointer
-from hfvaccine.localhub.store.xet import Recipe, read_shard
+from hfvaccine.localhub.store.xet import Recipe, chunk_hash, file_hash, read_shard
 
 _BASE = "/api/{kinds}/{repo}/xet/{place}"
 TELL_EVERY = 64 << 20
@@ -26,20 +23,25 @@ def write_token(call: Call) -> Response:
     """Where to send xorbs and shards of this repo to, and the token for it."""
     repo = call.repo("write")
     place = call.hub.xorbs.place(repo.folder)
-    token, expires = call.hub.grants.begin(_bearer(call), place), int(time.time() + call.hub.grants.seconds)
-    address = f"{call.endpoint}/api/{repo.kind}s/{repo.id}/xet/{place}"
+    return granted(call, f"{call.endpoint}/api/{repo.kind}s/{repo.id}/xet/{place}", place)
+
+
+def granted(call: Call, address: str, scope: str) -> Response:
+    """A token for Xet that stands for the caller's own within a scope, and where it is good."""
+    token, expires = call.hub.grants.begin(bearer(call), scope), int(time.time() + call.hub.grants.seconds)
     headers = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
     return answer({"casUrl": address, "accessToken": token, "exp": expires}, headers=headers)
 
 
-def _bearer(call: Call) -> str:
+def bearer(call: Call) -> str:
+    """The token that the request was sent with, or ""."""
     return call.request.headers.get("authorization", "").partition(" ")[2].strip()
 
 
 def _granted(call: Call) -> tuple[Repo, str]:
     """The repo and the place of its xorbs, when whoever is behind the request's token may still write there."""
     place = call.parameter("place")
-    token = call.hub.grants.token(_bearer(call), place)
+    token = call.hub.grants.token(bearer(call), place)
     if token is None:
         raise Refusal(401, "This token for an upload by Xet is not valid here, or no longer.")
     call.caller = call.hub.accounts.caller(token)
@@ -94,12 +96,16 @@ def _kept(hub: Hub, repo: Repo, place: str, recipes: list[Recipe]) -> Iterator[i
         raise Refusal(413, "The Hub's disk has no room for the files of this upload.")
     for recipe in missing:
         with hub.large_files.receive() as incoming:
+            chunks = []
             for data in hub.xorbs.rebuild(repo.folder, place, recipe):
                 incoming.write(data)
+                chunks.append((chunk_hash(data), len(data)))
                 done += len(data)
                 yield done
             incoming.finish(Pointer(recipe.sha256, incoming.size))
         hub.catalog.bind_large_file(repo, recipe.sha256, incoming.size)
+        if chunks:
+            hub.catalog.name_for_xet(recipe.sha256, file_hash(chunks))
 
 
 def not_here(call: Call) -> Response:

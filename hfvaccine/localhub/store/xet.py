@@ -84,6 +84,19 @@ def xorb_hash(chunks: list[tuple[bytes, int]]) -> str:
     Args:
         chunks: at least one.
     """
+    return hash_text(_root(chunks))
+
+
+def file_hash(chunks: list[tuple[bytes, int]]) -> str:
+    """The name of a file: as of a xorb, and hashed once more under a key of zeros.
+
+    Args:
+        chunks: those of the whole file, in order; at least one.
+    """
+    return hash_text(blake3.blake3(_root(chunks), key=bytes(32)).digest())
+
+
+def _root(chunks: list[tuple[bytes, int]]) -> bytes:
     while len(chunks) > 1:
         merged, start = [], 0
         while start < len(chunks):
@@ -95,7 +108,7 @@ def xorb_hash(chunks: list[tuple[bytes, int]]) -> str:
             merged.append((blake3.blake3(lines.encode(), key=_NODE_KEY).digest(), sum(size for _, size in group)))
             start += len(group)
         chunks = merged
-    return hash_text(chunks[0][0])
+    return chunks[0][0]
 
 
 def read_chunks(file: BinaryIO) -> Iterator[Chunk]:

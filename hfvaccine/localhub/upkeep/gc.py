@@ -139,6 +139,7 @@ class _Collection:
                 elif oid not in store.large_files and _is_old(files / oid[:2] / oid[2:], self._before):
                     connection.execute("DELETE FROM large_files WHERE repo_id = ? AND oid = ?", (number, oid))
                     self._removed.bindings += 1
+            connection.execute("DELETE FROM xet_hashes WHERE oid NOT IN (SELECT oid FROM large_files)")
         bound = {row["oid"] for row in self._database.rows("SELECT DISTINCT oid FROM large_files")}
         for path in files.glob("*/*"):
             if path.parent.name + path.name not in bound and _is_old(path, self._before):

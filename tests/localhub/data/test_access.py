@@ -268,6 +268,15 @@ TABLE = {
     "PUT /api/{kinds}/{repo}/settings": ("write", "PUT", "{api}/settings", {"json": {"gated": "{gated}"}}),
     "POST /api/{kinds}/{repo}/ask-access": ("ask", "POST", "{api}/ask-access", {"json": {}}),
     "GET /api/{kinds}/{repo}/xet-write-token/{rev}": ("write", "GET", "{api}/xet-write-token/main", {}),
+    "GET /api/{kinds}/{repo}/xet-read-token/{rev}": ("read", "GET", "{api}/xet-read-token/main", {}),
+    "GET /api/{kinds}/{repo}/xet-files/v1/reconstructions/{hash}": (
+        "xet",
+        "GET",
+        "{api}/xet-files/v1/reconstructions/{oid}",
+        {},
+    ),
+    "GET /api/{kinds}/{repo}/xet-files/{path:path}": ("xet", "GET", "{api}/xet-files/v2/reconstructions/{oid}", {}),
+    "GET /api/{kinds}/{repo}/xet-xorbs/{oid}": ("signature", "GET", "{api}/xet-xorbs/{oid}?part=0&signature=0", {}),
     "POST /api/{kinds}/{repo}/xet/{place}/v1/xorbs/default/{hash}": (
         "xet",
         "POST",

@@ -371,17 +371,6 @@ def test_a_file_that_is_there_already_counts_as_fresh(live, repo_id):
     assert time.time() - stored.stat().st_mtime < 60
 
 
-def test_nothing_leads_to_downloads_by_xet(live, api, repo_id):
-    api.upload_file(path_or_fileobj=b"\0" * 1000, path_in_repo="a.bin", repo_id=repo_id)
-    head = live.request("HEAD", f"/{repo_id}/resolve/main/a.bin")
-    assert head.status_code == 200 and not [name for name in head.headers if "xet" in name.lower()]
-    assert "xet" not in live.request("GET", f"/api/models/{repo_id}/tree/main?expand=true").text.lower()
-    assert live.request("GET", f"/api/models/{repo_id}/xet-read-token/main", "alice").status_code == 404
-    given = Raw(live, repo_id)
-    for path in (f"/v1/reconstructions/{'0' * 64}", f"/v1/xorbs/default/{given.xorb(b'data')[0]}"):
-        assert live.request("GET", given.place + path, token=given.token).status_code == 404
-
-
 def test_xorbs_that_break_off_leave_nothing(tmp_path):
     class Broken(io.BytesIO):
         def read(self, *size):

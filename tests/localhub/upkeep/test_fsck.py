@@ -246,7 +246,8 @@ def test_what_a_deleted_branch_held_goes_after_the_grace_period(hub, api, repo):
     oid = hashlib.sha256(other).hexdigest()
     lost = add(api, repo, {"second.bin": other, "small.txt": b"only here"}, revision="other")
     api.delete_branch(repo, branch="other")
-    assert collect(hub.root).large_files == 0
+    hub._hub.catalog.name_for_xet(oid, "0" * 64)
+    assert collect(hub.root).large_files == 0 and hub._hub.catalog.xet_hashes([oid])
     assert api.repo_info(repo, revision=lost).sha == lost
     age(hub.root)
     removed = collect(hub.root)
@@ -256,7 +257,7 @@ def test_what_a_deleted_branch_held_goes_after_the_grace_period(hub, api, repo):
     with pytest.raises(RevisionNotFoundError):
         api.repo_info(repo, revision=lost)
     assert not stored(hub.root, oid).exists() and stored(hub.root).exists()
-    assert findings(hub.root) == []
+    assert findings(hub.root) == [] and not hub._hub.catalog.xet_hashes([oid])
     add(api, repo, {"second.bin": other})
     assert content(api, repo)["second.bin"] == other
 
