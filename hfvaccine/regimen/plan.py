@@ -369,7 +369,7 @@ class _Order:
         rate: float,
         partner: Ints | None = None,
     ):
-        self._partner = np.full(len(by_kind[MIX]), -1, np.int64) if partner is None else partner
+        self._partner = np.broadcast_to(np.int64(-1), len(by_kind[MIX])) if partner is None else partner
         self._by_kind, self._unit, self._rate = by_kind, unit, rate
         self._random = np.random.default_rng(seed)
         self._mix: Ints = np.zeros(0, np.int64)
@@ -419,7 +419,7 @@ class _Order:
         while len(self._mix) < rows:
             self._mix = np.concatenate([self._mix, shuffled(self._partner, self._random)])
         index = self._mix[:rows]
-        self._parts = np.zeros(rows + 1, np.int64)
+        self._parts = np.zeros(rows + 1, dtype=bool)
         self._parts[1:-1] = self._paired(index)
         self._mix_sums = self._sums(lambda attribute: getattr(self._by_kind[MIX], attribute)[index])
         self._lay()

@@ -61,6 +61,8 @@ NEAREST = 1e-3
 """A fall from above 1 - this is bet on as one from there, and a rise likewise: no log-odds shift leads far enough."""
 NOTHING = 1e-9
 """No mean lies beyond an end that is so near to 0 or 1."""
+SOON = 10
+"""Rounds within which it is said what a chart would find."""
 BASELINES = 0.8
 """Part of alpha that goes to the baselines' intervals. A chart's own part costs it only its logarithm in delay."""
 
@@ -294,6 +296,27 @@ def growth(scores: Floats, low: Floats | float, high: Floats | float) -> Floats:
             stake = np.where(bet_on, (expit(logit(end) + sign * shift) - end) / (end * (1 - end)), 0)
             factors[..., side, place] = np.log1p(stake[..., None] * (scores - end[..., None])).sum(-1)
     return factors
+
+
+def found_within(baseline: Baseline, side: str, clusters: float, threshold: float) -> float | None:
+    """The mean, nearest to the baseline, that a chart is expected to alarm at within `SOON` rounds.
+
+    Args:
+        baseline: what the rounds are held against.
+        side: `FELL` or `ROSE`.
+        clusters: of a round.
+        threshold: from `Budget.threshold`.
+
+    Returns:
+        Of scores of 0 and 1; None where no mean would be found so soon, be it 0 or 1.
+    """
+    wrong, right = growth(np.array([[0.0], [1.0]]), baseline.low, baseline.high)[:, SIDES.index(side)]
+    needed = log(threshold * len(SHIFTS)) / (SOON * clusters)
+    # Of each cluster the evidence grows by wrong + m (right - wrong) on average.
+    bets = right != wrong
+    means = (needed - wrong[bets]) / (right - wrong)[bets]
+    found = [float(mean) for mean in means if 0 <= mean <= 1]
+    return (max if side == FELL else min)(found, default=None)
 
 
 def evidence(factors: Floats) -> Floats:

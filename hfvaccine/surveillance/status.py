@@ -16,10 +16,13 @@ from hfvaccine.surveillance.charts import (
     CHARTS,
     FELL,
     JUDGE,
+    ROSE,
+    SOON,
     Baseline,
     Chart,
     Trace,
     bounded_mean,
+    found_within,
     learnt,
     trace,
 )
@@ -104,6 +107,8 @@ class Charted:
         last: mean of the last round, with its interval alone; None before one.
         trace: its evidence.
         alarm: None without one.
+        finds: the mean that it is expected to alarm at within `SOON` rounds, on the side that is worse; None where it
+            would not, or has no baseline.
     """
 
     name: str
@@ -115,6 +120,7 @@ class Charted:
     last: Estimate | None
     trace: Trace | None
     alarm: Alarm | None
+    finds: float | None = None
 
     @property
     def nearness(self) -> float:
@@ -178,6 +184,7 @@ class Status:
                     "units": one.units,
                     "last": None if one.last is None else one.last.record(),
                     "nearness": rounded(one.nearness),
+                    "finds": None if one.finds is None else rounded(one.finds),
                 }
                 for one in self.charts
             ],
@@ -276,7 +283,11 @@ def _charted(state: State, name: str) -> Charted:
         against = pairs[found.alarm][1]
         alarm = _raised(state, name, against, rounds, found)
     word = ALARM if alarm else WATCHING if units >= MIN_CLUSTERS else WAITING
-    return Charted(name, chart, word, against, rounds, units, last, found, alarm)
+    finds = None
+    if all_scores:
+        worse = FELL if chart.worse(FELL) else ROSE
+        finds = found_within(against, worse, float(np.mean([len(scores) for scores in all_scores])), threshold)
+    return Charted(name, chart, word, against, rounds, units, last, found, alarm, finds)
 
 
 def _raised(state: State, name: str, baseline: Baseline, rounds: Sequence[Round], found: Trace) -> Alarm:
@@ -370,6 +381,15 @@ def _notes(state: State, charts: Sequence[Charted]) -> list[str]:
     silent = sorted({one.chart.source for one in charts} - asked)
     if silent:
         notes.append(f"There is no round of {' or '.join(silent)} yet.")
+    seen = [one for one in charts if one.state in (WATCHING, WAITING)]
+    if found := [one for one in seen if one.finds is not None]:
+        means = (f"{one.name} at {one.finds:.2f} or {'below' if one.chart.worse(FELL) else 'above'}" for one in found)
+        notes.append(f"Within {SOON} rounds like these would be found: {', '.join(means)}.")
+    if blind := [one.name for one in seen if one.finds is None]:
+        notes.append(
+            f"No change for the worse would be found within {SOON} rounds like these: {', '.join(blind)}. "
+            f"Baselines narrow after {state.declaration.learn} rounds; larger rounds find more."
+        )
     return notes
 
 

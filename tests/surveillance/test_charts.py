@@ -15,12 +15,14 @@ from hfvaccine.surveillance.charts import (
     ROSE,
     SHIFTS,
     SIDES,
+    SOON,
     Baseline,
     Budget,
     baseline_of_results,
     began,
     bounded_mean,
     evidence,
+    found_within,
     growth,
     learnt,
     moved_to,
@@ -130,6 +132,24 @@ def test_a_change_is_found_dated_and_measured(mean, side):
     assert 20 <= found.alarm <= 30 and abs(found.since - 20) <= 2
     assert found.now.low <= mean <= found.now.high
     assert found.evidence[found.alarm - 1].max() < found.limit <= found.evidence[found.alarm].max()
+
+
+@pytest.mark.parametrize(("low", "high", "side"), [(0.84, 0.99, FELL), (0.3, 0.6, ROSE), (0.61, 1.0, FELL)])
+def test_what_would_be_found_soon_is_found_soon_and_a_little_less_is_not(low, high, side):
+    rng, threshold = np.random.default_rng(0), Budget().threshold(6)
+    baseline = Baseline((low + high) / 2, low, high, 100, "verdict")
+    at = found_within(baseline, side, 12, threshold)
+    within = {}
+    for mean in (at, at + (0.15 if side == FELL else -0.15)):
+        drawn = [[(rng.random(12) < mean).astype(float) for _ in range(SOON)] for _ in range(100)]
+        within[mean] = np.mean([trace(one, [baseline] * SOON, threshold).alarm is not None for one in drawn])
+    found, missed = within.values()
+    assert 0.4 < found < 0.9 and missed < 0.2
+
+
+def test_where_a_baseline_is_too_wide_nothing_would_be_found():
+    assert found_within(Baseline(0.5, 0.1, 0.9, 5, "verdict"), FELL, 5, Budget().threshold(6)) is None
+    assert found_within(Baseline(0.5, 0.0, 1.0, 1, "verdict"), ROSE, 1000, Budget().threshold(6)) is None
 
 
 def test_a_chart_within_its_baseline_stays_quiet():

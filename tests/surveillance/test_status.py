@@ -34,7 +34,7 @@ def test_before_there_is_data_enough_it_says_so(tmp_path):
     found = status(state, day(4))
     assert (found.state, found.exit_code, found.why) == (OK, 0, "2 of 4 charts have data enough.")
     assert [one.state for one in found.charts] == [WATCHING, WATCHING, LEARNING, LEARNING]
-    assert found.notes == ("There is no round of logs yet.",)
+    assert found.notes[0] == "There is no round of logs yet."
 
 
 def test_an_alarm_says_what_moved_since_when_by_how_much_on_what_and_what_next(fallen):
@@ -112,7 +112,26 @@ def test_anchors_tell_a_judges_drift_from_a_models(tmp_path, anchored, blame):
 
 def test_a_budget_that_has_run_out_is_noted(tmp_path):
     state = state_in(tmp_path, rounds=9, declaration=declared(("rejection",), budget=Budget(0.05, 3)))
-    assert status(state, day(9)).notes == ("Rejection has run for 5 rounds; the budget was declared for 3.",)
+    assert status(state, day(9)).notes[0] == "Rejection has run for 5 rounds; the budget was declared for 3."
+
+
+def test_it_says_what_its_charts_would_find_and_what_not(tmp_path):
+    state = state_in(tmp_path, rounds=7)
+    rejection, acceptance, *learning = status(state, day(6)).charts
+    assert 0 < rejection.finds < rejection.baseline.low and 0 < acceptance.finds < acceptance.baseline.low
+    assert [one.finds for one in learning] == [None, None]
+    (note,) = [one for one in status(state, day(6)).notes if "Within" in one]
+    assert note == (
+        f"Within 10 rounds like these would be found: rejection at {rejection.finds:.2f} or below, "
+        f"acceptance at {acceptance.finds:.2f} or below."
+    )
+    few = {"claims": {"claim0": "cluster0"}, "scores": {"rejection": {"claim0": 1.0}}}
+    small = State.begin(tmp_path / "small", declared(("rejection",)))
+    for number in range(6):
+        small.append(replace(probed(number), **few))
+    (note,) = status(small, day(5)).notes
+    assert note.startswith("No change for the worse would be found within 10 rounds like these: rejection. ")
+    assert status(small, day(5)).record()["charts"][0]["finds"] is None
 
 
 def test_a_digest_is_not_offered_as_something_to_load(tmp_path):
