@@ -28,7 +28,7 @@ quickstart: $(READY)  ## the main job on this machine, with no Hub but its own
 	$(BIN)/hfvaccine quickstart $(ARGS)
 
 test: $(READY)  ## the tests, a quarter of an hour on two cores
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY)  ## the long matrices, kill tests and simulations
 	$(BIN)/python -m pytest -m slow $(ARGS)

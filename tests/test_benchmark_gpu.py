@@ -31,6 +31,7 @@ def start(file, output, *options):
     return done, {name: its for name, its in found.items() if name not in ("machine", "asked")}
 
 
+@pytest.mark.slow
 def test_every_section_measures_what_it_says(tmp_path):
     file = Path(__file__).with_name("in_one_process.py")
     done, found = start(file, tmp_path / "gpu.json", "--device", "cpu", "--seconds", "9999")

@@ -134,7 +134,9 @@ def test_a_push_that_ended_before_its_tag_is_completed_by_the_next(
     assert hub.push_dose(dose, repo_id, **alice) == done
 
 
-@pytest.mark.parametrize("answered", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "answered", [pytest.param(False, id="before", marks=pytest.mark.slow), pytest.param(True, id="after")]
+)
 @pytest.mark.parametrize("again", [False, True], ids=["new repo", "next version"])
 def test_a_push_stopped_at_any_request_leaves_the_repo_as_it_was_or_complete(
     alice, api, as_user, dose, repo_id, tmp_path, monkeypatch, answered, again

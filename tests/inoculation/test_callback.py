@@ -128,7 +128,7 @@ def test_rows_of_every_shape_are_learnt_as_without_the_prompt(shape, place, make
     trainer.train()
 
 
-@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("packing", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_beside_a_dose_the_order_of_adding_does_not_matter(shape, packing, make_trainer, dose, mix_rows):
     mix = shaped(mix_rows, shape)

@@ -178,7 +178,7 @@ def test_a_record_that_reaches_beyond_its_folder_is_broken(look, run, name):
     assert name in why(chain, "record")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_any_change_of_the_record_is_found(gathered, made, data):
     record = record_of(made)

@@ -164,6 +164,7 @@ def test_another_dose_is_said_and_nothing_is_trained(made, stranger, make_claims
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_another_base_is_said_before_training_and_shows_in_the_numbers(made, stranger, tiny_gpt2, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file

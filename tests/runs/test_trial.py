@@ -68,6 +68,7 @@ def test_a_finished_trial_is_read_not_run_again(done, options):
     assert {path: path.stat().st_mtime_ns for path in done.folder.glob(f"*/{RECORD}")} == before
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_stopped_goes_on(done, options, tmp_path):
     other = dataclasses.replace(options, output_dir=str(tmp_path / "out"))
     with pytest.raises(RunInterrupted):

@@ -39,7 +39,9 @@ def validations(trainer):
 LORA = LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.1)
 
 
-@pytest.mark.parametrize("unpadded, bf16", [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    "unpadded, bf16", [(False, False), pytest.param(True, False, marks=pytest.mark.slow), (True, True)]
+)
 @pytest.mark.parametrize("peft_config", [None, LORA])
 def test_both_sides_are_logged_before_during_and_after_and_training_is_the_same(
     make_trainer, dose, peft_config, unpadded, bf16
