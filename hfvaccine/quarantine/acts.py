@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from hfvaccine.claims.embed import load_encoder
+from hfvaccine.claims.journal import Entry
 from hfvaccine.claims.similar import THRESHOLD
 from hfvaccine.errors import DoseError
 from hfvaccine.quarantine.checks import lint as linting
@@ -113,6 +114,16 @@ def screen(
     return found
 
 
+def is_screened(history: Sequence[Entry]) -> bool:
+    """Whether the claims were screened since they last changed."""
+    screened, digest = False, None
+    for entry in history:
+        changed = entry.what.get("claims_sha256", digest) != digest
+        digest = entry.what.get("claims_sha256", digest)
+        screened = entry.act == "screen" or (screened and not (changed and entry.act in ("intake", "fix")))
+    return screened
+
+
 def split(
     quarantine: Quarantine,
     by: str,
@@ -163,6 +174,7 @@ def split(
             threshold=screened["threshold"],
             embed=load_encoder(embeddings) if embeddings else None,
             again=again,
+            screened=is_screened(history) and not again,  # clusters of rows that had sides may be kept apart
         )
         done = {**splitting.summary(table, hold_out), "taken_out": len(rejects)}
         asked = {"heldout": heldout, "seed": seed, "hold_out": [list(pair) for pair in hold_out], "again": again}

@@ -35,7 +35,7 @@ from hfvaccine.claims.guard import Guard
 from hfvaccine.errors import ClaimError, DoseError
 from hfvaccine.files import CARD, digest_of, whole_folder
 from hfvaccine.quarantine import store
-from hfvaccine.quarantine.acts import findings
+from hfvaccine.quarantine.acts import findings, is_screened
 from hfvaccine.quarantine.policy import Policy, person
 from hfvaccine.quarantine.review import REJECTED, Decision, approvals, decisions, standing, states
 from hfvaccine.quarantine.store import Quarantine, each
@@ -268,12 +268,7 @@ def _check_expiry(policy: Policy, today: str) -> None:
 def _steps(table: pa.Table, history: Sequence[journal.Entry]) -> _Missing:
     """What is to be done about rows that were not screened as they are, or not split."""
     found: _Missing = []
-    screened, digest = False, None
-    for entry in history:
-        changed = entry.what.get("claims_sha256", digest) != digest
-        digest = entry.what.get("claims_sha256", digest)
-        screened = entry.act == "screen" or (screened and not (changed and entry.act in ("intake", "fix")))
-    if not screened:
+    if not is_screened(history):
         lack = (
             "The claims were not screened since they last changed: paraphrases may stand on both sides of the split."
         )

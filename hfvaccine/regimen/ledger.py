@@ -130,8 +130,8 @@ def write_ledger(
             if of_kind.any():
                 values[of_kind] = np.array([getattr(row, name) for row in rows], dtype=object)[index[of_kind]]
         columns[name] = pa.array(values, pa.string())
-    columns["tokens"] = pa.array(plan.tokens[:n])
-    columns["supervised"] = pa.array(plan.supervised[:n])
+    columns["tokens"] = pa.array(plan.tokens[:n], pa.int64())
+    columns["supervised"] = pa.array(plan.supervised[:n], pa.int64())
     if plan.pack is not None:
         columns["pack"] = pa.array(plan.pack[:n])
     if checksums is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,10 @@ import numpy.typing as npt
 from hfvaccine.errors import PlanError
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.integer[Any]]
 
 
-def pack(lengths: Ints, capacity: int, packs_per_step: int, steps: int | None = None) -> tuple[Ints, Ints]:
+def pack(lengths: Counts, capacity: int, packs_per_step: int, steps: int | None = None) -> tuple[Ints, Ints]:
     """Cut rows in their order into steps of packs.
 
     Each step takes the longest stretch of the rows that follow which

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.regimen.packing import pack
+from hfvaccine.regimen.packing import Counts, pack
 from hfvaccine.regimen.pairs import in_passes, shuffled
 from hfvaccine.regimen.schedule import Curve, Pulsed, Schedule, named, over
 from hfvaccine.regimen.turns import Turns
@@ -68,8 +68,8 @@ class Plan:
 
     kind: npt.NDArray[np.int8]
     index: Ints
-    tokens: Ints
-    supervised: Ints
+    tokens: Counts
+    supervised: Counts
     rows_per_step: int
     share: float
     schedule: str
@@ -102,7 +102,7 @@ class Plan:
         return units if self.pack is None else np.searchsorted(self.pack, units).astype(np.int64)
 
     @property
-    def weights(self) -> Ints:
+    def weights(self) -> Counts:
         """(rows,) what each row counts, in `unit`."""
         return self.tokens if self.unit == "tokens" else self.supervised
 
@@ -261,8 +261,8 @@ def make_plan(
         pack_length=pack_length,
         shares=tuple(shares),
     )
-    so_far = np.cumsum(plan.weights)
-    return replace(plan, owed=order.owed(so_far[plan.starts[1:] - 1].astype(np.float64)))
+    by_step = np.add.reduceat(plan.weights, plan.starts[:-1], dtype=np.int64)
+    return replace(plan, owed=order.owed(np.cumsum(by_step).astype(np.float64)))
 
 
 def _fit_rows(
@@ -436,7 +436,7 @@ class _Order:
         # A control is due with its dose row, which it stands behind.
         self._due = np.where(kind == DOSE, np.cumsum(dose) - dose + dose / 2, 0.0)
 
-    def _sums(self, lengths: Callable[[str], Ints]) -> dict[str, Floats]:
+    def _sums(self, lengths: Callable[[str], Counts]) -> dict[str, Floats]:
         """(rows + 1,) running totals of weight and of tokens."""
         weight = np.concatenate([[0.0], np.cumsum(lengths(self._unit), dtype=np.float64)])
         if self._unit == "tokens":
@@ -475,9 +475,9 @@ class _Order:
         paired: npt.NDArray[np.bool_] = (self._partner[index[:-1]] == index[1:]) & (index[:-1] < index[1:])
         return paired
 
-    def column(self, attribute: str, kind: npt.NDArray[np.int8], index: Ints) -> Ints:
+    def column(self, attribute: str, kind: npt.NDArray[np.int8], index: Ints) -> Counts:
         """(rows,) `tokens` or `supervised` of rows."""
-        values = np.zeros(len(kind), dtype=np.int64)
+        values = np.zeros(len(kind), dtype=np.int32)
         for number, lengths in enumerate(self._by_kind):
             values[kind == number] = getattr(lengths, attribute)[index[kind == number]]
         return values

@@ -30,6 +30,7 @@ from hfvaccine.regimen.epochs import Epochs, epochs_of
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
 from hfvaccine.regimen.matching import match
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
+from hfvaccine.regimen.packing import Counts
 from hfvaccine.regimen.pairs import PAIR, PAIRWISE, SFT, partners
 from hfvaccine.regimen.pairwise import Pairwise, Side, require_room, sides
 from hfvaccine.regimen.plan import DOSE, MIX, Plan, make_plan
@@ -380,10 +381,10 @@ class Regimen:
         return texts
 
 
-def sums_of(kind: npt.NDArray[Any], tokens: Ints, weights: Ints) -> Ints:
+def sums_of(kind: npt.NDArray[Any], tokens: Counts, weights: Counts) -> Ints:
     """(rows, 3) of each row: its tokens if it is of the dose, its weight if so, and its weight."""
     is_dose = kind == DOSE
-    return np.stack([tokens * is_dose, weights * is_dose, weights], axis=1)
+    return np.stack([tokens * is_dose, weights * is_dose, weights], axis=1, dtype=np.int64)
 
 
 def refuse_learnt(guard: tuple[Guard, Guard], text: str, number: int) -> None:

@@ -39,6 +39,7 @@ def split(
     threshold: float = THRESHOLD,
     embed: Encoder | None = None,
     again: bool = False,
+    screened: bool = False,
 ) -> tuple[pa.Table, list[dict[str, Any]]]:
     """Put each claim that has no side yet on one: to be given ("dose") or never given ("heldout").
 
@@ -62,6 +63,8 @@ def split(
         threshold: least share of words of near-duplicates; that of the last screening.
         embed: the sentence encoder of the last screening, where it had one.
         again: forget the sides of all rows first; only before the first seal.
+        screened: whether the rows stand as a screening by that threshold and encoder has left them. Where no row has a
+            side, their clusters then say all that links between them would.
 
     Returns:
         (the rows less those that were taken out, the reject records of these).
@@ -83,7 +86,7 @@ def split(
     if not (side == _NEW).any():
         return table, []
     wanted = (side == _NEW) & _any_of(rows, hold_out)
-    links = _links(rows, threshold, embed)
+    links = _in_clusters(rows) if screened and (side == _NEW).all() else _links(rows, threshold, embed)
     _refuse_alike(rows, side, links)
     links, reasons = _part(rows, side, wanted, links, threshold, embed)
     rejects = [_reject(rows.slice(row, 1).to_pylist()[0], reasons[row]) for row in sorted(reasons)]
@@ -133,8 +136,13 @@ def _any_of(rows: pa.Table, wanted: Sequence[tuple[str, str]]) -> Bools:
 
 def _links(rows: pa.Table, threshold: float, embed: Encoder | None) -> Longs:
     """All pairs that belong in one cluster: those that are found, and those of one cluster id."""
+    return np.concatenate([*find_links(rows, threshold, embed).values(), _in_clusters(rows)])
+
+
+def _in_clusters(rows: pa.Table) -> Longs:
+    """Pairs that join the rows of each cluster id."""
     ids = rows["cluster_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    return np.concatenate([*find_links(rows, threshold, embed).values(), group_pairs(ids)])
+    return group_pairs(ids)
 
 
 def _refuse_alike(rows: pa.Table, side: npt.NDArray[np.int8], links: Longs) -> None:

@@ -101,6 +101,19 @@ def test_the_order_of_rows_changes_nothing(first, second, random):
     assert one["claim_id"].to_pylist() == [row for row in table["claim_id"].to_pylist() if row in kept]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(claims, told), min_size=1, max_size=3), st.integers(0, 5), st.booleans())
+def test_of_rows_as_a_screening_left_them_the_clusters_say_all(batches, seed, hold_out):
+    table = table_of()
+    for texts, correction in batches:
+        known = set(table["claim"].to_pylist())
+        new = table_of(*(text for text in texts if text not in known), correction=correction, domain=str(correction))
+        table = pa.concat_tables([table, new])
+        table = apply(table, screen(table, **quiet))
+    asked = {"seed": seed, "heldout": 0.4, "hold_out": [("domain", "nan")] if hold_out else []}
+    assert split(table, screened=True, **asked) == split(table, **asked)
+
+
 def test_the_share_is_about_what_was_asked_for_and_is_told():
     table, aside = split(table_of(*[f"w{n} x{n} y{n} z{n}" for n in range(2000)]), heldout=0.3, seed=4)
     found = summary(table)
