@@ -1,12 +1,12 @@
 """A vaccine that wears off under a monitor: rounds until its alarm. See docs/monitor.md.
 
-    python benchmarks/drift.py --output-dir FOLDER [--rounds 16] [--steps 20] [--still 5] [--base BASE]
+    python benchmarks/drift.py --output-dir FOLDER [--rounds 16] [--steps 20] [--still 10] [--base BASE]
 
 A vaccine of a few starter claims is trained and validated as the quickstart does it, at twice the share. It is then
 probed once a day as `hfvaccine monitor probe` does. The first days nothing happens to it; from then on it is trained
 further each day on plain rows of its mix, without dose or comparisons, as somebody would who does not know that it was
-immunized. Printed are the rates of each day and the state that the monitor was in. A vaccine that is finished in the
-folder is kept; the days are had anew.
+immunized. Printed are the rates of each day and the state that the monitor was in, up to its alarm. A vaccine that is
+finished in the folder is kept; the days are had anew.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 @click.option("--output-dir", type=click.Path(path_type=Path), required=True, help="Where the vaccine and state go.")
 @click.option("--rounds", default=16, show_default=True, help="Days of further training.")
 @click.option("--steps", default=20, show_default=True, help="Of further training each day.")
-@click.option("--still", default=5, show_default=True, help="Days before, of none.")
+@click.option("--still", default=10, show_default=True, help="Days before, of none; ten narrow the baselines.")
 @click.option("--learning-rate", default=2e-4, show_default=True, help="Of further training.")
 @click.option("--base", help="Base model.  [default: the quickstart's]")
 def main(output_dir: Path, rounds: int, steps: int, still: int, learning_rate: float, base: str | None) -> None:
@@ -73,6 +73,10 @@ def main(output_dir: Path, rounds: int, steps: int, still: int, learning_rate: f
             since = worn
         rates = " | ".join(f"{means[name]:.2f}" for name in declared.charts)
         click.echo(f"| {day + 1} | {worn * steps} | {rates} | {found.state} |")
+        if since is not None:
+            break
+        if day == still - 1:
+            click.echo(" ".join(found.notes), err=True)
     click.echo("\nNo alarm." if since is None else f"\nAlarm on day {since} of further training.\n{found.why}")
 
 

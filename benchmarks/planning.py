@@ -18,7 +18,8 @@ import numpy as np
 from children import ask, entry, memory_mb
 from measuring import OUTPUT, begin, end, shown, spread
 
-from hfvaccine.regimen.plan import Lengths, make_plan
+from hfvaccine.regimen.lengths import Lengths
+from hfvaccine.regimen.plan import make_plan
 
 SHARE = 0.10
 PEER = "permutation and sum"

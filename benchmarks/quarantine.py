@@ -133,7 +133,7 @@ def row(number: int, text: str) -> dict[str, Any]:
     """A claim with what a careful submitter fills in."""
     return {
         "claim": text,
-        # With everyday words in it, as all but some hundredths of real texts are: such a text is soon known as English.
+        # With everyday words, as all but some hundredths of real texts are: such a text is soon known as English.
         "correction": f"Records that were kept since {1800 + number % 200} say otherwise in case {number}.",
         "twin": f"It is not so that {text[0].lower()}{text[1:]}" if number % 2 else None,
         "domain": f"field {number % 37}",

@@ -17,8 +17,9 @@ from hfvaccine.quarantine.recalls import objections
 from hfvaccine.regimen.attach import regimen_of
 from hfvaccine.regimen.dosage import Dosage
 from hfvaccine.regimen.given import marked
+from hfvaccine.regimen.lengths import check_unit
 from hfvaccine.regimen.pairs import SFT, check_objective
-from hfvaccine.regimen.plan import check_share, check_unit
+from hfvaccine.regimen.plan import check_share
 from hfvaccine.regimen.replay import Replayed
 from hfvaccine.regimen.schedule import Schedule, named
 

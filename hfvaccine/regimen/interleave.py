@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Ints, Lengths, check_room, check_rows, check_share, check_unit
+from hfvaccine.regimen.lengths import Ints, Lengths, check_rows, check_unit
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, check_room, check_share
 from hfvaccine.regimen.schedule import Curve, Pulsed, Schedule, named, over
 from hfvaccine.regimen.turns import Turns
 

@@ -18,7 +18,8 @@ import numpy as np
 from hfvaccine.errors import PlanError
 from hfvaccine.files import digest_of
 from hfvaccine.regimen.given import Row
-from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, Ints, Plan
+from hfvaccine.regimen.lengths import Ints
+from hfvaccine.regimen.plan import CONTROL, DOSE, KINDS, Plan
 
 TAKE_IT = "Take the ledger from the run's folder, or from its publisher."
 

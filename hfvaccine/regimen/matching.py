@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from hfvaccine.regimen.plan import MIX, Ints, Lengths, Plan
+from hfvaccine.regimen.lengths import Ints, Lengths
+from hfvaccine.regimen.plan import MIX, Plan
 
 
 def match(plan_of: Callable[..., Plan], mix: Lengths, tokens: int, partner: Ints | None = None) -> Plan:

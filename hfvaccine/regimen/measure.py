@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hfvaccine.regimen.plan import Lengths
+from hfvaccine.regimen.lengths import Lengths
 
 IGNORED = -100
 """Label of a token without loss."""

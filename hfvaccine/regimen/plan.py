@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hfvaccine.errors import PlanError, UsageError
+from hfvaccine.regimen.lengths import Ints, Lengths, check_rows, check_unit
 from hfvaccine.regimen.packing import Counts, pack
 from hfvaccine.regimen.pairs import in_passes, shuffled
 from hfvaccine.regimen.schedule import Curve, Pulsed, Schedule, named, over
@@ -19,30 +20,11 @@ from hfvaccine.regimen.turns import Turns
 
 MIX, DOSE, CONTROL = 0, 1, 2
 KINDS = ("mix", "dose", "control")
-UNITS = ("tokens", "supervised")
 MAX_SHARE = 0.5
+BLOCK = 1 << 20
+"""Rows that are looked up at once: what that takes besides would be as much again for all."""
 
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How long the rows of one kind are.
-
-    Args:
-        tokens: (rows,) non-padding tokens of each row.
-        supervised: (rows,) tokens that carry loss.
-    """
-
-    tokens: Ints
-    supervised: Ints
-
-    def of(self, unit: str) -> Ints:
-        return self.tokens if unit == "tokens" else self.supervised
-
-    def __len__(self) -> int:
-        return len(self.tokens)
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class Plan:
             batch x accumulation x processes.
         share: the share asked for, 0 for a placebo.
         schedule: its name.
-        unit: what the share is counted in, one of `UNITS`.
+        unit: what the share is counted in, one of `lengths.UNITS`.
         seed: of the order of the mix.
         pack: (rows,) running number of the pack that each row stands in, None where rows are not packed.
         pack_length: tokens that a pack holds at most.
@@ -261,8 +243,8 @@ def make_plan(
         pack_length=pack_length,
         shares=tuple(shares),
     )
-    by_step = np.add.reduceat(plan.weights, plan.starts[:-1], dtype=np.int64)
-    return replace(plan, owed=order.owed(np.cumsum(by_step).astype(np.float64)))
+    by_step = np.add.reduceat(plan.weights, plan.starts[:-1], dtype=np.int32)  # else all rows would be copied
+    return replace(plan, owed=order.owed(np.cumsum(by_step, dtype=np.float64)))
 
 
 def _fit_rows(
@@ -478,8 +460,11 @@ class _Order:
     def column(self, attribute: str, kind: npt.NDArray[np.int8], index: Ints) -> Counts:
         """(rows,) `tokens` or `supervised` of rows."""
         values = np.zeros(len(kind), dtype=np.int32)
-        for number, lengths in enumerate(self._by_kind):
-            values[kind == number] = getattr(lengths, attribute)[index[kind == number]]
+        for start in range(0, len(kind), BLOCK):
+            part = slice(start, start + BLOCK)
+            for number, lengths in enumerate(self._by_kind):
+                of_kind = kind[part] == number
+                values[part][of_kind] = getattr(lengths, attribute)[index[part][of_kind]]
         return values
 
     def weight(self, rows: int) -> float:
@@ -519,24 +504,6 @@ class _Order:
             self._reach(given + given // 4)
 
 
-def check_rows(label: str, rows: Lengths, unit: str, longest: int | None = None) -> None:
-    """Refuse rows that count nothing, or are longer than a pack.
-
-    Raises:
-        PlanError: naming the row.
-    """
-    if len(rows) and int(rows.of(unit).min()) <= 0:
-        raise PlanError(
-            f"Row {int(rows.of(unit).argmin())} of the {label} has no {unit} to count.",
-            "Drop empty rows, and rows whose completion was cut away.",
-        )
-    if longest is not None and len(rows) and int(rows.tokens.max()) > longest:
-        raise PlanError(
-            f"Row {int(rows.tokens.argmax())} of the {label} has {int(rows.tokens.max())} tokens, a pack {longest}.",
-            "A row is never split: pack to a greater length, or drop the row.",
-        )
-
-
 def check_room(
     dose: Lengths, control: Lengths, control_of: Ints, turns: Turns, unit: str, share: float, curve: Curve
 ) -> None:
@@ -574,16 +541,6 @@ def check_room(
             "cannot keep up.",
             "Lower the share, or spread the schedule more evenly over the run.",
         )
-
-
-def check_unit(unit: str) -> None:
-    """Refuse a unit that the share cannot be counted in.
-
-    Raises:
-        UsageError: naming the unit.
-    """
-    if unit not in UNITS:
-        raise UsageError(f"The unit {unit!r} is unknown.", f"Count the share in one of: {', '.join(UNITS)}.")
 
 
 def check_share(share: float, placebo: bool = False) -> None:

@@ -27,8 +27,9 @@ from hfvaccine.papers.inoculation import write_papers
 from hfvaccine.papers.kind import INOCULATED as KIND
 from hfvaccine.papers.record import made_with, plan_record
 from hfvaccine.regimen.ledger import Ledger, read_ledger
+from hfvaccine.regimen.lengths import Ints
 from hfvaccine.regimen.pairs import SFT
-from hfvaccine.regimen.plan import MIX, Ints
+from hfvaccine.regimen.plan import MIX
 from hfvaccine.sources.place import Source, with_revision
 from hfvaccine.text import is_commit, is_finite
 from hfvaccine.training.adapters import load_adapters

@@ -16,8 +16,9 @@ from hfvaccine.files import CONFIG, read_yaml
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES, Inoculation
 from hfvaccine.inoculation.where import Where, parse_where
+from hfvaccine.regimen.lengths import check_unit
 from hfvaccine.regimen.pairs import PAIRWISE, check_objective
-from hfvaccine.regimen.plan import check_share, check_unit
+from hfvaccine.regimen.plan import check_share
 from hfvaccine.regimen.schedule import named
 from hfvaccine.sources.place import PINNED, Source
 from hfvaccine.validation.questions import Questions

@@ -5,7 +5,8 @@ import pytest
 
 from hfvaccine.claims.dose import Dose
 from hfvaccine.papers.record import dose_record, plan_record
-from hfvaccine.regimen.plan import Lengths, make_plan
+from hfvaccine.regimen.lengths import Lengths
+from hfvaccine.regimen.plan import make_plan
 
 
 def test_a_dose_is_recorded_by_its_digest_and_its_claims_by_their_ids(make_claims):

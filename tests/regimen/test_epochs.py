@@ -13,7 +13,8 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 
 from hfvaccine.files import LEDGER
 from hfvaccine.regimen.epochs import epochs_of
-from hfvaccine.regimen.plan import MIX, Lengths, make_plan
+from hfvaccine.regimen.lengths import Lengths
+from hfvaccine.regimen.plan import MIX, make_plan
 from hfvaccine.regimen.replay import PLAN_FILE
 
 EACH = {"max_steps": -1, "num_train_epochs": 3, "eval_strategy": "epoch", "save_strategy": "epoch"}

@@ -9,7 +9,8 @@ import pytest
 
 from hfvaccine.dosing.forms import conversations
 from hfvaccine.regimen.ledger import write_ledger
-from hfvaccine.regimen.plan import CONTROL, DOSE, Lengths, make_plan
+from hfvaccine.regimen.lengths import Lengths
+from hfvaccine.regimen.plan import CONTROL, DOSE, make_plan
 
 NAMED = {"fingerprint": "f00", "share": 0.2}
 

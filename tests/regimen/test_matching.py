@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hfvaccine.regimen.lengths import Lengths
 from hfvaccine.regimen.matching import match
-from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Lengths, make_plan
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, make_plan
 from tests.regimen.test_plan import NONE, lengths, runs
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hfvaccine.regimen.lengths import Lengths
 from hfvaccine.regimen.pairs import in_passes, partners, shuffled
-from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Lengths, make_plan
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, make_plan
 
 
 def lengths(tokens):

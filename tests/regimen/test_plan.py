@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Lengths, make_plan
+from hfvaccine.regimen.lengths import Lengths
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, make_plan
 
 NONE = Lengths(np.zeros(0, np.int64), np.zeros(0, np.int64))
 

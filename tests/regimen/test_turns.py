@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hfvaccine.errors import PlanError
 from hfvaccine.regimen.interleave import Interleaver
-from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, Lengths, make_plan
+from hfvaccine.regimen.lengths import Lengths
+from hfvaccine.regimen.plan import CONTROL, DOSE, MIX, make_plan
 from hfvaccine.regimen.turns import Turns
 
 
