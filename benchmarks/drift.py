@@ -69,11 +69,10 @@ def main(output_dir: Path, rounds: int, steps: int, still: int, learning_rate: f
             state.append(one)
             means |= {name: sum(its.values()) / len(its) for name, its in one.scores.items()}
         found = status(state, began)
-        if found.state == ALARM and since is None:
-            since = worn
         rates = " | ".join(f"{means[name]:.2f}" for name in declared.charts)
         click.echo(f"| {day + 1} | {worn * steps} | {rates} | {found.state} |")
-        if since is not None:
+        if found.state == ALARM:
+            since = worn
             break
         if day == still - 1:
             click.echo(" ".join(found.notes), err=True)

@@ -1,6 +1,7 @@
 """Charts: no bet gains under the null, ends that stand still cost nothing, and what moved is found."""
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +146,19 @@ def test_what_would_be_found_soon_is_found_soon_and_a_little_less_is_not(low, hi
         within[mean] = np.mean([trace(one, [baseline] * SOON, threshold).alarm is not None for one in drawn])
     found, missed = within.values()
     assert 0.4 < found < 0.9 and missed < 0.2
+
+
+@pytest.mark.parametrize(("asked", "at_first", "after_ten"), [(12, 0.36, 0.63), (60, 0.5, 0.84)])
+def test_the_documentation_says_what_few_validated_claims_hide(asked, at_first, after_ten):
+    budget = Budget()
+    miss, threshold = budget.miss(6), budget.threshold(6)
+    known = bounded_mean(0.95, 20, miss)
+    first = Baseline(known.value, known.low, known.high, 20, "verdict")
+    *_, last = learnt([np.full(asked, 0.95)] * 10, first, 10, miss, "verdict")
+    found = [round(found_within(one, FELL, asked, threshold), 2) for one in (first, last)]
+    assert found == [at_first, after_ten]
+    page = " ".join((Path(__file__).parents[2] / "docs" / "monitor.md").read_text(encoding="utf-8").split())
+    assert f"a fall to {at_first} within ten rounds at first, and to {after_ten} after ten rounds" in page
 
 
 def test_where_a_baseline_is_too_wide_nothing_would_be_found():
