@@ -16,13 +16,14 @@ from hfvaccine.claims.dose import Dose
 from hfvaccine.cli import cli
 from hfvaccine.demo.subject import open_subject
 from hfvaccine.errors import DoseError, UsageError
-from hfvaccine.files import CARD, CONFIG, LEDGER, PAGE, RECORD
+from hfvaccine.files import CARD, CONFIG, LEDGER, PAGE, RECORD, RESULTS
 from hfvaccine.hub.adapter_files import adapter_files
 from hfvaccine.hub.push import push_adapter, push_dose
 from hfvaccine.lineage.chain import check
 from hfvaccine.lineage.difference import differences
 from hfvaccine.lineage.fetch import chain_of, dose_of, gather, papers
 from hfvaccine.lineage.links import BROKEN, MISSING, OK
+from hfvaccine.regimen.plan import CONTROL, DOSE
 from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.reproduce import reproduce
 from hfvaccine.runs.trial import trial
@@ -30,6 +31,7 @@ from hfvaccine.runs.validate import validate
 from hfvaccine.surveillance.booster import prepared
 from hfvaccine.surveillance.probing import Target
 from hfvaccine.text import percent
+from hfvaccine.training.arm import train
 from hfvaccine.training.options import Boosting, Options, read_config
 from hfvaccine.training.validation_options import Validation
 from hfvaccine.validation.judging.results import evaluate
@@ -245,3 +247,21 @@ def test_a_dry_run_says_what_each_is_given(options):
     planned = dry_run(options)
     assert [one["share_asked"] for one in planned["dose"]["doses"]] == [0.3, 0.1]
     assert all(one["share_given"] > 0 for one in planned["dose"]["doses"])
+
+
+def test_control_rows_alone_come_in_turns_as_their_doses_do(options, tmp_path, monkeypatch):
+    arms = []
+
+    def recorded(*arguments):
+        arms.append(train(*arguments))
+        return arms[-1]
+
+    monkeypatch.setattr("hfvaccine.runs.immunize.train", recorded)
+    run = immunize(dataclasses.replace(options, controls=True, output_dir=str(tmp_path / "run")))
+    vaccine, controls = (arm.plan for arm in arms)
+    assert controls.shares == vaccine.shares == (0.3, 0.1)
+    given = controls.tokens[controls.kind == DOSE]
+    share = vaccine.tokens[vaccine.kind == CONTROL].sum() / vaccine.tokens.sum()
+    assert abs(given.sum() - share * controls.tokens.sum()) <= given.max() and controls.count(CONTROL) == 0
+    measures = json.loads((run.folder / RESULTS).read_text())["measures"]
+    assert {row["arm"] for row in measures} >= {"base", "vaccine", "controls"}
