@@ -18,6 +18,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.lfs import UploadInfo
 
 from hfvaccine.errors import HfvaccineError, HubError, PublishError
 from hfvaccine.files import CARD, digest_of
@@ -382,28 +383,25 @@ class Repo:
     ) -> Any:
         with ExitStack() as opened, warnings.catch_warnings(), _quiet():
             # File objects go through plain LFS, which every Hub takes, and are not read into memory whole.
-            added = [
-                CommitOperationAdd(name, opened.enter_context(_stream(content)))
-                for name, content in sorted(files.items())
-            ]
-            for one in added:  # a Hub takes no other bytes than those that were announced
-                if one.upload_info.sha256.hex() != sha256_of(files[one.path_in_repo]):
-                    raise PublishError(
-                        f"{one.path_in_repo} was changed just now.", "Push again once nothing writes it."
-                    )
+            added = [_addition(name, content, opened) for name, content in sorted(files.items())]
             removed = sorted(_matching(_names(head), ours) - set(files))
             operations = [*added, *(CommitOperationDelete(name) for name in removed)]
             # The ledger is a parquet file in a model repo, and it belongs there.
             warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
-            return self.api.create_commit(
-                self.id,
-                operations,
-                repo_type=self.kind,
-                commit_message=message,
-                commit_description=description,
-                parent_commit=head.sha,
-                create_pr=create_pr,
-            )
+            _refuse_changed(files)
+            try:
+                return self.api.create_commit(
+                    self.id,
+                    operations,
+                    repo_type=self.kind,
+                    commit_message=message,
+                    commit_description=description,
+                    parent_commit=head.sha,
+                    create_pr=create_pr,
+                )
+            except Exception:  # a Hub takes no other bytes than those that were announced
+                _refuse_changed(files)
+                raise
 
     def _open(self, there: Any, private: bool, gating: Any, revision: str, versions: Mapping[int, str]) -> None:
         """Let others see the repo, where it is meant for them, and in by the gate that was asked for."""
@@ -515,8 +513,22 @@ def _same(there: Any, content: Content) -> bool:
     return bool(there.blob_id == hashlib.sha1(b"blob %d\0" % size + whole, usedforsecurity=False).hexdigest())
 
 
-def _stream(content: Content) -> Any:
-    return io.BytesIO(content) if isinstance(content, bytes) else content.path.open("rb")
+def _addition(name: str, content: Content, opened: ExitStack) -> CommitOperationAdd:
+    if isinstance(content, bytes):
+        return CommitOperationAdd(name, io.BytesIO(content))
+    # The client would read the file once more, to learn what is known.
+    added, stream = CommitOperationAdd(name, b""), opened.enter_context(content.path.open("rb"))
+    added.path_or_fileobj = stream
+    added.upload_info = UploadInfo(
+        size=content.size, sample=stream.peek(512)[:512], sha256=bytes.fromhex(content.sha256)
+    )
+    return added
+
+
+def _refuse_changed(files: Mapping[str, Content]) -> None:
+    for name, content in files.items():
+        if not isinstance(content, bytes) and content.changed:
+            raise PublishError(f"{name} was changed just now.", "Push again once nothing writes it.")
 
 
 @contextmanager

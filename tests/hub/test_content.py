@@ -1,11 +1,13 @@
 """A file is read once: its size, digest and header are of the same bytes, and no other bytes are ever sent."""
 
 import hashlib
+import io
 import os
 from pathlib import Path
 
 import pytest
 from doses import small_dose
+from huggingface_hub import HfApi
 
 from hfvaccine import hub
 from hfvaccine.errors import DoseError, PublishError
@@ -23,8 +25,41 @@ def test_weights_are_read_once_and_not_into_memory(tmp_path, monkeypatch):
     original = Path.open
     monkeypatch.setattr(Path, "read_bytes", None)
     monkeypatch.setattr(Path, "open", lambda self, *args: opened.append(self) or original(self, *args))
-    assert read(path) == Weights(path, 64 << 20, whole, b"{}")
+    assert read(path) == Weights(path, 64 << 20, whole, b"{}", 0)
     assert opened == [path]
+
+
+def test_a_push_reads_weights_once_more_and_no_oftener(alice, api, repo_id, run, monkeypatch):
+    count = {"bytes": 0}
+
+    class Counted(io.BufferedReader):
+        def read(self, *size):
+            data = super().read(*size)
+            count["bytes"] += len(data)
+            return data
+
+    def opened(self, mode="r", *more, original=Path.open, **named):
+        if self.name == ADAPTER and mode == "rb" and self.parent == run:
+            return Counted(io.FileIO(self))
+        return original(self, mode, *more, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+    hub.push_adapter(run, repo_id, **alice)
+    sent = api.get_paths_info(repo_id, ADAPTER)[0].size
+    assert sent <= count["bytes"] <= sent + 200_000  # once for its digest, by `readinto`, and once to send it
+
+
+def test_weights_that_change_while_they_are_sent_are_named(alice, api, repo_id, run, monkeypatch):
+    create_commit = HfApi.create_commit
+
+    def meanwhile(self, *args, **named):
+        (run / ADAPTER).write_bytes(b"\0" * (run / ADAPTER).stat().st_size)
+        return create_commit(self, *args, **named)
+
+    monkeypatch.setattr(HfApi, "create_commit", meanwhile)
+    with pytest.raises(PublishError, match=f"{ADAPTER} was changed just now"):
+        hub.push_adapter(run, repo_id, **alice)
+    assert not api.repo_exists(repo_id)
 
 
 @pytest.mark.parametrize("content", [b"", b"a", b"\x02\0\0\0\0\0\0\0{}"])
