@@ -216,7 +216,10 @@ COLUMNS = ("claim_id", *(f.name for f in dataclasses.fields(Claim) if f.name != 
 
 def is_blank(value: object) -> bool:
     """Whether a text is missing in one of the ways real files spell it ("nan", "none", "-")."""
-    return not isinstance(value, str) or value.strip().lower() in {"", "nan", "none", "null", "n/a", "na", "-"}
+    if not isinstance(value, str):
+        return True
+    bare = value.strip()
+    return len(bare) < 5 and bare.lower() in {"", "nan", "none", "null", "n/a", "na", "-"}
 
 
 def is_day(value: object) -> bool:

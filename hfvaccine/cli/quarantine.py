@@ -160,7 +160,7 @@ def lint(
     from hfvaccine.quarantine import acts
     from hfvaccine.quarantine.checks import lint as rules
     from hfvaccine.quarantine.checks.rules import RULES, not_judged
-    from hfvaccine.quarantine.store import Quarantine, each
+    from hfvaccine.quarantine.store import Quarantine
 
     rules.refuse_unknown(only)
     tags: Counter[str] = Counter()
@@ -183,7 +183,9 @@ def lint(
         if fix:
             mended = acts.fix(opened, str(by))
             say(f"Mended: {_counts(mended)}." if mended else "There is nothing to mend without changing a word.")
-        findings = acts.findings(opened, counted(each(opened.table())), workers=workers)
+        held = opened.table()
+        tags.update(held["language"].to_pylist())
+        findings = acts.findings(opened, held, workers=workers)
     found: Counter[str] = Counter()
     for finding in findings:
         if only and finding.rule not in only:
@@ -391,7 +393,7 @@ def show(folder: Path, html: Path | None, shown: int, as_json: bool) -> None:
     from hfvaccine.quarantine.acts import findings
     from hfvaccine.quarantine.page import render
     from hfvaccine.quarantine.policy import Policy
-    from hfvaccine.quarantine.store import POLICY, Quarantine, each
+    from hfvaccine.quarantine.store import POLICY, Quarantine
     from hfvaccine.quarantine.survey import survey, tables
 
     opened = Quarantine.open(folder)
@@ -399,9 +401,7 @@ def show(folder: Path, html: Path | None, shown: int, as_json: bool) -> None:
     rows = opened.table()
     counted = survey(rows, opened.history(), policy, opened.rejects())
     if html:
-        page = render(
-            counted, rows, name=policy.name, findings=findings(opened, each(rows.slice(0, shown))), shown=shown
-        )
+        page = render(counted, rows, name=policy.name, findings=findings(opened, rows.slice(0, shown)), shown=shown)
         html.write_text(page, encoding="utf-8")
         say(f"Wrote {html}. It quotes falsehoods: keep it as the quarantine is kept.")
     if as_json:

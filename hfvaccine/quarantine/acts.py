@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from hfvaccine.quarantine.checks.screen import Screening
 from hfvaccine.quarantine.checks.split import HELDOUT
 from hfvaccine.quarantine.intake.intake import DUPLICATE
 from hfvaccine.quarantine.policy import Policy
-from hfvaccine.quarantine.store import BATCH, POLICY, SCHEMA, Quarantine, each, rejection
+from hfvaccine.quarantine.store import BATCH, POLICY, SCHEMA, Quarantine, rejection
 
 
 def findings(
     quarantine: Quarantine,
-    rows: Iterable[Mapping[str, Any]] | None = None,
+    rows: pa.Table | None = None,
     off: Sequence[str] | None = None,
     workers: int = 1,
 ) -> Iterator[linting.LintFinding]:
@@ -44,7 +44,7 @@ def findings(
     for reject in quarantine.rejects():
         if reject["rule"] in ids and reject["claim_id"]:
             ids[reject["rule"]].add(reject["claim_id"])
-    rows = each(quarantine.table()) if rows is None else rows
+    rows = quarantine.table() if rows is None else rows
     true, doubted = ids["not-false"], ids["contradictory"]
     return linting.lint(rows, off=off, truths=true, contradicted=doubted, workers=workers)
 

@@ -283,7 +283,7 @@ def _lint(quarantine: Quarantine, table: pa.Table, policy: Policy) -> tuple[dict
     """The first lint error of each claim, and the claims that each rule turned off would have found."""
     errors: dict[str, str] = {}
     off: dict[str, set[str]] = {rule: set() for rule in policy.lint_off}
-    for finding in findings(quarantine, each(table), off=()):
+    for finding in findings(quarantine, table, off=()):
         if finding.rule in off:
             off[finding.rule].add(finding.claim_id)
         elif finding.severity == "error":

@@ -482,7 +482,7 @@ def findings(monkeypatch):
 
     def find(*found):
         def lint_rows(rows, *, off=(), truths=frozenset(), contradicted=frozenset(), workers=1):
-            ids = [row["claim_id"] for row in rows]
+            ids = rows["claim_id"].to_pylist()
             seen.append((ids, off, truths, contradicted))
             for number, rule, severity in found:
                 yield lint.LintFinding(ids[number], "a.csv, line 2", "claim", rule, severity, "Bad.", "Mend it.")

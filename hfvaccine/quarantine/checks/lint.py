@@ -6,13 +6,16 @@ person to weigh.
 
 from __future__ import annotations
 
+import hashlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
+
+import pyarrow as pa
 
 from hfvaccine.claims.claim import TEXTS, claim_id, is_blank, normalise
 from hfvaccine.errors import UsageError
@@ -58,7 +61,7 @@ class LintFinding:
 
 
 def lint(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]] | pa.Table,
     *,
     off: Collection[str] = (),
     truths: Collection[str] = frozenset(),
@@ -69,7 +72,7 @@ def lint(
     """Everything the rules find, in one pass; what only shows between rows comes last.
 
     Args:
-        rows: draft rows, as in `store.SCHEMA`.
+        rows: draft rows, as in `store.SCHEMA`; of a table, each process takes out its own.
         off: rules not to apply.
         truths: claims that a source rates true.
         contradicted: claims that sources rate differently.
@@ -84,16 +87,25 @@ def lint(
     last = (today or (datetime.now(UTC) + timedelta(hours=14)).date()).isoformat()
     look = partial(_looking, frozenset(off), frozenset(truths), frozenset(contradicted), last)
     told = _Truths()
+    if isinstance(rows, pa.Table):
+        # Pickled as it is, a batch would take the whole table along.
+        parts: Iterable[Any] = ((rows.schema, batch.serialize()) for batch in rows.to_batches(max_chunksize=PART))
+    else:
+        parts = _parts(rows)
 
-    def noted() -> Iterator[list[Mapping[str, Any]]]:
-        remaining = iter(rows)
-        while part := list(islice(remaining, PART)):
-            if TRUE_AND_FALSE not in off:
-                for row in part:
-                    told.add(row)
-            yield part
+    def found() -> Iterator[LintFinding]:
+        for its, more in in_order(look, parts, workers):
+            told.extend(more)
+            yield from its
+        yield from told.findings()
 
-    return chain(chain.from_iterable(in_order(look, noted(), workers)), told.findings())
+    return found()
+
+
+def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    remaining = iter(rows)
+    while part := list(islice(remaining, PART)):
+        yield part
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
@@ -150,13 +162,18 @@ def fix(row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _looking(
     off: Collection[str], truths: Collection[str], contradicted: Collection[str], today: str
-) -> Callable[[Sequence[Mapping[str, Any]]], list[LintFinding]]:
-    """What finds all that shows in single rows."""
+) -> Callable[[list[Mapping[str, Any]] | tuple[pa.Schema, pa.Buffer]], tuple[list[LintFinding], _Truths]]:
+    """What finds all that shows in single rows, and notes what has to be held against others."""
     checks = {name: rule.check for name, rule in RULES.items() if name not in off}
     of_a_variant = {name: checks[name] for name in OF_A_VARIANT if name in checks}
 
-    def look(rows: Sequence[Mapping[str, Any]]) -> list[LintFinding]:
-        return [found for row in rows for found in faults(Draft(row, truths, contradicted, today))]
+    def look(part: list[Mapping[str, Any]] | tuple[pa.Schema, pa.Buffer]) -> tuple[list[LintFinding], _Truths]:
+        rows = pa.ipc.read_record_batch(part[1], part[0]).to_pylist() if isinstance(part, tuple) else part
+        told = _Truths()
+        if TRUE_AND_FALSE not in off:
+            for row in rows:
+                told.add(row)
+        return [found for row in rows for found in faults(Draft(row, truths, contradicted, today))], told
 
     def faults(draft: Draft) -> Iterator[LintFinding]:
         for rule, check in checks.items():
@@ -179,7 +196,7 @@ def _finding(claim: str, origin: str, where: str, rule: str, message: str) -> Li
 
 
 class _Truths:
-    """What is said to be false and what to be true over a whole pass, in 8 bytes each."""
+    """What rows say to be false and what to be true, in 8 bytes each."""
 
     def __init__(self) -> None:
         self._origins: list[str] = []
@@ -197,6 +214,15 @@ class _Truths:
             if text and len(text) <= COMPARED and not is_blank(text):
                 self._true.append(_key(row["language"], text))
                 self._true_rows.append(number * 2 + which)
+
+    def extend(self, others: _Truths) -> None:
+        """Have also what the next rows say."""
+        before = len(self._origins)
+        self._origins += others._origins
+        self._ids += others._ids
+        self._false += others._false
+        self._true += others._true
+        self._true_rows.extend(row + 2 * before for row in others._true_rows)
 
     def findings(self) -> Iterator[LintFinding]:
         if not self._true:
@@ -222,6 +248,7 @@ class _Truths:
 
 
 def _key(language: str, text: str) -> int:
-    """Equal for texts that `claim_id` takes for the same, within this process; a fraction of its time."""
+    """Equal for texts that `claim_id` takes for the same, in every process; a fraction of its time."""
     same = " ".join(text.lower().split()).rstrip(".!?") if text.isascii() else normalise(text)
-    return hash(f"{language}\n{same}")
+    digest = hashlib.blake2b(f"{language}\n{same}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
