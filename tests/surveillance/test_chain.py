@@ -102,11 +102,11 @@ def test_a_claim_is_recalled_found_told_boosted_away_and_closed(guild, tokens, t
     shown = CliRunner().invoke(cli, ["recall", "find", "guild", "--dose", DOSE, "--json"])
     assert {one["place"] for one in json.loads(shown.stdout)} == {WIDE, NARROW, MERGED}
 
-    # --- told to whoever was given it, once: a stranger, who may only ask, says what a member would
-    for teller, became in ((stranger.token, OPENED), (None, THERE)):
+    # --- told to whoever was given it, once: a stranger may say it, and what a stranger asks for is not relied upon
+    for teller, discussion in ((stranger.token, OPENED), (None, THERE)):
         told = notify(find(["guild"], dose=DOSE), token=teller)
         assert {one.place: (one.discussion, one.pull_request) for one in told} == dict.fromkeys(
-            (WIDE, MERGED), (became, became)
+            (WIDE, MERGED), (discussion, OPENED)
         )
     assert not any(one.changed for one in notify(find(["guild"], dose=DOSE)))
 
