@@ -101,6 +101,8 @@ def _lineage(one: ListedAdapter) -> str:
     given = "dose" if one.kind == "immunized" else "data"
     made_of = ((given, one.dose, one.dose_revision), ("base", one.base, one.base_revision))
     parts = [f"{what} {clean(name)}" + (f"@{clean(at)[:7]}" if at else "") for what, name, at in made_of if name]
+    if one.dose and one.more_doses:
+        parts[0] += f" and {one.more_doses:,} more"
     return f"{clean(one.id.partition('/')[2] or one.id)}: {' on '.join(parts) or 'made of something it does not name'}"
 
 

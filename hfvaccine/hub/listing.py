@@ -87,6 +87,7 @@ class ListedAdapter(Listed):
         base_revision: the commit of the base.
         dose: the Hub id of its dose, or of the data of an inoculation.
         dose_revision: the commit of the dose, or of the data.
+        more_doses: how many it was given besides.
         worst: of an inoculation, where its trait shows most: "trait", "condition", "value", "interval".
     """
 
@@ -101,6 +102,7 @@ class ListedAdapter(Listed):
     base_revision: str | None
     dose: str | None
     dose_revision: str | None
+    more_doses: int
     worst: Mapping[str, Any] | None
 
 
@@ -213,6 +215,7 @@ def adapter(url: str, info: Any, recalled: int | None = 0) -> ListedAdapter:
         base_revision=_text(facts.get("base_revision")),
         dose=next(iter(_texts(card.get("datasets"))), None),
         dose_revision=_text(facts.get("data_revision" if inoculated else "dose_revision")),
+        more_doses=more if isinstance(more := facts.get("more_doses"), int) and more > 0 else 0,
         worst=_worst(facts.get("worst")),
         license=_text(card.get("license")),
     )

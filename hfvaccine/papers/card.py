@@ -202,6 +202,7 @@ def _metadata(
             for key, value in {
                 "share_given": immunization["plan"].get("share_given"),
                 "dose_revision": dose.get("revision") if is_commit(dose.get("revision")) else None,
+                "more_doses": len(recorded_doses(immunization)) - 1 or None,
                 "base_revision": base.get("revision") if is_commit(base.get("revision")) else None,
             }.items()
             if value is not None and (isinstance(value, str) or is_finite(value))

@@ -208,7 +208,7 @@ def test_from_a_hub_each_dose_is_pinned_and_its_chain_holds_from_there(options, 
     assert states(chain)["dose"] == states(chain)["ledger"] == states(chain)["plan"] == OK
     assert set(found.record["dose"]["claim_ids"]) == set(made.record["dose"]["claim_ids"])
     shown = CliRunner().invoke(cli, ["list", "ada"])
-    assert "h-both" in shown.output
+    assert f"h-both: dose ada/h-one@{commits[0][:7]} and 1 more on base ada/tiny" in " ".join(shown.output.split())
     found_there = CliRunner().invoke(
         cli, ["recall", "find", "ada/h-both", "--claim", made.record["dose"]["claim_ids"][0], "--json"]
     )
