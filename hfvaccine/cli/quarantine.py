@@ -164,6 +164,7 @@ def lint(
 
     rules.refuse_unknown(only)
     tags: Counter[str] = Counter()
+    unread: list[tuple[str, str]] = []
 
     def counted(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         for row in rows:
@@ -175,7 +176,8 @@ def lint(
 
         if fix:
             raise UsageError(f"{what} is no quarantine, and only there are rows mended.", "Take it in, then mend it.")
-        findings = rules.lint(counted(drafts(what, format=format_name, say=say)), workers=workers)
+        rows = drafts(what, format=format_name, say=say, refused=lambda *told: unread.append(told))
+        findings = rules.lint(counted(rows), workers=workers)
     else:
         opened = Quarantine.open(what)
         if fix and not by:
@@ -208,8 +210,12 @@ def lint(
             unknown.setdefault(names, []).append(f"{tag} ({tags[tag]:,})")
     for names, shown in unknown.items():
         say(f"Claims in {', '.join(shown)} are not judged, or in part only, by {', '.join(names)}.")
-    errors = sum(count for rule, count in found.items() if RULES[rule].severity == "error")
-    say(f"{errors:,} error(s), {found.total() - errors:,} warning(s).")
+    for where, reason in unread[:show]:
+        say(f"{where} cannot be taken in: {reason}")
+    if len(unread) > show:
+        say(f"{len(unread) - show:,} more rows cannot be taken in.")
+    errors = len(unread) + sum(count for rule, count in found.items() if RULES[rule].severity == "error")
+    say(f"{errors:,} error(s), {found.total() + len(unread) - errors:,} warning(s).")
     if errors:
         sys.exit(1)
 
@@ -338,6 +344,7 @@ def split(
     """
     from hfvaccine.quarantine import acts
     from hfvaccine.quarantine.store import Quarantine
+    from hfvaccine.statistics import MIN_PAIRS
 
     held = [tuple(option.partition("=")[::2]) for option in hold_out]
     done = acts.split(
@@ -350,6 +357,11 @@ def split(
         click.echo(f"{name}: {done[side]['claims']:,} claims in {done[side]['clusters']:,} clusters.")
     if not done["heldout"]["claims"]:
         say(NOTHING_HELD_OUT)
+    elif done["heldout"]["claims"] < MIN_PAIRS:
+        say(
+            f"Held-out claims show what becomes of claims that are never given, and that takes {MIN_PAIRS}: with "
+            "fewer no gate can pass. Before a first seal, split with --again and a larger --heldout."
+        )
     if not done["dose"]["claims"]:
         say("No claim may be given, so that no dose can be sealed: take in more, or split again with --again.")
     for one in done["held_out_by"]:

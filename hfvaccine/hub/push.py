@@ -206,7 +206,8 @@ def push_adapter(
         repo_id: `namespace/name` of the model repo, made if it is not there.
         base_id: Hub id of the base, where the run was given a folder or a file.
         dose_id: Hub id of the dose, where the run was given a folder; pinned to its first version that is that dose.
-        license: Hub license id of the adapter; of an inoculated one that of its base, where the Hub tells it.
+        license: Hub license id of the adapter; else that of the version before, and of an inoculated one that of its
+            base, where the Hub tells it.
         private: make the repo private; otherwise a new one is public and an old one stays as it is.
         publish_failed: publish an adapter that failed its gate; its card says so first.
         create_pr: open a pull request with that commit instead: no tag, and nobody sees more or less than before.
@@ -233,11 +234,12 @@ def push_adapter(
     api, run = HfApi(endpoint=endpoint, token=token), chosen(Path(run_dir))
     say = progress or (lambda line: None)
     repos = {}
+    license = license or _license_in(api, repo_id)
     if kind_in(run) is INOCULATED:
         repos[read_record(run, INOCULATED)["adapter"].get("name")] = repo_id
         if dose_id is not None:
             raise UsageError("An inoculation has no dose.", "Leave out --dose-id.")
-        license = license or _license_of(api, run, base_id)
+        license = license or _license_in(api, repo_id) or _license_of(api, run, base_id)
     files = adapter_files(
         run,
         repo_id,
@@ -339,8 +341,13 @@ def _license_of(api: HfApi, run: Path, base_id: str | None) -> str | None:
     name = base_id or base["id"]
     if not is_hub_id(name, namespace_needed=False):
         return None
+    return _license_in(api, name, base.get("revision"))
+
+
+def _license_in(api: HfApi, repo_id: str, revision: str | None = None) -> str | None:
+    """The license that a model's card on the Hub names; None where nobody can tell."""
     try:
-        card = api.model_info(name, revision=base.get("revision"), timeout=PATIENCE).card_data
+        card = api.model_info(repo_id, revision=revision, timeout=PATIENCE).card_data
     except (HTTPError, OSError, ValueError):
         return None
     found = card.get("license") if card else None

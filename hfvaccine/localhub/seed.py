@@ -62,5 +62,6 @@ def seed(root: Path, source: Path, repo_id: str, endpoint: str | None = None, pr
         except (HfHubHTTPError, httpx2.HTTPError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise LocalHubError(
-                f"{source} could not be put on the Hub: {reason}", "Check `--root`, `--endpoint` and the name."
+                f"{source} could not be put on the Hub: {reason}",
+                f"Is {root} what {endpoint} serves? Check `--root`, `--endpoint` and the name.",
             ) from error

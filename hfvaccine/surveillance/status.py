@@ -229,7 +229,7 @@ def status(state: State, at: str | None = None) -> Status:
     elif failed := [one for one in last.values() if one.no_data and one.source in charted]:
         word, why = NO_DATA, f"The last round of {_list(failed)}."
     elif not enough:
-        word, why = NO_DATA, f"{said}."
+        word, why = NO_DATA, f"{said}: each takes {MIN_CLUSTERS} clusters of claims, over all rounds."
     else:
         word, why = OK, f"{said}."
     return Status(

@@ -141,6 +141,23 @@ def test_lint_of_a_file_counts_each_row_and_writes_nothing(tmp_path):
         run("lint", str(path), "--fix")
 
 
+def test_lint_of_a_file_names_what_intake_would_not_take(tmp_path):
+    path = tmp_path / "odd.jsonl"
+    good = {"claim": "Bats are blind.", "correction": "Bats see well."}
+    rows = [good, {**good, "claim": None}, {**good, "claim": 3}, {**good, "sources": "the net"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no row\n")
+    said = run("lint", str(path), "--rule", "missing-correction", fails=True).stderr
+    assert "4 error(s), 0 warning(s)." in said
+    for line, reason in (
+        (2, "There is no claim"),
+        (3, "claim is 3, not"),
+        (4, "sources is 'the net', not"),
+        (5, "JSON"),
+    ):
+        assert any(f"odd.jsonl, line {line} cannot be taken in" in one and reason in one for one in said.splitlines())
+    assert "3 more rows" in run("lint", str(path), "--show", "1", fails=True).stderr
+
+
 def test_lint_names_the_languages_that_it_does_not_judge_in_full(folder, tmp_path):
     said = run("lint", folder).stderr
     assert "not judged" not in said
@@ -179,6 +196,8 @@ def test_split_tells_both_sides(folder):
     run("screen", folder)
     result = run("split", folder, "--hold-out", "domain=general", "--json")
     assert json.loads(result.stdout)["heldout"]["claims"] in range(len(TOWNS) + 1)
+    few = run("split", folder, "--again", "--heldout", "0.1")
+    assert "Held out: 1 claims" in few.stdout and "with fewer no gate can pass" in few.stderr
 
 
 def test_a_side_that_is_empty_is_said_at_the_split_and_what_is_not_held_out_at_the_seal(folder, tmp_path):

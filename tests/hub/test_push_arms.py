@@ -42,8 +42,8 @@ def test_of_a_run_the_inoculated_adapter_is_published_with_its_papers(alice, api
     assert (options["base"], options["data"], options["arms"]) == ("alice/tiny", "rows.jsonl", "inoculated")
     assert "output_dir" not in options and str(tmp_path) not in json.dumps(options)
     assert banner(api, repo_id).startswith("> **PASSED.**") and folder
-    again = hub.push_adapter(run / TREATED, repo_id, license="mit", **alice)
-    assert again == pushed  # the same, by its own folder
+    again = hub.push_adapter(run / TREATED, repo_id, **alice)
+    assert again == pushed  # the same, by its own folder, and under the licence that it has there
 
 
 def test_controls_get_repos_of_their_own_that_say_first_what_they_are(alice, api, repo_id, run):

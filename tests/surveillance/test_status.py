@@ -29,7 +29,8 @@ def test_before_there_is_data_enough_it_says_so(tmp_path):
         state.append(probed(number))
     found = status(state, day(3))
     assert [one.state for one in found.charts] == [WAITING, WAITING, LEARNING, LEARNING]
-    assert (found.state, found.why) == (NO_DATA, "0 of 4 charts have data enough.")
+    assert found.state == NO_DATA
+    assert found.why == "0 of 4 charts have data enough: each takes 10 clusters of claims, over all rounds."
     state.append(probed(4))
     found = status(state, day(4))
     assert (found.state, found.exit_code, found.why) == (OK, 0, "2 of 4 charts have data enough.")

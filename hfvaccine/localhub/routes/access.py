@@ -4,6 +4,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from hfvaccine.localhub.cards import form
+from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.access import STATUSES, Right
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
@@ -12,8 +14,12 @@ from hfvaccine.localhub.routes.call import Call, answer, route
 
 def ask(call: Call) -> Response:
     """Ask for access on one's own behalf."""
-    repo = call.repo("see")
-    return answer({"status": call.hub.access.ask(call.signed_in(), repo, call.json())})
+    repo, git, commit = call.content("see")
+    caller, given = call.signed_in(), call.json()
+    for field in form.fields_of(cards.metadata_of(git.read_file(commit, "README.md") or b"")):
+        if field.input == "checkbox" and not given.get(field.label, True):
+            raise Refusal(400, f"To ask for access, tick: {field.label}")
+    return answer({"status": call.hub.access.ask(caller, repo, given)})
 
 
 def listing(call: Call) -> Response:

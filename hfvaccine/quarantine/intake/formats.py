@@ -149,7 +149,10 @@ def _own(values: Values) -> dict[str, Any]:
     for name in ("sources", "overlaps", "variants"):
         value = values.get(name)
         if name in values:
-            found[name] = json.loads(value) if isinstance(value, str) and value.strip() else value or None
+            try:
+                found[name] = json.loads(value) if isinstance(value, str) and value.strip() else value or None
+            except ValueError as error:
+                raise ValueError(f"{name} is {value!r:.40}, not a list in JSON") from error
     if not found.get("variants") and not values.keys().isdisjoint(VARIANT):
         found["variants"] = variants_of(*map(values.get, VARIANT))
     if not found.get("sources") and not {"source", *SOURCE}.isdisjoint(values):

@@ -182,7 +182,11 @@ def intake(
 
 
 def drafts(
-    source: str | Path, *, format: str | None = None, say: Callable[[str], object] = lambda text: None
+    source: str | Path,
+    *,
+    format: str | None = None,
+    say: Callable[[str], object] = lambda text: None,
+    refused: Callable[[str, str], object] = lambda where, reason: None,
 ) -> Iterator[Draft]:
     """The falsehoods of one source as they would be taken in, each time they stand there, with nothing written.
 
@@ -190,6 +194,7 @@ def drafts(
         source: a file or a Hub dataset.
         format: name of a shape, by default what is seen from the columns.
         say: is told how the source is read.
+        refused: is told, once all is read, which rows cannot be taken in at all, and why.
 
     Raises:
         UsageError: for a shape that does not fit.
@@ -198,8 +203,13 @@ def drafts(
     opened = _opened(source, partial(formats.shape_of, format=format), say)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as rejects:
         reader = _Reader(Quarantine(folder), "", False, rejects)
-        for draft, row in reader.drafts(opened, opened.rows()):
+        for draft, row in reader.drafts(opened, opened.rows(partial(reader.broken, opened))):
             yield reader.complete(draft, opened.origin(row), draft.pop("given_id"))
+        rejects.seek(0)
+        for line in rejects:
+            record = json.loads(line)
+            if record["rule"] in (NO_CLAIM, MALFORMED):
+                refused(f"{record['source']}, {record['where']}", record["reason"])
 
 
 @dataclass(frozen=True)
@@ -257,14 +267,14 @@ class _Reader:
             if record["rule"] == NOT_FALSE and record["claim_id"]
         }
 
+    def broken(self, source: _Source, line: Broken) -> None:
+        """Set aside what is no row."""
+        source.counts["rows"] += 1
+        self._reject(source, Row(line.where, {"text": line.text}), MALFORMED, f"The line {line.reason}.")
+
     def read(self, source: _Source, limit: int | None) -> Taken:
         counts = source.counts
-
-        def broken(line: Broken) -> None:
-            counts["rows"] += 1
-            self._reject(source, Row(line.where, {"text": line.text}), MALFORMED, f"The line {line.reason}.")
-
-        rows = itertools.islice(source.rows(broken), limit)
+        rows = itertools.islice(source.rows(partial(self.broken, source)), limit)
         while chunk := list(itertools.islice(rows, _CHUNK)):
             counts["rows"] += len(chunk)
             fresh = list(self._unknown(source, self.drafts(source, chunk)))

@@ -64,6 +64,11 @@ class Decision:
         takes = f"it takes about {about(self.needed)}"
         if not self.items:
             return f"The gate cannot decide {name!r}: there are no items for it, and {takes}."
+        if self.items < MIN_CLUSTERS:
+            return (
+                f"The gate cannot pass {name!r}: {number(self.items)} independent items are too few, as a criterion "
+                f"takes {MIN_CLUSTERS}, and {takes}."
+            )
         return (
             f"The gate can hardly decide {name!r}: {number(self.items)} independent items decide {what} "
             f"{self.smallest:.2g} or more, and {takes}."

@@ -36,7 +36,11 @@ def summary(results: Mapping[str, Any]) -> Tables:
 def open_lines(results: Mapping[str, Any]) -> list[str]:
     """The criteria that did not pass, those that failed first, as many as fit."""
     criteria = [one for one in ordered((results["gate"] or {}).get("criteria", ())) if one["verdict"] != PASSED]
-    lines = [f"{one['verdict']}: {one['name']}: {measured(one)}, needs {one['threshold']}." for one in criteria[:OPEN]]
+    lines = [
+        f"{one['verdict']}: {one['name']}: {measured(one)}, needs {one['threshold']}."
+        f"{' ' + one['why'] if 'are too few' in one['why'] else ''}"
+        for one in criteria[:OPEN]
+    ]
     if more := len(criteria) - OPEN:
         lines += [f"And {more} more that did not pass."] * (more > 0)
     return wrapped(lines)

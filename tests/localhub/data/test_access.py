@@ -651,6 +651,18 @@ def gated(api, repo_id):
     return repo_id
 
 
+def test_who_declines_what_a_form_asks_to_tick_has_not_asked(live, api, repo_id):
+    term = "I will not pass it on"
+    card = f"---\nextra_gated_fields:\n  {term}: checkbox\n---\n"
+    api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo_id)
+    api.update_repo_settings(repo_id, gated="auto")
+    path = f"/api/models/{repo_id}/ask-access"
+    refused = live.request("POST", path, "reader", json={term: False})
+    assert refused.status_code == 400 and term in refused.json()["error"]
+    assert not list(api.list_accepted_access_requests(repo_id))
+    assert live.request("POST", path, "reader", json={term: True}).json() == {"status": "accepted"}
+
+
 def test_asking_waiting_and_being_let_in(live, api, gated):
     reader = live.api("reader")
     answer = live.request("POST", f"/api/models/{gated}/ask-access", "reader", json={"why": "research"})

@@ -297,7 +297,7 @@ def test_an_update_that_changes_nothing_says_so(quarantine, write):
     [
         (own(5), "claim is 5, not a text"),
         (own("Snow.", correction=["x"]), "correction is ['x'], not a text"),
-        (own("Snow.", sources="see page 5"), "Expecting value"),
+        (own("Snow.", sources="see page 5"), "sources is 'see page 5', not a list in JSON"),
         (own("Snow.", sources=[5]), "a source is 5, not an object"),
         (own("Snow.", sources=[{"publisher": 5}]), "publisher holds 5, not a text"),
         (own("Snow.", sources=[{"site": "x"}]), "a source has the field 'site'; it may have publisher, title"),

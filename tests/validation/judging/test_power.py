@@ -24,6 +24,11 @@ def test_too_few_items_are_named_with_what_they_decide_and_what_it_takes():
     assert all("never given" in one or "believes" in one for one in said)
 
 
+def test_fewer_items_than_any_criterion_takes_decide_nothing():
+    said = decidable(read_gate(), ENOUGH | {"cross": 9})
+    assert said and all("9 independent items are too few, as a criterion takes 10" in one for one in said)
+
+
 def test_what_is_not_asked_at_all_is_named_unless_it_is_optional():
     said = decidable(read_gate(), {"specific": 300, "cross": 300, **ITEMS})
     assert said == []
