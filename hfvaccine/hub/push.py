@@ -239,7 +239,7 @@ def push_adapter(
         repos[read_record(run, INOCULATED)["adapter"].get("name")] = repo_id
         if dose_id is not None:
             raise UsageError("An inoculation has no dose.", "Leave out --dose-id.")
-        license = license or _license_in(api, repo_id) or _license_of(api, run, base_id)
+        license = license or _license_of(api, run, base_id)
     files = adapter_files(
         run,
         repo_id,
@@ -296,7 +296,7 @@ def push_arms(
     repos = {own["name"]: repo_id} | {name: f"{repo_id}-{arm}" for name, arm in controls.items()}
     for one in repos.values():
         require_repo_id(one)
-    license = license or _license_of(api, run, base_id)
+    license = license or _license_in(api, repo_id) or _license_of(api, run, base_id)
     prepared = {
         repo: adapter_files(
             run if name == own["name"] else run.resolve().parent / name,
