@@ -189,8 +189,8 @@ def test_two_processes_find_what_one_does():
     bats = EvaluationSet("bats", ("Bats of kind 3 are quite blind.",))
     said = [[], []]
     one, two = (screen(table, against=[bats], say=said[workers - 1].append, workers=workers) for workers in (1, 2))
-    assert said[0] == said[1] != [] and one.audit.giveaways == two.audit.giveaways
-    assert one.cluster_ids.equals(two.cluster_ids) and one.record() == two.record()
+    assert said[0] == said[1] != [] and one.audit == two.audit is not None
+    assert one.cluster_ids == two.cluster_ids and one.record() == two.record()
     assert {name: rows.tolist() for name, rows in two.overlaps.items()} == {"bats": one.overlaps["bats"].tolist()}
 
 
