@@ -277,8 +277,7 @@ def screen(folder: Path) -> dict[str, Any]:
     begun = time.perf_counter()
     with opened.changing():
         table = opened.table()
-        against = [EvaluationSet("asked", tuple(asked))]
-        found = look_through(table, against=against, say=lambda text: None, workers=2)
+        found = look_through(table, against=[EvaluationSet("asked", tuple(asked))], say=lambda text: None)
         opened.commit("screen", "benchmark", {**found.record(), "embeddings": None}, table=apply(table, found))
     about = {"clusters": len(found.cluster_ids.unique()), "overlaps": len(found.overlaps["asked"])}
     return finished(begun, about)

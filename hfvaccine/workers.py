@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from functools import partial
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -36,25 +34,6 @@ def in_order(make: Callable[[], Callable[[Part], Outcome]], parts: Iterable[Part
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def beside(work: Callable[[Part], Outcome], part: Part, workers: int) -> Iterator[Callable[[], Outcome]]:
-    """Have a piece of work done by another process, while this one does something else.
-
-    Args:
-        work: what is done; has to be picklable where there are several workers.
-        part: on what.
-        workers: with one, this process does it, once its outcome is asked for.
-
-    Yields:
-        What waits for the outcome.
-    """
-    if workers <= 1:
-        yield partial(work, part)
-        return
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        yield pool.submit(work, part).result
 
 
 _made: list[Callable[[Any], Any]] = []

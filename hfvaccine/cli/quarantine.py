@@ -233,7 +233,6 @@ def lint(
     help="Share of words from which on claims are near-duplicates.",
 )
 @click.option("--again", is_flag=True, help="Forget the clusters of rows that are not split yet.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes; a second one helps.")
 @AS_JSON
 def screen(
     folder: Path,
@@ -242,7 +241,6 @@ def screen(
     embeddings: str | None,
     threshold: float,
     again: bool,
-    workers: int,
     as_json: bool,
 ) -> None:
     """Find near-duplicates, overlap with evaluation sets, and wording that gives falsehood away.
@@ -260,16 +258,7 @@ def screen(
     from hfvaccine.quarantine.store import Quarantine
 
     opened = Quarantine.open(folder)
-    found = acts.screen(
-        opened,
-        by,
-        against=against,
-        embeddings=embeddings,
-        threshold=threshold,
-        again=again,
-        say=say,
-        workers=workers,
-    )
+    found = acts.screen(opened, by, against=against, embeddings=embeddings, threshold=threshold, again=again, say=say)
     if as_json:
         giveaways = found.audit.giveaways if found.audit else ()
         click.echo(json.dumps({**found.record(), "giveaways": giveaways, "mend": found.mend}))

@@ -89,7 +89,6 @@ def screen(
     threshold: float = THRESHOLD,
     again: bool = False,
     say: Callable[[str], object] = lambda line: None,
-    workers: int = 1,
 ) -> Screening:
     """Look for near-duplicates, overlap with evaluation sets and wording that gives falsehood away, and mark the rows.
 
@@ -101,7 +100,6 @@ def screen(
         threshold: least share of words of near-duplicates.
         again: forget the clusters of rows that are not split yet, as after a threshold that was too low.
         say: is told what could not be looked at.
-        workers: as of `checks.screen.screen`.
 
     Returns:
         What was found.
@@ -110,9 +108,7 @@ def screen(
     encoder = load_encoder(embeddings) if embeddings else None
     with quarantine.changing():
         table = quarantine.table()
-        found = screening.screen(
-            table, against=sets, embed=encoder, threshold=threshold, again=again, say=say, workers=workers
-        )
+        found = screening.screen(table, against=sets, embed=encoder, threshold=threshold, again=again, say=say)
         record = {**found.record(), "embeddings": _name(embeddings)}
         quarantine.commit("screen", by, record, table=screening.apply(table, found))
     return found

@@ -20,7 +20,6 @@ from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_
 from hfvaccine.claims.wording import plain_words
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.evaluation_sets import GIVE_A_FILE, TRUTHFULQA, EvaluationSet, is_truthfulqa
-from hfvaccine.workers import beside
 
 TOLD = TEXTS[1:]
 """What is told of a claim besides itself: claims that share one are of one cluster."""
@@ -103,7 +102,6 @@ def screen(
     threshold: float = THRESHOLD,
     again: bool = False,
     say: Callable[[str], object] = print,
-    workers: int = 1,
 ) -> Screening:
     """Find clusters, overlaps with evaluation sets, and wording that gives falsehood away.
 
@@ -123,8 +121,6 @@ def screen(
         threshold: least share of words of near-duplicates.
         again: forget the clusters of rows that have no split yet, as after a screening with a low threshold.
         say: is told what is left out.
-        workers: with more than one, a second process compares with the sets and audits the wording; an encoder stays
-            in this one, and all with it.
 
     Raises:
         UsageError: for a threshold out of its range, or too many claims for an encoder.
@@ -132,14 +128,11 @@ def screen(
     if again:
         own = pc.if_else(table["split"].is_valid(), table["cluster_id"], table["claim_id"])
         table = replaced(table, cluster_id=own)
-    told = table.select(["claim_id", "claim", *TOLD, "variants"])
-    with beside(_overlaps_and_audit, (told, against, embed), 1 if embed else workers) as rest:
-        found = find_links(table, threshold, embed)
-        overlaps, (audit, audited, twins), said = rest()
+    found = find_links(table, threshold, embed)
+    overlaps = _overlaps(table, against, embed)
     if not any(map(is_truthfulqa, (one.name for one in against))):
         say(f"Not screened against {TRUTHFULQA}. {GIVE_A_FILE}")
-    for line in said:
-        say(line)
+    audit, audited, twins = _audit(table, say)
     screening = Screening(
         claims=table.num_rows,
         threshold=threshold,
@@ -294,15 +287,6 @@ def _variants(table: pa.Table) -> tuple[Longs, list[tuple[str, str]]]:
             owners.append(row)
             pairs.append((variant["claim"] or "", variant["twin"] or ""))
     return np.array(owners, np.int64), pairs
-
-
-def _overlaps_and_audit(
-    part: tuple[pa.Table, Sequence[EvaluationSet], Encoder | None],
-) -> tuple[dict[str, Longs], tuple[CueAudit | None, tuple[str, ...], int], list[str]]:
-    """All of a screening but its links, and what there is to say of it."""
-    table, against, embed = part
-    said: list[str] = []
-    return _overlaps(table, against, embed), _audit(table, said.append), said
 
 
 def _overlaps(table: pa.Table, against: Sequence[EvaluationSet], embed: Encoder | None) -> dict[str, Longs]:

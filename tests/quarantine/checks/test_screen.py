@@ -182,18 +182,6 @@ def test_truthfulqa_that_was_not_screened_is_said_and_recorded():
     assert not any("TruthfulQA" in message for message in said)
 
 
-def test_two_processes_find_what_one_does():
-    table = table_of(
-        *({"claim": f"Bats of kind {n} are quite blind.", "twin": f"Bats {n} see well."} for n in range(9))
-    )
-    bats = EvaluationSet("bats", ("Bats of kind 3 are quite blind.",))
-    said = [[], []]
-    one, two = (screen(table, against=[bats], say=said[workers - 1].append, workers=workers) for workers in (1, 2))
-    assert said[0] == said[1] != [] and one.audit == two.audit is not None
-    assert one.cluster_ids == two.cluster_ids and one.record() == two.record()
-    assert {name: rows.tolist() for name, rows in two.overlaps.items()} == {"bats": one.overlaps["bats"].tolist()}
-
-
 def test_an_encoder_adds_clusters_and_overlaps_of_the_same_meaning():
     meaning = {"Bats are blind.": 0, "No bat can see.": 0, "Rome is old.": 1, TRUTHFULQA.texts[0]: 2}
     meaning["Pips sprout inside us."] = 2
