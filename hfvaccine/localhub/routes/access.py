@@ -16,7 +16,8 @@ def ask(call: Call) -> Response:
     """Ask for access on one's own behalf."""
     repo, git, commit = call.content("see")
     caller, given = call.signed_in(), call.json()
-    for field in form.fields_of(cards.metadata_of(git.read_file(commit, "README.md") or b"")):
+    fields = form.fields_of(cards.metadata_of(git.read_file(commit, "README.md") or b""))
+    for field in fields if repo.gated == "auto" else ():  # behind another gate somebody reads what was answered
         if field.input == "checkbox" and not given.get(field.label, True):
             raise Refusal(400, f"To ask for access, tick: {field.label}")
     return answer({"status": call.hub.access.ask(caller, repo, given)})
