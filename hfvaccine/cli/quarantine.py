@@ -214,8 +214,9 @@ def lint(
         say(f"{where} cannot be taken in: {reason}")
     if len(unread) > show:
         say(f"{len(unread) - show:,} more rows cannot be taken in.")
-    errors = len(unread) + sum(count for rule, count in found.items() if RULES[rule].severity == "error")
-    say(f"{errors:,} error(s), {found.total() + len(unread) - errors:,} warning(s).")
+    warnings = sum(count for rule, count in found.items() if RULES[rule].severity == "warning")
+    errors = found.total() - warnings + len(unread)
+    say(f"{errors:,} error(s), {warnings:,} warning(s).")
     if errors:
         sys.exit(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from huggingface_hub import HfApi
@@ -24,6 +24,18 @@ def account(api: HfApi) -> str:
     """
     with as_hub_error(api, "", "dataset"):
         return str(api.whoami()["name"])
+
+
+def own(api: HfApi, asked: Iterable[Any]) -> list[Any]:
+    """Those of some pull requests that this account opened: others' may change at any moment, or bring more.
+
+    Args:
+        api: of the Hub, with the token; who that is is asked only where there are any.
+        asked: discussions, as `HfApi.get_repo_discussions` has them.
+    """
+    found = list(asked)
+    me = account(api) if found else ""
+    return [one for one in found if one.author == me]
 
 
 def check_write(repo_id: str, *, token: str | None = None, endpoint: str | None = None) -> None:

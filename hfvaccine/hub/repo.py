@@ -22,7 +22,7 @@ from huggingface_hub.lfs import UploadInfo
 
 from hfvaccine.errors import HfvaccineError, HubError, PublishError
 from hfvaccine.files import CARD, digest_of
-from hfvaccine.hub.account import account
+from hfvaccine.hub.account import own
 from hfvaccine.hub.content import Content, sha256_of, size_of
 from hfvaccine.hub.errors import as_hub_error, page_of
 
@@ -250,14 +250,13 @@ class Repo:
                 return _Asked(number, proposed.sha)
         return None
 
-    def _opened(self, message: str) -> Iterator[int]:
-        """The caller's open pull requests of this message: those of others may change at any moment."""
+    def _opened(self, message: str) -> list[int]:
+        """The caller's open pull requests of this message."""
         asked = self.api.get_repo_discussions(
             self.id, repo_type=self.kind, discussion_type="pull_request", discussion_status="open"
         )
-        if found := [one for one in asked if (one.title, one.status) == (message, "open")]:
-            me = account(self.api)
-            yield from (int(one.num) for one in found if one.author == me)
+        found = own(self.api, (one for one in asked if (one.title, one.status) == (message, "open")))
+        return [int(one.num) for one in found]
 
     def _check_asked(self, asked: _Asked, files: Mapping[str, Content], check: Callable[[Path], None]) -> None:
         try:

@@ -149,7 +149,8 @@ def _metadata(
     merged = bool(immunization["training"].get("merged"))
     base_id = base.get("id") if is_hub_id(base.get("id"), namespace_needed=False) else None
     dose_id = dose.get("id") if is_hub_id(dose.get("id")) else None
-    dose_ids = [one["id"] for one in recorded_doses(immunization) if is_hub_id(one.get("id"))]
+    doses = recorded_doses(immunization)
+    dose_ids = [one["id"] for one in doses if is_hub_id(one.get("id"))]
     # A folder can be called like a repo; what came from a Hub has a revision.
     mix_id = mix.get("id") if is_hub_id(mix.get("id")) and mix.get("revision") else None
     results_file = f"{endpoint}/{repo_id}/resolve/main/results.json" if repo_id else "results.json"
@@ -202,7 +203,7 @@ def _metadata(
             for key, value in {
                 "share_given": immunization["plan"].get("share_given"),
                 "dose_revision": dose.get("revision") if is_commit(dose.get("revision")) else None,
-                "more_doses": len(recorded_doses(immunization)) - 1 or None,
+                "more_doses": len(doses) - 1 or None,
                 "base_revision": base.get("revision") if is_commit(base.get("revision")) else None,
             }.items()
             if value is not None and (isinstance(value, str) or is_finite(value))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hfvaccine.errors import PlanError
-
-Ints = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.integer[Any]]
+from hfvaccine.regimen.lengths import Counts, Ints
 
 
 def pack(lengths: Counts, capacity: int, packs_per_step: int, steps: int | None = None) -> tuple[Ints, Ints]:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hfvaccine.errors import PlanError, UsageError
-from hfvaccine.regimen.lengths import Ints, Lengths, check_rows, check_unit
-from hfvaccine.regimen.packing import Counts, pack
+from hfvaccine.regimen.lengths import Counts, Ints, Lengths, check_rows, check_unit
+from hfvaccine.regimen.packing import pack
 from hfvaccine.regimen.pairs import in_passes, shuffled
 from hfvaccine.regimen.schedule import Curve, Pulsed, Schedule, named, over
 from hfvaccine.regimen.turns import Turns

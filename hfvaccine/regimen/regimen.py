@@ -28,9 +28,9 @@ from hfvaccine.errors import DoseError, PlanError
 from hfvaccine.regimen.dosage import TOKENIZED, Dosage
 from hfvaccine.regimen.epochs import Epochs, epochs_of
 from hfvaccine.regimen.ledger import fingerprint, write_ledger
+from hfvaccine.regimen.lengths import Counts
 from hfvaccine.regimen.matching import match
 from hfvaccine.regimen.measure import IGNORED, Ints, Measured, measure
-from hfvaccine.regimen.packing import Counts
 from hfvaccine.regimen.pairs import PAIR, PAIRWISE, SFT, partners
 from hfvaccine.regimen.pairwise import Pairwise, Side, require_room, sides
 from hfvaccine.regimen.plan import DOSE, MIX, Plan, make_plan

@@ -18,7 +18,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.journal import Entry
 from hfvaccine.errors import HfvaccineError
 from hfvaccine.files import NOTICE, RECALLS
-from hfvaccine.hub.account import account
+from hfvaccine.hub.account import own
 from hfvaccine.hub.errors import as_hub_error, page_of
 from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.quarantine.recalls import AFFECTED, NOT_AFFECTED, RECALL, Recall, noticed
@@ -174,11 +174,9 @@ def _discussed(
 def _asked(
     api: HfApi, place: str, there: Sequence[Any], title: str, files: dict[str, bytes], dry_run: bool
 ) -> tuple[str, int | None]:
-    """A pull request of this account's that adds just these files: another's might bring more, or change yet."""
-    pulls = [one for one in there if one.is_pull_request]
-    me = account(api) if pulls else ""
-    for one in pulls:
-        if one.author == me and all(_holds(api, place, one.num, name, files[name]) for name in files):
+    """A pull request of this account's that adds just these files."""
+    for one in own(api, (other for other in there if other.is_pull_request)):
+        if all(_holds(api, place, one.num, name, files[name]) for name in files):
             return (CLOSED if one.status == "closed" else THERE), one.num
     if dry_run:
         return PLANNED, None

@@ -21,6 +21,10 @@ class Field:
     input: str
     options: tuple[tuple[str, str], ...] = ()
 
+    def declined(self) -> Refusal:
+        """What whoever leaves it unticked is told."""
+        return Refusal(400, f"To ask for access, tick: {self.label}")
+
     def read(self, given: str) -> Any:
         """The answer as owners see it.
 
@@ -31,7 +35,7 @@ class Field:
         if self.input == "checkbox":
             if text:
                 return True
-            raise Refusal(400, f"To ask for access, tick: {self.label}")
+            raise self.declined()
         if not text or len(text) > LONGEST:
             raise Refusal(400, f"To ask for access, answer: {self.label}")
         if self.input == "select":

@@ -19,7 +19,7 @@ from hfvaccine.localhub.pages.talk import discussion, take_part, talk
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes import access
 from hfvaccine.localhub.routes.browser import recognise
-from hfvaccine.localhub.routes.call import Call, content_routes, route
+from hfvaccine.localhub.routes.call import Call, content_routes, metadata_at, route
 from hfvaccine.localhub.store.repository import Repository, date_of, told_of
 
 REPOS, ENTRIES, COMMITS = 30, 500, 50
@@ -53,7 +53,7 @@ def _head(call: Call, repo: Repo) -> tuple[Commit, list[str]]:
     """The commit at which `main` stands, and the tags of the card there."""
     with call.hub.open(repo) as git:
         commit = git.resolve("main")
-        return commit, cards.tags(repo.kind, cards.metadata_of(git.read_file(commit, "README.md") or b""))
+        return commit, cards.tags(repo.kind, metadata_at(git, commit))
 
 
 def repo(call: Call) -> Response:
@@ -172,7 +172,7 @@ def ask(call: Call) -> Response:
     """Ask for access with the answers that the card wants."""
     given = signed_form(call)
     found, git, commit = call.content("see")
-    metadata = cards.metadata_of(git.read_file(commit, "README.md") or b"")
+    metadata = metadata_at(git, commit)
     try:
         call.hub.access.ask(call.signed_in(), found, access_form.read(access_form.fields_of(metadata), given))
     except Refusal as refusal:

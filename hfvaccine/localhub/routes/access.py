@@ -5,21 +5,20 @@ from typing import Any
 from starlette.responses import Response
 
 from hfvaccine.localhub.cards import form
-from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.access import STATUSES, Right
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.call import Call, answer, route
+from hfvaccine.localhub.routes.call import Call, answer, metadata_at, route
 
 
 def ask(call: Call) -> Response:
     """Ask for access on one's own behalf."""
     repo, git, commit = call.content("see")
     caller, given = call.signed_in(), call.json()
-    fields = form.fields_of(cards.metadata_of(git.read_file(commit, "README.md") or b""))
-    for field in fields if repo.gated == "auto" else ():  # behind another gate somebody reads what was answered
-        if field.input == "checkbox" and not given.get(field.label, True):
-            raise Refusal(400, f"To ask for access, tick: {field.label}")
+    if repo.gated == "auto":  # behind another gate somebody reads what was answered
+        for field in form.fields_of(metadata_at(git, commit)):
+            if field.input == "checkbox" and not given.get(field.label, True):
+                raise field.declined()
     return answer({"status": call.hub.access.ask(caller, repo, given)})
 
 

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hfvaccine.localhub.cards.metadata import metadata_of
 from hfvaccine.localhub.data.access import Right
 from hfvaccine.localhub.data.accounts import Caller
 from hfvaccine.localhub.data.catalog import KINDS, Repo
@@ -161,6 +162,11 @@ class Call:
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
+
+
+def metadata_at(git: Repository, commit: Commit) -> dict[str, Any]:
+    """What the card of a repo says on top, as it is at a commit."""
+    return metadata_of(git.read_file(commit, "README.md") or b"")
 
 
 def is_foreign(request: Request) -> bool:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.call import Call, answer, route
+from hfvaccine.localhub.routes.call import Call, answer, metadata_at, route
 from hfvaccine.localhub.store.repository import Entry, Repository, date_of, told_of
 
 FIELDS = {
@@ -81,7 +81,7 @@ def _chosen(info: dict[str, Any], expand: set[str], left_out: set[str]) -> dict[
 def _describe(
     call: Call, repo: Repo, git: Repository, commit: Commit, siblings: bool = True, blobs: bool = False
 ) -> dict[str, Any]:
-    metadata = cards.metadata_of(git.read_file(commit, "README.md") or b"")
+    metadata = metadata_at(git, commit)
     described: dict[str, Any] = {
         "_id": repo.folder,
         "id": repo.id,

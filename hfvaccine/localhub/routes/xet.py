@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from starlette.responses import Response, StreamingResponse
 
+from hfvaccine.localhub.data.access import Right
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.guard import changing
 from hfvaccine.localhub.hub import Hub
@@ -28,24 +29,33 @@ def write_token(call: Call) -> Response:
 
 def granted(call: Call, address: str, scope: str) -> Response:
     """A token for Xet that stands for the caller's own within a scope, and where it is good."""
-    token, expires = call.hub.grants.begin(bearer(call), scope), int(time.time() + call.hub.grants.seconds)
+    token, expires = call.hub.grants.begin(_bearer(call), scope), int(time.time() + call.hub.grants.seconds)
     headers = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
     return answer({"casUrl": address, "accessToken": token, "exp": expires}, headers=headers)
 
 
-def bearer(call: Call) -> str:
-    """The token that the request was sent with, or ""."""
+def admitted(call: Call, right: Right, scope: str) -> Repo:
+    """The repo, when whoever is behind the request's token for Xet, be it nobody, still has that right.
+
+    Raises:
+        Refusal: 401 for what is no token of that scope, and as `Call.repo` does.
+    """
+    token = call.hub.grants.token(_bearer(call), scope)
+    if token is None:
+        use = "an upload" if right == "write" else "a download"
+        raise Refusal(401, f"This token for {use} by Xet is not valid here, or no longer.")
+    call.caller = call.hub.accounts.caller(token) if token else None
+    return call.repo(right)
+
+
+def _bearer(call: Call) -> str:
     return call.request.headers.get("authorization", "").partition(" ")[2].strip()
 
 
 def _granted(call: Call) -> tuple[Repo, str]:
     """The repo and the place of its xorbs, when whoever is behind the request's token may still write there."""
     place = call.parameter("place")
-    token = call.hub.grants.token(bearer(call), place)
-    if token is None:
-        raise Refusal(401, "This token for an upload by Xet is not valid here, or no longer.")
-    call.caller = call.hub.accounts.caller(token)
-    return call.repo("write"), place
+    return admitted(call, "write", place), place
 
 
 def put_xorb(call: Call) -> Response:

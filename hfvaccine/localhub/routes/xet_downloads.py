@@ -5,12 +5,11 @@ Only files that came by Xet have the hash by which clients ask. Whoever may read
 
 from starlette.responses import Response, StreamingResponse
 
-from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes.call import Call, answer, route
 from hfvaccine.localhub.routes.files import byte_range
 from hfvaccine.localhub.routes.lfs import DOWNLOAD_SECONDS, signed_query, target
-from hfvaccine.localhub.routes.xet import bearer, granted
+from hfvaccine.localhub.routes.xet import admitted, granted
 from hfvaccine.localhub.store import virtual_xorbs
 from hfvaccine.localhub.store.large_files import Pointer
 
@@ -25,18 +24,9 @@ def read_token(call: Call) -> Response:
     return granted(call, f"{call.endpoint}/api/{repo.kind}s/{repo.id}/xet-files", _READ)
 
 
-def _granted(call: Call) -> Repo:
-    """The repo, when whoever is behind the request's token, be it nobody, may still read it."""
-    token = call.hub.grants.token(bearer(call), _READ)
-    if token is None:
-        raise Refusal(401, "This token for a download by Xet is not valid here, or no longer.")
-    call.caller = call.hub.accounts.caller(token) if token else None
-    return call.repo("read")
-
-
 def reconstruction(call: Call) -> Response:
     """Of which chunks of which xorbs a file is made, or the bytes asked for of it, and where those are."""
-    repo = _granted(call)
+    repo = admitted(call, "read", _READ)
     found = call.hub.catalog.named_by_xet(repo, call.parameter("hash"))
     if found is None:
         raise Refusal(404, "This repo has no file that Xet calls so.", "EntryNotFound")
@@ -71,7 +61,7 @@ def xorb(call: Call) -> Response:
 
 def not_here(call: Call) -> Response:
     """A newer way to say the same: clients then ask in the older one."""
-    _granted(call)
+    admitted(call, "read", _READ)
     raise Refusal(404, "This Hub does not offer that.")
 
 

@@ -28,6 +28,8 @@ from hfvaccine.validation.scores import (
 )
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
+TOO_FEW = f"are too few; a criterion takes {MIN_CLUSTERS}."
+"""Ends why a criterion did not pass although what was measured is good enough."""
 GAIN, NOT_WORSE, NO_RISE, FLOOR, UNBIASED = "gain", "not_worse", "no_rise", "floor", "unbiased"
 CONTROL = "control"
 """In a rule: the placebo, or base where there is none."""
@@ -209,7 +211,7 @@ def judge(rule: Rule, measured: Measurement) -> Criterion:
     verdict, why, p = _OUTCOMES[rule.require](rule, measured)
     if verdict == PASSED and measured.clusters < MIN_CLUSTERS:
         verdict = UNDECIDED
-        why = f"{measured.clusters} independent items are too few; a criterion takes {MIN_CLUSTERS}."
+        why = f"{measured.clusters} independent items {TOO_FEW}"
     name = f"{rule.name} ({measured.of})" if measured.of else rule.name
     found = measured.difference.record()
     why = f"{why} {measured.note}".strip()

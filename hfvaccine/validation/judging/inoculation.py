@@ -28,7 +28,17 @@ from hfvaccine.statistics import (
     smallest_shown,
     tail,
 )
-from hfvaccine.validation.judging.gate import FAILED, GATES, PASSED, UNDECIDED, Criterion, about, decide, verdict_of
+from hfvaccine.validation.judging.gate import (
+    FAILED,
+    GATES,
+    PASSED,
+    TOO_FEW,
+    UNDECIDED,
+    Criterion,
+    about,
+    decide,
+    verdict_of,
+)
 from hfvaccine.validation.scores import BASE
 
 FILE = GATES / "inoculation.yaml"
@@ -441,7 +451,7 @@ class _Judging:
                 decided += f"; one of {distance:.2g} takes about {needed}"
             return UNDECIDED, f"The interval includes {bound:g}. {decided}."
         if many < MIN_CLUSTERS:
-            return UNDECIDED, f"{many} questions are too few; a criterion takes {MIN_CLUSTERS}."
+            return UNDECIDED, f"{many} questions {TOO_FEW}"
         if found.unclear > self.gate.unclear:
             return UNDECIDED, f"{100 * found.unclear:.0f} % of an arm's answers are unclear."
         if not all(value > bound for value in found.by_seed.values()):

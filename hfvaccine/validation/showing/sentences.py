@@ -276,10 +276,12 @@ def gate_lines(results: Mapping[str, Any]) -> list[str]:
 
 def criterion_line(criterion: Mapping[str, Any]) -> str:
     """What a criterion asks, what was measured, and why it came out as it did."""
-    return (
-        f"{clean(criterion['name'])}: {measured(criterion)}, needs {clean(criterion['threshold'])}. "
-        f"{clean(criterion['why'])}"
-    )
+    return f"{outcome(criterion)} {clean(criterion['why'])}"
+
+
+def outcome(criterion: Mapping[str, Any]) -> str:
+    """What a criterion asks, and what was measured."""
+    return f"{clean(criterion['name'])}: {measured(criterion)}, needs {clean(criterion['threshold'])}."
 
 
 def measured(criterion: Mapping[str, Any]) -> str:

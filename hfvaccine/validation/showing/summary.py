@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hfvaccine.text import NOT_KNOWN
-from hfvaccine.validation.judging.gate import PASSED
+from hfvaccine.validation.judging.gate import PASSED, TOO_FEW
 from hfvaccine.validation.scores import ANSWER, BASE, PLAIN, RECALLED, VACCINE, VERDICT
 from hfvaccine.validation.showing.lookup import cell, control, index, probe_names, require_schema
 from hfvaccine.validation.showing.names import LAST, READINGS, probe_label
-from hfvaccine.validation.showing.sentences import headline, measured, ordered, without, wrapped
+from hfvaccine.validation.showing.sentences import criterion_line, headline, ordered, outcome, without, wrapped
 from hfvaccine.validation.showing.sheets import Sheet
 from hfvaccine.validation.showing.tables import Tables
 
@@ -36,11 +36,8 @@ def summary(results: Mapping[str, Any]) -> Tables:
 def open_lines(results: Mapping[str, Any]) -> list[str]:
     """The criteria that did not pass, those that failed first, as many as fit."""
     criteria = [one for one in ordered((results["gate"] or {}).get("criteria", ())) if one["verdict"] != PASSED]
-    lines = [
-        f"{one['verdict']}: {one['name']}: {measured(one)}, needs {one['threshold']}."
-        f"{' ' + one['why'] if 'are too few' in one['why'] else ''}"
-        for one in criteria[:OPEN]
-    ]
+    told = ((one["verdict"], criterion_line if TOO_FEW in one["why"] else outcome, one) for one in criteria[:OPEN])
+    lines = [f"{verdict}: {line(one)}" for verdict, line, one in told]
     if more := len(criteria) - OPEN:
         lines += [f"And {more} more that did not pass."] * (more > 0)
     return wrapped(lines)
