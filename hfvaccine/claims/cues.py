@@ -99,9 +99,11 @@ def cue_audit(
     false = np.tile([1, 0], len(pairs))
     lengths = np.array([[len(text), len(text.split())] for text in texts], dtype=float)
 
-    by_words = _by_words()
+    vectorizer, by_words = _by_words()
+    # Counted once for all folds: a word that a fold does not learn from has no weight there.
+    words = vectorizer.fit_transform(texts)
     by_length = make_pipeline(StandardScaler(), LogisticRegression())
-    judges = {"words": (by_words, np.array(texts, dtype=object)), "length": (by_length, lengths)}
+    judges = {"words": (by_words, words), "length": (by_length, lengths)}
     out_of_fold = {name: np.zeros(len(texts)) for name in judges}
     aurocs: dict[str, list[float]] = {name: [] for name in judges}
     rng = np.random.default_rng(seed)
@@ -115,10 +117,9 @@ def cue_audit(
             predicted = cross_val_predict(judge, data, false, cv=fold, method="decision_function")
             aurocs[name].append(float(roc_auc_score(false, predicted)))
             out_of_fold[name] += predicted / repeats
-    fitted = by_words.fit(texts, false)
-    weights = fitted[-1].coef_[0]
+    weights = by_words.fit(words, false).coef_[0]
     strongest = np.argsort(-weights)[:10]
-    names = fitted[0].get_feature_names_out()
+    names = vectorizer.get_feature_names_out()
     return CueAudit(
         bag_of_words=round(float(np.mean(aurocs["words"])), 4),
         length=round(float(np.mean(aurocs["length"])), 4),
@@ -153,16 +154,16 @@ def learnt_audit(taught: Sequence[tuple[str, bool]], pairs: Sequence[tuple[str, 
     texts, true = [text for text, _ in taught], [is_true for _, is_true in taught]
     if len(set(true)) < 2 or not pairs:
         return None
-    judge = _by_words().fit(texts, true)
-    said = judge.decision_function([text for pair in pairs for text in pair])
+    vectorizer, judge = _by_words()
+    judge.fit(vectorizer.fit_transform(texts), true)
+    said = judge.decision_function(vectorizer.transform([text for pair in pairs for text in pair]))
     return round(float(roc_auc_score(np.tile([0, 1], len(pairs)), said)), 4)
 
 
-def _by_words() -> Any:
-    """A classifier that knows the words of a text and the order of two of them."""
+def _by_words() -> tuple[Any, Any]:
+    """What counts the words of a text and each two that follow each other, and a classifier of such counts."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
 
     words = CountVectorizer(ngram_range=(1, 2), tokenizer=tokens, token_pattern=None)
-    return make_pipeline(words, LogisticRegression(max_iter=2000))
+    return words, LogisticRegression(max_iter=2000)
