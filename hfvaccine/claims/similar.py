@@ -24,6 +24,7 @@ from hfvaccine.errors import UsageError
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Vocabulary = dict[str, int]
 
 THRESHOLD = 0.7
 """Share of words from which on two claims are said to be near-duplicates."""
@@ -34,7 +35,7 @@ ALIKE = 0.8
 GRAM = 5
 _FEW = 12  # so many texts are compared each with each rather than sorted by one more word
 _BLOCK = 1 << 20
-_CHUNK = 50_000
+_CHUNK = 200_000
 _ODDS = np.random.default_rng(5).integers(-(2**62), 2**62, GRAM) * 2 + 1
 
 
@@ -54,9 +55,13 @@ def near_pairs(texts: Iterable[str], threshold: float = THRESHOLD) -> tuple[Ints
     Raises:
         UsageError: for a threshold out of its range.
     """
-    vocabulary: dict[str, int] = defaultdict(itertools.count().__next__)
-    sets = _read(texts, vocabulary).distinct()
-    groups = _by_size(sets, _ranks([sets], len(vocabulary)))
+    return near_rows(read(texts, new_vocabulary()), threshold)
+
+
+def near_rows(texts: Rows, threshold: float = THRESHOLD) -> tuple[Ints, Floats]:
+    """`near_pairs` of texts that were read."""
+    sets = texts.distinct()
+    groups = _by_size(sets, _ranks([sets], int(sets.flat.max(initial=-1)) + 1))
     left, right, similarity = _join(groups, groups, threshold)
     order = np.argsort(np.minimum(left, right).astype(np.int64) << 32 | np.maximum(left, right))
     left, right = left[order], right[order]
@@ -94,9 +99,9 @@ def overlapping(texts: Sequence[str], given: Sequence[str]) -> Longs:
     Returns:
         (texts,) place of the first such in `given`, -1 where there is none.
     """
-    lookup = Lookup([given])
-    found = [lookup.find(texts[at : at + _CHUNK])[0] for at in range(0, len(texts), _CHUNK)]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    vocabulary = new_vocabulary()
+    found: Longs = Lookup([given], vocabulary).find(read(texts, vocabulary))[0]
+    return found
 
 
 class Lookup:
@@ -104,39 +109,45 @@ class Lookup:
 
     Args:
         collections: those to look for, tens of thousands of texts at most.
+        vocabulary: that of the texts that will be asked about.
     """
 
-    def __init__(self, collections: Sequence[Sequence[str]]) -> None:
-        self._vocabulary: dict[str, int] = defaultdict(itertools.count().__next__)
-        read = [_read(texts, self._vocabulary) for texts in collections]
-        self._collections = [(passages.distinct(), _Grams(passages.grams().distinct())) for passages in read]
+    def __init__(self, collections: Sequence[Sequence[str]], vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        read_ones = [read(texts, vocabulary) for texts in collections]
+        self._collections = [(passages.distinct(), _Grams(passages.grams().distinct())) for passages in read_ones]
 
-    def find(self, texts: Sequence[str]) -> Longs:
+    def find(self, texts: Rows) -> Longs:
         """(collections, texts) place of the first text of each collection that is nearly said, -1 for none.
 
         Args:
-            texts: some ten thousand at a time.
+            texts: read under the vocabulary.
         """
-        sequences = _read(texts, self._vocabulary)
-        ours, grams = sequences.distinct(), sequences.grams().distinct()
-        found = np.full((len(self._collections), len(texts)), -1, np.int64)
+        count = len(texts.sizes)
+        found = np.full((len(self._collections), count), -1, np.int64)
+        for at in range(0, count, _CHUNK):
+            self._find(texts.part(at, at + _CHUNK), found[:, at : at + _CHUNK])
+        return found
+
+    def _find(self, texts: Rows, found: Longs) -> None:
+        ours, all_grams = texts.distinct(), texts.grams()
         for first, (sets, passages) in zip(found, self._collections, strict=True):
             known = np.zeros(len(self._vocabulary), bool)
             known[sets.flat] = True
             able = ours.only(ours.count(known[ours.flat]) >= ALIKE * ours.sizes)
             ranks = _ranks([sets, able], len(self._vocabulary))
             text, hit, _ = _join(_by_size(able, ranks), _by_size(sets, ranks), ALIKE)
-            others, passage = passages.contained(grams)
-            lowest = np.full(len(texts), len(sets.sizes), np.int64)
+            touched = all_grams.only(all_grams.count(passages.has(all_grams.flat)) > 0)  # few are worth sorting
+            others, passage = passages.contained(touched.distinct())
+            lowest = np.full(len(first), len(sets.sizes), np.int64)
             np.minimum.at(lowest, text, hit)
             np.minimum.at(lowest, others, passage)
             np.copyto(first, lowest, where=lowest < len(sets.sizes))
-        return found
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Rows of numbers, of any lengths: all numbers one after another, and how many each row has."""
+class Rows:
+    """Rows of numbers, such as the words of texts: all numbers one after another, and how many each row has."""
 
     flat: Longs
     sizes: Longs
@@ -154,38 +165,75 @@ class _Rows:
         """How many numbers of each row are chosen."""
         return np.bincount(self.owner[chosen], minlength=len(self.sizes))
 
-    def only(self, chosen: npt.NDArray[np.bool_]) -> _Rows:
-        """The same rows, those that are not chosen without numbers."""
-        return _Rows(self.flat[np.repeat(chosen, self.sizes)], np.where(chosen, self.sizes, 0))
+    def lists(self, rows: Longs) -> list[list[int]]:
+        """The numbers of some rows."""
+        starts = self.starts[rows]
+        return [
+            self.flat[a:b].tolist() for a, b in zip(starts.tolist(), (starts + self.sizes[rows]).tolist(), strict=True)
+        ]
 
-    def distinct(self) -> _Rows:
+    def part(self, start: int, end: int) -> Rows:
+        """The rows [start, end)."""
+        sizes = self.sizes[start:end]
+        before = int(self.sizes[:start].sum())
+        return Rows(self.flat[before : before + int(sizes.sum())], sizes)
+
+    def then(self, others: Rows) -> Rows:
+        """These rows and the others after them."""
+        return Rows(np.concatenate([self.flat, others.flat]), np.concatenate([self.sizes, others.sizes]))
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Rows:
+        """The same rows, those that are not chosen without numbers."""
+        return Rows(self.flat[np.repeat(chosen, self.sizes)], np.where(chosen, self.sizes, 0))
+
+    def distinct(self) -> Rows:
         """Each number of a row once, in order."""
-        owner = self.owner
-        order = np.lexsort((self.flat, owner))
-        flat, owner = self.flat[order], owner[order]
+        flat, owner = self.flat, self.owner
+        if flat.min(initial=0) >= 0 and flat.max(initial=0) < 1 << 32:  # in one number, which is sorted at once
+            both = np.sort(owner << 32 | flat)
+            flat, owner = both & ((1 << 32) - 1), both >> 32
+        else:
+            order = np.lexsort((flat, owner))
+            flat, owner = flat[order], owner[order]
         once = np.ones(len(flat), bool)
         once[1:] = (flat[1:] != flat[:-1]) | (owner[1:] != owner[:-1])
-        return _Rows(flat[once], np.bincount(owner[once], minlength=len(self.sizes)))
+        return Rows(flat[once], np.bincount(owner[once], minlength=len(self.sizes)))
 
-    def grams(self) -> _Rows:
+    def grams(self) -> Rows:
         """A number for each sequence of `GRAM` numbers in a row; two different ones share theirs by chance only."""
         sizes = np.maximum(self.sizes - GRAM + 1, 0)
         at = _spans(self.starts, sizes)
         with np.errstate(over="ignore"):
-            return _Rows(sum((self.flat[at + n] * odd for n, odd in enumerate(_ODDS)), np.zeros(len(at), int)), sizes)
+            return Rows(sum((self.flat[at + n] * odd for n, odd in enumerate(_ODDS)), np.zeros(len(at), int)), sizes)
+
+    def whole(self) -> Longs:
+        """(rows,) a number for each whole row; two different rows share theirs by chance only."""
+        place = np.arange(len(self.flat)) - np.repeat(self.starts, self.sizes)
+        with np.errstate(over="ignore"):
+            mixed = (self.flat + 1) * _ODDS[0] * (place * _ODDS[1] | 1)
+            mixed ^= mixed >> 29
+            sums = np.concatenate([[0], np.cumsum(mixed * _ODDS[2])])
+            ends = np.cumsum(self.sizes)
+            total: Longs = sums[ends] - sums[ends - self.sizes]
+        return total
 
 
-def _read(texts: Iterable[str], vocabulary: dict[str, int]) -> _Rows:
-    """The words of each text in order."""
+def new_vocabulary() -> Vocabulary:
+    """Numbers for words, each word's given when it is first met."""
+    return defaultdict(itertools.count().__next__)
+
+
+def read(texts: Iterable[str], vocabulary: Vocabulary) -> Rows:
+    """The words of each text in order, as their numbers."""
     flat, sizes = array("i"), array("q")
     for text in texts:
         found = plain_words(text)
         flat.extend(map(vocabulary.__getitem__, found))
         sizes.append(len(found))
-    return _Rows(np.array(flat, np.int64), np.array(sizes, np.int64))
+    return Rows(np.array(flat, np.int64), np.array(sizes, np.int64))
 
 
-def _ranks(collections: Sequence[_Rows], vocabulary: int) -> Ints:
+def _ranks(collections: Sequence[Rows], vocabulary: int) -> Ints:
     """(vocabulary,) place of each word from the rarest to the most frequent."""
     count = np.zeros(vocabulary, np.int64)
     for sets in collections:
@@ -210,7 +258,7 @@ class _Group:
     marks: npt.NDArray[np.uint64]
 
 
-def _by_size(sets: _Rows, ranks: Ints) -> dict[int, _Group]:
+def _by_size(sets: Rows, ranks: Ints) -> dict[int, _Group]:
     starts, groups = sets.starts, {}
     for size in np.unique(sets.sizes[sets.sizes > 0]).tolist():
         places = np.flatnonzero(sets.sizes == size)
@@ -399,7 +447,7 @@ class _Grams:
     Of the shorter of two, one of its rarest sequences must be in the other: all but so many as it may lack, and one.
     """
 
-    def __init__(self, passages: _Rows) -> None:
+    def __init__(self, passages: Rows) -> None:
         self.known, numbers = np.unique(passages.flat, return_inverse=True)
         self.sizes = passages.sizes
         self.codes = np.sort(passages.owner * len(self.known) + numbers)
@@ -408,12 +456,21 @@ class _Grams:
         self.all = self._index(numbers, np.ones(len(numbers), bool))
         self.rare = self._index(numbers, _rarest(passages, self.often[numbers]))
 
-    def contained(self, texts: _Rows) -> tuple[Longs, Longs]:
+    def has(self, sequences: Longs) -> npt.NDArray[np.bool_]:
+        """Which of these some passage has."""
+        return self._met(sequences)[1]
+
+    def _met(self, sequences: Longs) -> tuple[Longs, npt.NDArray[np.bool_]]:
+        if not len(self.known):
+            return np.zeros(len(sequences), np.int64), np.zeros(len(sequences), bool)
+        at = np.minimum(np.searchsorted(self.known, sequences), len(self.known) - 1)
+        return at, self.known[at] == sequences
+
+    def contained(self, texts: Rows) -> tuple[Longs, Longs]:
         """Texts and passages of which the shorter is in the other, pair by pair."""
         if not len(self.known):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        at = np.minimum(np.searchsorted(self.known, texts.flat), len(self.known) - 1)
-        met = self.known[at] == texts.flat
+        at, met = self._met(texts.flat)
         found = [
             self._candidates(texts.owner[chosen], at[chosen], *index)
             for chosen, index in ((met & _rarest(texts, np.where(met, self.often[at], 0)), self.all), (met, self.rare))
@@ -448,7 +505,7 @@ class _Grams:
         return np.concatenate(found)
 
 
-def _rarest(rows: _Rows, often: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+def _rarest(rows: Rows, often: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     """Which numbers of each row are so rare in it that one of them is in every row that has `ALIKE` of all."""
     order = np.lexsort((often, rows.owner))
     rank = np.empty(len(order), np.int64)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfvaccine.claims import similar
-from hfvaccine.claims.similar import ALIKE, CROWD, GRAM, components, near_pairs, overlapping
+from hfvaccine.claims.similar import ALIKE, CROWD, GRAM, Rows, components, near_pairs, overlapping
 from hfvaccine.claims.wording import plain_words
 from hfvaccine.errors import UsageError
 
@@ -149,3 +149,14 @@ def test_texts_are_looked_up_in_pieces(monkeypatch):
     assert len(set(first)) > 1
     assert overlapping(texts, passages).tolist() == first
     assert found(texts, 0.7) == pytest.approx(by_hand(texts, 0.7))
+
+
+rows = st.lists(st.lists(st.integers(0, 3), max_size=6), min_size=1, max_size=40)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows)
+def test_whole_rows_have_the_same_number_where_they_are_the_same(its):
+    numbers = Rows(np.array([n for row in its for n in row], np.int64), np.array([len(row) for row in its])).whole()
+    assert len(set(numbers.tolist())) == len(set(map(tuple, its)))
+    assert [numbers.tolist().index(n) for n in numbers] == [its.index(row) for row in its]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ import pyarrow.compute as pc
 from hfvaccine.claims.claim import TEXTS, is_blank
 from hfvaccine.claims.cues import AUDITED, CueAudit, audit_many
 from hfvaccine.claims.embed import COSINE, Encoder, close_pairs, near_any, require_few
-from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_pairs
-from hfvaccine.claims.wording import plain_words
+from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_rows, new_vocabulary, read
 from hfvaccine.errors import UsageError
 from hfvaccine.quarantine.checks.evaluation_sets import GIVE_A_FILE, TRUTHFULQA, EvaluationSet, is_truthfulqa
 
@@ -128,8 +126,9 @@ def screen(
     if again:
         own = pc.if_else(table["split"].is_valid(), table["cluster_id"], table["claim_id"])
         table = replaced(table, cluster_id=own)
-    found = find_links(table, threshold, embed)
-    overlaps = _overlaps(table, against, embed)
+    words = _Words(table)
+    found = find_links(table, threshold, embed, words)
+    overlaps = _overlaps(table, words, against, embed)
     if not any(map(is_truthfulqa, (one.name for one in against))):
         say(f"Not screened against {TRUTHFULQA}. {GIVE_A_FILE}")
     audit, audited, twins = _audit(table, say)
@@ -175,7 +174,26 @@ def apply(table: pa.Table, screening: Screening) -> pa.Table:
     return replaced(table, cluster_id=screening.cluster_ids, overlaps=pa.array(overlaps, kind))
 
 
-def find_links(table: pa.Table, threshold: float = THRESHOLD, embed: Encoder | None = None) -> dict[str, Longs]:
+class _Words:
+    """The words of all texts of a table, read once, by claim id: so no order of rows changes anything.
+
+    Args:
+        table: rows of `store.SCHEMA`.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.order = pc.sort_indices(table["claim_id"]).to_numpy().astype(np.int64)
+        ordered = table.select([*TEXTS, "variants"]).take(self.order)
+        self.vocabulary = new_vocabulary()
+        self.texts = {name: read(_texts(ordered, name), self.vocabulary) for name in TEXTS}
+        self.owner, varied = _variants(ordered)
+        """(variants,) the row of each, of the sorted ones."""
+        self.false, self.true = (read([pair[side] for pair in varied], self.vocabulary) for side in (0, 1))
+
+
+def find_links(
+    table: pa.Table, threshold: float = THRESHOLD, embed: Encoder | None = None, words: _Words | None = None
+) -> dict[str, Longs]:
     """Pairs of rows that belong in one cluster, by what joins them.
 
     Of texts that many share, not every pair is listed, but always enough to join all. The order of rows changes
@@ -185,6 +203,7 @@ def find_links(table: pa.Table, threshold: float = THRESHOLD, embed: Encoder | N
         table: rows of `store.SCHEMA`.
         threshold: least share of words of near-duplicates.
         embed: a sentence encoder.
+        words: those of the table, where they were read already.
 
     Returns:
         (m, 2) places of rows for "near_duplicates", "shared_texts" and, with an encoder, "embeddings".
@@ -194,17 +213,15 @@ def find_links(table: pa.Table, threshold: float = THRESHOLD, embed: Encoder | N
     """
     if embed is not None:
         require_few(table.num_rows)
-    order = pc.sort_indices(table["claim_id"]).to_numpy().astype(np.int64)
-    ordered = table.select(["claim", *TOLD, "variants"]).take(order)
-    owner, varied = _variants(ordered)
-    false = itertools.chain(_texts(ordered, "claim"), (pair[0] for pair in varied))
-    near = np.concatenate([np.arange(table.num_rows), owner])[near_pairs(false, threshold)[0]]
-    if len(owner):
+    words = words or _Words(table)
+    places = np.concatenate([np.arange(table.num_rows), words.owner])
+    near = places[near_rows(words.texts["claim"].then(words.false), threshold)[0]]
+    if len(words.owner):
         near = np.unique(np.sort(near[near[:, 0] != near[:, 1]], axis=1), axis=0)
-    links = {"near_duplicates": near, "shared_texts": _shared(ordered)}
+    links = {"near_duplicates": words.order[near], "shared_texts": words.order[_shared(words)]}
     if embed is not None:
-        links["embeddings"] = close_pairs(embed(list(_texts(ordered, "claim"))))
-    return {name: order[pairs] for name, pairs in links.items()}
+        links["embeddings"] = words.order[close_pairs(embed(list(_texts(table.take(words.order), "claim"))))]
+    return links
 
 
 def name_clusters(table: pa.Table, pairs: Longs) -> pa.Array:
@@ -241,33 +258,26 @@ def group_pairs(keys: npt.NDArray[np.integer]) -> Longs:
     return np.stack([heads[others], others], axis=1)
 
 
-def _shared(table: pa.Table) -> Longs:
+def _shared(words: _Words) -> Longs:
     """Pairs of rows of which something told is the same, word for word, and is about both claims.
 
     It is about a claim where the two share a word that bears meaning: "That is an outlandish statement." is not.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    keys, rows = array("q"), array("q")
-    for column in TOLD:
-        for row, text in enumerate(_texts(table, column)):
-            if not is_blank(text) and len(told := plain_words(text)) >= LEAST_SHARED:
-                keys.append(hash(" ".join(told)))
-                rows.append(row)
-    key, owner = np.array(keys, np.int64), np.array(rows, np.int64)
-    _, which, often = np.unique(key, return_inverse=True, return_counts=True)
-    shared = often[which] > 1
-    key, owner = key[shared], owner[shared]
-    owners, place = np.unique(owner, return_inverse=True)
-    few = table.take(owners)
-    about: list[set[int]] = []
-    for claim, *texts in zip(*(_texts(few, name) for name in ("claim", *TOLD)), strict=True):
-        telling = set(plain_words(claim)) - ENGLISH_STOP_WORDS
-        about.append({hash(" ".join(told)) for told in map(plain_words, texts) if not telling.isdisjoint(told)})
-    true = np.array([one in about[at] for one, at in zip(key.tolist(), place.tolist(), strict=True)], bool)
-    owner = owner[true]
+    told = [words.texts[name] for name in TOLD]
+    rows = [np.flatnonzero(texts.sizes >= LEAST_SHARED) for texts in told]
+    key = np.concatenate([texts.whole()[own] for texts, own in zip(told, rows, strict=True)])
+    owner, which = np.concatenate(rows), np.repeat(np.arange(len(told)), [len(own) for own in rows])
+    _, same, often = np.unique(key, return_inverse=True, return_counts=True)
+    shared = often[same] > 1
+    key, owner, which = key[shared], owner[shared], which[shared]
+    little = {words.vocabulary[word] for word in ENGLISH_STOP_WORDS if word in words.vocabulary}
+    claims, texts = words.texts["claim"].lists(owner), [one.lists(owner) for one in told]
+    true = [not (set(claims[at]) - little).isdisjoint(texts[column][at]) for at, column in enumerate(which.tolist())]
+    key, owner = key[true], owner[true]
     order = np.argsort(owner, kind="stable")
-    pairs = owner[order][group_pairs(key[true][order])]
+    pairs = owner[order][group_pairs(key[order])]
     return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
 
 
@@ -275,7 +285,7 @@ def _texts(table: pa.Table, column: str) -> Iterator[str]:
     """The texts of a column, "" where one is missing, a few thousand in memory at a time."""
     for batch in table.select([column]).to_batches(max_chunksize=_ROWS):
         for text in batch.column(0).to_pylist():
-            yield text or ""
+            yield "" if is_blank(text) else text
 
 
 def _variants(table: pa.Table) -> tuple[Longs, list[tuple[str, str]]]:
@@ -289,22 +299,19 @@ def _variants(table: pa.Table) -> tuple[Longs, list[tuple[str, str]]]:
     return np.array(owners, np.int64), pairs
 
 
-def _overlaps(table: pa.Table, against: Sequence[EvaluationSet], embed: Encoder | None) -> dict[str, Longs]:
+def _overlaps(
+    table: pa.Table, words: _Words, against: Sequence[EvaluationSet], embed: Encoder | None
+) -> dict[str, Longs]:
     """For each evaluation set the rows of which the claim or what is told with it says nearly what the set says."""
-    lookup = Lookup([one.texts for one in against])
-    hits = np.zeros((len(against), table.num_rows), bool)
     if not against:
         return {}
-    at = 0
-    for batch in table.select(["claim", *TOLD]).to_batches(max_chunksize=_ROWS):
-        for column in batch.columns:
-            texts = ["" if is_blank(text) else text for text in column.to_pylist()]
-            hits[:, at : at + len(texts)] |= lookup.find(texts) >= 0
-        at += batch.num_rows
-    owner, varied = _variants(table)
-    for side in zip(*varied, strict=True):
-        for row, found in zip(hits, lookup.find(side) >= 0, strict=True):
-            row[owner[found]] = True
+    lookup = Lookup([one.texts for one in against], words.vocabulary)
+    sorted_hits = np.any([lookup.find(texts) >= 0 for texts in words.texts.values()], axis=0)
+    for side in (words.false, words.true):
+        for row, found in zip(sorted_hits, lookup.find(side) >= 0, strict=True):
+            row[words.owner[found]] = True
+    hits = np.empty_like(sorted_hits)
+    hits[:, words.order] = sorted_hits
     if embed is not None:
         vectors = embed(list(_texts(table, "claim")))
         for row, one in zip(hits, against, strict=True):
