@@ -92,7 +92,8 @@ def split(
     rejects = [_reject(rows.slice(row, 1).to_pylist()[0], reasons[row]) for row in sorted(reasons)]
 
     kept = np.setdiff1d(np.arange(len(side)), list(reasons))
-    rows, side, wanted, links = rows.take(kept), side[kept], wanted[kept], np.searchsorted(kept, links)
+    if reasons:
+        rows, side, wanted, links = rows.take(kept), side[kept], wanted[kept], np.searchsorted(kept, links)
     clusters = name_clusters(rows, links)
     sides = pa.array(np.where(_placed(clusters, side, wanted, links, heldout, seed), "heldout", "dose"), pa.string())
     rows = replaced(rows, cluster_id=clusters, split=sides)
@@ -246,13 +247,13 @@ def _placed(
     given, held = np.zeros((2, len(side)), bool)
     given[label[side == _DOSE]] = True
     held[label[(side == _HELDOUT) | wanted]] = True
-    lots = clusters.dictionary_encode()
-    drawn = np.array([_lot(name, seed) < heldout for name in lots.dictionary.to_pylist()], bool)
-    number = lots.indices.to_numpy()
-    placed: Bools = np.where(given[label], False, held[label] | drawn[number])
-    needed = min(math.ceil(round(heldout * len(drawn), 9)), len(drawn) - 1) - len(np.unique(number[placed]))
-    names, free = lots.dictionary.to_pylist(), np.unique(number[~placed & ~given[label]]).tolist()
-    return placed | np.isin(number, sorted(free, key=lambda at: _lot(names[at], seed))[: max(0, needed)])
+    names = clusters.dictionary_encode()
+    lots = np.array([_lot(name, seed) for name in names.dictionary.to_pylist()])
+    number = names.indices.to_numpy()
+    placed: Bools = np.where(given[label], False, held[label] | (lots < heldout)[number])
+    needed = min(math.ceil(round(heldout * len(lots), 9)), len(lots) - 1) - len(np.unique(number[placed]))
+    free = np.unique(number[~placed & ~given[label]])
+    return placed | np.isin(number, free[np.argsort(lots[free], kind="stable")][: max(0, needed)])
 
 
 def _lot(cluster: str, seed: int) -> float:
