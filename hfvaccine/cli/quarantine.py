@@ -6,7 +6,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -194,7 +193,7 @@ def lint(
             continue
         found[finding.rule] += 1
         if as_json:
-            click.echo(json.dumps(asdict(finding), ensure_ascii=False))
+            click.echo(json.dumps(finding._asdict(), ensure_ascii=False))
         elif found[finding.rule] <= show:
             click.echo(f"{finding.origin}: {finding.field}: {finding.severity} {finding.rule}: {finding.message}")
             click.echo(f"  {finding.mend}")

@@ -35,6 +35,9 @@ LONGEST = {"claim": 60, "twin": 60, "question": 60, "correction": 150}
 SHORTEST = 3
 """Words below which it is hardly a sentence."""
 
+USUAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9,'%-]*[.;:!?]?(?: [A-Za-z0-9][A-Za-z0-9,'%-]*[.;:!?]?)*")
+"""Words and single spaces alone, as most texts are: no rule about signs finds anything there, and none has to look."""
+
 
 class Draft:
     """One row, with what several rules ask of it."""
@@ -47,6 +50,7 @@ class Draft:
         self.language = row["language"]
         self.english = languages.primary(self.language) == "en"
         self.texts: dict[str, str] = {name: row[name] for name in TEXTS if not is_blank(row.get(name))}
+        self.unusual = {name: text for name, text in self.texts.items() if not USUAL.fullmatch(text)}
         self.claim, self.correction, self.twin = (self.texts.get(name, "") for name in TEXTS[:3])
         self._words: dict[str, list[str]] = {}
 
@@ -431,7 +435,7 @@ MAY_BE_EMPTY = ("correction", "twin", "question", "domain", "checker", "license"
 
 @warning("html", "HTML is left in the text", "Write the plain text.", fixable=True)
 def _html(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         if ("<" in text or "&" in text) and without_html(text) != text:
             found = TAG.search(text) or ENTITY.search(text)
             yield name, f"The {name} holds HTML: {_shown(found.group() if found else text)}."
@@ -439,7 +443,7 @@ def _html(draft: Draft) -> Told:
 
 @warning("markup", "markup or an address stands in the text", "Write the plain text; addresses go into `sources`.")
 def _markup(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         if not (_MAYBE_MARKUP.search(text) or "://" in text or "www." in text or text.lstrip().startswith("- ")):
             continue
         rest = without_html(text)
@@ -450,7 +454,7 @@ def _markup(draft: Draft) -> Told:
 
 @warning("control-characters", "characters that nobody sees stand in the text", "Take them out.", fixable=True)
 def _control_characters(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         if not text.isprintable() and (visible := without_invisible(text)) != text:
             gone = Counter(text) - Counter(visible)
             codes = ", ".join(f"U+{ord(char):04X}" for char in sorted(gone)[:3])
@@ -461,7 +465,7 @@ def _control_characters(draft: Draft) -> Told:
     "garbled-text", "letters were lost or garbled by a wrong encoding", "Take the text anew from its source, as UTF-8."
 )
 def _garbled_text(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         found = None if text.isascii() or not MAYBE_GARBLED.search(text) else GARBLED.search(text)
         if not found and "\\" in text:
             found = _ESCAPED.search(text)
@@ -477,14 +481,14 @@ def _garbled_text(draft: Draft) -> Told:
     fixable=True,
 )
 def _decomposed_letters(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         if not text.isascii() and not unicodedata.is_normalized("NFC", text):
             yield name, f"The {name} is not in Unicode form NFC."
 
 
 @warning("white-space", "spaces or line breaks are not single spaces", "Put one space between words.", fixable=True)
 def _white_space(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         if " ".join(text.split()) != text and single_spaced(text) != text:
             yield name, f"The {name} has white space other than single spaces between words."
 
@@ -509,7 +513,7 @@ def _blank_word(draft: Draft) -> Told:
 def _blanked_word(draft: Draft) -> Told:
     if not draft.english:
         return
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         if gap := blanked(text):
             yield name, f"The {name} has a gap: {_shown(gap)}."
 
@@ -537,7 +541,7 @@ def _quotes(text: str) -> int:
     "Add the missing quotation mark, or take out the other.",
 )
 def _unbalanced_quotes(draft: Draft) -> Told:
-    for name, text in draft.texts.items():
+    for name, text in draft.unusual.items():
         angled = not text.isascii() and text.count("«") != text.count("»")
         if angled or (_quotes(text) % 2 and not _INCHES.search(text)):
             yield name, f"The {name} has an odd number of quotation marks."

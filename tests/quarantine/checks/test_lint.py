@@ -18,7 +18,7 @@ from hfvaccine.errors import FormError, UsageError
 from hfvaccine.quarantine.checks import language as languages
 from hfvaccine.quarantine.checks import lint
 from hfvaccine.quarantine.checks.lint import fix, refuse_unknown
-from hfvaccine.quarantine.checks.rules import ENGLISH, PARTLY, RULES, TOLD_APART, not_judged
+from hfvaccine.quarantine.checks.rules import ENGLISH, PARTLY, RULES, TOLD_APART, USUAL, Draft, not_judged
 
 TODAY = datetime.date(2026, 11, 22)
 SOURCE = {"publisher": "NASA", "title": "Moon facts", "url": "https://nasa.gov/moon", "checked_on": "2026-11-01"}
@@ -333,6 +333,19 @@ def test_several_processes_find_what_one_does_in_its_order(monkeypatch):
     rows += [draft(claim="Mars is flat.", correction="The sun is flat.")] * 4
     one, two = (list(lint.lint(rows, today=TODAY, workers=workers)) for workers in (1, 2))
     assert one == two and {found.rule for found in one} >= {"missing-twin", "true-and-false"}
+
+
+OF_SIGNS = [name for name, rule in RULES.items() if "draft.unusual" in inspect.getsource(rule.check)]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.from_regex(USUAL, fullmatch=True))
+def test_rules_about_signs_find_nothing_in_what_they_do_not_look_at(text):
+    row = Draft(draft(claim=text), (), (), TODAY.isoformat())
+    assert not row.unusual
+    row.unusual = row.texts
+    assert len(OF_SIGNS) == 8
+    assert [told for name in OF_SIGNS for told in RULES[name].check(row)] == []
 
 
 def test_an_unknown_rule_is_refused_before_anything_is_read():
