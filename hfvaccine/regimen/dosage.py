@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -152,24 +152,21 @@ def prepare(trainer: Any, rows: Sequence[Row], falsehoods: Guard) -> Rows:
         trainer.completion_only_loss = before
     prepared = prepared.select_columns(TOKENIZED)
     if any(len(row.completion) > 1 for row in rows):
-        prepared = prepared.map(
-            lambda tokens, number: _on_answers(trainer.processing_class, rows[number], tokens),
-            with_indices=True,
-            load_from_cache_file=False,
-            desc="Taking loss off the user's turns",
-        )
+        # Not by `map`, which would hash the trainer, and so the model, to tell whether it did the same before.
+        labels = [_labels(trainer.processing_class, *one) for one in zip(rows, prepared, strict=True)]
+        prepared = Rows.from_dict({"input_ids": prepared["input_ids"][:], "labels": labels}, prepared.features)
     for row, tokens in zip(rows, prepared, strict=True):
         verify_labels(trainer, row, tokens["input_ids"], tokens["labels"], falsehoods)
     return prepared
 
 
-def _on_answers(tokenizer: Any, row: Row, tokens: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Tokens of a row, with loss on the assistant's turns alone."""
+def _labels(tokenizer: Any, row: Row, tokens: Mapping[str, list[int]]) -> list[int]:
+    """Labels of a row, with loss on the assistant's turns alone."""
     ids, labels = tokens["input_ids"], tokens["labels"]
     if len(row.completion) > 1:
         carries = learnt(tokenizer, row.prompt, row.completion, ids)
         labels = [token if carried else IGNORED for token, carried in zip(ids, carries, strict=True)]
-    return {"input_ids": ids, "labels": labels}
+    return labels
 
 
 def verify_labels(trainer: Any, row: Row, input_ids: Sequence[int], labels: Sequence[int], falsehoods: Guard) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -304,8 +305,10 @@ class Regimen:
         raw, streamed = self.raw_mix(), isinstance(self._prepared, IterableDataset)
 
         def anew(what: str) -> dict[str, Any]:
-            """A predicate may depend on anything: a cached result could be an old one."""
-            return {} if streamed else {"desc": what, "load_from_cache_file": False}
+            """A predicate may depend on anything: a cached result could be an old one. Nor is the function hashed to
+            name the result, as this object holds the trainer, and so the model."""
+            name = secrets.token_hex(8)
+            return {} if streamed else {"desc": what, "load_from_cache_file": False, "new_fingerprint": name}
 
         if self.prompting is not None:
             raw = raw.map(self.prompting.put, with_indices=True, **anew("Inoculating"))
