@@ -25,6 +25,7 @@ from hfvaccine.localhub.data.catalog import KINDS, Repo
 from hfvaccine.localhub.guard import changing
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.store.large_files import CHUNK, Incoming
 from hfvaccine.localhub.store.repository import Repository
 
 LARGEST_JSON = 32 << 20
@@ -237,6 +238,28 @@ def endpoint(handler: Handler, full: int = 507) -> Callable[[Request], Awaitable
                     request.scope.get("log", {})["user"] = caller.name
 
     return run
+
+
+async def arrive(request: Request, incoming: Incoming, most: int, refusal: Refusal) -> None:
+    """Take a request's body in, piece by piece, to where it will be kept instead of to a temporary file first.
+
+    Args:
+        request: whose body.
+        incoming: takes it.
+        most: bytes that it may have.
+        refusal: raised for a longer one.
+    """
+    pieces, waiting, size = [], 0, 0
+    async for data in request.stream():
+        size += len(data)
+        if size > most:
+            raise refusal
+        pieces.append(data)
+        waiting += len(data)
+        if waiting >= CHUNK:
+            await run_in_threadpool(incoming.write, b"".join(pieces))
+            pieces, waiting = [], 0
+    await run_in_threadpool(incoming.write, b"".join(pieces))
 
 
 def _handled(handler: Handler, call: Call) -> Response:

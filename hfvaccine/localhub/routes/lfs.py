@@ -18,9 +18,18 @@ from starlette.routing import Route
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.call import Call, answer, content_paths, content_routes, route, storing, written_out
+from hfvaccine.localhub.routes.call import (
+    Call,
+    answer,
+    arrive,
+    content_paths,
+    content_routes,
+    route,
+    storing,
+    written_out,
+)
 from hfvaccine.localhub.routes.files import byte_range
-from hfvaccine.localhub.store.large_files import CHUNK, OID, Pointer, Upload
+from hfvaccine.localhub.store.large_files import OID, Pointer, Upload
 
 UPLOAD_SECONDS = 24 * 3600
 DOWNLOAD_SECONDS = 3600
@@ -148,17 +157,9 @@ async def upload(request: Request) -> Response:
     """Take in one file, or a part of one, at an address signed by `batch`, as clients send no token here."""
     hub: Hub = request.app.state.hub
     repo, pointer = await run_in_threadpool(target, Call(hub, request, io.BytesIO()))
-    # Not through `endpoint`: the body goes to its place piece by piece instead of to a temporary file first.
     with storing(), hub.large_files.receive() as incoming:
-        pieces = bytearray()
-        async for data in request.stream():
-            pieces += data
-            if incoming.size + len(pieces) > pointer.size:
-                raise Refusal(422, f"More bytes were sent than the announced {pointer.size}.")
-            if len(pieces) >= CHUNK:
-                await run_in_threadpool(incoming.write, bytes(pieces))
-                pieces.clear()
-        incoming.write(bytes(pieces))
+        more = Refusal(422, f"More bytes were sent than the announced {pointer.size}.")
+        await arrive(request, incoming, pointer.size, more)
         etag = await run_in_threadpool(_finish, hub, repo, pointer, incoming, request.query_params)
     return Response(status_code=200, headers={"ETag": f'"{etag}"'})
 

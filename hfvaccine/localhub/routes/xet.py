@@ -1,23 +1,29 @@
 """Uploads by Xet, which is how clients send large files: xorbs, then a shard that says how files are made of them."""
 
+import io
 import json
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from hfvaccine.localhub.data.access import Right
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.guard import changing
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.call import Call, answer, route, storing
+from hfvaccine.localhub.routes.call import Call, answer, arrive, route, storing, written_out
 from hfvaccine.localhub.store.large_files import Pointer
-from hfvaccine.localhub.store.xet import Recipe, chunk_hash, file_hash, read_shard
+from hfvaccine.localhub.store.xet import LARGEST_XORB, Recipe, file_hash, read_shard
 
 _BASE = "/api/{kinds}/{repo}/xet/{place}"
-TELL_EVERY = 64 << 20
+TELL_EVERY, AT_ONCE = 1.0, 2
+"""Seconds between two signs of life, and files that are put together at once."""
 
 
 def write_token(call: Call) -> Response:
@@ -58,11 +64,22 @@ def _granted(call: Call) -> tuple[Repo, str]:
     return admitted(call, "write", place), place
 
 
-def put_xorb(call: Call) -> Response:
+async def put_xorb(request: Request) -> Response:
     """Take in a xorb."""
-    repo, place = _granted(call)
-    new = call.hub.xorbs.put(repo.folder, place, call.parameter("hash"), call.body)
-    return answer({"was_inserted": new})
+    call = Call(request.app.state.hub, request, io.BytesIO())
+    repo, place = await run_in_threadpool(_granted, call)
+    if call.caller:
+        request.scope.get("log", {})["user"] = call.caller.name
+    xorbs = call.hub.xorbs
+
+    def put() -> bool:
+        with changing(call.hub.root):
+            return xorbs.put(repo.folder, place, call.parameter("hash"), incoming)
+
+    with storing(full=413), xorbs.receive() as incoming:
+        too_large = Refusal(413, f"A xorb holds at most {LARGEST_XORB >> 20} MiB.")
+        await arrive(request, incoming, 2 * LARGEST_XORB, too_large)  # with what may follow its chunks
+        return answer({"was_inserted": await run_in_threadpool(put)})
 
 
 def put_shard(call: Call) -> Response:
@@ -78,14 +95,11 @@ def put_shard_telling(call: Call) -> Response:
     total = sum(recipe.size for recipe in recipes)
 
     def events() -> Iterator[str]:
-        told = 0
         try:
             # This runs once the route has returned, and so has to hold by itself what a route is held in.
             with storing(), changing(call.hub.root):
                 for done in _kept(call.hub, *granted, recipes):
-                    if done - told >= TELL_EVERY:
-                        told = done
-                        yield json.dumps({"type": "validating", "verified": done, "total": total}) + "\n"
+                    yield json.dumps({"type": "validating", "verified": done, "total": total}) + "\n"
             yield json.dumps({"type": "result"}) + "\n"
         except Refusal as refusal:
             yield json.dumps({"type": "error", "message": refusal.message, "retryable": False}) + "\n"
@@ -94,8 +108,8 @@ def put_shard_telling(call: Call) -> Response:
 
 
 def _kept(hub: Hub, repo: Repo, place: str, recipes: list[Recipe]) -> Iterator[int]:
-    """Keeps the files of the recipes; yields after each chunk how many bytes are done."""
-    missing, done = [], 0
+    """Keeps the files of the recipes; yields now and then how many bytes are done."""
+    missing = []
     for recipe in recipes:
         if hub.catalog.large_file_size(repo, recipe.sha256) is None:
             missing.append(recipe)
@@ -104,18 +118,32 @@ def _kept(hub: Hub, repo: Repo, place: str, recipes: list[Recipe]) -> Iterator[i
     # A short shard can describe files of any length.
     if sum(recipe.size for recipe in missing) > shutil.disk_usage(hub.large_files.incoming).free:
         raise Refusal(413, "The Hub's disk has no room for the files of this upload.")
-    for recipe in missing:
+    done: dict[str, int] = {}
+
+    def keep(recipe: Recipe) -> tuple[int, str | None]:
         with hub.large_files.receive() as incoming:
             chunks = []
-            for data in hub.xorbs.rebuild(repo.folder, place, recipe):
+            for hashed, data in hub.xorbs.rebuild(repo.folder, place, recipe):
                 incoming.write(data)
-                chunks.append((chunk_hash(data), len(data)))
-                done += len(data)
-                yield done
+                chunks.append((hashed, len(data)))
+                done[recipe.sha256] = incoming.size
             incoming.finish(Pointer(recipe.sha256, incoming.size))
-        hub.catalog.bind_large_file(repo, recipe.sha256, incoming.size)
-        if chunks:
-            hub.catalog.name_for_xet(recipe.sha256, file_hash(chunks))
+        return incoming.size, file_hash(chunks) if chunks else None
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        kept = {pool.submit(keep, recipe): recipe.sha256 for recipe in missing}
+        waiting = set(kept)
+        try:
+            while waiting:
+                ready, waiting = wait(waiting, TELL_EVERY, FIRST_COMPLETED)
+                for one in ready:
+                    size, name = one.result()
+                    hub.catalog.bind_large_file(repo, kept[one], size)
+                    if name is not None:
+                        hub.catalog.name_for_xet(kept[one], name)
+                yield sum(done.values())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def not_here(call: Call) -> Response:
@@ -126,8 +154,8 @@ def not_here(call: Call) -> Response:
 
 ROUTES = [
     route("GET", "/api/{kinds}/{repo}/xet-write-token/{rev}", write_token),
+    Route(written_out(f"{_BASE}/v1/xorbs/default/{{hash}}"), put_xorb, methods=["POST"]),
     # Unlike other clients, this one retries 507, and sleeps for minutes in between.
-    route("POST", f"{_BASE}/v1/xorbs/default/{{hash}}", put_xorb, full=413),
     route("POST", f"{_BASE}/v1/shards", put_shard, full=413),
     route("POST", f"{_BASE}/v2/shards", put_shard_telling, full=413),
     route("GET", f"{_BASE}/{{path:path}}", not_here, full=413),

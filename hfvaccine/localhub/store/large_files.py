@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self, cast
 
 from hfvaccine.files import sync_folder
 from hfvaccine.localhub.refusal import Refusal
@@ -112,6 +112,15 @@ class Incoming:
     def write(self, data: bytes) -> None:
         """Take in the next piece."""
         self._file.write(data)
+
+    def read(self) -> BinaryIO:
+        """What has arrived, from its beginning."""
+        self._file.seek(0)
+        return cast(BinaryIO, self._file)
+
+    def cut(self, size: int) -> None:
+        """Leave out all but the first bytes."""
+        self._file.truncate(size)
 
     def keep(self, target: Path) -> None:
         """Move the file to its place, on disk before this returns."""

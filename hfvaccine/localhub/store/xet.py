@@ -23,6 +23,7 @@ _SHARD_TAG = b"HFRepoMetaData\0"
 _SHARD_VERSION = 2
 _RECORD = 48  # everything in a shard is a multiple of this
 _ENTRY = struct.Struct("<32s4I")
+_FOUR = struct.Struct("<4Q")
 _HAS_CHECKS, _HAS_SHA256 = 1 << 31, 1 << 30
 
 
@@ -70,7 +71,7 @@ class Recipe(NamedTuple):
 
 def hash_text(raw: bytes) -> str:
     """A hash as Xet writes it: four 64-bit numbers, each with its bytes in reverse."""
-    return "".join(raw[at : at + 8][::-1].hex() for at in range(0, 32, 8))
+    return "{:016x}{:016x}{:016x}{:016x}".format(*_FOUR.unpack_from(raw))
 
 
 def chunk_hash(data: bytes) -> bytes:

@@ -16,7 +16,6 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +23,9 @@ from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.store import xet
 from hfvaccine.localhub.store.large_files import OID, Incoming
 
-INDEXES = 16
+INDEXES = 64
+"""Xorbs of which chunks and hashes are remembered: of about a thousand chunks each, some 200 kB."""
+Index = list[tuple[xet.Chunk, bytes]]
 _PLACE = re.compile("[0-9a-f]{16}")
 
 
@@ -40,6 +41,7 @@ class Xorbs:
         self._folder = root / "xorbs"
         self._incoming = incoming
         self._lock = threading.Lock()
+        self._indexes: dict[Path, Index] = {}
 
     def place(self, folder: str) -> str:
         """The name of the place of a repo's xorbs; made when there is none."""
@@ -55,14 +57,18 @@ class Xorbs:
         """Delete a repo's xorbs."""
         shutil.rmtree(self._folder / folder, ignore_errors=True)
 
-    def put(self, folder: str, place: str, name: str, body: BinaryIO) -> bool:
-        """Take in a xorb, on disk before this returns.
+    def receive(self) -> Incoming:
+        """Begin to take in a xorb."""
+        return Incoming(self._incoming)
+
+    def put(self, folder: str, place: str, name: str, incoming: Incoming) -> bool:
+        """Keep a xorb that arrived, on disk before this returns.
 
         Args:
             folder: the repo's folder.
             place: where, as `place` said.
             name: the xorb's hash as text.
-            body: its bytes; what follows its chunks is left out.
+            incoming: its bytes; what follows its chunks is left out.
 
         Returns:
             Whether it is new.
@@ -73,49 +79,53 @@ class Xorbs:
         target = self._path(folder, place, name)
         if target.exists():
             return False
-        with Incoming(self._incoming) as incoming:
-            hashes: list[tuple[bytes, int]] = []
-            total = 0
-            for chunk in xet.read_chunks(body):
-                total += chunk.size
-                if max(chunk.start + chunk.packed, total) > xet.LARGEST_XORB or len(hashes) == xet.MOST_CHUNKS:
-                    raise Refusal(
-                        413, f"A xorb holds at most {xet.LARGEST_XORB >> 20} MiB and {xet.MOST_CHUNKS} chunks."
-                    )
-                packed = body.read(chunk.packed)
-                hashes.append((xet.chunk_hash(xet.unpack(chunk, packed)), chunk.size))
-                incoming.write(chunk.header + packed)
-            if not hashes or xet.xorb_hash(hashes) != name:
-                raise Refusal(400, "The xorb is not the one that its address names.")
-            try:
-                incoming.keep(target)
-            except FileNotFoundError as error:
-                raise _gone() from error
+        index = _hashed(incoming.read())
+        if not index or xet.xorb_hash([(hashed, chunk.size) for chunk, hashed in index]) != name:
+            raise Refusal(400, "The xorb is not the one that its address names.")
+        last = index[-1][0]
+        incoming.cut(last.start + last.packed)
+        try:
+            incoming.keep(target)
+        except FileNotFoundError as error:
+            raise _gone() from error
+        self._remember(target, index)
         return True
 
-    def rebuild(self, folder: str, place: str, recipe: xet.Recipe) -> Iterator[bytes]:
-        """The bytes of a file, chunk by chunk.
+    def rebuild(self, folder: str, place: str, recipe: xet.Recipe) -> Iterator[tuple[bytes, bytes]]:
+        """The bytes of a file, chunk by chunk, each after its hash.
 
         Raises:
             Refusal: 400 when the recipe does not fit this repo's xorbs.
         """
-        index = lru_cache(INDEXES)(self._index)
         for term in recipe.terms:
             path = self._path(folder, place, term.xorb)
-            chunks = index(path)[term.start : term.end]
-            if len(chunks) != term.end - term.start or sum(chunk.size for chunk in chunks) != term.size:
-                raise Refusal(400, f"The shard refers to parts that xorb {term.xorb} does not have.")
-            with open(path, "rb") as file:
-                for chunk in chunks:
-                    file.seek(chunk.start)
-                    yield xet.unpack(chunk, file.read(chunk.packed))
+            try:
+                file = open(path, "rb")  # noqa: SIM115 - closed below
+            except FileNotFoundError as error:
+                raise Refusal(
+                    400, f"The shard refers to xorb {path.name}, which was not sent to this repo."
+                ) from error
+            with file:
+                chunks = self._index(path, file)[term.start : term.end]
+                if len(chunks) != term.end - term.start or sum(chunk.size for chunk, _ in chunks) != term.size:
+                    raise Refusal(400, f"The shard refers to parts that xorb {term.xorb} does not have.")
+                for chunk, hashed in chunks:
+                    yield hashed, xet.unpack(chunk, os.pread(file.fileno(), chunk.packed, chunk.start))
 
-    def _index(self, path: Path) -> list[xet.Chunk]:
-        try:
-            with open(path, "rb") as file:
-                return list(xet.read_chunks(file))
-        except FileNotFoundError as error:
-            raise Refusal(400, f"The shard refers to xorb {path.name}, which was not sent to this repo.") from error
+    def _index(self, path: Path, file: BinaryIO) -> Index:
+        """The chunks of a xorb with their hashes, which were reckoned when it came where that is not long ago."""
+        with self._lock:
+            known = self._indexes.get(path)
+        if known is None:
+            known = _hashed(file)
+            self._remember(path, known)
+        return known
+
+    def _remember(self, path: Path, index: Index) -> None:
+        with self._lock:
+            self._indexes[path] = index
+            while len(self._indexes) > INDEXES:
+                del self._indexes[next(iter(self._indexes))]
 
     def _path(self, folder: str, place: str, name: str) -> Path:
         if not OID.fullmatch(name):
@@ -124,6 +134,18 @@ class Xorbs:
         if not _PLACE.fullmatch(place) or not path.is_dir():
             raise _gone()
         return path / name
+
+
+def _hashed(xorb: BinaryIO) -> Index:
+    """The chunks of a xorb, each with its hash."""
+    index: Index = []
+    total = 0
+    for chunk in xet.read_chunks(xorb):
+        total += chunk.size
+        if max(chunk.start + chunk.packed, total) > xet.LARGEST_XORB or len(index) == xet.MOST_CHUNKS:
+            raise Refusal(413, f"A xorb holds at most {xet.LARGEST_XORB >> 20} MiB and {xet.MOST_CHUNKS} chunks.")
+        index.append((chunk, xet.chunk_hash(xet.unpack(chunk, xorb.read(chunk.packed)))))
+    return index
 
 
 def _gone() -> Refusal:

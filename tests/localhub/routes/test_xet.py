@@ -371,44 +371,56 @@ def test_a_file_that_is_there_already_counts_as_fresh(live, repo_id):
     assert time.time() - stored.stat().st_mtime < 60
 
 
-def test_xorbs_that_break_off_leave_nothing(tmp_path):
-    class Broken(io.BytesIO):
-        def read(self, *size):
-            if self.tell() > 2000:
-                raise OSError("the power is gone")
-            return super().read(*size)
+def put(store, folder, place, name, body):
+    with store.receive() as incoming:
+        incoming.write(body)
+        return store.put(folder, place, name, incoming)
 
+
+def test_xorbs_that_break_off_leave_nothing(tmp_path):
     (tmp_path / "incoming").mkdir()
     store = Xorbs(tmp_path, tmp_path / "incoming")
     place = store.place("repo")
     data = [os.urandom(1500), os.urandom(1500)]
     name = xorb_hash([(chunk_hash(one), 1500) for one in data])
     body = b"".join(map(chunk, data))
-    with pytest.raises(OSError, match="power"):
-        store.put("repo", place, name, Broken(body))
+    for breaks_off in (body[:-1], body[:1400]):
+        with pytest.raises(Refusal) as refused:
+            put(store, "repo", place, name, breaks_off)
+        assert refused.value.status == 400
+    with pytest.raises(OSError, match="power"), store.receive() as incoming:
+        incoming.write(body[:2000])
+        raise OSError("the power is gone")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert store.put("repo", place, name, io.BytesIO(body))
+    assert put(store, "repo", place, name, body)
     assert store.place("repo") == place
     store.remove("repo")
     with pytest.raises(Refusal) as refused:
-        store.put("repo", place, name, io.BytesIO(body))
+        put(store, "repo", place, name, body)
     assert refused.value.status == 404
     assert store.place("repo") != place
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("ab"), *[st.integers(0, 8) | st.integers(0, 2**32 - 1)] * 3), max_size=5))
-def test_whatever_a_shard_says_of_xorbs(tmp_path_factory, parts):
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), *[st.integers(0, 8) | st.integers(0, 2**32 - 1)] * 3), max_size=5),
+    st.booleans(),
+)
+def test_whatever_a_shard_says_of_xorbs(tmp_path_factory, parts, afresh):
     root = tmp_path_factory.mktemp("store")
     (root / "incoming").mkdir()
     store = Xorbs(root, root / "incoming")
     data = [b"1", b"22", b"4444"]
     name = xorb_hash([(chunk_hash(one), len(one)) for one in data])
-    store.put("repo", store.place("repo"), name, io.BytesIO(b"".join(map(chunk, data))))
+    put(store, "repo", store.place("repo"), name, b"".join(map(chunk, data)))
+    if afresh:  # what was reckoned when it came is forgotten
+        store = Xorbs(root, root / "incoming")
     names = {"a": raw(name), "b": bytes(32)}
     (recipe,) = read_shard(io.BytesIO(shard((bytes(32), [(names[which], *rest) for which, *rest in parts]))))
     try:
-        built = b"".join(store.rebuild("repo", store.place("repo"), recipe))
+        hashes, chunks = zip(*[(b"", b""), *store.rebuild("repo", store.place("repo"), recipe)], strict=True)
+        built = b"".join(chunks)
+        assert list(hashes[1:]) == list(map(chunk_hash, chunks[1:]))
         assert built == b"".join(b"".join(data[start:end]) for _, _, start, end in parts)
         assert len(built) == recipe.size
     except Refusal as refusal:
