@@ -125,6 +125,7 @@ with torch.no_grad():
 """
 
 
+@pytest.mark.slow  # as test_reproduce.py, with a trainer of its own
 def test_a_trainer_pushes_an_adapter_that_loads_again(live, tiny_llama, tmp_path):
     environment = {**os.environ, "HF_ENDPOINT": live.hub.endpoint, "HF_HOME": str(tmp_path / "home")}
     for name in ("HF_TOKEN", "HF_HUB_DISABLE_XET"):

@@ -114,7 +114,7 @@ def run_in_two_processes(some, job, folder):
 
 # Every option once on either side, and most pairs of them.
 SPREAD = [case for case in cases(1) if case["seed"] in (0, 13, 27, 31, 46, 58, 64, 79)]
-SPREAD_OF_TWO = [case for case in cases(2) if case["seed"] in (7, 38, 54, 71)]
+SPREAD_OF_TWO = [case for case in cases(2) if case["seed"] in (7, 71)]
 
 
 @pytest.mark.parametrize("case", SPREAD, ids=name)
@@ -141,8 +141,13 @@ def test_in_two_processes_in_all_combinations(job, expected, tmp_path):
         check(case, expected)
 
 
-@pytest.mark.parametrize("packing", [False, True])
-@pytest.mark.parametrize("workers", [0, 2])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("packing", "workers"),
+    [(False, 2), (True, 0), pytest.param(False, 0, marks=SLOW), pytest.param(True, 2, marks=SLOW)],
+)
 def test_a_resumed_run_ends_in_the_very_same_weights(packing, workers, job, tmp_path):
     case = {"workers": workers, "accumulation": 3, "packing": packing, "schedule": "ramp", "processes": 1, "seed": 5}
     _, straight = run_here({**case, "resumed": False}, job, tmp_path / "straight")
