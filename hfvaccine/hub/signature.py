@@ -79,6 +79,7 @@ class Signer:
         private: Any = None
         try:
             private = serialization.load_pem_private_key(text, secret)
+            _require_elliptic(private)
             # Said to be text there, and handed on to what takes bytes.
             config = signing.Config().use_elliptic_key_signer(private_key=path, password=secret)
         except Exception as error:  # whatever cryptography raises over any file
@@ -162,7 +163,10 @@ class Expected:
                 f"{signer} is a certificate, and this takes a public key.",
                 "What was signed with a certificate is checked with `model_signing verify certificate`.",
             )
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
         try:
+            _require_elliptic(load_pem_public_key(text))
             config = verifying.Config().use_elliptic_key_verifier(public_key=signer)
         except Exception as error:  # whatever cryptography raises over any file
             raise UsageError(
@@ -274,6 +278,11 @@ def _sigstore() -> Iterator[None]:
 def _quiet() -> Any:
     """What a library prints is not what a command prints."""
     return contextlib.redirect_stdout(sys.stderr)
+
+
+def _require_elliptic(key: Any) -> None:
+    if not hasattr(key, "curve"):
+        raise ValueError("it is a key of another kind")
 
 
 def _why(error: BaseException) -> str:

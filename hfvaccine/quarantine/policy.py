@@ -29,8 +29,8 @@ WAIVABLE = ("two_person_rule", "source_check")
 the sources that a claim names."""
 
 TEMPLATE = """\
-# The rules of this quarantine. Fill in at least `name`, `contact` and `license`; every other line is what
-# holds when the line is missing. Everything here but `access` is published with the dose.
+# The rules of this quarantine. `contact` has to be filled in; name the dose and its licence, too. Every
+# other line is what holds when the line is missing. Everything here but `access` is published with the dose.
 
 name: unnamed dose
 contact: ""            # where somebody tells you that a claim is wrong: an address, or a page that stays

@@ -172,6 +172,8 @@ def how_often(times: Mapping[str, float]) -> str:
     Args:
         times: least, median and most, as the record has them.
     """
+    if times["least"] == times["most"]:
+        return f"given {times['least']} times"
     return f"given {times['least']} to {times['most']} times, the median {times['median']:g}"
 
 
