@@ -16,6 +16,7 @@ from hfvaccine.cli.flags import FULL, asked, configured, flags
 from hfvaccine.cli.output import Terminal, results, say
 from hfvaccine.errors import PublishError, UsageError
 from hfvaccine.files import BOOSTER, PAGE, RECORD, RESULTS, read_yaml
+from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.training.options import Boosting, Options
 
 if TYPE_CHECKING:
@@ -216,10 +217,13 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
         click.echo(f"{name:18} {fact}")
     against = (dose["policy_overridden"] or {"against": ()})["against"]
     failed = Estimate(**{name: value for name, value in expected.items() if name != "arms"}).warning()
+    few = [f"  {line}" for line in planned["undecidable"]]
+    if few:
+        few.insert(0, f"The gate can hardly decide these, and passes none on fewer than {MIN_CLUSTERS} items:")
     for warning in [
         *filter(None, [failed]),
         *filter(None, [planned["scarce"]]),
-        *planned["undecidable"],
+        *few,
         *(f"Warning: {one}." for one in planned["unmeasured"]),
         *(f"Warning: the dose's policy is overridden: {one}." for one in against),
         *(f"Warning: of the dose, {one}." for one in planned["doubted"]),

@@ -198,7 +198,7 @@ class Study:
         ]
 
     def undecidable(self) -> list[str]:
-        """The gate's criteria that so few pairs and items cannot decide, in sentences."""
+        """The gate's criteria that so few pairs and items can hardly decide, a line each."""
         items = [*self.battery.items(), *(probe for one in self.benchmarks for probe in one.probes())]
         sizes = {probes.name: len(set(probes.clusters)) for probes in self.battery.sets}
         specific = [pair for probes in self.battery.sets if probes.name == SPECIFIC for pair in probes.pairs]

@@ -57,22 +57,14 @@ class Decision:
     smallest: float
 
     @property
-    def sentence(self) -> str:
+    def line(self) -> str:
         """What the items at hand are too few for, and what it would take."""
         name = f"{self.rule.name} ({self.of})" if self.of else self.rule.name
-        what = {GAIN: "a gain of", FLOOR: "a distance from the floor of"}.get(self.rule.require, "a margin of")
         takes = f"it takes about {about(self.needed)}"
-        if not self.items:
-            return f"The gate cannot decide {name!r}: there are no items for it, and {takes}."
         if self.items < MIN_CLUSTERS:
-            return (
-                f"The gate cannot pass {name!r}: {number(self.items)} independent items are too few, as a criterion "
-                f"takes {MIN_CLUSTERS}, and {takes}."
-            )
-        return (
-            f"The gate can hardly decide {name!r}: {number(self.items)} independent items decide {what} "
-            f"{self.smallest:.2g} or more, and {takes}."
-        )
+            return f"{name}: {number(self.items) if self.items else 'no'} items, and {takes}"
+        what = {GAIN: "a gain of", FLOOR: "a distance from the floor of"}.get(self.rule.require, "a margin of")
+        return f"{name}: {number(self.items)} items decide {what} {self.smallest:.2g}, and {takes}"
 
 
 def power(rules: Sequence[Rule], sizes: Mapping[str, int]) -> list[Decision]:
@@ -94,13 +86,15 @@ def power(rules: Sequence[Rule], sizes: Mapping[str, int]) -> list[Decision]:
 
 
 def decidable(rules: Sequence[Rule], sizes: Mapping[str, int]) -> list[str]:
-    """Sentences on the criteria that cannot be decided with the items at hand; none where all can.
+    """Lines on the criteria that can hardly be decided with the items at hand; none where all can.
+
+    None passes on fewer than `statistics.MIN_CLUSTERS` independent items.
 
     Args:
         rules: the criteria of a gate.
         sizes: as `power` takes them.
     """
-    return [one.sentence for one in power(rules, sizes) if one.items < one.needed]
+    return [one.line for one in power(rules, sizes) if one.items < one.needed]
 
 
 def item_size(kind: str, name: str, metric: str) -> str:
