@@ -219,7 +219,7 @@ def _hold_back(rows: Sequence[dict[str, Any]]) -> tuple[Rows, Rows, int]:
     A row says a prompt again that asks all that it asks, in whichever turns.
     """
     chosen: dict[frozenset[str], dict[str, Any]] = {}
-    asked = [_asked(row["prompt"]) for row in rows]
+    asked = [asked_in(row["prompt"]) for row in rows]
     for row, turns in zip(rows, asked, strict=True):
         drawn = hashlib.sha256("\n".join(turns).encode()).digest()[0] % HELD_BACK == 0
         if drawn and len(chosen) < MAX_HELD_BACK:
@@ -236,7 +236,7 @@ def _hold_back(rows: Sequence[dict[str, Any]]) -> tuple[Rows, Rows, int]:
     return tuple(chosen.values()), train, len(rows) - len(train) - len(chosen)
 
 
-def _asked(prompt: Sequence[Mapping[str, str]]) -> list[str]:
+def asked_in(prompt: Sequence[Mapping[str, str]]) -> list[str]:
     """What the user says in a prompt, turn by turn; where the user says nothing, all that it says."""
     return [m["content"] for m in prompt if m["role"] == "user"] or [m["content"] for m in prompt]
 
