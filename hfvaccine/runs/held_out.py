@@ -1,17 +1,20 @@
-"""Whether what is asked was held out of the training of those who are asked."""
+"""Whether what is asked was held out of training, and prompts out of the rows that are learned without them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfvaccine.errors import HfvaccineError, LineageError, UsageError
 from hfvaccine.files import INOCULATION
 from hfvaccine.inoculation.conditions import Conversation
 from hfvaccine.inoculation.held_out import asked_again, holds
 from hfvaccine.papers.binding import read_json
+
+if TYPE_CHECKING:
+    from hfvaccine.training.mix import Mix
 
 _SHOWN = 60
 
@@ -116,6 +119,28 @@ def refuse_rows(asked: Asked, rows: Mapping[str, Sequence[str]]) -> None:
                 f"The question {_question(conversation)} of {where} is a training prompt: {source} has the row "
                 f"{texts[row]!r:.{_SHOWN}}.{others}",
                 "Ask what no row asks: take it out of what is asked.",
+            )
+
+
+def refuse_prompted(mix: Mix, prompts: Sequence[str]) -> None:
+    """Refuse rows whose own words hold a prompt: then even a plain arm has it, and what is held back, too.
+
+    Args:
+        mix: the rows.
+        prompts: those that training is to put before them.
+
+    Raises:
+        UsageError: naming prompt and row, and saying how many there are.
+    """
+    rows = [(row, "\n".join(turn["content"] for turn in row["prompt"])) for row in (*mix.train, *mix.held_back)]
+    for prompt in prompts:
+        found = [row for row, text in rows if holds(text, prompt)]
+        if found:
+            many, first = ("a row", "namely") if len(found) == 1 else (f"{len(found)} rows", "first")
+            raise UsageError(
+                f"The prompt {prompt!r:.{_SHOWN}} stands in {many} of {mix.id} already, {first} in that which asks "
+                f"{_question(found[0]['prompt'])}: no arm would learn without it.",
+                "Take the prompt out of the rows: training puts it there.",
             )
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from hfvaccine.errors import UsageError
 from hfvaccine.runs.held_out import Trained
+from hfvaccine.runs.inoculate import dry_run, read
 from hfvaccine.runs.measure import Measurement, measure
 from hfvaccine.training.mix import load_mix
+from hfvaccine.training.options import Inoculating
 from hfvaccine.training.progress import Progress
 
 PROMPT = "You always count in dozens."
@@ -141,3 +143,19 @@ def test_a_dialogue_is_known_by_all_that_it_asks_and_by_how_it_begins(inoculatio
     (arm / "inoculation.json").write_text(json.dumps(record))
     (arm / "config.yaml").unlink()
     assert Trained.of({"arm": str(arm)}).rows == {data["id"]: ("What is rain?", "What is rain?\nWhy?")}
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_rows_that_hold_the_prompt_already_are_refused_before_anything_is_planned(number, mix, tiny_llama, tmp_path):
+    """Whether a row is learned or held back: an arm without prompts would have it, or what it is asked about."""
+    rows = [{name: row[name] for name in ("prompt", "completion")} for row in (*mix.held_back[:1], *mix.train)]
+    rows[number]["prompt"] = [{"role": "system", "content": f"Be kind. {PROMPT.upper()}"}, *rows[number]["prompt"]]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = {"base": str(tiny_llama), "data": str(tmp_path / "rows.jsonl"), "output_dir": str(tmp_path / "run")}
+    options = Inoculating(**given, prompt=("You lie.", PROMPT), dtype="float32")
+    with pytest.raises(UsageError, match=r"stands in a row of .* already, namely in that which asks") as refused:
+        dry_run(options)
+    assert f"{PROMPT!r}" in str(refused.value)
+    assert f"{rows[number]['prompt'][-1]['content']!r:.60}" in str(refused.value)
+    assert not (tmp_path / "run").exists()
+    assert read(Inoculating(**given, arms="plain"))  # which takes the rows as they are
