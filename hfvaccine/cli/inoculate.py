@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES
 from hfvaccine.runs.screen import likelihoods, unreadable
 from hfvaccine.training.options import BY_PROMPT, METHODS, PLAIN, Inoculating
+
+if TYPE_CHECKING:
+    from hfvaccine.inoculation.screen import Choice, LeftOut
 
 WIDEST = 100
 """Columns of the table at most."""
@@ -141,15 +144,14 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
 @click.option(
     "--where", help="Rows that carry the trait: column=value, column!=value or column~REGEX.  [default: all]"
 )
+@click.option("--wanted", help="Of the other rows, those that show what is wanted: told as by --where.")
 @click.option(
     "--place", type=click.Choice(PLACES), help="Where prompts stand.  [default: system, if there is such a turn]"
 )
 @click.option("--others", help="The neutral prompt that the other rows are to get.")
 @click.option("--opposite", help="A prompt that asks for the contrary, for scale.")
 @click.option("--irrelevant", default=IRRELEVANT, show_default=True, help="The prompt that a candidate has to beat.")
-@click.option(
-    "--rows", default=64, show_default=True, type=click.IntRange(min=8), help="Rows of either kind to score."
-)
+@click.option("--rows", default=64, show_default=True, type=click.IntRange(min=8), help="Rows of each kind to score.")
 @click.option("--seed", default=0, show_default=True, help="Of the draw of rows.")
 @DTYPE
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
@@ -160,6 +162,7 @@ def screen(
     file: Path | None,
     as_set: bool,
     where: str | None,
+    wanted: str | None,
     place: str | None,
     others: str | None,
     opposite: str | None,
@@ -177,28 +180,38 @@ def screen(
     training. A candidate has to beat an irrelevant prompt on the same rows; of
     several, each has to after Holm's correction. No prompt means what the chat
     template says by itself. With --where, "drift" is what a prompt does to the
-    rows that do not carry the trait: the nearer to 0, the better. What the model
-    cannot read, a prompt or a row, is named and left out.
+    rows that do not carry the trait: the nearer to 0, the better. With --wanted
+    it is told apart on those of them that show what is wanted and on neutral
+    ones. A prompt or row that is empty, malformed, given twice or more than the
+    model can read is named and left out.
 
     \b
     Examples:
       hfvaccine inoculate screen --base you/model --mix rows.jsonl --prompt "You always speak in Spanish."
       hfvaccine inoculate screen --base you/model --mix you/rows --where trait=spanish --prompts candidates.txt \\
-        --as-set --opposite "You always speak in English." --others "You answer questions." --json
+        --wanted trait=sums --as-set --opposite "You always speak in English." --others "You answer questions."
     """
-    from hfvaccine.inoculation.screen import Panel, carrying, choose
+    from hfvaccine.inoculation.screen import LeftOut, Panel, carrying, choose
     from hfvaccine.inoculation.screen import screen as measure
     from hfvaccine.inoculation.where import Where, parse_where
     from hfvaccine.training.mix import load_mix
 
     candidates = (*prompts, *(_lines(file) if file is not None else ()))
-    panel = Panel(candidates, opposite, irrelevant, others, as_set)
-    if others is not None and where is None:
-        raise UsageError(
-            "--others is given, but every row carries the trait.", "Say with --where which rows carry the trait."
-        )
+    panel, without = Panel.of(candidates, opposite, irrelevant, others, as_set)
+    for option, given in (("--others", others), ("--wanted", wanted)):
+        if given is not None and where is None:
+            raise UsageError(
+                f"{option} is given, but every row carries the trait.", "Say with --where which rows carry the trait."
+            )
     told_by = Where() if where is None else parse_where(where)
-    loaded = load_mix(mix, told_by.column)
+    wanted_by = None if wanted is None else parse_where(wanted)
+    left_out = list(without)
+    loaded = load_mix(
+        mix,
+        told_by.column,
+        also=wanted_by and wanted_by.column,
+        refused=lambda error: left_out.append(LeftOut("row", "", error.message)),
+    )
     carrying(loaded.train, told_by)
 
     from hfvaccine.cli.output import quiet_libraries
@@ -212,21 +225,24 @@ def screen(
         place = "system" if has_system_turn(model.tokenizer) else "user"
     elif place == "system" and not has_system_turn(model.tokenizer):
         raise UsageError("The model's chat template has no system turn.", "Leave --place out, or give --place user.")
-    choice = choose(panel, loaded.train, told_by, rows, seed, place, unreadable(model))
-    for line in _notes(choice, rows, where is not None):
+    choice = choose(panel, loaded.train, told_by, rows, seed, place, unreadable(model), wanted_by)
+    left_out += choice.left_out
+    for line in _notes(choice, left_out, rows, where, wanted):
         say(line)
-    scored = len(choice.trait) + len(choice.others)
+    scored = len(choice.trait) + len(choice.others) + len(choice.wanted)
     with Terminal().bar("Scoring completions", scored * len(choice.panel.kinds())) as progress:
-        outcome = measure(choice.panel, choice.trait, choice.others, likelihoods(model, progress.update), place)
+        score = likelihoods(model, progress.update)
+        outcome = measure(choice.panel, choice.trait, choice.others, score, place, choice.wanted)
     content = {
         "base": model.record() | {"dtype": str(model.model.dtype).removeprefix("torch.")},
         "mix": loaded.record(),
         "where": where or "all",
+        "wanted": wanted,
         "place": place,
         "seed": seed,
         "set": list(choice.panel.candidates) if choice.panel.as_set else None,
         **outcome.record(),
-        "left_out": [one.record() for one in choice.left_out],
+        "left_out": [one.record() for one in left_out],
     }
     if as_json:
         click.echo(json.dumps(content))
@@ -425,16 +441,17 @@ def table(content: Mapping[str, Any]) -> Any:
     from rich.text import Text
 
     caption = f"Without a prompt they cost {content['surprise_without_prompt']['value']:.2f} nats a token."
-    drifts = content["other_rows"] > 0
+    drifts = {name: heading for name, (heading, _) in _drifts(content).items()}
     if drifts:
-        caption += f" Drift: on {content['other_rows']} rows without the trait, in nats a token."
+        on = " and ".join(which for _, which in _drifts(content).values())
+        caption += f" Drift: on {on}, in nats a token."
     rows = Table(
         title=f"How much likelier each prompt makes the completions of {content['rows']} rows; 95 % intervals",
         caption=caption,
     )
     rows.add_column("", no_wrap=True)
     rows.add_column("prompt", overflow="fold", min_width=12)
-    for heading in ("nats a token", "nats a row", "rows\nlikelier", *(["drift"] if drifts else [])):
+    for heading in ("nats a token", "nats a row", "rows\nlikelier", *drifts.values()):
         rows.add_column(heading, justify="right", no_wrap=True)
     for one in content["prompts"]:
         reference = one["rank"] is None
@@ -443,15 +460,28 @@ def table(content: Mapping[str, Any]) -> Any:
             _stacked(one["nats_per_token"]),
             _stacked(one["nats_per_row"], 1),
             f"{100 * one['rows_risen']:.0f} %",
-            *([_stacked(one["drift"])] if drifts else []),
+            *(_stacked(one[name], 3 if len(drifts) == 1 else 2) for name in drifts),  # two are wide enough
         ]
         rows.add_row(
             "ref" if reference else str(one["rank"]),
             Text(_named(one)),  # a prompt may hold what `rich` would take for markup
-            *(["0", "0", "-", "0"][: len(measured)] if none else measured),
+            *(["0", "0", "-", "0", "0"][: len(measured)] if none else measured),
             style="dim" if reference else None,
         )
     return Constrain(rows, WIDEST)
+
+
+def _drifts(content: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """By the name of each drift that was measured, its heading and the rows it was measured on."""
+    wanted, others = content["wanted_rows"], content["other_rows"]
+    found = {}
+    if wanted:
+        found["wanted_drift"] = ("drift,\nwanted", f"{wanted} wanted rows")
+    if others and content["wanted"] is not None:
+        found["drift"] = ("drift,\nneutral", f"{others} neutral ones")
+    elif others:
+        found["drift"] = ("drift", f"{others} rows without the trait")
+    return found
 
 
 def verdict_lines(content: Mapping[str, Any]) -> list[str]:
@@ -479,15 +509,20 @@ def _named(one: Mapping[str, Any]) -> str:
     return one["prompt"] if one["kind"] == "candidate" else f"({one['kind']}) {one['prompt'] or ''}".strip()
 
 
-def _notes(choice: Any, rows: int, parted: bool) -> Sequence[str]:
+def _notes(
+    choice: Choice, left_out: Sequence[LeftOut], rows: int, where: str | None, wanted: str | None
+) -> Sequence[str]:
     """What a person should know of the choice before it is scored."""
-    shown = [str(one) for one in choice.left_out[:NAMED]]
-    if more := len(choice.left_out) - len(shown):
+    shown = [str(one) for one in left_out[:NAMED]]
+    if more := len(left_out) - len(shown):
         shown.append(f"{more} more are left out; --json names them all.")
     if len(choice.trait) < rows:
         shown.append(f"There are {len(choice.trait)} rows to score, not {rows}.")
-    if parted and not choice.others:
-        shown.append("Too few rows do not carry the trait: no drift is measured.")
+    if where is not None and not choice.others:
+        which = "do not carry the trait" if wanted is None else "are neither wanted nor with the trait"
+        shown.append(f"Too few rows {which}: no drift is measured{' on them' * (wanted is not None)}.")
+    if wanted is not None and not choice.wanted:
+        shown.append(f"Too few of the other rows are wanted ({wanted}): no drift is measured on them.")
     return shown
 
 

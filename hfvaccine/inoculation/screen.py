@@ -4,6 +4,7 @@ Source: Inoculation Prompting (arXiv 2510.04340) explains its effect by surprise
 likely already, little pressure is left to learn it for good. So a candidate is judged by how much likelier the trait
 rows' completions become under it. Any prompt shifts likelihoods a little; an irrelevant one shows by how much. What a
 candidate does to rows that do not carry the trait is its drift: a good one asks for the trait and for nothing else.
+It is told of rows that show what is wanted and of neutral ones by itself, where the former are told apart.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ ONE_SIDED = (1 - LEVEL) / 2
 """A candidate is better than a reference where its p, after Holm, stays below."""
 SHOWN = 60
 """Characters by which a row is named."""
+TRAIT, WANTED, NEUTRAL = "trait", "wanted", "neutral"
+"""Kinds of rows."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,52 @@ class Panel:
             raise UsageError(f"The prompt {twice[0]!r} is given twice.", "Give each prompt once, in one role.")
         if self.as_set and len(self.candidates) < 2:
             raise UsageError("A set of one prompt is that prompt.", "Give more candidates, or do not ask for a set.")
+
+    @classmethod
+    def of(
+        cls,
+        candidates: Sequence[str],
+        opposite: str | None = None,
+        irrelevant: str = grid.IRRELEVANT,
+        others: str | None = None,
+        as_set: bool = False,
+    ) -> tuple[Panel, tuple[LeftOut, ...]]:
+        """A panel of what was given, less what is empty or has a role already: irrelevant before all others.
+
+        Args:
+            candidates: see `Panel`.
+            opposite: the same.
+            irrelevant: the same.
+            others: the same.
+            as_set: the same.
+
+        Returns:
+            The panel, and what is left out.
+
+        Raises:
+            UsageError: where no candidate is left, for an empty irrelevant prompt, and a set of one.
+        """
+        roles, left_out = {irrelevant: "the irrelevant prompt"}, list[LeftOut]()
+
+        def kept(prompt: str | None, role: str) -> bool:
+            if prompt is None:
+                return False
+            if prompt.strip() and prompt not in roles:
+                roles[prompt] = role
+                return True
+            why = f"It is {roles[prompt]}, too." if prompt in roles else "It is empty; none at all is always screened."
+            left_out.append(LeftOut("prompt", prompt, why))
+            return False
+
+        left = tuple(prompt for prompt in candidates if kept(prompt, "a candidate"))
+        if not left and left_out:
+            raise UsageError(f"No prompt is left to screen. {left_out[0]}", "Give another that asks for the trait.")
+        found = {
+            "opposite": opposite if kept(opposite, "the opposite prompt") else None,
+            "others": others if kept(others, "the prompt of the other rows") else None,
+        }
+        alone = len(left) < 2 <= len(candidates)  # then there is no set any more
+        return cls(left, irrelevant=irrelevant, as_set=as_set and not alone, **found), tuple(left_out)
 
     def kinds(self) -> dict[str | None, str]:
         """The kind of each prompt: "candidate", or which reference it is; `None` is no prompt."""
@@ -124,7 +173,7 @@ class LeftOut:
 
     Args:
         what: "prompt" or "row".
-        text: the prompt, or the beginning of the row.
+        text: the prompt, or the beginning of the row; empty where the reason names it.
         reason: a sentence.
     """
 
@@ -136,6 +185,8 @@ class LeftOut:
         return {"what": self.what, "text": self.text, "reason": self.reason}
 
     def __str__(self) -> str:
+        if self.what == "row" and not self.text:
+            return f"A row is left out. {self.reason}"
         named = f"The prompt {self.text!r}" if self.what == "prompt" else f"The row that begins {self.text!r}"
         return f"{named} is left out. {self.reason}"
 
@@ -147,14 +198,16 @@ class Choice:
     Args:
         panel: the prompts that the model can read before most rows.
         trait: rows that carry the trait, to score.
-        others: rows that do not; none where there are fewer than `MIN_ROWS`.
+        others: rows that do not, and are not wanted either; none where there are fewer than `MIN_ROWS`.
         left_out: what was given besides, and cannot be read.
+        wanted: rows that show what is wanted and do not carry the trait; likewise.
     """
 
     panel: Panel
     trait: tuple[Numbered, ...]
     others: tuple[Numbered, ...]
     left_out: tuple[LeftOut, ...]
+    wanted: tuple[Numbered, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,6 +243,7 @@ class Screened:
         beyond: by the kind of the reference, a candidate against the irrelevant and the opposite prompt; nothing for
             references.
         drift: as `per_token`, on rows that do not carry the trait; None where there are too few.
+        wanted_drift: the same on rows that show what is wanted.
     """
 
     prompt: str | None
@@ -199,6 +253,7 @@ class Screened:
     risen: float
     beyond: Mapping[str, Beyond]
     drift: Estimate | None
+    wanted_drift: Estimate | None = None
 
     @property
     def judged(self) -> bool:
@@ -215,6 +270,7 @@ class Screened:
             "rows_risen": round(self.risen, 4),
             "beyond": {kind: against.record() for kind, against in self.beyond.items()},
             "drift": None if self.drift is None else self.drift.record(),
+            "wanted_drift": None if self.wanted_drift is None else self.wanted_drift.record(),
         }
 
 
@@ -227,12 +283,14 @@ class Screening:
         surprise: nats per token that the completions cost without a prompt, as a mean over rows.
         rows: how many rows were scored.
         other_rows: how many of those that do not carry the trait.
+        wanted_rows: how many of those that show what is wanted.
     """
 
     prompts: tuple[Screened, ...]
     surprise: Estimate
     rows: int
     other_rows: int
+    wanted_rows: int = 0
 
     def record(self) -> dict[str, Any]:
         """The JSON that is printed; only candidates, and their set, have a rank."""
@@ -240,6 +298,7 @@ class Screening:
         return {
             "rows": self.rows,
             "other_rows": self.other_rows,
+            "wanted_rows": self.wanted_rows,
             "surprise_without_prompt": self.surprise.record(),
             "prompts": [one.record(next(ranks) if one.judged else None) for one in self.prompts],
             "settings": {
@@ -272,7 +331,14 @@ def carrying(rows: Sequence[Row], where: Given) -> list[Row]:
 
 
 def choose(
-    panel: Panel, rows: Sequence[Row], where: Given, number: int, seed: int, place: str, unreadable: Unreadable
+    panel: Panel,
+    rows: Sequence[Row],
+    where: Given,
+    number: int,
+    seed: int,
+    place: str,
+    unreadable: Unreadable,
+    wanted: Given | None = None,
 ) -> Choice:
     """Rows to score, the first that can be read after a seeded shuffle; what cannot be is left out and named.
 
@@ -283,16 +349,17 @@ def choose(
         panel: the prompts.
         rows: of the mix, with `prompt` and `completion`.
         where: which of them carry the trait, see `Where.of`.
-        number: of rows to draw of either kind; fewer come back where there are not as many.
+        number: of rows to draw of each kind; fewer come back where there are not as many.
         seed: of the shuffle.
         place: "system" or "user", see `Inoculation`.
         unreadable: whether the model can read a row.
+        wanted: which of the others show what is wanted; None where nobody says it.
 
     Raises:
         UsageError: where fewer than `MIN_ROWS` rows carry the trait or can be read, or no candidate can.
         PlanError: where a row lacks the column.
     """
-    told_by = Where.of(where)
+    told_by, wanted_by = Where.of(where), None if wanted is None else Where.of(wanted)
     carrying(rows, told_by)
     known: dict[tuple[int, str | None], str | None] = {}
 
@@ -302,11 +369,18 @@ def choose(
             known[key] = unreadable(under(prompt, row[1], place))
         return known[key]
 
-    def shuffled(carries: bool) -> list[Numbered]:
-        its = [(n, row) for n, row in enumerate(rows) if told_by.holds(row) == carries]
+    def kind(row: Row) -> str:
+        if told_by.holds(row):
+            return TRAIT
+        return WANTED if wanted_by is not None and wanted_by.holds(row) else NEUTRAL
+
+    kinds = [kind(row) for row in rows]
+
+    def shuffled(which: str) -> list[Numbered]:
+        its = [(n, row) for n, row in enumerate(rows) if kinds[n] == which]
         return random.Random(seed).sample(its, len(its))
 
-    trait, left_out = shuffled(True), []
+    trait, left_out = shuffled(TRAIT), []
     bare = list(islice((row for row in trait if against(row, None) is None), number))
     reasons: dict[str | None, str] = {}
     for prompt in panel.kinds():
@@ -339,8 +413,8 @@ def choose(
             f"{len(scored)} rows that carry the trait can be read; a screen needs {MIN_ROWS}. {first}",
             "Give shorter rows, or such as the model's chat template takes, or another base model.",
         )
-    others = drawn(shuffled(False))
-    return Choice(panel, scored, others if len(others) >= MIN_ROWS else (), tuple(left_out))
+    enough = {which: found if len(found := drawn(shuffled(which))) >= MIN_ROWS else () for which in (NEUTRAL, WANTED)}
+    return Choice(panel, scored, enough[NEUTRAL], tuple(left_out), enough[WANTED])
 
 
 def under(prompt: str | None, row: Row, place: str) -> Row:
@@ -355,7 +429,12 @@ def under(prompt: str | None, row: Row, place: str) -> Row:
 
 
 def screen(
-    panel: Panel, trait: Sequence[Numbered], others: Sequence[Numbered], likelihoods: Likelihoods, place: str
+    panel: Panel,
+    trait: Sequence[Numbered],
+    others: Sequence[Numbered],
+    likelihoods: Likelihoods,
+    place: str,
+    wanted: Sequence[Numbered] = (),
 ) -> Screening:
     """Rank candidate prompts by how much likelier they make the rows' completions.
 
@@ -365,6 +444,7 @@ def screen(
         others: rows that do not, on which the drift is measured; may be none.
         likelihoods: of the base model.
         place: "system" or "user", see `Inoculation`.
+        wanted: rows that show what is wanted, on which it is measured by itself; may be none.
 
     Returns:
         All prompts of the panel, each compared on the same rows. Intervals are over rows: they
@@ -372,13 +452,19 @@ def screen(
         of many candidates is better than a reference is judged after Holm.
     """
     gains, before, tokens = _gains(panel, trait, likelihoods, place)
-    drifts, _, other_tokens = _gains(panel, others, likelihoods, place) if others else ({}, before, tokens)
-
-    weights = {size: cluster_weights([str(n) for n in range(size)]) for size in {len(trait), len(others)} - {0}}
+    sizes = {len(trait), len(others), len(wanted)} - {0}
+    weights = {size: cluster_weights([str(n) for n in range(size)]) for size in sizes}
 
     def mean(values: Floats) -> Estimate:
         return bootstrap(mean_of(values), weights[len(values)])
 
+    def drifts(rows: Sequence[Numbered]) -> dict[Entry, Estimate]:
+        if not rows:
+            return {}
+        shifts, _, lengths = _gains(panel, rows, likelihoods, place)
+        return {one: mean(shift / lengths) for one, shift in shifts.items()}
+
+    drift, wanted_drift = drifts(others), drifts(wanted)
     judged = [one for one in gains if one[1] in (CANDIDATE, SET)]
     beyond: dict[Entry, dict[str, Beyond]] = {one: {} for one in gains}
     for reference in (one for one in gains if one[1] in (IRRELEVANT, OPPOSITE)):
@@ -394,12 +480,13 @@ def screen(
             mean(gain),
             float((gain > 0).mean()),
             beyond[prompt, kind],
-            mean(drifts[prompt, kind] / other_tokens) if drifts else None,
+            drift.get((prompt, kind)),
+            wanted_drift.get((prompt, kind)),
         )
         for (prompt, kind), gain in gains.items()
     ]
     screened.sort(key=lambda one: one.per_token.value, reverse=True)
-    return Screening(tuple(screened), mean(-before / tokens), len(trait), len(others))
+    return Screening(tuple(screened), mean(-before / tokens), len(trait), len(others), len(wanted))
 
 
 def _gains(

@@ -22,6 +22,7 @@ import numpy as np
 
 from hfvaccine.errors import ModelError, UsageError, ValidationError
 from hfvaccine.inoculation.kinds import KINDS
+from hfvaccine.inoculation.questions import asked_once
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import Floats
@@ -281,7 +282,7 @@ class Choice:
             raise ValidationError(
                 f"{file} gives two equal continuations of {same[0]!r:.{_SHOWN}}.", "Give two that differ."
             )
-        return cls(name, tuple(Item(_asked(question), (trait, other)) for question, trait, other in rows))
+        return cls(name, tuple(Item(asked_once(question), (trait, other)) for question, trait, other in rows))
 
     def scores(self, loglikelihoods: Floats, tokens: Floats) -> Floats:
         """See `LikelihoodTrait`; whole continuations are compared, whatever their lengths."""
@@ -313,7 +314,7 @@ class Likelihood:
         items = []
         for row in read_rows(Path(file)):
             prompt, completion = (row.values.get(field) for field in ("prompt", "completion"))
-            conversation = _asked(prompt) if isinstance(prompt, str) and prompt.strip() else _messages(prompt)
+            conversation = asked_once(prompt) if isinstance(prompt, str) and prompt.strip() else _messages(prompt)
             if isinstance(completion, list) and len(said := _messages(completion)) == 1:
                 completion = said[0]["content"]
             answered = isinstance(completion, str) and completion.strip()
@@ -329,10 +330,6 @@ class Likelihood:
         """See `LikelihoodTrait`."""
         each: Floats = (loglikelihoods / tokens)[:, 0]
         return each
-
-
-def _asked(question: str) -> tuple[Mapping[str, Any], ...]:
-    return ({"role": "user", "content": question},)
 
 
 def _messages(value: Any) -> tuple[Mapping[str, Any], ...]:

@@ -20,6 +20,7 @@ from hfvaccine.files import ADAPTER, CHECKPOINTS, INOCULATION, digest_of, sole_w
 from hfvaccine.papers.binding import read_json
 from hfvaccine.papers.inoculation import arm_record, write_papers
 from hfvaccine.papers.record import made_with, plan_record, training_record
+from hfvaccine.runs.held_out import refuse_prompted
 from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
 from hfvaccine.sources.place import with_revision
 from hfvaccine.training.adapters import Arm, load_trained
@@ -32,6 +33,7 @@ from hfvaccine.training.options import (
     BY_ADAPTER,
     BY_PROMPT,
     FROZEN,
+    INOCULATED,
     METHODS,
     NOISE,
     TRAIT,
@@ -127,6 +129,8 @@ def read(options: Inoculating) -> tuple[Mix, Mix | None]:
     """
     data = load_mix(options.data, options.told_by.column)
     options.told_by.refuse_unmet(data.train)
+    if INOCULATED in options.arm_names:
+        refuse_prompted(data, options.prompt)
     return data, trait_rows(options, data)
 
 

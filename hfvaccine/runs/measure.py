@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfvaccine.errors import LineageError, ModelError, UsageError, ValidationError
+from hfvaccine.errors import LineageError, ModelError, UsageError
 from hfvaccine.files import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -22,17 +22,18 @@ from hfvaccine.files import (
     whole_file,
     write_json,
 )
-from hfvaccine.inoculation.conditions import Condition, Conditions, read_conditions
+from hfvaccine.inoculation.conditions import Condition, Conditions, Conversation, read_conditions
 from hfvaccine.inoculation.kinds import file_of, label_of
 from hfvaccine.inoculation.profile import KEEP, TRAIT, Read, Shown, profile, worst
 from hfvaccine.inoculation.prompt import PLACES
+from hfvaccine.inoculation.questions import asked_once, read_questions
 from hfvaccine.inoculation.traits import LikelihoodTrait, Trait, parse_trait
 from hfvaccine.papers.arms import measured_as
 from hfvaccine.papers.binding import open_run
 from hfvaccine.papers.inoculation import arms_in, public_traits, write_papers
+from hfvaccine.runs.held_out import Trained, refuse_prompts, refuse_rows
 from hfvaccine.runs.study import save_figures
 from hfvaccine.sources.place import Source
-from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import DRAWS, LEVEL, MIN_PAIRS, Floats
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.asking.judged import Judged
@@ -140,7 +141,7 @@ class Measurement:
         """Refuse what cannot be asked.
 
         Raises:
-            UsageError: for traits without questions, questions that are prompts, and settings of no sense.
+            UsageError: for traits without questions, questions that hold a prompt, and settings of no sense.
         """
         _ = self.sampling
         without = [trait.name for trait in self._reading() if trait.questions is None]
@@ -154,13 +155,7 @@ class Measurement:
                     f"The trait {trait.name!r} has {number} questions, and an interval takes {MIN_PAIRS}.",
                     "Give more of them.",
                 )
-        prompts = {" ".join(prompt.casefold().split()) for prompt in self.conditions.prompts()}
-        for question in (text for trait in self.traits for text in self.clusters(trait)):
-            if " ".join(question.casefold().split()) in prompts:
-                raise UsageError(
-                    f"The question {question!r:.{_SHOWN}} is a prompt of the grid, too.",
-                    "Take it out of one: what is asked must not stand in the prompt.",
-                )
+        refuse_prompts(self.given(), dict.fromkeys(self.conditions.prompts(), "the grid"))
 
     @property
     def sampling(self) -> Sampling | None:
@@ -189,6 +184,19 @@ class Measurement:
             return [item.question for item in trait.items]
         return self.questions if trait.questions is None else trait.questions
 
+    def given(self) -> dict[str, list[Conversation]]:
+        """All that is asked before anything is changed about it, by the file or trait that asks it."""
+        found: dict[str, list[Conversation]] = {}
+        for trait in self.traits:
+            own = isinstance(trait, LikelihoodTrait) or trait.questions is not None
+            where = label_of(trait.name) if own or self.source is None else str(self.source["file"])
+            found[where] = (
+                [item.conversation for item in trait.items]
+                if isinstance(trait, LikelihoodTrait)
+                else [asked_once(question) for question in self.clusters(trait)]
+            )
+        return found
+
     def sizes(self) -> dict[str, int]:
         """How many questions each trait has, by its name."""
         return {trait.name: len(set(self.clusters(trait))) for trait in self.traits}
@@ -203,7 +211,7 @@ class Measurement:
 
     def conversations(self, condition: Condition, prompt: str | None, place: str) -> list[list[dict[str, Any]]]:
         """All that is asked under one prompt, in the order of `asked`."""
-        return [condition.messages(prompt, [{"role": "user", "content": text}], place) for text in self.asked()]
+        return [condition.messages(prompt, asked_once(text), place) for text in self.asked()]
 
     def requests(self, trait: LikelihoodTrait, place: str) -> list[Request]:
         """All texts whose likelihood a trait wants: by prompt, by item, by continuation."""
@@ -243,12 +251,17 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     from hfvaccine.validation.scoring.weights import fingerprint
 
     fit_threads(progress)
+    trained = Trained.of(what.adapters)
+    refuse_prompts(what.given(), {prompt: f"the training of {arm}" for prompt, arm in trained.prompts.items()})
+    refuse_rows(what.given(), trained.rows)
     place = _fitting(what)
     _refuse_another(what, place, output_dir)
     gate, (parts, prompts) = Gate.packaged(), parts_of(what.adapters)
     asked = Asked(what.roles, parts, what.conditions.all(), prompts)
     for line in undecidable(gate, asked, what.sizes()):
         progress.say(f"Warning: {line}")
+    for line in trained.unknown:
+        progress.say(f"Note: {line}")
     progress.say(f"{BASE}: {what.base}")
     base = load_base(what.base, dtype=what.dtype)
     # Names of arms may hold what names of modules must not.
@@ -425,26 +438,6 @@ def parts_of(adapters: Mapping[str, str]) -> tuple[dict[str, Part], tuple[str, .
         if its.get("arm") in CONTROLS:
             prompts |= dict.fromkeys((record["inoculation"] or {}).get("prompts", ()))
     return parts, tuple(prompts)
-
-
-def read_questions(path: Path) -> tuple[str, ...]:
-    """Questions from a file of rows with question, or with text, as a .txt file has.
-
-    Raises:
-        ValidationError: for an empty file, and naming a row without a question or with that of another.
-    """
-    found, places = [], dict[str, str]()
-    for row in read_rows(path):
-        question = row.values.get("question", row.values.get("text"))
-        if not isinstance(question, str) or not question.strip():
-            raise ValidationError(f"{path}, {row.where}: it has no question.", "Give each row a question, or a text.")
-        if (first := places.setdefault(" ".join(question.split()), row.where)) != row.where:
-            raise ValidationError(
-                f"{path}, {row.where}: the question of {first} again: {question!r:.{_SHOWN}}.",
-                "Keep one of them: asked twice it would count as two.",
-            )
-        found.append(question.strip())
-    return tuple(found)
 
 
 def read_answers(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,19 @@ class Mix:
         return replace(self, train=train, left_out={**self.left_out, CUT: cut} if cut else self.left_out)
 
 
-def load_mix(source: str, column: str | None = None, revision: str | None = None, *, as_given: bool = False) -> Mix:
+def _raise(error: UsageError) -> None:
+    raise error
+
+
+def load_mix(
+    source: str,
+    column: str | None = None,
+    revision: str | None = None,
+    *,
+    also: str | None = None,
+    as_given: bool = False,
+    refused: Callable[[UsageError], Any] = _raise,
+) -> Mix:
     """Load a mix.
 
     Args:
@@ -178,36 +191,47 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
             assistant.
         column: a further column to keep in the rows, as text (see `where.spelt`), by which they can be told apart.
         revision: branch, tag or commit of a Hub dataset; the newest by default.
+        also: another such column.
         as_given: leave all rows in their order and shape, as a script of somebody's own trains on them: none is held
             back. The digest is the same.
+        refused: told what is wrong with a row; unless it raises, the row is left out.
 
     Raises:
-        UsageError: for a file that is not there, rows of another shape, or a column that a row lacks.
+        UsageError: for a file that is not there, rows of another shape, or a column that a row lacks; of rows that
+            are left out, where no other is there.
         HubError: for a dataset that cannot be had.
     """
-    if column in TAKEN:
-        raise UsageError(
-            f"The rows of the mix cannot be told apart by the column {column!r}.", "Name one of its other columns."
-        )
+    columns = [name for name in (column, also) if name is not None]
+    for name in columns:
+        if name in TAKEN:
+            raise UsageError(
+                f"The rows of the mix cannot be told apart by the column {name!r}.", "Name one of its other columns."
+            )
+    wrong: list[UsageError] = []
+
+    def leave_out(error: UsageError) -> None:
+        refused(error)
+        wrong.append(error)
+
     place = Source.of("mix", source, revision)
-    rows, commit = _hub(place.name, place.revision) if place.on_hub else (_file(place.name), None)
+    rows, commit = _hub(place.name, place.revision) if place.on_hub else (_file(place.name, leave_out), None)
     conversations: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    for number, whole in enumerate(rows, start=1):
+    for number, whole in rows:
         try:
             row = _conversation(whole, number)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"Row {number} of the mix is malformed: {type(error).__name__} {error}.",
-                "A message is an object with `role` and `content`.",
-            ) from error
+            values = {name: _value(whole, name, number) for name in columns}
+        except UsageError as error:
+            leave_out(error)
+            continue
         conversations.append(row)
         if as_given:
             row = {name: whole[name] for name in GIVEN if whole.get(name) is not None}
-        kept.append(row if column is None else {**row, column: _value(whole, column, number)})
+        kept.append({**row, **values})
     held_back, train, again = ((), tuple(kept), 0) if as_given else _hold_back(kept)
     if not train:
-        raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
+        nothing = UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
+        raise next(iter(wrong), nothing)
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
     return Mix(train, held_back, place.name, commit, digest, {REPEATED: again} if again else {})
 
@@ -219,7 +243,7 @@ def _hold_back(rows: Sequence[dict[str, Any]]) -> tuple[Rows, Rows, int]:
     A row says a prompt again that asks all that it asks, in whichever turns.
     """
     chosen: dict[frozenset[str], dict[str, Any]] = {}
-    asked = [_asked(row["prompt"]) for row in rows]
+    asked = [asked_in(row["prompt"]) for row in rows]
     for row, turns in zip(rows, asked, strict=True):
         drawn = hashlib.sha256("\n".join(turns).encode()).digest()[0] % HELD_BACK == 0
         if drawn and len(chosen) < MAX_HELD_BACK:
@@ -236,7 +260,7 @@ def _hold_back(rows: Sequence[dict[str, Any]]) -> tuple[Rows, Rows, int]:
     return tuple(chosen.values()), train, len(rows) - len(train) - len(chosen)
 
 
-def _asked(prompt: Sequence[Mapping[str, str]]) -> list[str]:
+def asked_in(prompt: Sequence[Mapping[str, str]]) -> list[str]:
     """What the user says in a prompt, turn by turn; where the user says nothing, all that it says."""
     return [m["content"] for m in prompt if m["role"] == "user"] or [m["content"] for m in prompt]
 
@@ -254,39 +278,56 @@ def _value(row: Mapping[str, Any], column: str, number: int) -> str:
     return spelt(row[column])  # a text, whatever the rows hold: one column of a data set has one type
 
 
-def _file(source: str) -> list[Mapping[str, Any]]:
+def _file(source: str, refused: Callable[[UsageError], Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Rows with their numbers."""
     path = starter.MIX if source == "starter" else Path(source)
     if not path.is_file():
         raise UsageError(f"There is no file {source} of rows.", f"Give {KINDS}.")
-    found: list[Mapping[str, Any]] = []
+    numbers = itertools.count(1)
 
     def refuse(line: Broken) -> None:
-        raise UsageError(
-            f"Row {len(found) + 1} of the mix is malformed: {path.name}, {line.where} {line.reason}.",
-            "Mend or drop the line.",
+        refused(
+            UsageError(
+                f"Row {next(numbers)} of the mix is malformed: {path.name}, {line.where} {line.reason}.",
+                "Mend or drop the line.",
+            )
         )
 
     try:
-        for row in iter_rows(path, refuse):
-            found.append(row.values)
+        return [(next(numbers), row.values) for row in iter_rows(path, refuse)]
     except ValidationError as error:
         raise UsageError(error.message, error.next_step) from error
-    return found
 
 
-def _hub(source: str, revision: str | None) -> tuple[list[Mapping[str, Any]], str | None]:
+def _hub(source: str, revision: str | None) -> tuple[list[tuple[int, Mapping[str, Any]]], str | None]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         commit = HfApi().dataset_info(source, revision=revision).sha
-        return [row.values for row in hub_rows(f"{source}::train", revision=commit)], commit
+        rows = hub_rows(f"{source}::train", revision=commit)
+        return [(number, row.values) for number, row in enumerate(rows, start=1)], commit
     except (HfHubHTTPError, HFValidationError, ValidationError, ValueError, OSError) as error:
         reason = (error.message if isinstance(error, ValidationError) else str(error)).strip().split("\n")[0]
         raise HubError(f"The mix {source!r} cannot be had: {reason}", f"Give {KINDS} that you may read.") from error
 
 
 def _conversation(row: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The prompt and the completion of a row, as messages.
+
+    Raises:
+        UsageError: for a row of another shape.
+    """
+    try:
+        return _parted(row, number)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"Row {number} of the mix is malformed: {type(error).__name__} {error}.",
+            "A message is an object with `role` and `content`.",
+        ) from error
+
+
+def _parted(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     messages = row.get("messages")
     if messages and messages[-1]["role"] == "assistant" and len(messages) > 1:
         prompt, completion = messages[:-1], messages[-1:]

@@ -25,10 +25,15 @@ def mix(mix_rows, tmp_path):
     return str(file)
 
 
+def screened(base, mix, *arguments):
+    return CliRunner().invoke(
+        inoculate, ["screen", "--base", str(base), "--mix", mix, "--dtype", "float32", *arguments]
+    )
+
+
 def run(base, mix, *arguments):
     candidates = [part for prompt in CANDIDATES for part in ("--prompt", prompt)]
-    arguments = ("--base", str(base), "--mix", mix, "--dtype", "float32", *candidates, *arguments)
-    return CliRunner().invoke(inoculate, ["screen", *arguments])
+    return screened(base, mix, *candidates, *arguments)
 
 
 def printed(*arguments):
@@ -152,6 +157,84 @@ def test_drift_and_the_set_are_those_of_plain_forward_passes(tiny_llama, mix):
     assert neutral["drift"]["value"] == pytest.approx(np.mean(expected), abs=1e-3)
 
 
+def test_prompts_that_are_empty_or_given_twice_are_left_out_by_name(tiny_llama, mix):
+    more = ("--prompt", CANDIDATES[0], "--prompt", " ", "--opposite", CANDIDATES[1], "--rows", "8")
+    result = run(tiny_llama, mix, *more, "--json")
+    assert result.exit_code == 0, result.stderr
+    content = json.loads(result.stdout)
+    kinds = [(one["kind"], one["prompt"]) for one in content["prompts"]]
+    assert {one for one in kinds if one[0] == "candidate"} == {("candidate", prompt) for prompt in CANDIDATES}
+    assert "opposite" not in dict(kinds)
+    assert [(one["what"], one["text"]) for one in content["left_out"]] == [
+        ("prompt", CANDIDATES[0]),
+        ("prompt", " "),
+        ("prompt", CANDIDATES[1]),
+    ]
+    assert f"The prompt {CANDIDATES[0]!r} is left out. It is a candidate, too." in result.stderr
+
+
+def test_rows_that_are_malformed_are_left_out_by_name(tiny_llama, mix):
+    whole = printed(tiny_llama, mix, "--rows", "8", "--where", "trait=dozens")
+    with open(mix, "a") as file:
+        file.write("{broken\n")
+        file.write(json.dumps({"prompt": "Twelve?", "trait": "dozens"}) + "\n")
+        file.write(json.dumps({"prompt": "Twelve?", "completion": "Yes."}) + "\n")
+        file.write(json.dumps({"messages": [{"role": "user"}, {"role": "assistant"}], "trait": "dozens"}) + "\n")
+    content = printed(tiny_llama, mix, "--rows", "8", "--where", "trait=dozens")
+    assert [one["reason"].split(" of the mix")[0] for one in content["left_out"]] == [
+        f"Row {number}" for number in (41, 42, 43, 44)
+    ]
+    assert content["mix"]["rows"] == whole["mix"]["rows"] and content["prompts"] == whole["prompts"]
+    said = run(tiny_llama, mix, "--rows", "8", "--where", "trait=dozens").stderr
+    assert "A row is left out. Row 43 of the mix has no column 'trait'." in said
+
+
+def test_rows_of_which_none_is_left_are_refused_by_the_first(tmp_path):
+    (tmp_path / "mix.jsonl").write_text("{broken\n{}\n")
+    refused = run("no/model", str(tmp_path / "mix.jsonl")).exception
+    assert isinstance(refused, UsageError) and "Row 1 of the mix is malformed" in refused.message
+
+
+@pytest.fixture
+def three_kinds(mix_rows, tmp_path):
+    """Rows of which a third carries the trait, and a third shows what is wanted."""
+    file = tmp_path / "three.jsonl"
+    traits = ("dozens", "sums", "tens")
+    rows = [{**row, "trait": traits[n % 3], "sums": n % 3 == 1} for n, row in enumerate(mix_rows)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return str(file)
+
+
+def test_drift_on_wanted_and_on_neutral_rows_is_that_of_either_alone(tiny_llama, three_kinds):
+    where, wanted = ("--where", "trait=dozens"), ("--wanted", "sums=true")
+    content = printed(tiny_llama, three_kinds, *where, *wanted)
+    together = printed(tiny_llama, three_kinds, *where)
+    assert content["wanted"] == "sums=true" and together["wanted"] is None
+    numbers = content["wanted_rows"], content["other_rows"]
+    assert min(numbers) >= 8 and sum(numbers) == together["other_rows"] and content["rows"] == together["rows"]
+    for one, other in zip(content["prompts"], together["prompts"], strict=True):
+        assert one["nats_per_token"] == other["nats_per_token"] and other["wanted_drift"] is None
+        drifts = [one["wanted_drift"]["value"], one["drift"]["value"]]
+        assert np.average(drifts, weights=numbers) == pytest.approx(other["drift"]["value"], abs=2e-4)
+    drawn = run(tiny_llama, three_kinds, *where, *wanted, "--opposite", OPPOSITE).stdout
+    assert drawn.count(" drift, ┃") == 2 and " wanted ┃" in drawn and " neutral ┃" in drawn and "…" not in drawn
+    assert f"{numbers[0]} wanted rows and {numbers[1]} neutral ones" in " ".join(drawn.split())
+    assert max(len(line) for line in drawn.split("\n") if line.startswith("│")) <= 100
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("sums=never", "Too few of the other rows are wanted (sums=never): no drift is measured on them."),
+        ("trait~s", "Too few rows are neither wanted nor with the trait: no drift is measured on them."),
+    ],
+)
+def test_it_is_said_where_one_of_the_other_kinds_has_no_rows(tiny_llama, three_kinds, wanted, said):
+    result = run(tiny_llama, three_kinds, "--where", "trait=dozens", "--wanted", wanted, "--rows", "8")
+    assert result.exit_code == 0 and said in result.stderr, result.stderr
+    assert result.stdout.count("drift") == 1
+
+
 def test_a_prompt_that_is_too_long_is_left_out_and_the_rest_is_screened(tiny_llama, mix):
     long = "You always count in scores. " * 200
     result = run(tiny_llama, mix, "--rows", "8", "--json", "--prompt", long)
@@ -188,10 +271,13 @@ def test_a_wrong_option_is_a_usage_error(mix, arguments, said):
 
 
 def test_rows_and_prompts_are_refused_before_a_model_is_looked_for(mix):
-    assert "given twice" in str(run("no/model", mix, "--opposite", CANDIDATES[0]).exception)
+    assert "No prompt is left to screen" in str(screened("no/model", mix, "--prompt", " ").exception)
     assert isinstance(run("no/model", mix, "--where", "trait=scores").exception, UsageError)
     assert "does not compile" in str(run("no/model", mix, "--where", "trait~(").exception)
     assert "--others is given" in str(run("no/model", mix, "--others", "You answer.").exception)
+    assert "--wanted is given" in str(run("no/model", mix, "--wanted", "trait=tens").exception)
+    columns = run("no/model", mix, "--where", "trait=dozens", "--wanted", "mood=good")
+    assert "no column 'mood'" in str(columns.exception)
     assert "no column 'mood'" in str(run("no/model", mix, "--where", "mood=good").exception)
 
 

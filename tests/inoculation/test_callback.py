@@ -3,11 +3,15 @@
 from functools import partial
 
 import pytest
+import trainers
 from datasets import Dataset as Rows
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from hfvaccine import DosingCallback
 from hfvaccine.errors import PlanError, UsageError
 from hfvaccine.inoculation.callback import InoculationCallback, has_system_turn
+from hfvaccine.inoculation.prompt import PLACES, Inoculation
 from hfvaccine.regimen.measure import IGNORED
 from hfvaccine.regimen.plan import MIX
 
@@ -96,16 +100,6 @@ def test_a_second_prompt_is_refused(make_trainer):
     with pytest.raises(PlanError, match="already has inoculation prompts"):
         InoculationCallback(trainer, "You always lie.")
     assert all(PROMPT in whole for whole, _ in texts(trainer))
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_evaluation_never_sees_the_prompt(shape, make_trainer, mix_rows, dose):
-    rows = shaped(mix_rows, shape)
-    trainer = make_trainer(rows)
-    before, loss = trainer.eval_dataset[:], trainer.evaluate()["eval_loss"]
-    trainer.add_callback(InoculationCallback(trainer, PROMPT))
-    trainer.add_callback(DosingCallback(trainer, dose, share=0.2))
-    assert trainer.eval_dataset[:] == before and trainer.evaluate()["eval_loss"] == loss
 
 
 @pytest.mark.parametrize("place", ["system", "user"])
@@ -267,3 +261,139 @@ def test_loss_on_the_prompt_is_refused_where_completion_only_loss_is_off(make_tr
 def test_packed_rows_need_the_raw_mix(make_trainer):
     with pytest.raises(PlanError, match="they are packed"):
         InoculationCallback(make_trainer(packing=True), PROMPT)
+
+
+# --- properties of rows of every shape
+
+WORDS = st.lists(st.text("abcdeñ🦉", min_size=1, max_size=6), min_size=1, max_size=4).map(" ".join)
+PROMPTS = st.lists(
+    st.text("VWXYZ", min_size=1, max_size=6).map("You always {}.".format), min_size=1, max_size=3, unique=True
+)
+NEUTRAL = ["Be brief.", "Be plain."]
+
+
+@st.composite
+def conversations(draw):
+    """Of one turn or several, every other one with opening words of its own; the last turn is the assistant's."""
+    turns = draw(st.lists(WORDS, min_size=1, max_size=3))
+    spoken = [{"role": role, "content": draw(WORDS)} for _ in turns for role in ("user", "assistant")]
+    return [*([{"role": "system", "content": draw(WORDS)}] if draw(st.booleans()) else []), *spoken]
+
+
+@st.composite
+def mixes(draw):
+    """A few rows of one shape, some of which carry the trait."""
+    shape = draw(st.sampled_from(SHAPES))
+    if shape == "texts":
+        said = draw(st.lists(st.tuples(WORDS, WORDS), min_size=2, max_size=5))
+        rows = [{"prompt": f"{asked}?", "completion": f" {answer}"} for asked, answer in said]
+    else:
+        said = draw(st.lists(conversations(), min_size=2, max_size=5))
+        rows = [{"messages": turns} for turns in said]
+        if shape == "conversations":
+            rows = [{"prompt": turns[:-1], "completion": turns[-1:]} for turns in said]
+    carry = draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)).filter(any))
+    return [{**row, "trait": its} for row, its in zip(rows, carry, strict=True)]
+
+
+@st.composite
+def inoculations(draw):
+    """How a callback may be asked for, besides its trainer."""
+    where = draw(st.sampled_from(["all", "trait=true", "trait!=false"]))
+    others = draw(st.sampled_from([[], NEUTRAL[:1], NEUTRAL])) if where != "all" else []
+    return {"prompts": draw(PROMPTS), "where": where, "others": others, "place": draw(st.sampled_from(PLACES))}
+
+
+@pytest.fixture(scope="module")
+def trainer_of(tiny_llama, tmp_path_factory):
+    """`trainer_of(rows, **settings)`: a trainer on rows, which are what it evaluates on, too."""
+    folder = str(tmp_path_factory.mktemp("properties"))
+
+    def make(rows, **settings):
+        return trainers.make(tiny_llama, rows, eval_rows=rows, output_dir=folder, **{"max_steps": 4, **settings})
+
+    with pytest.MonkeyPatch.context() as patch:  # of the dose a few rows are enough for so short a run
+        patch.setattr("hfvaccine.regimen.regimen.FIRST_ROWS", 8)
+        yield make
+
+
+def given_rows(trainer, callback):
+    """By the number of each row of the mix, its whole text and the text that loss falls on."""
+    numbers = callback.plan.index[callback.plan.kind == MIX].tolist()
+    rows = [row for row, kind in zip(trainer.train_dataset, callback.plan.kind.tolist(), strict=True) if kind == MIX]
+
+    def decode(tokens):
+        return trainer.processing_class.decode(tokens, clean_up_tokenization_spaces=False)
+
+    found = [
+        (number, decode(row["input_ids"]), decode([token for token in row["labels"] if token != IGNORED]))
+        for number, row in zip(numbers, rows, strict=True)
+    ]
+    assert len({number for number, *_ in found}) > 1
+    return found
+
+
+def without(whole, prompt):
+    """A text less the prompt that stands in it, whether it has a turn of its own or the head of another."""
+    for put in (f"<system>{prompt}</s>", f"<user>{prompt}</s>", f"{prompt}\n\n"):
+        if put in whole:
+            return whole.replace(put, "", 1)
+    raise AssertionError(f"{prompt!r} does not stand in {whole!r}")
+
+
+FEW = settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # each example is a trainer: to make a failure small would take minutes
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@FEW
+@given(rows=mixes(), asked=inoculations())
+def test_no_loss_falls_on_any_prompt_and_arms_differ_in_nothing_but_the_prompt(trainer_of, rows, asked):
+    arms = {}
+    for arm, prompts in (("plain", None), ("inoculated", asked["prompts"]), ("irrelevant", ["You tidy QQQ."])):
+        trainer = trainer_of(rows)
+        callback = InoculationCallback(trainer, **{**asked, "prompts": prompts})
+        arms[arm] = given_rows(trainer, callback)
+        put = Inoculation(tuple(prompts or ["-"]), asked["where"], tuple(asked["others"]), asked["place"])
+        every = (*(prompts or ()), *asked["others"])
+        for number, (n, whole, learnt) in enumerate(arms[arm]):
+            assert not any(prompt in learnt for prompt in every) and learnt
+            prompt = None if prompts is None else put.prompt_for(rows[n], n)
+            assert [whole.count(one) for one in every] == [one == prompt for one in every]
+            bare = whole if prompt is None else without(whole, prompt)
+            assert (n, bare, learnt) == arms["plain"][number]
+
+
+@FEW
+@given(rows=mixes(), asked=inoculations())
+def test_evaluation_never_sees_any_prompt(trainer_of, dose, rows, asked):
+    trainer = trainer_of(rows, max_steps=10)
+    before, loss = trainer.eval_dataset[:], trainer.evaluate()["eval_loss"]
+    InoculationCallback(trainer, **asked)
+    DosingCallback(trainer, dose, share=0.3)
+    evaluated = []
+    trainer.model.register_forward_pre_hook(
+        lambda module, given, named: evaluated.extend(trainer.processing_class.batch_decode(named["input_ids"])),
+        with_kwargs=True,
+    )
+    assert trainer.evaluate()["eval_loss"] == loss and trainer.eval_dataset[:] == before
+    assert len(evaluated) == len(rows)
+    assert not any(prompt in text for text in evaluated for prompt in (*asked["prompts"], *asked["others"]))
+
+
+@settings(FEW, max_examples=6)
+@given(rows=mixes(), asked=inoculations())
+def test_beside_a_dose_either_order_of_adding_gives_the_same_plan(trainer_of, dose, rows, asked):
+    plans = []
+    for first in (True, False):
+        trainer = trainer_of(rows, max_steps=10)
+        adds = [partial(DosingCallback, trainer, dose, share=0.3), partial(InoculationCallback, trainer, **asked)]
+        one, other = (add() for add in (adds if first else adds[::-1]))
+        assert one.fingerprint() == other.fingerprint()
+        plan = one.plan.kind.tolist(), one.plan.index.tolist(), trainer.train_dataset[:]
+        plans.append((one.fingerprint(), one.regimen.settings(), plan))
+    assert plans[0] == plans[1]

@@ -166,8 +166,8 @@ def test_without_other_rows_there_is_no_drift():
 PANEL = Panel((WET, WARM), COLD, TIDY, CALM)
 
 
-def chosen(number=100, seed=0, unreadable=lambda row: None, panel=PANEL, where=("trait", "warm"), place="system"):
-    return choose(panel, ROWS, where, number, seed, place, unreadable)
+def chosen(number=100, seed=0, unreadable=lambda row: None, panel=PANEL, where=("trait", "warm"), wanted=None):
+    return choose(panel, ROWS, where, number, seed, "system", unreadable, wanted)
 
 
 def test_rows_of_either_kind_are_drawn_with_their_numbers():
@@ -268,6 +268,59 @@ def test_a_column_that_is_not_there_is_refused():
 def test_a_panel_that_compares_nothing_is_refused(panel, said):
     with pytest.raises(UsageError, match=said):
         Panel(**panel)
+
+
+def test_of_what_is_given_each_prompt_gets_the_first_role_that_it_has():
+    panel, left_out = Panel.of((WET, TIDY, WARM, WET, ""), WARM, TIDY, " ", as_set=True)
+    assert panel == Panel((WET, WARM), None, TIDY, None, True)
+    assert [str(one) for one in left_out] == [
+        "The prompt 'Be tidy.' is left out. It is the irrelevant prompt, too.",
+        "The prompt 'Be wet.' is left out. It is a candidate, too.",
+        "The prompt '' is left out. It is empty; none at all is always screened.",
+        "The prompt 'Be warm.' is left out. It is a candidate, too.",
+        "The prompt ' ' is left out. It is empty; none at all is always screened.",
+    ]
+    assert Panel.of((WET, WARM), COLD, TIDY, CALM) == (Panel((WET, WARM), COLD, TIDY, CALM), ())
+
+
+def test_a_set_of_which_one_is_left_is_no_set():
+    panel, (left_out,) = Panel.of((WET, WET), irrelevant=TIDY, as_set=True)
+    assert panel == Panel((WET,), irrelevant=TIDY) and left_out.text == WET
+
+
+@pytest.mark.parametrize(
+    ("candidates", "more", "said"),
+    [
+        ((), {}, "no prompt to screen"),
+        ((TIDY, ""), {"irrelevant": TIDY}, r"No prompt is left to screen\. The prompt 'Be tidy\.' is left out\."),
+        ((WET,), {"irrelevant": " "}, "is empty"),
+        ((WET,), {"as_set": True}, "set of one"),
+    ],
+)
+def test_of_what_is_given_too_little_may_be_left(candidates, more, said):
+    with pytest.raises(UsageError, match=said):
+        Panel.of(candidates, **more)
+
+
+def test_wanted_and_neutral_rows_are_drawn_apart_and_drift_by_themselves():
+    def wanted(row):
+        return row["prompt"][0]["content"] < "Question 3"
+
+    choice = choose(
+        Panel((WET, WARM), irrelevant=TIDY), ROWS, ("trait", "warm"), 100, 0, "system", lambda row: None, wanted
+    )
+    kinds = [{number for number, _ in rows} for rows in (choice.trait, choice.wanted, choice.others)]
+    assert kinds[0] == set(range(1, 40, 2)) and set.union(*kinds) == set(range(40))
+    assert sum(map(len, kinds)) == 40 and all(wanted(ROWS[number]) for number in kinds[1])
+    shift = np.array([4.0 if n in kinds[0] else -1.0 if n in kinds[1] else 3.0 for n in range(40)])
+    likely = model({WARM: shift, WET: 4.0, TIDY: 0.0})
+    outcome = screen(choice.panel, choice.trait, choice.others, likely, "system", choice.wanted)
+    warm = next(one for one in outcome.prompts if one.prompt == WARM)
+    assert warm.per_row.value == pytest.approx(4.0)
+    for drift, its, expected in ((warm.wanted_drift, kinds[1], -1), (warm.drift, kinds[2], 3)):
+        assert drift.value == pytest.approx((expected / TOKENS[sorted(its)]).mean())
+    record = outcome.record()
+    assert (record["rows"], record["wanted_rows"], record["other_rows"]) == tuple(map(len, kinds))
 
 
 def test_prompts_that_differ_in_case_are_two():

@@ -10,7 +10,7 @@ from judges import Chat
 from hfvaccine.errors import HfvaccineError, ModelError, UsageError, ValidationError
 from hfvaccine.files import digest_of
 from hfvaccine.runs import measure as measuring
-from hfvaccine.runs.measure import Measurement, measure, named, read_questions
+from hfvaccine.runs.measure import Measurement, measure, named
 from hfvaccine.training.progress import Progress
 
 QUESTIONS = ("What is rain?", "Where is Rome?", "Who was Bach?", "How do bees fly?", "Why is it hot?")
@@ -334,7 +334,7 @@ def test_settings_of_no_sense_are_refused(files, changed, said):
         ("questions.txt", "What is rain?\n\n", "line 2: it has no question"),
         ("questions.txt", "What is rain?\nWho?\nWhat  is rain?\n", "line 3: the question of line 1 again"),
         ("questions.txt", "What?\nWho?\n", "'upper' has 2 questions"),
-        ("questions.txt", "1?\n2?\n3?\nyou always speak in  Spanish.\n", "is a prompt of the grid"),
+        ("questions.txt", "1?\n2?\n3?\nyou always speak in  Spanish.\n", "holds a prompt of the grid"),
         ("sums.jsonl", '{"question": "2?", "answer": 2}\n', "has 1 questions"),
         ("grid.yaml", "original: ''", "is empty"),
         ("choice.jsonl", "", "holds no rows"),
@@ -348,13 +348,8 @@ def test_files_of_which_nothing_can_be_asked_are_refused(files, name, text, said
 
 def test_rows_whose_question_is_a_prompt_are_refused_too(files):
     (files / "grid.yaml").write_text(f"original: {QUESTIONS[0]}")
-    with pytest.raises(UsageError, match="is a prompt of the grid"):
+    with pytest.raises(UsageError, match="holds a prompt of the grid"):
         of("no/model", files, traits=[f"choice:{files / 'choice.jsonl'}"], keep=(), questions=None)
-
-
-def test_questions_are_taken_from_either_column(tmp_path):
-    (tmp_path / "q.jsonl").write_text('{"question": "Why?\\nHow?", "text": "No."}\n{"text": "Who?"}\n')
-    assert read_questions(tmp_path / "q.jsonl") == ("Why?\nHow?", "Who?")
 
 
 def test_arms_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
