@@ -440,12 +440,14 @@ def audits(dose: Dose, sets: Sequence[ProbeSet], taught: Sequence[tuple[str, boo
     for claim in (*dose.claims, *dose.heldout):
         if claim.twin and claim.claim_id not in own:
             own[claim.claim_id] = Pair(claim.claim_id, "", "", claim.claim, claim.twin)
-    whole = cue_audit([(pair.claim, pair.truth) for pair in own.values()])
+    whole = cue_audit([(pair.claim, pair.truth) for pair in own.values()]) if len(own) >= FEWEST else None
     at = {name: number for number, name in enumerate(own)}
     found = {}
     for s in sets:
         pairs = [(pair.claim, pair.truth) for pair in s.pairs]
         if s.name in (SPECIFIC, CROSS):
+            if whole is None:
+                continue
             audit = replace(whole, truth_scores=whole.truth_scores[[at[pair.id] for pair in s.pairs]])
         elif len(set(s.clusters)) < 2 or len(pairs) < FEWEST:
             continue

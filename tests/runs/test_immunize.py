@@ -509,6 +509,17 @@ def test_a_dose_that_holds_nothing_out_is_given_and_what_is_not_measured_is_said
     assert dry_run(dataclasses.replace(asked, output_dir=str(tmp_path / "other")))["unmeasured"]
 
 
+def test_so_few_claims_that_nobody_can_audit_their_wording_are_given_all_the_same(make_claims, options, tmp_path):
+    few = sealed(tmp_path / "dose", make_claims(6, heldout=2))
+    asked = dataclasses.replace(
+        options, dose=str(few.path), placebo=False, controls=False, output_dir=str(tmp_path / "run")
+    )
+    given = immunize(asked, SILENT)
+    assert not {"specific", "cross"} & set(given.results["cue_audit"])
+    assert given.results["gate"]["verdict"] in ("undecided", "failed")
+    assert (given.folder / CARD).is_file() and (given.folder / PAGE).is_file()
+
+
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
