@@ -106,7 +106,7 @@ def read_json(folder: Path, name: str, source: str | None = None) -> dict[str, A
     except FileNotFoundError as error:
         raise LineageError(
             f"{source} has no {name}: hfvaccine did not make it, or not to its end.",
-            "Give an immunized adapter, or finish the run first (--resume).",
+            "Give an immunized adapter, or finish the run first (--resume FOLDER).",
         ) from error
     except (OSError, ValueError) as error:
         raise LineageError(f"{name} of {source} is no JSON: {error}.", "Take it from its publisher.") from error
