@@ -81,7 +81,8 @@ def plan_arm(
         beside: dict[str, Any] | None = None
         if trait is not None and arm in FROZEN:
             refuse_sharded(trainer)
-            learnt = {"id": trait.id, "sha256": trait.sha256, "rows": len(trait.train)}
+            # By digest, not by name: where the rows lie is no part of the plan, and nobody else's business.
+            learnt = {"sha256": trait.sha256, "rows": len(trait.train)}
             beside = {"method": BY_ADAPTER, "frozen": FROZEN[arm], "trait_data": learnt}
         regimen = regimen_of(trainer)
         regimen.change(objective=SFT, beside=beside)
