@@ -14,6 +14,7 @@ from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.inoculation.where import ALL, recorded
 from hfvaccine.papers.arms import CONTROL_OF, TREATED, compared_with, is_control, measured_as, weights_digest
 from hfvaccine.papers.shown import code, common, criterion, rows_link
+from hfvaccine.sources.place import STARTER
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import (
     NOT_KNOWN,
@@ -94,6 +95,7 @@ def render(
             "frozen": own.get("frozen"),
             "trait_data": trait_data,
             "trait_link": rows_link(trait_data),
+            "trait_apart": _apart(trait_data, data),
             "trait_rows": record.get("trait_rows") or {},
             "told_by": _told_by((record.get("trait_rows") or {}).get("where")),
             "gate": gate,
@@ -116,6 +118,12 @@ def render(
             "seed": own.get("seed"),
         },
     )
+
+
+def _apart(trait_data: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether the rows of the frozen adapter lie in a file of their own, which is nowhere published."""
+    own = trait_data and trait_data.get("sha256") != data.get("sha256")
+    return bool(own and not trait_data.get("revision") and trait_data.get("id") != STARTER)
 
 
 def _told_by(where: object) -> str:

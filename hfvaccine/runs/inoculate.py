@@ -296,7 +296,7 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
     load_trained(base, trained)
     record = make_record(options, base, data, carrying, trait, planned, trained, settings)
     for name in record["adapters"]:
-        save_config(pinned(options.alone(name), base, data), folder / name)
+        save_config(pinned(options.alone(name), base, data, trait), folder / name)
         write_papers(folder / name, arm_record(record, name))
     write_json(record, folder / INOCULATION)  # last: where it stands, the run is finished
     for one in trained.values():
@@ -304,10 +304,11 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
     return record
 
 
-def pinned(options: Inoculating, base: Base, data: Mix) -> Inoculating:
+def pinned(options: Inoculating, base: Base, data: Mix, trait: Mix | None) -> Inoculating:
     """The options with the revisions that the run really has: what is published is the same run."""
-    rows = with_revision(data.id, data.revision) if data.revision else options.data
-    return replace(options, base_revision=base.revision, data=rows)
+    rows = {"data": data, "trait_data": trait if options.trait_data is not None else None}
+    of_hub = {name: with_revision(its.id, its.revision) for name, its in rows.items() if its and its.revision}
+    return replace(options, base_revision=base.revision, **of_hub)
 
 
 def make_record(
