@@ -29,6 +29,7 @@ from hfvaccine.text import (
     plain,
     with_interval,
 )
+from hfvaccine.training.options import BY_ADAPTER, METHODS
 from hfvaccine.validation.showing.sentences import counts, ordered
 
 BANNERS = {
@@ -89,6 +90,7 @@ def render(
             "arm": own.get("arm"),
             "adopted": record.get("adopted"),
             "control": is_control(record),
+            "by_adapter": _by_adapter(record),
             "learned": {**TREATED, **CONTROL_OF}.get(str(own.get("arm")), "as the record says"),
             "data": data,
             "data_link": rows_link(data),
@@ -118,6 +120,12 @@ def render(
             "seed": own.get("seed"),
         },
     )
+
+
+def _by_adapter(record: Mapping[str, Any]) -> bool:
+    """Whether an arm of its run was trained beside a frozen adapter."""
+    arms = {record["adapter"].get("arm"), *(one.get("arm") for one in record.get("run", {}).values())}
+    return not arms.isdisjoint(METHODS[BY_ADAPTER])
 
 
 def _apart(trait_data: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
