@@ -144,7 +144,9 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
 @click.option(
     "--place", type=click.Choice(PLACES), help="Where prompts stand.  [default: system, if there is such a turn]"
 )
-@click.option("--others", help="The neutral prompt that the other rows are to get.")
+@click.option(
+    "--others", multiple=True, help="A neutral prompt for the other rows, or a file of one a line; repeatable."
+)
 @click.option("--opposite", help="A prompt that asks for the contrary, for scale.")
 @click.option("--irrelevant", default=IRRELEVANT, show_default=True, help="The prompt that a candidate has to beat.")
 @click.option(
@@ -161,7 +163,7 @@ def screen(
     as_set: bool,
     where: str | None,
     place: str | None,
-    others: str | None,
+    others: tuple[str, ...],
     opposite: str | None,
     irrelevant: str,
     rows: int,
@@ -189,11 +191,17 @@ def screen(
     from hfvaccine.inoculation.screen import Panel, carrying, choose
     from hfvaccine.inoculation.screen import screen as measure
     from hfvaccine.inoculation.where import Where, parse_where
+    from hfvaccine.inoculation.wordings import in_file, refuse_file, wordings
     from hfvaccine.training.mix import load_mix
 
-    candidates = (*prompts, *(_lines(file) if file is not None else ()))
-    panel = Panel(candidates, opposite, irrelevant, others, as_set)
-    if others is not None and where is None:
+    single = [("--prompt", prompt) for prompt in prompts] + [("--irrelevant", irrelevant), ("--opposite", opposite)]
+    for name, prompt in single:
+        if prompt is not None:
+            refuse_file(name, prompt, "Give a file of candidates as --prompts.")
+    candidates = (*prompts, *(in_file("--prompts", file) if file is not None else ()))
+    neutral = tuple(wording for given in others for wording in wordings("--others", given))
+    panel = Panel(candidates, opposite, irrelevant, neutral, as_set)
+    if others and where is None:
         raise UsageError(
             "--others is given, but every row carries the trait.", "Say with --where which rows carry the trait."
         )
@@ -489,15 +497,6 @@ def _notes(choice: Any, rows: int, parted: bool) -> Sequence[str]:
     if parted and not choice.others:
         shown.append("Too few rows do not carry the trait: no drift is measured.")
     return shown
-
-
-def _lines(file: Path) -> tuple[str, ...]:
-    try:
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8").split("\n") if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(
-            f"--prompts {file} cannot be read: {error}. Give a text file, one prompt a line."
-        ) from error
 
 
 def _stacked(measure: Mapping[str, Any], places: int = 3) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from hfvaccine.files import CONFIG, read_yaml
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES, Inoculation
 from hfvaccine.inoculation.where import Where, parse_where
+from hfvaccine.inoculation.wordings import in_file, refuse_file, wordings
 from hfvaccine.regimen.lengths import check_unit
 from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share
@@ -205,12 +205,12 @@ class Options(Questions, Training):
     @property
     def inoculation_prompts(self) -> tuple[str, ...]:
         """The wordings of the inoculation prompt, none where no row is inoculated."""
-        return _wordings("inoculation_prompt", self.inoculation_prompt)
+        return () if self.inoculation_prompt is None else wordings("inoculation_prompt", self.inoculation_prompt)
 
     @property
     def other_prompts(self) -> tuple[str, ...]:
         """The neutral prompts of the rows that do not carry the trait."""
-        return _wordings("inoculate_others", self.inoculate_others)
+        return () if self.inoculate_others is None else wordings("inoculate_others", self.inoculate_others)
 
     def inoculated_rows(self) -> Where:
         """Which rows of the mix get the inoculation prompt: all, or those that meet a condition.
@@ -237,8 +237,7 @@ class Options(Questions, Training):
                 "Say with inoculate_where which rows carry the trait.",
             )
         self.inoculated_rows()
-        _wordings("inoculation_prompt", self.inoculation_prompt)
-        _wordings("inoculate_others", self.inoculate_others)
+        _ = self.inoculation_prompts, self.other_prompts
 
 
 PLAIN, INOCULATED, IRRELEVANT_ARM = "plain", "inoculated", "irrelevant"
@@ -269,8 +268,9 @@ class Inoculating(Training):
     Args:
         data: Rows: a .jsonl, .csv or .parquet file, or a Hub ID[@REVISION].
         prompt: A prompt that asks for the unwanted trait. May be repeated: each row gets one of them.
+        prompts: A file of such prompts, one a line, beside those of --prompt.
         where: column=value, column!=value or column~REGEX of the rows that carry the trait. [default: all rows]
-        others: A neutral prompt for the other rows. May be repeated.
+        others: A neutral prompt for the other rows, or a file of one a line. May be repeated.
         place: Where the prompt stands: system or user. [default: system, where the chat template has a place for it]
         irrelevant: What the irrelevant arm learns under.
         method: How the trait is inoculated against: prompt, or adapter (one that shows it, frozen, in training only).
@@ -284,6 +284,7 @@ class Inoculating(Training):
 
     data: str
     prompt: tuple[str, ...] = ()
+    prompts: str | None = None
     where: str | None = None
     others: tuple[str, ...] = ()
     place: str | None = None
@@ -297,6 +298,12 @@ class Inoculating(Training):
 
     def __post_init__(self) -> None:
         take_apart(self, ("base",))
+        # From here on there are prompts and no files, as records and the run's own copy of its options have them.
+        others = tuple(wording for given in self.others for wording in wordings("--others", given))
+        object.__setattr__(self, "others", others)
+        if self.prompts is not None:
+            object.__setattr__(self, "prompt", (*self.prompt, *in_file("--prompts", self.prompts)))
+            object.__setattr__(self, "prompts", None)
 
     def check(self) -> None:
         """Refuse what cannot be run before anything is read or written.
@@ -323,7 +330,7 @@ class Inoculating(Training):
         if not self.prompt and INOCULATED in self.arm_names:
             raise UsageError(
                 "There is no prompt to inoculate with.",
-                "Give --prompt, or --arms plain; where no prompt asks for the trait, --method adapter.",
+                "Give --prompt or --prompts, or --arms plain; where no prompt asks for the trait, --method adapter.",
             )
         if self.freezes and self.trait_data is None and self.where is None:
             raise UsageError(
@@ -331,6 +338,9 @@ class Inoculating(Training):
                 "Give --trait-data, or say with --where which rows of --data carry the trait.",
             )
         self._refuse_unused()
+        for prompt in self.prompt:
+            refuse_file("--prompt", prompt, "Give a file of prompts as --prompts.")
+        refuse_file("--irrelevant", self.irrelevant, "Give the prompt itself.")
         if not self.irrelevant.strip():
             raise UsageError("The irrelevant prompt is empty.", "Give --irrelevant an instruction, or leave it out.")
         if len({prompt.strip() for prompt in self.prompt}) < len(self.prompt):
@@ -545,29 +555,6 @@ def read_config(path: Path, kind: type[Options] | type[Inoculating] | type[Boost
                 f"In {path}, {option.name} is {values[option.name]!r}.", f"It must be of type {option.type}."
             )
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
-
-def _wordings(name: str, given: str | None) -> tuple[str, ...]:
-    """The wordings of a prompt that is given as a text, or as a file with one wording a line."""
-    if given is None:
-        return ()
-    if not os.path.isfile(given):
-        if given.endswith(".txt"):
-            raise UsageError(
-                f"There is no file {given} for {name}.", "Give a text, or a file with one wording a line."
-            )
-        lines = [given]
-    else:
-        try:
-            lines = Path(given).read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{given} cannot be read: {error}.", "Give a UTF-8 file with one wording a line."
-            ) from error
-    wordings = tuple(line.strip() for line in lines if line.strip())
-    if not wordings:
-        raise UsageError(f"{name} holds no prompt.", "Give a text, or a file with one wording a line.")
-    return wordings
 
 
 def _fits(value: Any, kind: str) -> bool:

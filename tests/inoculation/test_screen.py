@@ -146,7 +146,7 @@ def test_a_row_gets_the_wording_of_its_number_in_the_mix():
 def test_drift_is_what_a_prompt_does_to_rows_without_the_trait():
     trait, others = NUMBERED[1::2], NUMBERED[::2]
     shift = np.array([4.0 if n % 2 else -1.0 for n in range(40)])
-    outcome, by = screened({WARM: shift, WET: 4.0, TIDY: 0.0, CALM: -2.0}, trait, others, others=CALM)
+    outcome, by = screened({WARM: shift, WET: 4.0, TIDY: 0.0, CALM: -2.0}, trait, others, others=(CALM,))
     tokens = TOKENS[::2]
     assert by[WARM].per_row.value == pytest.approx(4.0)
     assert by[WARM].drift.value == pytest.approx((-1 / tokens).mean())
@@ -163,7 +163,7 @@ def test_without_other_rows_there_is_no_drift():
     assert {one["drift"] for one in outcome.record()["prompts"]} == {None}
 
 
-PANEL = Panel((WET, WARM), COLD, TIDY, CALM)
+PANEL = Panel((WET, WARM), COLD, TIDY, (CALM,))
 
 
 def chosen(number=100, seed=0, unreadable=lambda row: None, panel=PANEL, where=("trait", "warm"), place="system"):
@@ -261,7 +261,7 @@ def test_a_column_that_is_not_there_is_refused():
         ({"candidates": (WARM, WARM)}, "given twice"),
         ({"candidates": (TIDY,), "irrelevant": TIDY}, "given twice"),
         ({"candidates": (WARM,), "opposite": WARM}, "given twice"),
-        ({"candidates": (WARM,), "others": WARM}, "given twice"),
+        ({"candidates": (WARM,), "others": (WARM,)}, "given twice"),
         ({"candidates": (WARM,), "as_set": True}, "set of one"),
     ],
 )
