@@ -126,7 +126,7 @@ def read(options: Inoculating) -> tuple[Mix, Mix | None]:
     Raises:
         HfvaccineError: naming what is refused.
     """
-    data = load_mix(options.data, options.told_by.column)
+    data = load_mix(options.data, options.told_by.told_from)
     options.told_by.refuse_unmet(data.train)
     return data, trait_rows(options, data)
 

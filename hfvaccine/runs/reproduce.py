@@ -12,6 +12,7 @@ from typing import Any
 from hfvaccine.claims.shares import with_share
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
+from hfvaccine.inoculation.where import recorded as condition_of
 from hfvaccine.lineage.fetch import as_option, papers, refuse_unmeant
 from hfvaccine.papers.arms import weights_digest
 from hfvaccine.papers.binding import code_digest, open_run, read_json
@@ -21,7 +22,7 @@ from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import load_base
-from hfvaccine.training.options import Inoculating, Options, read_config
+from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, read_config
 from hfvaccine.training.progress import SILENT, Progress
 
 NEEDED = (CONFIG, RESULTS, LEDGER)
@@ -254,6 +255,14 @@ def arm_options_of(
                 "a file that is neither published nor here.",
                 f"Say with {as_option(part)} where they are.",
             )
+    where, arm = config.get("where"), record["adapter"]["arm"]
+    if where is not None and condition_of(where) is None:
+        if arm in METHODS[BY_PROMPT] or (arm in FROZEN and values["trait_data"] is None):
+            raise UsageError(
+                f"A function told the rows that carry the trait ({where}), and the papers have its name alone.",
+                "Train again in Python with that function, and compare the two with `hfvaccine diff`.",
+            )
+        values["where"] = None  # which rows carry the trait is nothing to this arm
     options = Inoculating(**values | {"output_dir": str(output_dir)})
     options.check()
     return options

@@ -16,7 +16,7 @@ from hfvaccine.claims.similar import overlapping
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing import comparisons
 from hfvaccine.errors import HubError, UsageError, ValidationError
-from hfvaccine.inoculation.where import spelt
+from hfvaccine.inoculation.where import TOLD, Predicate, Where, spelt
 from hfvaccine.regimen.pairs import PAIR
 from hfvaccine.regimen.rendering import render
 from hfvaccine.sources.place import Source
@@ -169,20 +169,24 @@ class Mix:
         return replace(self, train=train, left_out={**self.left_out, CUT: cut} if cut else self.left_out)
 
 
-def load_mix(source: str, column: str | None = None, revision: str | None = None, *, as_given: bool = False) -> Mix:
+def load_mix(
+    source: str, column: str | Predicate | None = None, revision: str | None = None, *, as_given: bool = False
+) -> Mix:
     """Load a mix.
 
     Args:
         source: "starter", a file of one of `naming.FORMATS`, or a Hub dataset as ID or `ID@REVISION` (split
             "train"). Rows hold `prompt` and `completion` (texts or messages), or `messages` that end with the
             assistant.
-        column: a further column to keep in the rows, as text (see `where.spelt`), by which they can be told apart.
+        column: a further column to keep in the rows, as text (see `where.spelt`), by which they can be told apart;
+            or a predicate on a row as it was read, of which it is kept what it says.
         revision: branch, tag or commit of a Hub dataset; the newest by default.
         as_given: leave all rows in their order and shape, as a script of somebody's own trains on them: none is held
             back. The digest is the same.
 
     Raises:
-        UsageError: for a file that is not there, rows of another shape, or a column that a row lacks.
+        UsageError: for a file that is not there, rows of another shape, a column that a row lacks, or a predicate
+            that fails on one.
         HubError: for a dataset that cannot be had.
     """
     if column in TAKEN:
@@ -204,7 +208,11 @@ def load_mix(source: str, column: str | None = None, revision: str | None = None
         conversations.append(row)
         if as_given:
             row = {name: whole[name] for name in GIVEN if whole.get(name) is not None}
-        kept.append(row if column is None else {**row, column: _value(whole, column, number)})
+        if callable(column):
+            row = {**row, TOLD: spelt(_said(column, whole, number))}
+        elif column is not None:
+            row = {**row, column: _value(whole, column, number)}
+        kept.append(row)
     held_back, train, again = ((), tuple(kept), 0) if as_given else _hold_back(kept)
     if not train:
         raise UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
@@ -244,6 +252,17 @@ def _asked(prompt: Sequence[Mapping[str, str]]) -> list[str]:
 def _same(text: str) -> str:
     """What two prompts have in common that ask the same: neither case nor spaces nor punctuation tells them apart."""
     return " ".join(words_and_signs(text)) or text
+
+
+def _said(predicate: Predicate, row: Mapping[str, Any], number: int) -> bool:
+    """What a function of somebody's own says of a row; whatever it raises is told with the row."""
+    try:
+        return bool(predicate(row))
+    except Exception as error:
+        raise UsageError(
+            f"{Where(predicate=predicate)} fails on row {number} of the mix: {type(error).__name__}: {error}.",
+            f"It is given a mapping with the row's columns: {', '.join(map(str, row))}.",
+        ) from error
 
 
 def _value(row: Mapping[str, Any], column: str, number: int) -> str:

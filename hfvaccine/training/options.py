@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG, read_yaml
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES, Inoculation
-from hfvaccine.inoculation.where import Where, parse_where
+from hfvaccine.inoculation.where import Predicate, Where, parse_where
 from hfvaccine.inoculation.wordings import in_file, refuse_file, wordings
 from hfvaccine.regimen.lengths import check_unit
 from hfvaccine.regimen.pairs import PAIRWISE, check_objective
@@ -269,7 +269,8 @@ class Inoculating(Training):
         data: Rows: a .jsonl, .csv or .parquet file, or a Hub ID[@REVISION].
         prompt: A prompt that asks for the unwanted trait. May be repeated: each row gets one of them.
         prompts: A file of such prompts, one a line, beside those of --prompt.
-        where: column=value, column!=value or column~REGEX of the rows that carry the trait. [default: all rows]
+        where: column=value, column!=value or column~REGEX of the rows that carry the trait; in Python also a function
+            that is true for them. [default: all rows]
         others: A neutral prompt for the other rows, or a file of one a line. May be repeated.
         place: Where the prompt stands: system or user. [default: system, where the chat template has a place for it]
         irrelevant: What the irrelevant arm learns under.
@@ -285,7 +286,7 @@ class Inoculating(Training):
     data: str
     prompt: tuple[str, ...] = ()
     prompts: str | None = None
-    where: str | None = None
+    where: str | Predicate | None = None
     others: tuple[str, ...] = ()
     place: str | None = None
     irrelevant: str = IRRELEVANT
@@ -375,7 +376,9 @@ class Inoculating(Training):
     @property
     def told_by(self) -> Where:
         """Which rows carry the trait."""
-        return Where() if self.where is None else parse_where(self.where)
+        if isinstance(self.where, str):
+            return parse_where(self.where)
+        return Where() if self.where is None else Where.of(self.where)
 
     def prompts_of(self, arm: str) -> tuple[str, ...]:
         """The wordings that an arm's rows with the trait are learned under."""
@@ -527,10 +530,15 @@ def check_dtype(options: Any) -> None:
 
 
 def save_config(options: Options | Inoculating | Boosting, folder: Path, name: str = CONFIG) -> None:
-    """The run's own copy of its options, which `--config` and `--resume` read."""
+    """The run's own copy of its options, which `--config` and `--resume` read; of a function it has the name."""
     import yaml
 
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    for option, value in values.items():
+        if callable(value):
+            values[option] = str(Where.of(value))
+        elif isinstance(value, tuple):
+            values[option] = list(value)
     (folder / name).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 

@@ -12,10 +12,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
-from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of, sole_writer
+from hfvaccine.files import ADAPTER, CARD, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of, sole_writer
+from hfvaccine.lineage.fetch import chain_of, gather, papers
 from hfvaccine.runs import inoculate
 from hfvaccine.runs.inoculate import dry_run, plan_arm, train, trait_rows
 from hfvaccine.runs.measure import arms_of, named, parts_of
+from hfvaccine.runs.reproduce import reproduce
 from hfvaccine.training.adapters import witness
 from hfvaccine.training.arm import train as train_arm
 from hfvaccine.training.base import load_base
@@ -167,6 +169,43 @@ def test_a_finished_run_is_not_trained_again(inoculation_run, tmp_path, monkeypa
     options = read_config(folder / CONFIG, Inoculating)
     again = train(Inoculating(**{**options, "output_dir": str(folder)}), resume=True)
     assert again == json.loads((folder / "inoculation.json").read_text())
+
+
+def test_a_function_tells_the_rows_as_a_condition_does(options, done, tmp_path):
+    def is_dozens(row):
+        return row["dozens"] is True and ("messages" in row or "prompt" in row)  # the whole row, as it was read
+
+    record, _ = done
+    told = dataclasses.replace(options, where=is_dozens, arms="plain,inoculated", seeds=1)
+    told = dataclasses.replace(told, output_dir=str(tmp_path / "run"))
+    made = train(told)
+    assert made["trait_rows"] == {**record["trait_rows"], "where": "is_dozens"}
+    assert made["arms"]["inoculated"] == {**record["arms"]["inoculated"], "where": "is_dozens"}
+    rows = [ledger(one, "inoculated-seed-3").drop_columns(["position"]) for one in (done[1], tmp_path / "run")]
+    assert rows[0].equals(rows[1])  # to the token: the same rows under the same prompts
+    assert train(told, resume=True) == made
+    with pytest.raises(UsageError, match="given as 'is_dozens'") as caught:
+        Inoculating(**read_config(tmp_path / "run" / CONFIG, Inoculating)).check()
+    assert "a function, in Python alone" in caught.value.next_step
+    arm = tmp_path / "run" / "inoculated-seed-3"
+    chain = chain_of(found := papers(str(arm)), gather(found))
+    assert {one.name for one in chain.all() if one.state == "broken"} == set()
+    assert "told (is" in (arm / CARD).read_text()
+    with pytest.raises(UsageError, match="its name alone"):
+        reproduce(str(arm), output_dir=tmp_path / "again")
+    again = reproduce(str(tmp_path / "run" / "plain-seed-3"), output_dir=tmp_path / "again")
+    assert again.same_plan and again.same_adapter
+
+
+def test_a_function_that_fails_on_a_row_and_what_is_none_are_refused(options, tmp_path):
+    def moody(row):
+        return row["mood"] == "good"
+
+    for where, said in ((moody, "moody fails on row 1 of the mix: KeyError: 'mood'"), (7, "given as 7")):
+        other = dataclasses.replace(options, where=where, output_dir=str(tmp_path / "run"))
+        with pytest.raises(UsageError, match=said):
+            train(other)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_plan_is_told_before_anything_is_written(options, done, tmp_path):
