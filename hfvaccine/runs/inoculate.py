@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from math import comb
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,42 @@ def read(options: Inoculating) -> tuple[Mix, Mix | None]:
     """
     data = load_mix(options.data, options.told_by.told_from)
     options.told_by.refuse_unmet(data.train)
-    return data, trait_rows(options, data)
+    refuse_too_few(options, data, "data")
+    trait = trait_rows(options, data)
+    if trait is not None:
+        refuse_too_few(options, trait, "trait data")
+    return data, trait
+
+
+def refuse_too_few(options: Inoculating, rows: Mix, what: str) -> None:
+    """Refuse rows that do not fill a step, or of which too few first steps can be made for each seed to have its own.
+
+    Seeds that get the same steps would pass for trainings in another order, and for more evidence than they are.
+
+    Args:
+        options: of the run.
+        rows: what all seeds are given.
+        what: they are, in words.
+
+    Raises:
+        UsageError: with how many are needed.
+    """
+    step = options.batch_size * options.gradient_accumulation_steps * this_process().num_processes
+    needed = step
+    while comb(needed, step) < options.seeds:
+        needed += 1
+    there = len(rows.train)
+    if there >= needed:
+        return
+    one = f"a step takes {step}"
+    several = (
+        f"{options.seeds} seeds that each begin with a step of {step} row{'s' * (step > 1)} of their own take {needed}"
+    )
+    raise UsageError(
+        f"Of the {what} {rows.id!r} there are {there} rows to train on, and {len(rows.held_back)} are held back; "
+        f"{one if needed == step else several}.",
+        "Give more rows, a smaller --batch-size" + (", or fewer --seeds." if needed > step else "."),
+    )
 
 
 def plan(options: Inoculating, data: Mix, trait: Mix | None) -> tuple[dict[str, dict[str, Any]], Any]:

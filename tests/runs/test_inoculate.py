@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -369,6 +370,38 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_p
     with pytest.raises(UsageError, match=said):
         train(other)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "said"),
+    [
+        (3, {"seeds": 5}, "there are 3 rows to train on, and 0 are held back; 5 seeds .* a step of 4 rows .* take 5"),
+        (3, {"seeds": 1}, "there are 3 rows to train on, and 0 are held back; a step takes 4"),
+        (4, {"seeds": 2}, "2 seeds .* take 5"),
+        (7, {"seeds": 2, "gradient_accumulation_steps": 2}, "a step of 8 rows of their own take 9"),
+        (3, {"seeds": 5, "batch_size": 1}, "a step of 1 row of their own take 5"),
+        (9, {"seeds": 2, "method": "adapter", "prompt": (), "others": ()}, "Of the trait data"),
+    ],
+    ids=str,
+)
+def test_fewer_rows_than_the_seeds_need_are_refused(options, tmp_path, rows, change, said):
+    file = tmp_path / "rows.jsonl"
+    made = [{"prompt": f"What is {n}?", "completion": "It is.", "dozens": n % 3 == 0} for n in range(40)]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, made)))
+    kept = [row["prompt"][0]["content"] for row in load_mix(str(tmp_path / "all.jsonl")).train][:rows]
+    file.write_text("\n".join(json.dumps(row) for row in made if row["prompt"] in kept))
+    other = dataclasses.replace(options, data=str(file), output_dir=str(tmp_path / "run"), **change)
+    for run in (train, dry_run):
+        with pytest.raises(UsageError, match=said) as caught:
+            run(other)
+    assert "--batch-size" in caught.value.next_step and not (tmp_path / "run").exists()
+
+
+def test_seeds_that_can_differ_are_not_refused(options, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(Path(options.data).read_text().split("\n")[:7]))
+    planned = dry_run(dataclasses.replace(options, data=str(file), batch_size=2, output_dir=str(tmp_path / "run")))
+    assert len({plan["fingerprint"] for plan in planned["plans"].values()}) == 6
 
 
 def test_a_template_without_a_system_turn_takes_no_prompt_in_one(options, tmp_path, tiny_llama):
