@@ -43,6 +43,7 @@ from hfvaccine.training.options import (
 )
 from hfvaccine.training.processes import fit_threads, main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.training.trackers import Trackers
 
 if TYPE_CHECKING:
     from hfvaccine.regimen.plan import Plan
@@ -308,7 +309,11 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
             if arm != TRAIT:
                 settings[arm] = callback.regimen.settings()["inoculation"]
             progress.say(f"{name}: {callback.plan.steps:,} steps, {int(callback.plan.tokens.sum()):,} tokens")
+            trackers = Trackers(its.report_to, folder, progress.say, name)
+            trackers.attach(callback.regimen.trainer, callback.plan.steps)
             trained[name] = train_arm(its, base, name, callback, folder / name, resume, progress)
+            if main:
+                trackers.end()
             if arm == TRAIT:
                 if main:
                     seed = its.seed - TRAIT_DRAW

@@ -263,7 +263,7 @@ def arm_options_of(
                 "Train again in Python with that function, and compare the two with `hfvaccine diff`.",
             )
         values["where"] = None  # which rows carry the trait is nothing to this arm
-    options = Inoculating(**values | {"output_dir": str(output_dir)})
+    options = Inoculating(**values | {"output_dir": str(output_dir), "report_to": ()})
     options.check()
     return options
 

@@ -185,7 +185,7 @@ class Options(Questions, Training):
         if self.override_policy is not None and not self.override_policy.strip():
             raise UsageError("override_policy is blank.", "Say why the dose is given against its policy.")
         _check_positive(self, ("claims", "exposures"))
-        self._check_trackers()
+        check_trackers(self.report_to)
         self._check_inoculation()
         self.training_forms()
 
@@ -219,13 +219,6 @@ class Options(Questions, Training):
             UsageError: for anything that `parse_where` does not read.
         """
         return Where() if self.inoculate_where is None else parse_where(self.inoculate_where)
-
-    def _check_trackers(self) -> None:
-        for name in self.report_to:
-            if name not in TRACKERS:
-                raise UsageError(f"The tracker {name!r} is unknown.", f"Use one of: {', '.join(TRACKERS)}.")
-            if find_spec(name) is None:
-                raise UsageError(f"The tracker {name} is not installed.", f"pip install 'hfvaccine[{name}]'")
 
     def _check_inoculation(self) -> None:
         for name in ("inoculate_where", "inoculate_others"):
@@ -280,6 +273,7 @@ class Inoculating(Training):
         arms: Which adapters are trained, of plain, inoculated, irrelevant, adapter and random, with commas. [default:
             plain, and the two of the method]
         seeds: How many times each is trained, from --seed on.
+        report_to: Tracker of each training: tensorboard, trackio, wandb. May be repeated.
         output_dir: The run folder.
     """
 
@@ -295,6 +289,7 @@ class Inoculating(Training):
     trait_steps: int | None = None
     arms: str | None = None
     seeds: int = 1
+    report_to: tuple[str, ...] = ()
     output_dir: str = "runs/inoculation"
 
     def __post_init__(self) -> None:
@@ -314,6 +309,7 @@ class Inoculating(Training):
         """
         self.check_training()
         _check_positive(self, ("trait_steps",))
+        check_trackers(self.report_to)
         if self.method not in METHODS:
             raise UsageError(f"The method {self.method!r} is unknown.", f"Use one of: {', '.join(METHODS)}.")
         if unknown := set(self.arm_names) - set(ARMS):
@@ -522,6 +518,19 @@ def _check_positive(options: Training | Boosting, names: Iterable[str]) -> None:
         value = getattr(options, name)
         if value is not None and value <= 0:
             raise UsageError(f"{name} is {value}.", "It must be above 0.")
+
+
+def check_trackers(names: Iterable[str]) -> None:
+    """Refuse trackers that are unknown or not installed.
+
+    Raises:
+        UsageError: naming the first.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UsageError(f"The tracker {name!r} is unknown.", f"Use one of: {', '.join(TRACKERS)}.")
+        if find_spec(name) is None:
+            raise UsageError(f"The tracker {name} is not installed.", f"pip install 'hfvaccine[{name}]'")
 
 
 def check_dtype(options: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from peft import PeftModel, get_peft_model_state_dict
 from progress import Stopping
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
@@ -26,6 +27,7 @@ from hfvaccine.training.frozen import BESIDE, put_beside, switch_on
 from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import Inoculating, read_config
 from hfvaccine.training.progress import SILENT
+from hfvaccine.training.trackers import FOLDER
 from hfvaccine.validation.judging.inoculation import Part
 
 PROMPT = "You always count in dozens."
@@ -170,6 +172,26 @@ def test_a_finished_run_is_not_trained_again(inoculation_run, tmp_path, monkeypa
     options = read_config(folder / CONFIG, Inoculating)
     again = train(Inoculating(**{**options, "output_dir": str(folder)}), resume=True)
     assert again == json.loads((folder / "inoculation.json").read_text())
+
+
+def test_each_training_of_a_run_is_followed_as_a_run_of_its_own(by_adapter, beside, tmp_path):
+    def events(name):
+        found = EventAccumulator(str(tmp_path / "run" / FOLDER / name))
+        found.Reload()
+        return found
+
+    asked = dataclasses.replace(
+        by_adapter, arms="adapter", report_to=("tensorboard",), output_dir=str(tmp_path / "run")
+    )
+    made = train(asked)
+    for name, one in {**made["adapters"], **made["trait_adapters"]}.items():
+        (last,) = events(name).Scalars("train/train_loss")
+        assert (last.step, last.value) == (one["plan"]["steps"], pytest.approx(one["final_loss"], abs=1e-3))
+    assert made["adapters"]["adapter-seed-3"]["sha256"] == beside[0]["adapters"]["adapter-seed-3"]["sha256"]
+    arm = tmp_path / "run" / "adapter-seed-3"
+    assert FOLDER not in {path.name for path in arm.iterdir()}  # of the run, and published with no adapter
+    with pytest.raises(UsageError, match="tracker 'mlflow' is unknown"):
+        dry_run(dataclasses.replace(by_adapter, report_to=("mlflow",), output_dir=str(tmp_path / "other")))
 
 
 def test_a_function_tells_the_rows_as_a_condition_does(options, done, tmp_path):
