@@ -291,7 +291,7 @@ def screened(setting: Setting, grid: Path, base: str, folder: Path) -> None:
     told_by = Where() if where is None else parse_where(where)
     loaded = load_mix(str(folder / "rows.jsonl"), told_by.column)
     model = load_base(base)
-    panel = Panel(candidates, opposite=negated, others=next(iter(others), None))
+    panel = Panel(candidates, opposite=negated, others=tuple(others))
     choice = choose(panel, loaded.train, told_by, SCREENED_ROWS, 0, "system", unreadable(model))
     total = (len(choice.trait) + len(choice.others)) * len(choice.panel.kinds())
     with Terminal().bar("Screen", total) as bar:

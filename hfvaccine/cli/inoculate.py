@@ -148,7 +148,9 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
 @click.option(
     "--place", type=click.Choice(PLACES), help="Where prompts stand.  [default: system, if there is such a turn]"
 )
-@click.option("--others", help="The neutral prompt that the other rows are to get.")
+@click.option(
+    "--others", multiple=True, help="A neutral prompt for the other rows, or a file of one a line; repeatable."
+)
 @click.option("--opposite", help="A prompt that asks for the contrary, for scale.")
 @click.option("--irrelevant", default=IRRELEVANT, show_default=True, help="The prompt that a candidate has to beat.")
 @click.option("--rows", default=64, show_default=True, type=click.IntRange(min=8), help="Rows of each kind to score.")
@@ -164,7 +166,7 @@ def screen(
     where: str | None,
     wanted: str | None,
     place: str | None,
-    others: str | None,
+    others: tuple[str, ...],
     opposite: str | None,
     irrelevant: str,
     rows: int,
@@ -194,11 +196,17 @@ def screen(
     from hfvaccine.inoculation.screen import LeftOut, Panel, carrying, choose
     from hfvaccine.inoculation.screen import screen as measure
     from hfvaccine.inoculation.where import Where, parse_where
+    from hfvaccine.inoculation.wordings import in_file, refuse_file, wordings
     from hfvaccine.training.mix import load_mix
 
-    candidates = (*prompts, *(_lines(file) if file is not None else ()))
-    panel, without = Panel.of(candidates, opposite, irrelevant, others, as_set)
-    for option, given in (("--others", others), ("--wanted", wanted)):
+    single = [("--prompt", prompt) for prompt in prompts] + [("--irrelevant", irrelevant), ("--opposite", opposite)]
+    for name, prompt in single:
+        if prompt is not None:
+            refuse_file(name, prompt, "Give a file of candidates as --prompts.")
+    candidates = (*prompts, *(in_file("--prompts", file) if file is not None else ()))
+    neutral = tuple(wording for given in others for wording in wordings("--others", given))
+    panel, without = Panel.of(candidates, opposite, irrelevant, neutral, as_set)
+    for option, given in (("--others", others or None), ("--wanted", wanted)):
         if given is not None and where is None:
             raise UsageError(
                 f"{option} is given, but every row carries the trait.", "Say with --where which rows carry the trait."
@@ -524,15 +532,6 @@ def _notes(
     if wanted is not None and not choice.wanted:
         shown.append(f"Too few of the other rows are wanted ({wanted}): no drift is measured on them.")
     return shown
-
-
-def _lines(file: Path) -> tuple[str, ...]:
-    try:
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8").split("\n") if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(
-            f"--prompts {file} cannot be read: {error}. Give a text file, one prompt a line."
-        ) from error
 
 
 def _stacked(measure: Mapping[str, Any], places: int = 3) -> str:

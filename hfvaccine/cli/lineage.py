@@ -26,6 +26,7 @@ STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 @click.option("--base", help="Its base, where that was local: a folder, a .gguf file, or a Hub ID[@REVISION].")
 @click.option("--mix", help="Its mix, where that was local: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--data", help="The data of an inoculation, where they were local: a file, or a Hub ID[@REVISION].")
+@click.option("--trait-data", help="The rows of the adapter that was frozen beside it, likewise.")
 @SIGNER
 @PROVIDER
 @click.option("--json", "as_json", is_flag=True, help="Print the chain as one JSON object.")
@@ -36,6 +37,7 @@ def verify(
     base: str | None,
     mix: str | None,
     data: str | None,
+    trait_data: str | None,
     signer: str | None,
     signer_provider: str | None,
     as_json: bool,
@@ -45,7 +47,8 @@ def verify(
     SOURCE is a run folder, that of one adapter of an inoculation, a Hub id, or
     ID@REVISION. Every link stands on those below it: results on the adapter,
     that on the ledger, the plan, the dose, its reviewers and its claims; of an
-    inoculated adapter, the plan stands on its data. A link is ok, missing (it could not be
+    inoculated adapter, the plan stands on its data, and on the rows of the
+    adapter that was frozen beside it. A link is ok, missing (it could not be
     looked at: no access to the dose, a base that is not here) or broken (it
     is not what was recorded). The exit code is 1 if any link is broken.
 
@@ -71,7 +74,7 @@ def verify(
     who = expected(signer, signer_provider)
     quiet_downloads()
     found = papers(source, revision) if who is None else papers(source, revision, patterns=EVERYTHING)
-    chain = with_signer(chain_of(found, gather(found, dose, base, mix, data)), found, who)
+    chain = with_signer(chain_of(found, gather(found, dose, base, mix, data, trait_data)), found, who)
     loud = (link.name.split()[-1] for link in chain.all() if link.name.startswith("RECALLED"))
     recalled = list(dict.fromkeys(loud))  # a booster's may be those of its parent, too
     if as_json:

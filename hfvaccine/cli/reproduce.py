@@ -26,6 +26,7 @@ SHOWN = 5
 @click.option("--dose", help="Its dose, where that is not under its recorded name: a folder or Hub ID[@REVISION].")
 @click.option("--mix", help="Its mix, likewise: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--data", help="The data of an inoculation, likewise: a file, or a Hub ID[@REVISION].")
+@click.option("--trait-data", help="The rows of the adapter that was frozen beside it, likewise.")
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -38,6 +39,7 @@ def reproduce(
     dose: str | None,
     mix: str | None,
     data: str | None,
+    trait_data: str | None,
     output_dir: Path | None,
     as_json: bool,
 ) -> None:
@@ -57,12 +59,13 @@ def reproduce(
       hfvaccine reproduce you/gpt2-xl-immunized
       hfvaccine reproduce you/gpt2-xl-immunized@v1 --output-dir again
       hfvaccine reproduce runs/vaccine --base models/gpt2-xl --dose my-dose
+      hfvaccine reproduce you/model-inoculated --data rows.jsonl --trait-data spanish.jsonl
     """
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.runs.reproduce import reproduce as make_again
 
     quiet_libraries()
-    made = make_again(source, base, dose, mix, output_dir, Terminal(), data)
+    made = make_again(source, base, dose, mix, output_dir, Terminal(), data, trait_data)
     if made is None:  # the main process has the rest to do
         return
     if as_json:

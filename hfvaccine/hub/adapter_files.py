@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os.path
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from hfvaccine.claims.shares import without_share
 from hfvaccine.errors import PublishError, UsageError
 from hfvaccine.files import ADAPTER_CONFIG, CARD, CONFIG, FIGURES, RECORD, RESULTS, load_yaml
 from hfvaccine.hub.content import Content, read, sha256_of
-from hfvaccine.hub.leaks import refuse_leaks
+from hfvaccine.hub.leaks import PATH, refuse_leaks
 from hfvaccine.papers import card as adapter_card
 from hfvaccine.papers import inoculation_card
 from hfvaccine.papers.arms import gate_of
@@ -93,13 +95,18 @@ def adapter_files(
     files[CARD] = render(public, results, repo_id, license, endpoint, figures).encode()
     digests = {name: sha256_of(files[name]) for name in files if name != kind.record}
     files[kind.record] = _json_bytes(bind(public, digests))
-    given = [Path(name) for part in PARTS if part in options for name in _named(options[part])]
+    given = [Path(name) for part in PARTS if options.get(part) for name in _named(options[part])]
     refuse_leaks(files, [run.resolve(), *given])
     return files
 
 
-PARTS = ("base", "dose", "mix", "data")
+ROWS = ("data", "trait_data")
+"""Options of an inoculation that name rows."""
+PARTS = ("base", "dose", "mix", *ROWS)
 """Options that may name something of this machine."""
+WORDS = ("prompt", "others", "irrelevant", "where")
+"""Options whose texts are meant as they are, whatever they look like."""
+_NAMED = re.compile(r"((?:[\w.-]+=)?)(.+)", re.DOTALL)
 
 
 def _named(option: object) -> list[str]:
@@ -140,9 +147,7 @@ def _with_public_ids(
         booster = public.get("booster")
         doses = recorded_doses(public)
         others = [*([booster["parent"], *booster["ancestors"]] if booster else []), *doses]
-        for part in (dose, mix, *others):
-            if not part.get("revision"):
-                part["id"] = Path(part["id"]).name
+        _call_by_name(dose, mix, mix.get("comparisons"), *others)
         if dose_id not in (None, dose["id"]):
             for part in (dose, cast(dict[str, Any], doses[0])):
                 part["id"], part["revision"] = dose_id, dose_revision
@@ -160,13 +165,19 @@ def _arm_with_public_ids(
     try:
         public = copy.deepcopy(dict(record))
         _name_base(public["base"], options, base_id)
-        if not public["data"].get("revision"):
-            public["data"]["id"] = Path(public["data"]["id"]).name
+        _call_by_name(public["data"], public.get("trait_data"))
         for name, one in public["run"].items():
             one["repo"] = repos.get(name)
     except (KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"The record is malformed: {error!r}.", "Train the adapter again.") from error
     return public
+
+
+def _call_by_name(*sources: dict[str, Any] | None) -> None:
+    """Call what came from no Hub by its last name; what was not given is None."""
+    for source in filter(None, sources):
+        if not source.get("revision"):
+            source["id"] = Path(source["id"]).name
 
 
 def _name_base(base: dict[str, Any], options: Mapping[str, Any], base_id: str | None) -> None:
@@ -189,7 +200,11 @@ def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> byt
     """The options of the run as somebody else can use them, pinned to what the run was really given."""
     import yaml
 
-    public = {name: _without_folders(value) for name, value in options.items() if name not in OWN_OPTIONS}
+    public = {
+        name: value if name in WORDS else _without_folders(value)
+        for name, value in options.items()
+        if name not in OWN_OPTIONS
+    }
     for part in ("base", "dose", "mix"):
         if public.get(part):
             public[part] = record[part]["id"]
@@ -198,8 +213,9 @@ def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> byt
                 public[f"{part}_revision"] = record[part]["revision"]
     if several := (record.get("dose") or {}).get("doses"):
         public["dose"] = asked_of(several)
-    if public.get("data"):
-        public["data"] = with_revision(record["data"]["id"], record["data"].get("revision"))
+    for part in ROWS:
+        if public.get(part):
+            public[part] = with_revision(record[part]["id"], record[part].get("revision"))
     return str(yaml.safe_dump(public, sort_keys=False, allow_unicode=True)).encode()
 
 
@@ -207,10 +223,10 @@ def _without_folders(value: Any) -> Any:
     """A file, also in NAME=FILE and in lists, by its last name: the folders of a machine are nobody's business."""
     if isinstance(value, list):
         return [_without_folders(entry) for entry in value]
-    if isinstance(value, str):
-        name, sign, file = value.rpartition("=")
-        if Path(file).is_file():
-            return name + sign + Path(file).name
+    if isinstance(value, str) and (named := _NAMED.fullmatch(value)):
+        file = named[2]
+        if os.path.isfile(file) or PATH.fullmatch(file):  # it may be gone since
+            return named[1] + Path(file).name
     return value
 
 

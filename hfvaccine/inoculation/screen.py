@@ -63,7 +63,7 @@ class Panel:
         opposite: asks for the contrary of the trait. A candidate that is no better only names the
             subject: the model does not take it as a request for the trait.
         irrelevant: an instruction that has nothing to do with the trait, the one to beat.
-        others: the neutral prompt that rows which do not carry the trait are to get.
+        others: neutral prompts that rows which do not carry the trait are to get.
         as_set: judge the candidates together, too, as training gives them: each row gets one of them.
 
     Raises:
@@ -73,13 +73,13 @@ class Panel:
     candidates: tuple[str, ...]
     opposite: str | None = None
     irrelevant: str = grid.IRRELEVANT
-    others: str | None = None
+    others: tuple[str, ...] = ()
     as_set: bool = False
 
     def __post_init__(self) -> None:
         if not self.candidates:
             raise UsageError("There is no prompt to screen.", "Give at least one that asks for the unwanted trait.")
-        given = [*self.candidates, self.irrelevant, *(p for p in (self.opposite, self.others) if p is not None)]
+        given = [*self.candidates, self.irrelevant, *self.others, *([] if self.opposite is None else [self.opposite])]
         if not all(prompt.strip() for prompt in given):
             raise UsageError("One of the prompts is empty.", "Leave it out; no prompt at all is always screened.")
         if twice := [prompt for prompt in given if given.count(prompt) > 1]:
@@ -93,7 +93,7 @@ class Panel:
         candidates: Sequence[str],
         opposite: str | None = None,
         irrelevant: str = grid.IRRELEVANT,
-        others: str | None = None,
+        others: Sequence[str] = (),
         as_set: bool = False,
     ) -> tuple[Panel, tuple[LeftOut, ...]]:
         """A panel of what was given, less what is empty or has a role already: irrelevant before all others.
@@ -126,21 +126,16 @@ class Panel:
         left = tuple(prompt for prompt in candidates if kept(prompt, "a candidate"))
         if not left and left_out:
             raise UsageError(f"No prompt is left to screen. {left_out[0]}", "Give another that asks for the trait.")
-        found = {
-            "opposite": opposite if kept(opposite, "the opposite prompt") else None,
-            "others": others if kept(others, "the prompt of the other rows") else None,
-        }
+        contrary = opposite if kept(opposite, "the opposite prompt") else None
+        neutral = tuple(prompt for prompt in others if kept(prompt, "a prompt of the other rows"))
         alone = len(left) < 2 <= len(candidates)  # then there is no set any more
-        return cls(left, irrelevant=irrelevant, as_set=as_set and not alone, **found), tuple(left_out)
+        return cls(left, contrary, irrelevant, neutral, as_set and not alone), tuple(left_out)
 
     def kinds(self) -> dict[str | None, str]:
         """The kind of each prompt: "candidate", or which reference it is; `None` is no prompt."""
-        references = {self.irrelevant: IRRELEVANT, self.opposite: OPPOSITE, self.others: OTHERS}
-        return {
-            **dict.fromkeys(self.candidates, CANDIDATE),
-            **references,
-            None: NONE,
-        }  # None is what is not given, too
+        found: dict[str | None, str] = dict.fromkeys(self.candidates, CANDIDATE)
+        found |= {self.irrelevant: IRRELEVANT, self.opposite: OPPOSITE} | dict.fromkeys(self.others, OTHERS)
+        return {**found, None: NONE}  # None is what is not given, too
 
     def without(self, reasons: Mapping[str | None, str]) -> Panel:
         """The panel less prompts that cannot be screened.
@@ -163,7 +158,8 @@ class Panel:
                 f"No candidate can stand before the rows; {first[:SHOWN]!r}, for one: {reasons[first]}",
                 "Give shorter prompts, or such as the model's chat template takes.",
             )
-        opposite, others = (None if prompt in reasons else prompt for prompt in (self.opposite, self.others))
+        opposite = None if self.opposite in reasons else self.opposite
+        others = tuple(prompt for prompt in self.others if prompt not in reasons)
         return replace(self, candidates=left, opposite=opposite, others=others, as_set=self.as_set and len(left) > 1)
 
 

@@ -13,13 +13,16 @@ from hfvaccine.errors import PlanError, UsageError
 from hfvaccine.regimen.pairs import PAIR
 
 Row = Mapping[str, Any]
+Predicate = Callable[[Row], bool]
 ALL = "all"
+TOLD = "carries the trait"
+"""Column of what a predicate said of a row as it was read, before the row lost its other columns."""
 SHOWN = 6
 """Values of a column that an error names."""
 LONGEST = 60
 """Characters of a value that an error shows."""
 _CONDITION = re.compile(r"([^=~]+?)(!=|=|~)(.+)", re.DOTALL)
-_SHAPES = "Give column=value, column!=value or column~REGEX, with a column of the mix."
+_SHAPES = "Give column=value, column!=value or column~REGEX, with a column of the mix; a function, in Python alone."
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Where:
     column: str | None = None
     sign: str = "="
     value: str = ""
-    predicate: Callable[[Row], bool] | None = None
+    predicate: Predicate | None = None
 
     def __post_init__(self) -> None:
         if self.sign == "~":
@@ -74,6 +77,11 @@ class Where:
             'Give "all", "column=value", a (column, value) pair, or a function that is true for these rows.',
         )
 
+    @property
+    def told_from(self) -> str | Predicate | None:
+        """What has to be kept of a row to tell it: a column, or what the predicate says of it."""
+        return self.column if self.predicate is None else self.predicate
+
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         return re.compile(self.value)
@@ -87,7 +95,8 @@ class Where:
         if row.get(PAIR) is not None:
             return False
         if self.predicate is not None:
-            return bool(self.predicate(row))
+            said = row.get(TOLD)
+            return bool(self.predicate(row)) if said is None else said == spelt(True)
         if self.column is None:
             return True
         if self.column not in row:
@@ -124,11 +133,12 @@ class Where:
     def __str__(self) -> str:
         """As records have it, and `Where.of` reads it, unless it is a predicate."""
         if self.predicate is not None:
-            return getattr(self.predicate, "__name__", "a function")
+            name = str(getattr(self.predicate, "__name__", ALL))
+            return "a function" if name == ALL else name
         return ALL if self.column is None else f"{self.column}{self.sign}{self.value}"
 
 
-Given = Where | str | tuple[str, Any] | Callable[[Row], bool]
+Given = Where | str | tuple[str, Any] | Predicate
 """What callers give, see `Where.of`."""
 
 

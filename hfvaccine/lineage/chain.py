@@ -70,7 +70,7 @@ def check(record: Mapping[str, Any], evidence: Evidence) -> Link:
     problems = file_problems(record, evidence)
     ledger, why_not = ledger_of(evidence)
     dose = link("dose", lambda: _dose(record, evidence), below=_people(record, evidence))
-    mix = link("mix", lambda: rows_state(record["mix"], evidence))
+    mix = link("mix", lambda: rows_state(record["mix"], evidence.mix))
     plan = link("plan", lambda: _plan(record, evidence), problems["plan"], (dose, mix))
     given = link(
         "ledger",

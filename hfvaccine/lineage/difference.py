@@ -76,7 +76,11 @@ def _grouped(record: Mapping[str, Any]) -> dict[str, Any]:
         "base": _part(record, "base"),
         "dose": dose,
         "mix": _part(record, "mix"),
-        "data": {**_part(record, "data"), "with the trait": record.get("trait_rows")},
+        "data": {
+            **_part(record, "data"),
+            "with the trait": record.get("trait_rows"),
+            "of the frozen adapter": _part(record, "trait_data"),
+        },
         "plan": _part(record, "plan"),
         "inoculation": record.get("inoculation"),
         "training": training,

@@ -105,6 +105,7 @@ def gather(
     base: str | None = None,
     mix: str | None = None,
     data: str | None = None,
+    trait_data: str | None = None,
     generations: int = GENERATIONS,
 ) -> Evidence:
     """Fetch what an adapter's record names.
@@ -115,6 +116,7 @@ def gather(
         base: its base, likewise: a folder, a file, a Hub id or `ID@REVISION`.
         mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
         data: the data of an inoculation, likewise.
+        trait_data: the rows that the adapter learned which was frozen beside it, likewise.
         generations: of the adapters that a booster goes back to, at most.
 
     Returns:
@@ -126,11 +128,14 @@ def gather(
     """
     if found.record.get("schema_version") != found.kind.schema:
         check_record(found.record, found.kind)
+    refuse_unmeant(found, dose=dose, mix=mix, data=data, trait_data=trait_data)
     immunized = found.kind is IMMUNIZED
-    for name, given in (("data", data),) if immunized else (("dose", dose), ("mix", mix)):
-        if given is not None:
-            was = "immunized" if immunized else "inoculated"
-            raise UsageError(f"--{name} is given, and the adapter was {was}: it has none.", "Leave it out.")
+    rows = _had(lambda: _rows(found, "mix", mix) if immunized else _rows(found, "data", data))
+    trait: str | Lack = Lack(MISSING, "there are none")
+    if told_of_data(found.record):
+        trait = rows
+    elif found.record.get("trait_data"):
+        trait = _had(lambda: _rows(found, "trait_data", trait_data))
     return Evidence(
         source=found.source,
         folder=found.folder,
@@ -138,13 +143,49 @@ def gather(
         recalls=found.recalls,
         dose=_had(lambda: dose_of(found, dose)) if immunized else Lack(MISSING, "there is none"),
         base=_had(lambda: _base(found, base)),
-        mix=_had(lambda: _rows(found, "mix", mix) if immunized else _rows(found, "data", data)),
+        mix=rows,
         parent=_had(lambda: _parent(found, base, mix, generations)),
         code=code_digest(),
         version=VERSION,
         today=datetime.now(UTC).date().isoformat(),
         kind=found.kind,
+        trait=trait,
     )
+
+
+def refuse_unmeant(found: Papers, **given: str | None) -> None:
+    """Refuse what is said to be a part of an adapter that has no such part.
+
+    Args:
+        found: its papers.
+        given: where a dose, mix, data or trait data are, by the name of the option; None where that is not said.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    record = found.record
+    immunized = found.kind is IMMUNIZED
+    none = dict.fromkeys(("data", "trait_data"), "was immunized: it has none") if immunized else {}
+    if not immunized:
+        none |= dict.fromkeys(("dose", "mix"), "was inoculated: it has none")
+        if not record.get("trait_data"):
+            none["trait_data"] = "was trained beside none that is frozen"
+        elif told_of_data(record):
+            none["trait_data"] = "has them of its data: where tells them"
+    for name, value in given.items():
+        if value is not None and name in none:
+            raise UsageError(f"{as_option(name)} is given, and the adapter {none[name]}.", "Leave it out.")
+
+
+def told_of_data(record: Mapping[str, Any]) -> bool:
+    """Whether the adapter that was frozen beside one learned rows of the same data, which a condition tells."""
+    trait, data = record.get("trait_data"), record.get("data")
+    return isinstance(trait, Mapping) and isinstance(data, Mapping) and trait.get("sha256") == data.get("sha256")
+
+
+def as_option(name: str) -> str:
+    """What the command line calls an option."""
+    return f"--{name.replace('_', '-')}"
 
 
 def chain_of(found: Papers, evidence: Evidence) -> Link:
@@ -209,7 +250,7 @@ def place_of(found: Papers, what: str, given: str | None, recorded: Mapping[str,
 
     Args:
         found: the adapter's papers.
-        what: "dose", "base", "mix" or "data".
+        what: "dose", "base", "mix", "data" or "trait_data".
         given: where it is, where the record does not say it: a folder, a file, a Hub id or `ID@REVISION`.
         recorded: what the record says of it; of several doses, of the one that is meant.
 
@@ -219,7 +260,7 @@ def place_of(found: Papers, what: str, given: str | None, recorded: Mapping[str,
     newest = recorded_doses(found.record)[0] if what == "dose" else found.record[what]
     recorded = recorded or newest
     if given is not None:
-        place = Source.of("mix" if what == "data" else what, given)
+        place = Source.of("mix" if what in ("data", "trait_data") else what, given)
         if place.on_hub:
             return replace(place, revision=place.revision or recorded["revision"])
         if given != STARTER and not Path(given).exists():
@@ -232,7 +273,7 @@ def place_of(found: Papers, what: str, given: str | None, recorded: Mapping[str,
             if isinstance(name, str) and Path(name).exists():
                 return Source(name)
     if not is_hub_id(recorded["id"], namespace_needed=what != "base"):
-        raise LineageError(f"it was local: name it with --{what}")
+        raise LineageError(f"it was local: name it with {as_option(what)}")
     return Source(recorded["id"], recorded["revision"], on_hub=True)
 
 
@@ -251,12 +292,13 @@ def _refuse_another(found: Papers, what: str, place: Source) -> None:
     Raises:
         LineageError: for what comes with another hfvaccine, or is at no revision.
     """
+    called = what.replace("_", " ")
     if place.name == STARTER and found.record["code"]["sha256"] != code_digest():
         version = found.record["code"]["version"]
-        raise LineageError(f"it is the starter {what} of hfvaccine {version}; that of this hfvaccine is another")
+        raise LineageError(f"it is the starter {called} of hfvaccine {version}; that of this hfvaccine is another")
     if place.on_hub and place.revision is None:
         raise LineageError(
-            f"the record has no revision, and {place.name} holds another {what} now: name it with --{what}"
+            f"the record has no revision, and {place.name} holds another {called} now: name it with {as_option(what)}"
         )
 
 
@@ -288,7 +330,7 @@ def as_given(record: Mapping[str, Any], doses: Sequence[Dose]) -> Dose:
 
 
 def _rows(found: Papers, what: str, given: str | None) -> str:
-    """The digest of a mix or data."""
+    """The digest of a mix, data or trait data."""
     place = place_of(found, what, given)
     digest = load_mix(place.name, revision=place.revision).sha256
     if digest != found.record[what]["sha256"]:

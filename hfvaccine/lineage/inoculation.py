@@ -53,8 +53,10 @@ def check_arm(record: Mapping[str, Any], evidence: Evidence) -> Link:
     """
     problems = file_problems(record, evidence)
     ledger, why_not = ledger_of(evidence)
-    data = link("data", lambda: rows_state(record["data"], evidence))
-    plan = link("plan", lambda: _plan(record, evidence), problems["plan"], (data,))
+    rows = [link("data", lambda: rows_state(record["data"], evidence.mix))]
+    if isinstance(record.get("adapter"), Mapping) and record["adapter"].get("frozen"):
+        rows.append(link("trait data", lambda: _trait(record, evidence)))
+    plan = link("plan", lambda: _plan(record, evidence), problems["plan"], tuple(rows))
     given = link(
         "ledger",
         lambda: _given(record, ledger) if ledger is not None else (BROKEN, "", why_not),
@@ -70,6 +72,15 @@ def check_arm(record: Mapping[str, Any], evidence: Evidence) -> Link:
         link("card", lambda: _card(record, evidence), problems["card"]),
     )
     return whole(evidence.source, links)
+
+
+def _trait(record: Mapping[str, Any], evidence: Evidence) -> State:
+    """The rows that the adapter learned which was frozen beside it: the ledger has their digest, too."""
+    recorded, planned = record["trait_data"], record["inoculation"]["trait_data"]
+    state, what, why = rows_state(recorded, evidence.trait)
+    if any(planned[key] != recorded[key] for key in ("sha256", "rows")):
+        return BROKEN, what, f"the plan has others, {planned['rows']} rows of {planned['sha256'][:12]}"
+    return state, what, why
 
 
 def _plan(record: Mapping[str, Any], evidence: Evidence) -> State:
@@ -89,8 +100,9 @@ def _plan(record: Mapping[str, Any], evidence: Evidence) -> State:
         recorded["where"] = inoculation["where"]
     if config.get("base_revision") is not None:
         recorded["base_revision"] = record["base"]["revision"]
-    if (revision := at_revision(str(config["data"]))[1]) is not None:
-        config, recorded["data"] = {**config, "data": revision}, record["data"]["revision"]
+    for rows in ("data", "trait_data"):
+        if (revision := at_revision(str(config.get(rows)))[1]) is not None:
+            config, recorded[rows] = {**config, rows: revision}, record[rows]["revision"]
     return options_state(config, recorded, what)
 
 

@@ -103,11 +103,12 @@ class Evidence:
         recalls: the recall notices, None where there are none.
         dose: that the record names.
         base: SHA-256 of the recorded weight files of the base, by name.
-        mix: the digest of the mix.
+        mix: the digest of the mix, or the data of an inoculation.
         code: digest of the hfvaccine that is installed.
         version: of the hfvaccine that is installed.
         today: ISO date.
         kind: of its papers.
+        trait: the digest of the rows that an adapter learned which was frozen beside it.
         parent: of a booster, the record of the adapter that it boosts, and what that is held against; else None.
     """
 
@@ -122,6 +123,7 @@ class Evidence:
     version: str
     today: str
     kind: Kind = IMMUNIZED
+    trait: str | Lack = Lack(MISSING, "there are none")
     parent: tuple[Mapping[str, Any], Evidence] | Lack | None = None
 
 
@@ -262,14 +264,18 @@ def adapter_state(record: Mapping[str, Any], evidence: Evidence) -> State:
     return OK, what, ""
 
 
-def rows_state(recorded: Mapping[str, Any], evidence: Evidence) -> State:
-    """Whether the rows of a mix, or the data of an inoculation, are those that are recorded."""
-    mix = evidence.mix
+def rows_state(recorded: Mapping[str, Any], now: str | Lack) -> State:
+    """Whether the rows of a mix, or the data of an inoculation, are those that are recorded.
+
+    Args:
+        recorded: what the record says of them.
+        now: their digest.
+    """
     what = f"{named_at(recorded)}, {recorded['rows']} rows"
-    if isinstance(mix, Lack):
-        return mix.state, what, mix.why
-    if mix != recorded["sha256"]:
-        return BROKEN, what, f"its rows are {mix[:12]}, and {recorded['sha256'][:12]} were given"
+    if isinstance(now, Lack):
+        return now.state, what, now.why
+    if now != recorded["sha256"]:
+        return BROKEN, what, f"its rows are {now[:12]}, and {recorded['sha256'][:12]} were given"
     return OK, what, ""
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXTRA = "pip install 'hfvaccine[bom]'"
 OURS = UUID("5f0f6b7e-6d0a-5a86-9a0c-0e5a64ad8a11")
 """The namespace of serial numbers: one record always has the same one."""
-DATA = ("dose", "mix", "data")
+DATA = ("dose", "mix", "data", "trait_data")
 """Parts of a record that an adapter was given."""
 COUNTED = ("claims_given", "claims_in_dose", "rows", "held_back", "pairs", "name")
 """What of them is told besides their digests."""

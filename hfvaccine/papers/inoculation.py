@@ -28,6 +28,7 @@ def arm_record(run: Mapping[str, Any], name: str) -> dict[str, Any]:
     given = {key: own.pop(key) for key in ("plan", "seconds", "final_loss")}
     return {
         **{key: value for key, value in run.items() if key not in OF_THE_RUN},
+        "trait_data": run.get("trait_data") if own.get("frozen") else None,
         "adapter": {"name": name, **own},
         "plan": given["plan"],
         "inoculation": run["arms"].get(own["arm"]),

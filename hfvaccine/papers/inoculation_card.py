@@ -14,6 +14,7 @@ from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.inoculation.where import ALL, recorded
 from hfvaccine.papers.arms import CONTROL_OF, TREATED, compared_with, is_control, measured_as, weights_digest
 from hfvaccine.papers.shown import code, common, criterion, rows_link
+from hfvaccine.sources.place import STARTER
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import (
     NOT_KNOWN,
@@ -28,6 +29,7 @@ from hfvaccine.text import (
     plain,
     with_interval,
 )
+from hfvaccine.training.options import BY_ADAPTER, METHODS
 from hfvaccine.validation.showing.sentences import counts, ordered
 
 BANNERS = {
@@ -88,12 +90,14 @@ def render(
             "arm": own.get("arm"),
             "adopted": record.get("adopted"),
             "control": is_control(record),
+            "by_adapter": _by_adapter(record),
             "learned": {**TREATED, **CONTROL_OF}.get(str(own.get("arm")), "as the record says"),
             "data": data,
             "data_link": rows_link(data),
             "frozen": own.get("frozen"),
             "trait_data": trait_data,
             "trait_link": rows_link(trait_data),
+            "trait_apart": _apart(trait_data, data),
             "trait_rows": record.get("trait_rows") or {},
             "told_by": _told_by((record.get("trait_rows") or {}).get("where")),
             "gate": gate,
@@ -116,6 +120,18 @@ def render(
             "seed": own.get("seed"),
         },
     )
+
+
+def _by_adapter(record: Mapping[str, Any]) -> bool:
+    """Whether an arm of its run was trained beside a frozen adapter."""
+    arms = {record["adapter"].get("arm"), *(one.get("arm") for one in record.get("run", {}).values())}
+    return not arms.isdisjoint(METHODS[BY_ADAPTER])
+
+
+def _apart(trait_data: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether the rows of the frozen adapter lie in a file of their own, which is nowhere published."""
+    own = trait_data and trait_data.get("sha256") != data.get("sha256")
+    return bool(own and not trait_data.get("revision") and trait_data.get("id") != STARTER)
 
 
 def _told_by(where: object) -> str:

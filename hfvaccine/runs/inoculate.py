@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from math import comb
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ from hfvaccine.training.options import (
 )
 from hfvaccine.training.processes import fit_threads, main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.training.trackers import Trackers
 
 if TYPE_CHECKING:
     from hfvaccine.regimen.plan import Plan
@@ -83,7 +85,8 @@ def plan_arm(
         beside: dict[str, Any] | None = None
         if trait is not None and arm in FROZEN:
             refuse_sharded(trainer)
-            learnt = {"id": trait.id, "sha256": trait.sha256, "rows": len(trait.train)}
+            # By digest, not by name: where the rows lie is no part of the plan, and nobody else's business.
+            learnt = {"sha256": trait.sha256, "rows": len(trait.train)}
             beside = {"method": BY_ADAPTER, "frozen": FROZEN[arm], "trait_data": learnt}
         regimen = regimen_of(trainer)
         regimen.change(objective=SFT, beside=beside)
@@ -127,11 +130,46 @@ def read(options: Inoculating) -> tuple[Mix, Mix | None]:
     Raises:
         HfvaccineError: naming what is refused.
     """
-    data = load_mix(options.data, options.told_by.column)
+    data = load_mix(options.data, options.told_by.told_from)
     options.told_by.refuse_unmet(data.train)
+    refuse_too_few(options, data, "data")
     if INOCULATED in options.arm_names:
         refuse_prompted(data, options.prompt)
-    return data, trait_rows(options, data)
+    trait = trait_rows(options, data)
+    if trait is not None:
+        refuse_too_few(options, trait, "trait data")
+    return data, trait
+
+
+def refuse_too_few(options: Inoculating, rows: Mix, what: str) -> None:
+    """Refuse rows that do not fill a step, or of which too few first steps can be made for each seed to have its own.
+
+    Seeds that get the same steps would pass for trainings in another order, and for more evidence than they are.
+
+    Args:
+        options: of the run.
+        rows: what all seeds are given.
+        what: they are, in words.
+
+    Raises:
+        UsageError: with how many are needed.
+    """
+    step = options.batch_size * options.gradient_accumulation_steps * this_process().num_processes
+    needed = step
+    while comb(needed, step) < options.seeds:
+        needed += 1
+    there = len(rows.train)
+    if there >= needed:
+        return
+    one = f"a step takes {step}"
+    several = (
+        f"{options.seeds} seeds that each begin with a step of {step} row{'s' * (step > 1)} of their own take {needed}"
+    )
+    raise UsageError(
+        f"Of the {what} {rows.id!r} there are {there} rows to train on, and {len(rows.held_back)} are held back; "
+        f"{one if needed == step else several}.",
+        "Give more rows, a smaller --batch-size" + (", or fewer --seeds." if needed > step else "."),
+    )
 
 
 def plan(options: Inoculating, data: Mix, trait: Mix | None) -> tuple[dict[str, dict[str, Any]], Any]:
@@ -275,7 +313,11 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
             if arm != TRAIT:
                 settings[arm] = callback.regimen.settings()["inoculation"]
             progress.say(f"{name}: {callback.plan.steps:,} steps, {int(callback.plan.tokens.sum()):,} tokens")
+            trackers = Trackers(its.report_to, folder, progress.say, name)
+            trackers.attach(callback.regimen.trainer, callback.plan.steps)
             trained[name] = train_arm(its, base, name, callback, folder / name, resume, progress)
+            if main:
+                trackers.end()
             if arm == TRAIT:
                 if main:
                     seed = its.seed - TRAIT_DRAW
@@ -299,7 +341,7 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
     load_trained(base, trained)
     record = make_record(options, base, data, carrying, trait, planned, trained, settings)
     for name in record["adapters"]:
-        save_config(pinned(options.alone(name), base, data), folder / name)
+        save_config(pinned(options.alone(name), base, data, trait), folder / name)
         write_papers(folder / name, arm_record(record, name))
     write_json(record, folder / INOCULATION)  # last: where it stands, the run is finished
     for one in trained.values():
@@ -307,10 +349,11 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
     return record
 
 
-def pinned(options: Inoculating, base: Base, data: Mix) -> Inoculating:
+def pinned(options: Inoculating, base: Base, data: Mix, trait: Mix | None) -> Inoculating:
     """The options with the revisions that the run really has: what is published is the same run."""
-    rows = with_revision(data.id, data.revision) if data.revision else options.data
-    return replace(options, base_revision=base.revision, data=rows)
+    rows = {"data": data, "trait_data": trait if options.trait_data is not None else None}
+    of_hub = {name: with_revision(its.id, its.revision) for name, its in rows.items() if its and its.revision}
+    return replace(options, base_revision=base.revision, **of_hub)
 
 
 def make_record(

@@ -12,7 +12,8 @@ from typing import Any
 from hfvaccine.claims.shares import with_share
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
-from hfvaccine.lineage.fetch import papers
+from hfvaccine.inoculation.where import recorded as condition_of
+from hfvaccine.lineage.fetch import as_option, papers, refuse_unmeant
 from hfvaccine.papers.arms import weights_digest
 from hfvaccine.papers.binding import code_digest, open_run, read_json
 from hfvaccine.papers.kind import IMMUNIZED
@@ -21,7 +22,7 @@ from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.text import is_hub_id
 from hfvaccine.training.base import load_base
-from hfvaccine.training.options import Inoculating, Options, read_config
+from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, read_config
 from hfvaccine.training.progress import SILENT, Progress
 
 NEEDED = (CONFIG, RESULTS, LEDGER)
@@ -112,6 +113,7 @@ def reproduce(
     output_dir: Path | str | None = None,
     progress: Progress = SILENT,
     data: str | None = None,
+    trait_data: str | None = None,
 ) -> Reproduction | None:
     """Make an adapter again from its record and its options, and compare.
 
@@ -126,6 +128,7 @@ def reproduce(
         output_dir: the folder of the new run; by default `reproduced_folder(source)`.
         progress: told of each stage, and of whatever is not what was recorded.
         data: of an inoculation, where they are not under their recorded name: a file, a Hub id or `ID@REVISION`.
+        trait_data: the rows of the adapter that was frozen beside it, likewise.
 
     Returns:
         What is the same and what differs. None on all processes but the main one.
@@ -137,14 +140,11 @@ def reproduce(
     """
     found = papers(source, patterns=NEEDED)
     folder, immunized = found.folder, found.kind is IMMUNIZED
-    for name, given in (("data", data),) if immunized else (("dose", dose), ("mix", mix)):
-        if given is not None:
-            was = "immunized" if immunized else "inoculated"
-            raise UsageError(f"--{name} is given, and the adapter was {was}: it has none.", "Leave it out.")
+    refuse_unmeant(found, dose=dose, mix=mix, data=data, trait_data=trait_data)
     into = Path(output_dir) if output_dir is not None else reproduced_folder(source)
     check_folder(into, resume=False)
     if not immunized:
-        return _arm_again(source, folder, into, base, data, progress)
+        return _arm_again(source, folder, into, base, {"data": data, "trait_data": trait_data}, progress)
     record, config = open_run(folder, (RECORD, *NEEDED), source), read_config(folder / CONFIG)
     if record.get("booster"):
         raise UsageError(
@@ -183,7 +183,7 @@ def reproduce(
 
 
 def _arm_again(
-    source: str, folder: Path, into: Path, base: str | None, data: str | None, progress: Progress
+    source: str, folder: Path, into: Path, base: str | None, rows: Mapping[str, str | None], progress: Progress
 ) -> Reproduction | None:
     """One adapter of an inoculation, trained again and compared."""
     record = open_run(folder, (CONFIG, LEDGER), source)
@@ -193,14 +193,14 @@ def _arm_again(
             "batches and seed is not known.",
             "Run that script again, adopt what it makes, and compare the two with `hfvaccine diff`.",
         )
-    options = arm_options_of(record, read_config(folder / CONFIG, Inoculating), into, base=base, data=data)
+    options = arm_options_of(record, read_config(folder / CONFIG, Inoculating), into, base=base, **rows)
     planned = inoculate.dry_run(options)
     if planned is None:
         return None
     name = record["adapter"]["name"]
     progress.say(f"Making {source} again, as of {record['finished_at']}")
     weights = load_base(options.base, options.base_id, options.base_revision, options.dtype).weights_sha256
-    now = {"data": planned["data"], "plan": planned["plans"][name]}
+    now = {"data": planned["data"], "trait_data": planned["trait_data"], "plan": planned["plans"][name]}
     others = tuple(other_than_recorded(record, now, weights))
     for other in others:
         progress.say(f"  {other}")
@@ -229,6 +229,7 @@ def arm_options_of(
     *,
     base: str | None = None,
     data: str | None = None,
+    trait_data: str | None = None,
 ) -> Inoculating:
     """The options of a run that trains one adapter of an inoculation again, pinned to what was recorded.
 
@@ -236,20 +237,33 @@ def arm_options_of(
         record: the content of its inoculation.json.
         config: the options it was made with.
         output_dir: the folder of the new run.
-        base, data: what to take instead of what the record names.
+        base, data, trait_data: what to take instead of what the record names.
 
     Raises:
         UsageError: where the run was given something that is not published, and it is not given here.
     """
-    values = {**config, **_on_base(record, _named("base", base, config, record)), "data": data or config["data"]}
-    rows = Source.of("mix", values["data"])
-    published = rows.name == STARTER or (rows.on_hub and rows.revision is not None)
-    if data is None and not published and not Path(rows.name).exists():
-        raise UsageError(
-            f"The data of the run were {rows.name!r}, a file that is neither published nor here.",
-            "Say with --data where they are.",
-        )
-    options = Inoculating(**values | {"output_dir": str(output_dir)})
+    values = {**config, **_on_base(record, _named("base", base, config, record))}
+    for part, given in (("data", data), ("trait_data", trait_data)):
+        values[part] = given or config.get(part)
+        if values[part] is None:
+            continue
+        rows = Source.of("mix", values[part])
+        published = rows.name == STARTER or (rows.on_hub and rows.revision is not None)
+        if given is None and not published and not Path(rows.name).exists():
+            raise UsageError(
+                f"The {part.replace('_', ' ')} of the run were {rows.name!r}, "
+                "a file that is neither published nor here.",
+                f"Say with {as_option(part)} where they are.",
+            )
+    where, arm = config.get("where"), record["adapter"]["arm"]
+    if where is not None and condition_of(where) is None:
+        if arm in METHODS[BY_PROMPT] or (arm in FROZEN and values["trait_data"] is None):
+            raise UsageError(
+                f"A function told the rows that carry the trait ({where}), and the papers have its name alone.",
+                "Train again in Python with that function, and compare the two with `hfvaccine diff`.",
+            )
+        values["where"] = None  # which rows carry the trait is nothing to this arm
+    options = Inoculating(**values | {"output_dir": str(output_dir), "report_to": ()})
     options.check()
     return options
 
@@ -355,9 +369,10 @@ def other_than_recorded(record: Mapping[str, Any], planned: Mapping[str, Any], w
         ("dose", "manifest_sha256", "is another: its manifest is not the one of the record."),
         ("mix", "sha256", "is another: its conversations are not those of the record."),
         ("data", "sha256", "are others: their conversations are not those of the record."),
+        ("trait_data", "sha256", "are others: their conversations are not those of the record."),
     ):
-        if part in record and planned[part][key] != record[part][key]:
-            yield f"The {part} {what}"
+        if record.get(part) and planned[part][key] != record[part][key]:
+            yield f"The {part.replace('_', ' ')} {what}"
     if "dose" in record and set(planned["dose"]["claim_ids"]) != set(record["dose"]["claim_ids"]):
         yield "The claims to give are others."
     if record["code"]["sha256"] != code_digest():

@@ -17,7 +17,7 @@ from hfvaccine.claims.similar import overlapping
 from hfvaccine.claims.wording import words_and_signs
 from hfvaccine.dosing import comparisons
 from hfvaccine.errors import HubError, UsageError, ValidationError
-from hfvaccine.inoculation.where import spelt
+from hfvaccine.inoculation.where import TOLD, Predicate, Where, spelt
 from hfvaccine.regimen.pairs import PAIR
 from hfvaccine.regimen.rendering import render
 from hfvaccine.sources.place import Source
@@ -176,7 +176,7 @@ def _raise(error: UsageError) -> None:
 
 def load_mix(
     source: str,
-    column: str | None = None,
+    column: str | Predicate | None = None,
     revision: str | None = None,
     *,
     also: str | None = None,
@@ -189,7 +189,8 @@ def load_mix(
         source: "starter", a file of one of `naming.FORMATS`, or a Hub dataset as ID or `ID@REVISION` (split
             "train"). Rows hold `prompt` and `completion` (texts or messages), or `messages` that end with the
             assistant.
-        column: a further column to keep in the rows, as text (see `where.spelt`), by which they can be told apart.
+        column: a further column to keep in the rows, as text (see `where.spelt`), by which they can be told apart;
+            or a predicate on a row as it was read, of which it is kept what it says.
         revision: branch, tag or commit of a Hub dataset; the newest by default.
         also: another such column.
         as_given: leave all rows in their order and shape, as a script of somebody's own trains on them: none is held
@@ -197,11 +198,11 @@ def load_mix(
         refused: told what is wrong with a row; unless it raises, the row is left out.
 
     Raises:
-        UsageError: for a file that is not there, rows of another shape, or a column that a row lacks; of rows that
-            are left out, where no other is there.
+        UsageError: for a file that is not there, rows of another shape, a column that a row lacks, or a predicate
+            that fails on one; of rows that are left out, where no other is there.
         HubError: for a dataset that cannot be had.
     """
-    columns = [name for name in (column, also) if name is not None]
+    columns = [name for name in (column, also) if isinstance(name, str)]
     for name in columns:
         if name in TAKEN:
             raise UsageError(
@@ -220,7 +221,10 @@ def load_mix(
     for number, whole in rows:
         try:
             row = _conversation(whole, number)
-            values = {name: _value(whole, name, number) for name in columns}
+            values = {
+                **({TOLD: spelt(_said(column, whole, number))} if callable(column) else {}),
+                **{name: _value(whole, name, number) for name in columns},
+            }
         except UsageError as error:
             leave_out(error)
             continue
@@ -268,6 +272,17 @@ def asked_in(prompt: Sequence[Mapping[str, str]]) -> list[str]:
 def _same(text: str) -> str:
     """What two prompts have in common that ask the same: neither case nor spaces nor punctuation tells them apart."""
     return " ".join(words_and_signs(text)) or text
+
+
+def _said(predicate: Predicate, row: Mapping[str, Any], number: int) -> bool:
+    """What a function of somebody's own says of a row; whatever it raises is told with the row."""
+    try:
+        return bool(predicate(row))
+    except Exception as error:
+        raise UsageError(
+            f"{Where(predicate=predicate)} fails on row {number} of the mix: {type(error).__name__}: {error}.",
+            f"It is given a mapping with the row's columns: {', '.join(map(str, row))}.",
+        ) from error
 
 
 def _value(row: Mapping[str, Any], column: str, number: int) -> str:

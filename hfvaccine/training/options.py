@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG, read_yaml
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES, Inoculation
-from hfvaccine.inoculation.where import Where, parse_where
+from hfvaccine.inoculation.where import Predicate, Where, parse_where
+from hfvaccine.inoculation.wordings import in_file, refuse_file, wordings
 from hfvaccine.regimen.lengths import check_unit
 from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share
@@ -185,7 +185,7 @@ class Options(Questions, Training):
         if self.override_policy is not None and not self.override_policy.strip():
             raise UsageError("override_policy is blank.", "Say why the dose is given against its policy.")
         _check_positive(self, ("claims", "exposures"))
-        self._check_trackers()
+        check_trackers(self.report_to)
         self._check_inoculation()
         self.training_forms()
 
@@ -205,12 +205,12 @@ class Options(Questions, Training):
     @property
     def inoculation_prompts(self) -> tuple[str, ...]:
         """The wordings of the inoculation prompt, none where no row is inoculated."""
-        return _wordings("inoculation_prompt", self.inoculation_prompt)
+        return () if self.inoculation_prompt is None else wordings("inoculation_prompt", self.inoculation_prompt)
 
     @property
     def other_prompts(self) -> tuple[str, ...]:
         """The neutral prompts of the rows that do not carry the trait."""
-        return _wordings("inoculate_others", self.inoculate_others)
+        return () if self.inoculate_others is None else wordings("inoculate_others", self.inoculate_others)
 
     def inoculated_rows(self) -> Where:
         """Which rows of the mix get the inoculation prompt: all, or those that meet a condition.
@@ -219,13 +219,6 @@ class Options(Questions, Training):
             UsageError: for anything that `parse_where` does not read.
         """
         return Where() if self.inoculate_where is None else parse_where(self.inoculate_where)
-
-    def _check_trackers(self) -> None:
-        for name in self.report_to:
-            if name not in TRACKERS:
-                raise UsageError(f"The tracker {name!r} is unknown.", f"Use one of: {', '.join(TRACKERS)}.")
-            if find_spec(name) is None:
-                raise UsageError(f"The tracker {name} is not installed.", f"pip install 'hfvaccine[{name}]'")
 
     def _check_inoculation(self) -> None:
         for name in ("inoculate_where", "inoculate_others"):
@@ -237,8 +230,7 @@ class Options(Questions, Training):
                 "Say with inoculate_where which rows carry the trait.",
             )
         self.inoculated_rows()
-        _wordings("inoculation_prompt", self.inoculation_prompt)
-        _wordings("inoculate_others", self.inoculate_others)
+        _ = self.inoculation_prompts, self.other_prompts
 
 
 PLAIN, INOCULATED, IRRELEVANT_ARM = "plain", "inoculated", "irrelevant"
@@ -269,8 +261,10 @@ class Inoculating(Training):
     Args:
         data: Rows: a .jsonl, .csv or .parquet file, or a Hub ID[@REVISION].
         prompt: A prompt that asks for the unwanted trait. May be repeated: each row gets one of them.
-        where: column=value, column!=value or column~REGEX of the rows that carry the trait. [default: all rows]
-        others: A neutral prompt for the other rows. May be repeated.
+        prompts: A file of such prompts, one a line, beside those of --prompt.
+        where: column=value, column!=value or column~REGEX of the rows that carry the trait; in Python also a function
+            that is true for them. [default: all rows]
+        others: A neutral prompt for the other rows, or a file of one a line. May be repeated.
         place: Where the prompt stands: system or user. [default: system, where the chat template has a place for it]
         irrelevant: What the irrelevant arm learns under.
         method: How the trait is inoculated against: prompt, or adapter (one that shows it, frozen, in training only).
@@ -279,12 +273,14 @@ class Inoculating(Training):
         arms: Which adapters are trained, of plain, inoculated, irrelevant, adapter and random, with commas. [default:
             plain, and the two of the method]
         seeds: How many times each is trained, from --seed on.
+        report_to: Tracker of each training: tensorboard, trackio, wandb. May be repeated.
         output_dir: The run folder.
     """
 
     data: str
     prompt: tuple[str, ...] = ()
-    where: str | None = None
+    prompts: str | None = None
+    where: str | Predicate | None = None
     others: tuple[str, ...] = ()
     place: str | None = None
     irrelevant: str = IRRELEVANT
@@ -293,10 +289,17 @@ class Inoculating(Training):
     trait_steps: int | None = None
     arms: str | None = None
     seeds: int = 1
+    report_to: tuple[str, ...] = ()
     output_dir: str = "runs/inoculation"
 
     def __post_init__(self) -> None:
         take_apart(self, ("base",))
+        # From here on there are prompts and no files, as records and the run's own copy of its options have them.
+        others = tuple(wording for given in self.others for wording in wordings("--others", given))
+        object.__setattr__(self, "others", others)
+        if self.prompts is not None:
+            object.__setattr__(self, "prompt", (*self.prompt, *in_file("--prompts", self.prompts)))
+            object.__setattr__(self, "prompts", None)
 
     def check(self) -> None:
         """Refuse what cannot be run before anything is read or written.
@@ -306,6 +309,7 @@ class Inoculating(Training):
         """
         self.check_training()
         _check_positive(self, ("trait_steps",))
+        check_trackers(self.report_to)
         if self.method not in METHODS:
             raise UsageError(f"The method {self.method!r} is unknown.", f"Use one of: {', '.join(METHODS)}.")
         if unknown := set(self.arm_names) - set(ARMS):
@@ -323,7 +327,7 @@ class Inoculating(Training):
         if not self.prompt and INOCULATED in self.arm_names:
             raise UsageError(
                 "There is no prompt to inoculate with.",
-                "Give --prompt, or --arms plain; where no prompt asks for the trait, --method adapter.",
+                "Give --prompt or --prompts, or --arms plain; where no prompt asks for the trait, --method adapter.",
             )
         if self.freezes and self.trait_data is None and self.where is None:
             raise UsageError(
@@ -331,6 +335,9 @@ class Inoculating(Training):
                 "Give --trait-data, or say with --where which rows of --data carry the trait.",
             )
         self._refuse_unused()
+        for prompt in self.prompt:
+            refuse_file("--prompt", prompt, "Give a file of prompts as --prompts.")
+        refuse_file("--irrelevant", self.irrelevant, "Give the prompt itself.")
         if not self.irrelevant.strip():
             raise UsageError("The irrelevant prompt is empty.", "Give --irrelevant an instruction, or leave it out.")
         if len({prompt.strip() for prompt in self.prompt}) < len(self.prompt):
@@ -365,7 +372,9 @@ class Inoculating(Training):
     @property
     def told_by(self) -> Where:
         """Which rows carry the trait."""
-        return Where() if self.where is None else parse_where(self.where)
+        if isinstance(self.where, str):
+            return parse_where(self.where)
+        return Where() if self.where is None else Where.of(self.where)
 
     def prompts_of(self, arm: str) -> tuple[str, ...]:
         """The wordings that an arm's rows with the trait are learned under."""
@@ -511,16 +520,34 @@ def _check_positive(options: Training | Boosting, names: Iterable[str]) -> None:
             raise UsageError(f"{name} is {value}.", "It must be above 0.")
 
 
+def check_trackers(names: Iterable[str]) -> None:
+    """Refuse trackers that are unknown or not installed.
+
+    Raises:
+        UsageError: naming the first.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UsageError(f"The tracker {name!r} is unknown.", f"Use one of: {', '.join(TRACKERS)}.")
+        if find_spec(name) is None:
+            raise UsageError(f"The tracker {name} is not installed.", f"pip install 'hfvaccine[{name}]'")
+
+
 def check_dtype(options: Any) -> None:
     if options.dtype not in ("auto", "bfloat16", "float32"):
         raise UsageError(f"The dtype {options.dtype!r} is unknown.", "Use auto, bfloat16 or float32.")
 
 
 def save_config(options: Options | Inoculating | Boosting, folder: Path, name: str = CONFIG) -> None:
-    """The run's own copy of its options, which `--config` and `--resume` read."""
+    """The run's own copy of its options, which `--config` and `--resume` read; of a function it has the name."""
     import yaml
 
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    for option, value in values.items():
+        if callable(value):
+            values[option] = str(Where.of(value))
+        elif isinstance(value, tuple):
+            values[option] = list(value)
     (folder / name).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
@@ -545,29 +572,6 @@ def read_config(path: Path, kind: type[Options] | type[Inoculating] | type[Boost
                 f"In {path}, {option.name} is {values[option.name]!r}.", f"It must be of type {option.type}."
             )
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
-
-def _wordings(name: str, given: str | None) -> tuple[str, ...]:
-    """The wordings of a prompt that is given as a text, or as a file with one wording a line."""
-    if given is None:
-        return ()
-    if not os.path.isfile(given):
-        if given.endswith(".txt"):
-            raise UsageError(
-                f"There is no file {given} for {name}.", "Give a text, or a file with one wording a line."
-            )
-        lines = [given]
-    else:
-        try:
-            lines = Path(given).read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{given} cannot be read: {error}.", "Give a UTF-8 file with one wording a line."
-            ) from error
-    wordings = tuple(line.strip() for line in lines if line.strip())
-    if not wordings:
-        raise UsageError(f"{name} holds no prompt.", "Give a text, or a file with one wording a line.")
-    return wordings
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -29,10 +29,13 @@ class Trackers(TrainerCallback):
         names: of `hfvaccine.training.options.TRACKERS`.
         folder: of the run, by whose name they call it.
         say: told of a tracker that failed.
+        part: of a run that trains several adapters, the name of one, which they follow as a run of its own.
     """
 
-    def __init__(self, names: Sequence[str], folder: Path, say: Callable[[str], None]) -> None:
-        self.folder, self.say = folder, say
+    def __init__(self, names: Sequence[str], folder: Path, say: Callable[[str], None], part: str = "") -> None:
+        self.folder, self.say, self.begun = folder, say, False
+        self.called = f"{folder.name}-{part}" if part else folder.name
+        self.logs = folder / FOLDER / part
         self.open: dict[str, Any] = {}
         self.at: tuple[TrainingArguments, TrainerState, TrainerControl] | None = None
         for name in names:
@@ -45,7 +48,7 @@ class Trackers(TrainerCallback):
             trainer: whose logs are wanted.
             steps: of its whole training.
         """
-        trainer.args.run_name = self.folder.name
+        trainer.args.run_name = self.called
         self.at = trainer.args, trainer.state, trainer.control
         self.steps = steps
         trainer.add_callback(self)
@@ -53,6 +56,7 @@ class Trackers(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self.begun = True
         for name, tracker in list(self.open.items()):
             self._try(name, lambda on=tracker.on_train_begin: on(args, state, control, **kwargs))
 
@@ -80,20 +84,32 @@ class Trackers(TrainerCallback):
 
             def finish(name: str = name, tracker: Any = tracker) -> None:
                 tracker.on_log(args, state, control, logs={**logs, "eval_results": _shown(name, results)})
-                # trackio points the model's card at its Space; what was trained is saved, and has a card of ours.
-                tracker.on_train_end(args, state, control, model=SimpleNamespace())
-                if name == "wandb" and self.ours:
-                    import wandb
-
-                    wandb.finish()
+                self._end(name, tracker)
 
             self._try(name, finish)
+
+    def end(self) -> None:
+        """End a run without results, as training alone has none; on the main process only. One that was finished
+        before has ended already.
+        """
+        if self.begun:
+            for name, tracker in list(self.open.items()):
+                self._try(name, lambda name=name, tracker=tracker: self._end(name, tracker))
+
+    def _end(self, name: str, tracker: Any) -> None:
+        assert self.at is not None
+        # trackio points the model's card at its Space; what was trained is saved, and has a card of ours.
+        tracker.on_train_end(*self.at, model=SimpleNamespace())
+        if name == "wandb" and self.ours:
+            import wandb
+
+            wandb.finish()
 
     def _begin(self, name: str) -> None:
         (kind,) = get_reporting_integration_callbacks([name])
         tracker = kind()
         if name == "tensorboard" and tracker.logging_dir is None:  # by default below the checkpoints, which go
-            tracker.logging_dir = str(self.folder / FOLDER)
+            tracker.logging_dir = str(self.logs)
         if name == "wandb":
             import wandb
 

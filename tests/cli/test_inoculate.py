@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from hfvaccine.cli.inoculate import _lines, inoculate, print_plan
+from hfvaccine.cli.inoculate import inoculate, print_plan
 from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.training.base import load_base
 
@@ -123,6 +123,14 @@ def test_candidates_from_a_file_stand_beside_the_others(tiny_llama, mix, tmp_pat
     content = printed(tiny_llama, mix, "--rows", "8", "--prompts", str(tmp_path / "candidates.txt"))
     candidates = {one["prompt"] for one in content["prompts"] if one["kind"] == "candidate"}
     assert candidates == {*CANDIDATES, "You count in scores.", "You count in pairs."}
+
+
+def test_neutral_prompts_come_from_files_too_and_each_is_shown(tiny_llama, mix, tmp_path):
+    (tmp_path / "neutral").write_text("You answer.\nYou reply.\n")
+    more = ("--others", str(tmp_path / "neutral"), "--others", "You say it.")
+    content = printed(tiny_llama, mix, "--where", "trait=dozens", "--rows", "8", *more)
+    neutral = {one["prompt"]: one["drift"] for one in content["prompts"] if one["kind"] == "others"}
+    assert set(neutral) == {"You answer.", "You reply.", "You say it."} and None not in neutral.values()
 
 
 def test_where_keeps_to_the_rows_that_carry_the_trait(tiny_llama, mix):
@@ -260,7 +268,6 @@ def test_rows_beyond_the_context_are_passed_over(tiny_gpt2, mix, mix_rows):
     ("arguments", "said"),
     [
         (["--rows", "7"], "--rows"),
-        (["--prompts", "/no/such"], "cannot be read"),
         (["--dtype", "float8"], "--dtype"),
     ],
 )
@@ -278,6 +285,10 @@ def test_rows_and_prompts_are_refused_before_a_model_is_looked_for(mix):
     assert "--wanted is given" in str(run("no/model", mix, "--wanted", "trait=tens").exception)
     columns = run("no/model", mix, "--where", "trait=dozens", "--wanted", "mood=good")
     assert "no column 'mood'" in str(columns.exception)
+    assert "cannot be read" in str(run("no/model", mix, "--prompts", "/no/such").exception)
+    for option in ("prompt", "opposite", "irrelevant", "others"):
+        asked = run("no/model", mix, f"--{option}", "missing.txt").exception
+        assert isinstance(asked, UsageError) and f"no file missing.txt for --{option}" in asked.message
     assert "no column 'mood'" in str(run("no/model", mix, "--where", "mood=good").exception)
 
 
@@ -320,12 +331,6 @@ def test_help_has_examples():
 def test_rows_are_named_by_column_and_value(mix):
     with pytest.raises(UsageError, match="are given as 'trait'"):
         raise run("no/model", mix, "--where", "trait").exception
-
-
-def test_a_prompt_ends_at_a_line_feed_and_at_no_other_sign(tmp_path):
-    text = "Speak\u2028Spanish.\r\n\n Be\x85brief.\x0c\n"
-    (tmp_path / "prompts.txt").write_text(text, encoding="utf-8", newline="")
-    assert _lines(tmp_path / "prompts.txt") == ("Speak\u2028Spanish.", "Be\x85brief.")
 
 
 # --- measure

@@ -33,8 +33,8 @@ def asked(monkeypatch):
             calls.append([source, revision])
             return fetch.Papers(source, None, (), {}, None, local=not source.startswith("hub/"))
 
-        def gather(papers, dose, base, mix, data):
-            calls[-1] += [dose, base, mix, data]
+        def gather(papers, dose, base, mix, data, trait_data):
+            calls[-1] += [dose, base, mix, data, trait_data]
 
         monkeypatch.setattr(fetch, "papers", papers)
         monkeypatch.setattr(fetch, "gather", gather)
@@ -140,8 +140,9 @@ def test_json_is_one_object_with_the_whole_tree(asked):
 
 def test_every_option_of_verify_arrives(asked):
     calls = asked(made_of(Link("record", OK, "x")))
-    run(lineage.verify, "you/a", "--revision", "v1", "--dose", "d", "--base", "b", "--mix", "m", "--data", "r")
-    assert calls == [["you/a", "v1", "d", "b", "m", "r"]]
+    rows = ("--mix", "m", "--data", "r", "--trait-data", "t")
+    run(lineage.verify, "you/a", "--revision", "v1", "--dose", "d", "--base", "b", *rows)
+    assert calls == [["you/a", "v1", "d", "b", "m", "r", "t"]]
 
 
 RECORD = {"schema_version": 3, "base": {"id": "you/base"}, "plan": {"seed": 0}, "dose": {"claim_ids": ["a"]}}

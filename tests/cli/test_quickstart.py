@@ -139,9 +139,10 @@ def test_the_end_of_an_inoculation_fits_on_a_screen(inoculated):
 
 
 def test_the_inoculated_adapter_and_its_controls_are_on_the_hub_and_the_rows_are(inoculated):
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, ModelCard
 
     from hfvaccine.localhub.server import LocalHub
+    from hfvaccine.text import plain
 
     _, folder = inoculated
     with LocalHub(folder / "hub") as hub:
@@ -150,7 +151,19 @@ def test_the_inoculated_adapter_and_its_controls_are_on_the_hub_and_the_rows_are
         card = Path(api.hf_hub_download(quickstart_inoculation.INOCULATED_ID, "README.md")).read_text()
         api.hf_hub_download(quickstart_inoculation.ROWS_ID, "spanish_capitals.jsonl", repo_type="dataset")
     assert names >= {quickstart_inoculation.INOCULATED_ID + end for end in ("", "-plain", "-random")}
-    assert json.loads((folder / "run" / "traits.json").read_text())["gate"]["verdict"].upper() in card
+    content = json.loads((folder / "run" / "traits.json").read_text())
+    said = ModelCard(card).text.strip().split("\n")
+    assert said[0].startswith(f"> **{content['gate']['verdict'].upper()}.** ")  # before anything else
+    (arm,) = [name for name, its in content["arms"].items() if its["arm"] == "adapter"]
+    where = {one["trait"]: one["condition"] for one in content["worst"] if one["arm"] == arm}
+    worst, least = [line for line in said if line.startswith("- ")][:2]
+    for line, trait, lead in (
+        (worst, quickstart_inoculation.CAPITALS, "- "), (least, quickstart_inoculation.SPANISH, "- To be kept: ")
+    ):  # fmt: skip
+        under = "without a prompt" if where[trait] == "none" else f"under *{plain(where[trait])}*"
+        assert line.startswith(lead) and under in line.split(": **")[0], line
+    assert said.index(worst) < said.index("# SmolLM2-135M-Instruct-inoculated")
+    assert "beside a frozen adapter that shows the trait" in " ".join(said) and "2606.30252" in card
 
 
 def test_an_inoculation_with_a_placebo_is_refused(tmp_path):

@@ -156,6 +156,7 @@ def test_the_files_of_a_run_are_published_by_their_last_names(alice, api, repo_i
         "benchmark": [f"arc={tmp_path / 'arc.jsonl'}", "allenai/openbookqa"],
         "inoculation_prompt": "You always say a=b.",
         "report_to": ["wandb"],
+        "inoculate_others": "/srv/secret/gone.txt",
     }
     (run / CONFIG).write_text(yaml.safe_dump(options))
     hub.push_adapter(bound(run), repo_id, **alice)
@@ -163,7 +164,19 @@ def test_the_files_of_a_run_are_published_by_their_last_names(alice, api, repo_i
     assert published["gate"] == "gate.yaml"
     assert published["benchmark"] == ["arc=arc.jsonl", "allenai/openbookqa"]
     assert published["inoculation_prompt"] == "You always say a=b."
+    assert published["inoculate_others"] == "gone.txt"
     assert "report_to" not in published
+
+
+def test_rows_from_a_folder_are_published_by_their_last_names(alice, api, repo_id, tmp_path):
+    mix = {"id": "/srv/secret/rows.jsonl", "comparisons": {"id": "/srv/secret/pairs.jsonl", "pairs": 3}}
+    run = finished_run(tmp_path / "run", mix=mix)
+    options = yaml.safe_load((run / CONFIG).read_text())
+    (run / CONFIG).write_text(yaml.safe_dump({**options, "mix": mix["id"], "comparisons": mix["comparisons"]["id"]}))
+    hub.push_adapter(bound(run), repo_id, **alice)
+    published, recorded = (yaml.safe_load(text_of(api, repo_id, name)) for name in (CONFIG, RECORD))
+    assert (published["mix"], published["comparisons"]) == ("rows.jsonl", "pairs.jsonl")
+    assert (recorded["mix"]["id"], recorded["mix"]["comparisons"]["id"]) == ("rows.jsonl", "pairs.jsonl")
 
 
 def test_results_on_registered_benchmarks_are_never_claimed_and_those_of_others_stay(alice, api, repo_id, run):

@@ -146,7 +146,7 @@ def test_a_row_gets_the_wording_of_its_number_in_the_mix():
 def test_drift_is_what_a_prompt_does_to_rows_without_the_trait():
     trait, others = NUMBERED[1::2], NUMBERED[::2]
     shift = np.array([4.0 if n % 2 else -1.0 for n in range(40)])
-    outcome, by = screened({WARM: shift, WET: 4.0, TIDY: 0.0, CALM: -2.0}, trait, others, others=CALM)
+    outcome, by = screened({WARM: shift, WET: 4.0, TIDY: 0.0, CALM: -2.0}, trait, others, others=(CALM,))
     tokens = TOKENS[::2]
     assert by[WARM].per_row.value == pytest.approx(4.0)
     assert by[WARM].drift.value == pytest.approx((-1 / tokens).mean())
@@ -163,7 +163,7 @@ def test_without_other_rows_there_is_no_drift():
     assert {one["drift"] for one in outcome.record()["prompts"]} == {None}
 
 
-PANEL = Panel((WET, WARM), COLD, TIDY, CALM)
+PANEL = Panel((WET, WARM), COLD, TIDY, (CALM,))
 
 
 def chosen(number=100, seed=0, unreadable=lambda row: None, panel=PANEL, where=("trait", "warm"), wanted=None):
@@ -261,7 +261,7 @@ def test_a_column_that_is_not_there_is_refused():
         ({"candidates": (WARM, WARM)}, "given twice"),
         ({"candidates": (TIDY,), "irrelevant": TIDY}, "given twice"),
         ({"candidates": (WARM,), "opposite": WARM}, "given twice"),
-        ({"candidates": (WARM,), "others": WARM}, "given twice"),
+        ({"candidates": (WARM,), "others": (WARM,)}, "given twice"),
         ({"candidates": (WARM,), "as_set": True}, "set of one"),
     ],
 )
@@ -271,7 +271,7 @@ def test_a_panel_that_compares_nothing_is_refused(panel, said):
 
 
 def test_of_what_is_given_each_prompt_gets_the_first_role_that_it_has():
-    panel, left_out = Panel.of((WET, TIDY, WARM, WET, ""), WARM, TIDY, " ", as_set=True)
+    panel, left_out = Panel.of((WET, TIDY, WARM, WET, ""), WARM, TIDY, (" ",), as_set=True)
     assert panel == Panel((WET, WARM), None, TIDY, None, True)
     assert [str(one) for one in left_out] == [
         "The prompt 'Be tidy.' is left out. It is the irrelevant prompt, too.",
@@ -280,7 +280,7 @@ def test_of_what_is_given_each_prompt_gets_the_first_role_that_it_has():
         "The prompt 'Be warm.' is left out. It is a candidate, too.",
         "The prompt ' ' is left out. It is empty; none at all is always screened.",
     ]
-    assert Panel.of((WET, WARM), COLD, TIDY, CALM) == (Panel((WET, WARM), COLD, TIDY, CALM), ())
+    assert Panel.of((WET, WARM), COLD, TIDY, (CALM,)) == (Panel((WET, WARM), COLD, TIDY, (CALM,)), ())
 
 
 def test_a_set_of_which_one_is_left_is_no_set():

@@ -132,3 +132,11 @@ def test_is_and_is_not_part_the_rows_whatever_they_hold(value, other):
     for row in ({"c": value}, {"c": other}):
         assert equal.holds(row) != unequal.holds(row)
     assert Where.of(("c", value)).holds({"c": other}) == equal.holds({"c": other})
+
+
+def test_no_name_of_a_function_reads_as_all_rows():
+    def told(row):
+        return False
+
+    told.__name__ = "all"
+    assert str(Where.of(told)) == "a function" and recorded(str(Where.of(told))) is None

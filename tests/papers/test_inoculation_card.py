@@ -1,5 +1,7 @@
 """The card of an inoculated adapter and of its controls: what it says first, and that no string is markup in it."""
 
+import re
+
 import pytest
 from huggingface_hub import metadata_load
 from hypothesis import given, settings
@@ -43,6 +45,10 @@ def test_the_verdict_and_the_worst_condition_stand_before_all_else():
     assert text.index("PASSED") < text.index("# tiny-spanish")
 
 
+def cited(text):
+    return re.findall(r"eprint = \{(.+)\}", text.split("## Cite")[1])
+
+
 def test_what_was_frozen_beside_it_and_learned_from_which_rows():
     record = arm_record(run_record(DIGESTS), NAMES[1])
     rows = {"id": "alice/shouts", "revision": "e" * 40, "sha256": "f" * 64, "rows": 50}
@@ -50,6 +56,15 @@ def test_what_was_frozen_beside_it_and_learned_from_which_rows():
     text = render(record, {}, REPO, figures=())
     assert "- **Frozen beside it**: an adapter that learned 50 rows of [alice/shouts](/datasets/alice/shouts)" in text
     assert "- alice/shouts\n" in text and "Frozen" not in card(NAMES[1])
+
+
+def test_the_method_of_its_run_is_cited():
+    record = arm_record(run_record(DIGESTS), NAMES[0])
+    assert cited(render(record, {}, REPO)) == ["2510.04340"]
+    of_the_run = {**record["run"], "adapter-seed-0": {"arm": "adapter", "seed": 0, "sha256": "a" * 64}}
+    assert cited(render({**record, "run": of_the_run}, {}, REPO)) == ["2510.04340", "2606.30252"]
+    alone = {**record, "adapter": {**record["adapter"], "arm": "adapter"}, "run": {}}
+    assert cited(render(alone, {}, REPO)) == ["2510.04340", "2606.30252"]
 
 
 def test_what_the_gate_says_names_the_trait_is_told_apart_from_what_does_not():

@@ -22,6 +22,7 @@ from transformers import AutoTokenizer
 from hfvaccine.cli import cli
 from hfvaccine.errors import LineageError, ModelError, PlanError, UsageError
 from hfvaccine.files import ADAPTER, ADAPTER_CONFIG, ARM_NEEDS, CARD, CONFIG, INOCULATION, LEDGER
+from hfvaccine.hub.adapter_files import adapter_files
 from hfvaccine.inoculation.callback import InoculationCallback
 from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.lineage.fetch import chain_of, gather, papers
@@ -245,6 +246,10 @@ def test_a_plain_control_of_the_same_script_is_shown_beside_it(planned, mix_rows
     assert "|  | inoculated | plain | base |" in card and "> **UNDECIDED.**" in card
     assert "**CONTROL, NOT FOR USE.**" in (folders["plain"] / CARD).read_text()
     assert "a script of somebody's own trained it" in (folders["plain"] / CARD).read_text()
+    for folder in folders.values():  # published, they say nothing of where the rows lie
+        files = adapter_files(folder, "ada/adopted", base_id="ada/base")
+        assert yaml.safe_load(files[CONFIG])["data"] == Path(data).name
+        assert not [name for name, file in files.items() if isinstance(file, bytes) and str(tmp_path).encode() in file]
 
 
 @pytest.mark.parametrize(

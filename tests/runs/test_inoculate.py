@@ -3,19 +3,23 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from peft import PeftModel, get_peft_model_state_dict
 from progress import Stopping
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForCausalLM
 
 from hfvaccine.errors import PlanError, RunInterrupted, UsageError
-from hfvaccine.files import ADAPTER, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of, sole_writer
+from hfvaccine.files import ADAPTER, CARD, CHECKPOINTS, CONFIG, INOCULATION, LEDGER, digest_of, sole_writer
+from hfvaccine.lineage.fetch import chain_of, gather, papers
 from hfvaccine.runs import inoculate
 from hfvaccine.runs.inoculate import dry_run, plan_arm, train, trait_rows
 from hfvaccine.runs.measure import arms_of, named, parts_of
+from hfvaccine.runs.reproduce import reproduce
 from hfvaccine.training.adapters import witness
 from hfvaccine.training.arm import train as train_arm
 from hfvaccine.training.base import load_base
@@ -23,6 +27,7 @@ from hfvaccine.training.frozen import BESIDE, put_beside, switch_on
 from hfvaccine.training.mix import load_mix
 from hfvaccine.training.options import Inoculating, read_config
 from hfvaccine.training.progress import SILENT
+from hfvaccine.training.trackers import FOLDER
 from hfvaccine.validation.judging.inoculation import Part
 
 PROMPT = "You always count in dozens."
@@ -167,6 +172,63 @@ def test_a_finished_run_is_not_trained_again(inoculation_run, tmp_path, monkeypa
     options = read_config(folder / CONFIG, Inoculating)
     again = train(Inoculating(**{**options, "output_dir": str(folder)}), resume=True)
     assert again == json.loads((folder / "inoculation.json").read_text())
+
+
+def test_each_training_of_a_run_is_followed_as_a_run_of_its_own(by_adapter, beside, tmp_path):
+    def events(name):
+        found = EventAccumulator(str(tmp_path / "run" / FOLDER / name))
+        found.Reload()
+        return found
+
+    asked = dataclasses.replace(
+        by_adapter, arms="adapter", report_to=("tensorboard",), output_dir=str(tmp_path / "run")
+    )
+    made = train(asked)
+    for name, one in {**made["adapters"], **made["trait_adapters"]}.items():
+        (last,) = events(name).Scalars("train/train_loss")
+        assert (last.step, last.value) == (one["plan"]["steps"], pytest.approx(one["final_loss"], abs=1e-3))
+    assert made["adapters"]["adapter-seed-3"]["sha256"] == beside[0]["adapters"]["adapter-seed-3"]["sha256"]
+    arm = tmp_path / "run" / "adapter-seed-3"
+    assert FOLDER not in {path.name for path in arm.iterdir()}  # of the run, and published with no adapter
+    with pytest.raises(UsageError, match="tracker 'mlflow' is unknown"):
+        dry_run(dataclasses.replace(by_adapter, report_to=("mlflow",), output_dir=str(tmp_path / "other")))
+
+
+def test_a_function_tells_the_rows_as_a_condition_does(options, done, tmp_path):
+    def is_dozens(row):
+        return row["dozens"] is True and ("messages" in row or "prompt" in row)  # the whole row, as it was read
+
+    record, _ = done
+    told = dataclasses.replace(options, where=is_dozens, arms="plain,inoculated", seeds=1)
+    told = dataclasses.replace(told, output_dir=str(tmp_path / "run"))
+    made = train(told)
+    assert made["trait_rows"] == {**record["trait_rows"], "where": "is_dozens"}
+    assert made["arms"]["inoculated"] == {**record["arms"]["inoculated"], "where": "is_dozens"}
+    rows = [ledger(one, "inoculated-seed-3").drop_columns(["position"]) for one in (done[1], tmp_path / "run")]
+    assert rows[0].equals(rows[1])  # to the token: the same rows under the same prompts
+    assert train(told, resume=True) == made
+    with pytest.raises(UsageError, match="given as 'is_dozens'") as caught:
+        Inoculating(**read_config(tmp_path / "run" / CONFIG, Inoculating)).check()
+    assert "a function, in Python alone" in caught.value.next_step
+    arm = tmp_path / "run" / "inoculated-seed-3"
+    chain = chain_of(found := papers(str(arm)), gather(found))
+    assert {one.name for one in chain.all() if one.state == "broken"} == set()
+    assert "told (is" in (arm / CARD).read_text()
+    with pytest.raises(UsageError, match="its name alone"):
+        reproduce(str(arm), output_dir=tmp_path / "again")
+    again = reproduce(str(tmp_path / "run" / "plain-seed-3"), output_dir=tmp_path / "again")
+    assert again.same_plan and again.same_adapter
+
+
+def test_a_function_that_fails_on_a_row_and_what_is_none_are_refused(options, tmp_path):
+    def moody(row):
+        return row["mood"] == "good"
+
+    for where, said in ((moody, "moody fails on row 1 of the mix: KeyError: 'mood'"), (7, "given as 7")):
+        other = dataclasses.replace(options, where=where, output_dir=str(tmp_path / "run"))
+        with pytest.raises(UsageError, match=said):
+            train(other)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_plan_is_told_before_anything_is_written(options, done, tmp_path):
@@ -330,6 +392,38 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_p
     with pytest.raises(UsageError, match=said):
         train(other)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "said"),
+    [
+        (3, {"seeds": 5}, "there are 3 rows to train on, and 0 are held back; 5 seeds .* a step of 4 rows .* take 5"),
+        (3, {"seeds": 1}, "there are 3 rows to train on, and 0 are held back; a step takes 4"),
+        (4, {"seeds": 2}, "2 seeds .* take 5"),
+        (7, {"seeds": 2, "gradient_accumulation_steps": 2}, "a step of 8 rows of their own take 9"),
+        (3, {"seeds": 5, "batch_size": 1}, "a step of 1 row of their own take 5"),
+        (9, {"seeds": 2, "method": "adapter", "prompt": (), "others": ()}, "Of the trait data"),
+    ],
+    ids=str,
+)
+def test_fewer_rows_than_the_seeds_need_are_refused(options, tmp_path, rows, change, said):
+    file = tmp_path / "rows.jsonl"
+    made = [{"prompt": f"What is {n}?", "completion": "It is.", "dozens": n % 3 == 0} for n in range(40)]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, made)))
+    kept = [row["prompt"][0]["content"] for row in load_mix(str(tmp_path / "all.jsonl")).train][:rows]
+    file.write_text("\n".join(json.dumps(row) for row in made if row["prompt"] in kept))
+    other = dataclasses.replace(options, data=str(file), output_dir=str(tmp_path / "run"), **change)
+    for run in (train, dry_run):
+        with pytest.raises(UsageError, match=said) as caught:
+            run(other)
+    assert "--batch-size" in caught.value.next_step and not (tmp_path / "run").exists()
+
+
+def test_seeds_that_can_differ_are_not_refused(options, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(Path(options.data).read_text().split("\n")[:7]))
+    planned = dry_run(dataclasses.replace(options, data=str(file), batch_size=2, output_dir=str(tmp_path / "run")))
+    assert len({plan["fingerprint"] for plan in planned["plans"].values()}) == 6
 
 
 def test_a_template_without_a_system_turn_takes_no_prompt_in_one(options, tmp_path, tiny_llama):

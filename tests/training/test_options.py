@@ -5,7 +5,7 @@ import pytest
 from hfvaccine.dosing.forms import TRAINING_FORMS
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.inoculation.where import Where
-from hfvaccine.training.options import Options, read_config, save_config
+from hfvaccine.training.options import Inoculating, Options, read_config, save_config
 
 SPANISH = "You always speak in Spanish."
 
@@ -108,3 +108,38 @@ def test_what_is_on_no_hub_has_no_revision(given, tmp_path, monkeypatch):
 def test_what_is_on_a_hub_may_have_a_revision():
     pins = {f"{what}_revision": "v1" for what in ("base", "dose", "mix")}
     Options(base="gpt2", dose="you/dose", mix="you/mix", **pins).check()
+
+
+def inoculating(**more):
+    return Inoculating(base="x", data="rows.jsonl", **more)
+
+
+def test_prompts_from_files_stand_beside_the_others_and_are_kept_as_prompts(tmp_path):
+    (tmp_path / "asking").write_text(f"{SPANISH}\n\nSpeak Spanish now.\n")
+    (tmp_path / "neutral").write_text("You answer.\n")
+    (tmp_path / "options.yaml").write_text(
+        f"base: x\ndata: rows.jsonl\nprompts: {tmp_path / 'asking'}\nwhere: trait=a\n"
+        f"others: ['{tmp_path / 'neutral'}', 'You say it.']\n"
+    )
+    asked = Inoculating(**read_config(tmp_path / "options.yaml", Inoculating) | {"prompt": ("Hola.",)})
+    asked.check()
+    assert asked.prompt == ("Hola.", SPANISH, "Speak Spanish now.")
+    assert asked.others == ("You answer.", "You say it.")
+    save_config(asked, tmp_path)
+    (tmp_path / "asking").unlink()
+    assert Inoculating(**read_config(tmp_path / "config.yaml", Inoculating)) == asked
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"prompts": "missing.txt"}, "missing.txt, given as --prompts, cannot be read"),
+        ({"prompt": ("missing.txt",)}, "no file missing.txt for --prompt"),
+        ({"prompt": (SPANISH,), "irrelevant": "missing.txt"}, "no file missing.txt for --irrelevant"),
+        ({"prompt": (SPANISH,), "where": "a=b", "others": ("missing.txt",)}, "no file missing.txt for --others"),
+    ],
+    ids=str,
+)
+def test_the_name_of_a_file_is_no_prompt(change, said):
+    with pytest.raises(UsageError, match=said):
+        inoculating(**change).check()

@@ -107,6 +107,20 @@ def test_a_training_that_was_finished_before_still_gets_its_results(make_trainer
     assert [one.step for one in found.Scalars("eval/gate/verdict")] == [6]
 
 
+def test_of_a_training_alone_the_tracker_is_ended_without_results(make_trainer, wandb, tmp_path, said):
+    for name in ("plain-seed-0", "inoculated-seed-0"):
+        trackers = Trackers(["wandb"], tmp_path / "my-run", said.append, name)
+        trainer = make_trainer(logging_steps=2)
+        trackers.attach(trainer, 6)
+        trackers.end()  # nothing was begun
+        trainer.train()
+        trackers.end()
+    assert [call for call in wandb.calls if call[0] in ("init", "finish")] == [
+        (what, f"my-run-{name}") for name in ("plain-seed-0", "inoculated-seed-0") for what in ("init", "finish")
+    ]
+    assert not [logs for _, logs in wandb.calls if "eval/results" in logs] and said == []
+
+
 def test_wandb_gets_the_table_in_the_run_that_it_began_and_that_ends_last(reported, results, wandb, capsys):
     reported("wandb")
     (first, name), *logged, last = wandb.calls
