@@ -272,7 +272,7 @@ def test_a_panel_that_compares_nothing_is_refused(panel, said):
 
 def test_of_what_is_given_each_prompt_gets_the_first_role_that_it_has():
     panel, left_out = Panel.of((WET, TIDY, WARM, WET, ""), WARM, TIDY, (" ",), as_set=True)
-    assert panel == Panel((WET, WARM), None, TIDY, None, True)
+    assert panel == Panel((WET, WARM), None, TIDY, (), True)
     assert [str(one) for one in left_out] == [
         "The prompt 'Be tidy.' is left out. It is the irrelevant prompt, too.",
         "The prompt 'Be wet.' is left out. It is a candidate, too.",
