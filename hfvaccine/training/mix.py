@@ -316,15 +316,18 @@ def _file(source: str, refused: Callable[[UsageError], Any]) -> list[tuple[int, 
 
 def _hub(source: str, revision: str | None) -> tuple[list[tuple[int, Mapping[str, Any]]], str | None]:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
     try:
         commit = HfApi().dataset_info(source, revision=revision).sha
         rows = hub_rows(f"{source}::train", revision=commit)
         return [(number, row.values) for number, row in enumerate(rows, start=1)], commit
-    except (HfHubHTTPError, HFValidationError, ValidationError, ValueError, OSError) as error:
+    except (HTTPError, HFValidationError, ValidationError, ValueError, OSError) as error:
         reason = (error.message if isinstance(error, ValidationError) else str(error)).strip().split("\n")[0]
-        raise HubError(f"The mix {source!r} cannot be had: {reason}", f"Give {KINDS} that you may read.") from error
+        raise HubError(
+            f"The mix {source!r} cannot be had: {reason}",
+            f"Give {KINDS} that you may read, and as HF_ENDPOINT its Hub.",
+        ) from error
 
 
 def _conversation(row: Mapping[str, Any], number: int) -> dict[str, Any]:

@@ -263,6 +263,8 @@ def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
             load_mix("ada/other")
         with pytest.raises(UsageError, match="so does mix_revision"):
             load_mix(f"ada/mix@{first}", revision="none")
+    with pytest.raises(HubError, match="cannot be had"):  # nobody answers there any more
+        load_mix("ada/mix")
 
 
 CALL = {"role": "assistant", "content": "Let me look.", "tool_calls": [{"function": {"name": "weather"}}]}
