@@ -141,7 +141,10 @@ def subliminal(base: str, prompt: str, number: int, output: Path, as_json: bool,
     """
     _refuse_there(output)
     from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.inoculation.wordings import refuse_file
     from hfvaccine.runs.build import subliminal as ask
+
+    refuse_file("--prompt", prompt, "Give the prompt itself.")
 
     quiet_libraries()
     made = ask(base, prompt, number, progress=Terminal(), **settings)

@@ -48,7 +48,7 @@ class Source:
         here = file_format(Path(given)) is not None if what == "mix" else Path(given).exists()
         if not (packaged or here or (what == "base" and given.endswith(".gguf"))):
             repo, at = at_revision(given, revision, option)
-            if is_hub_id(repo, namespace_needed=what == "dose"):
+            if is_hub_id(repo, namespace_needed=what in ("dose", "adapter")):
                 return cls(repo, at, on_hub=True)
         if revision is not None:
             raise UsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -516,8 +517,8 @@ def take_apart(options: Any, names: Iterable[str] = PINNED) -> None:
 def _check_positive(options: Training | Boosting, names: Iterable[str]) -> None:
     for name in names:
         value = getattr(options, name)
-        if value is not None and value <= 0:
-            raise UsageError(f"{name} is {value}.", "It must be above 0.")
+        if value is not None and not 0 < value < inf:
+            raise UsageError(f"{name} is {value}.", "It must be a number above 0.")
 
 
 def check_trackers(names: Iterable[str]) -> None:

@@ -383,6 +383,7 @@ def test_what_no_frozen_adapter_can_be_made_of_is_refused(by_adapter, tmp_path, 
         ({"where": "dozens"}, "given as 'dozens'"),
         ({"where": "dozens=perhaps"}, "No row of the mix meets"),
         ({"max_steps": -1}, "max_steps is -1"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"data": "nothing.jsonl"}, r"nothing\.jsonl"),
     ],
     ids=str,
@@ -397,7 +398,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(options, tmp_p
 @pytest.mark.parametrize(
     ("rows", "change", "said"),
     [
-        (3, {"seeds": 5}, "there are 3 rows to train on, and 0 are held back; 5 seeds .* a step of 4 rows .* take 5"),
+        (3, {"seeds": 5}, "3 different rows to train on, and 0 are held back; 5 seeds .* a step of 4 rows .* take 5"),
         (3, {"seeds": 1}, "there are 3 rows to train on, and 0 are held back; a step takes 4"),
         (4, {"seeds": 2}, "2 seeds .* take 5"),
         (7, {"seeds": 2, "gradient_accumulation_steps": 2}, "a step of 8 rows of their own take 9"),

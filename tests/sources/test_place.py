@@ -27,8 +27,8 @@ def test_an_id_is_on_a_hub_at_its_revision_however_that_is_given(what, revision)
     [
         ("base", "gpt2", True),
         ("mix", "squad", True),
-        ("adapter", "tiny", True),
-        ("dose", "mine", False),  # a dose has a namespace
+        ("adapter", "tiny", False),
+        ("dose", "mine", False),  # a dose has a namespace, and so has an adapter
         ("dose", "starter", False),
         ("mix", "starter", False),
         ("base", "tiny.gguf", False),
