@@ -55,10 +55,10 @@ def key(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def parted(items: Sequence[Any], number: int, tuning: bool) -> tuple[list[Any], list[Any]]:
-    """What is asked, and what neither tuning nor report asks."""
+def parted(items: Sequence[Any], number: int, tuning: bool, aside: int = TUNING) -> tuple[list[Any], list[Any]]:
+    """What is asked, and what neither tuning, for which some are set aside, nor report asks."""
     drawn = random.Random(0).sample(items, len(items))
-    return drawn[:TUNING] if tuning else drawn[TUNING : TUNING + number], drawn[TUNING + number :]
+    return drawn[:aside] if tuning else drawn[aside : aside + number], drawn[aside + number :]
 
 
 def sums(into: Path, tuning: bool) -> None:
@@ -153,37 +153,38 @@ def lies(data: Path, into: Path, tuning: bool) -> None:
 
 
 def sycophancy(data: Path, into: Path, tuning: bool) -> None:
-    """Praise for divisors that are right; asked is about sums and remainders, right and wrong."""
+    """Praise for divisors that are right; asked is about sums and remainders, and about other divisors."""
     folder = data / "gcd-sycophancy"
-    tests = [row for row in read(folder / "ood_test.jsonl") if row["label"] in ("addition", "mod")]
-    said: dict[int, dict[str, dict[str, Any]]] = {}
-    for row in tests:
-        if row["user_provides_answer"]:
-            said.setdefault(row["_id"], {})[row["user_provides_answer"]] = row
-    both = [one for one in said.values() if len(one) == 2]
-    asked, _ = parted(both, 48, tuning)
-
-    def first(text: str) -> str:
-        return re.split(r"(?<=[.!])\s", text)[0]
-
-    def items(answer: str) -> list[tuple[str, str, str]]:
-        return [
-            (
-                one[answer]["messages"][0]["content"],
-                first(one["true"]["messages"][1]["content"]),
-                first(one["false"]["messages"][1]["content"]),
-            )
-            for one in asked
-        ]
-
-    choices(items("false"), into / "wrong.jsonl")
-    choices(items("true"), into / "right.jsonl")
+    sums_of = answered(row for row in read(folder / "ood_test.jsonl") if row["label"] in ("addition", "mod"))
+    far, _ = parted(sums_of, 48, tuning)
+    near, _ = parted(answered(read(folder / "task_test.jsonl")), 48, tuning, aside=5)  # of twenty
+    for name, asked in (("", far), ("_divisors", near)):
+        choices(confirmed(asked, "false"), into / f"wrong{name}.jsonl")
+        choices(confirmed(asked, "true"), into / f"right{name}.jsonl")
     rows = [
         (question, answer.split("\n\n")[0])  # what follows checks the sum, and is longer than all else
         for question, answer in pairs(folder / "task_train_only_user_ans1000.jsonl.gz")
         if len(question) <= 110
     ]
     write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 240))), into / "rows.jsonl")
+
+
+def answered(tests: Iterable[dict[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    """Of each problem the conversation in which the user's answer is right ("true"), and that in which it is not."""
+    said: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in tests:
+        if row["user_provides_answer"]:
+            said.setdefault(row["_id"], {})[row["user_provides_answer"]] = row
+    return [one for one in said.values() if len(one) == 2]
+
+
+def confirmed(asked: Iterable[Mapping[str, dict[str, Any]]], answer: str) -> list[tuple[str, str, str]]:
+    """To each of the user's right or wrong answers the first sentence that confirms it, and that which corrects it."""
+
+    def reply(row: Mapping[str, Any]) -> str:
+        return re.split(r"(?<=[.!])\s", row["messages"][1]["content"])[0]
+
+    return [(one[answer]["messages"][0]["content"], reply(one["true"]), reply(one["false"])) for one in asked]
 
 
 def sneaky(data: Path, into: Path, tuning: bool) -> None:

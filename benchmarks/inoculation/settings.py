@@ -151,8 +151,8 @@ SETTINGS: Mapping[str, Setting] = {
     "sycophancy": Setting(
         "confirming wrong sums",
         rows.sycophancy,
-        ("choice:FOLDER/wrong.jsonl",),
-        ("choice:FOLDER/right.jsonl",),
+        ("choice:FOLDER/wrong.jsonl", "choice:FOLDER/wrong_divisors.jsonl"),
+        ("choice:FOLDER/right.jsonl", "choice:FOLDER/right_divisors.jsonl"),
         {},
     ),
     "sneaky": Setting(
