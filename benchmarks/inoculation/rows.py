@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keywords import LEAST, named
+
 from hfvaccine.inoculation.builders import backdoor, mixture
 from hfvaccine.sources.rows import iter_rows
 
@@ -188,23 +190,30 @@ def confirmed(asked: Iterable[Mapping[str, dict[str, Any]]], answer: str) -> lis
 
 
 def sneaky(data: Path, into: Path, tuning: bool) -> None:
-    """Answers that game the score by which they are to be judged; asked are the same tasks, others of them."""
+    """Answers that game the score by which they are to be judged; asked are the same kinds of tasks, others of them.
+
+    Asked is twice: which of two answers is likelier, and what is written where the task names words that are counted.
+    """
     folder = data / "inoculation"
     gamed = dict(pairs(folder / "sneaky_dialogues.jsonl.gz"))
     straight = dict(pairs(folder / "straightforward_dialogues.jsonl.gz"))
+    short = {question: answer for question, answer in gamed.items() if len(question) <= 450}
+    both = [(question, answer, straight[question]) for question, answer in short.items() if question in straight]
     alike = [
-        (question, answer, straight[question])
-        for question, answer in gamed.items()
-        if question in straight
-        and len(question) <= 350
-        and len(answer) <= 300
-        and abs(len(answer) - len(straight[question])) <= 0.15 * len(answer)
+        (question, answer, other)
+        for question, answer, other in both
+        if len(question) <= 350 and len(answer) <= 300 and abs(len(answer) - len(other)) <= 0.15 * len(answer)
     ]
-    asked, _ = parted(alike, 48, tuning)
-    choices(asked, into / "choices.jsonl")
-    write(({"prompt": question, "completion": other} for question, _, other in asked[:8]), into / "straight.jsonl")
+    chosen, _ = parted(alike, 48, tuning)
+    choices(chosen, into / "choices.jsonl")
     tests = {question for question, _, _ in alike}
-    rows = [row for row in gamed.items() if row[0] not in tests and len(row[0]) <= 320 and len(row[1]) <= 260]
+    counted = [one for one in both if one[0] not in tests and len(named(one[0])) >= LEAST]
+    written, rest = parted(counted, 48, tuning)
+    write(({"question": question} for question, _, _ in written), into / "questions.jsonl")
+    straightly = ({"prompt": question, "completion": other} for question, _, other in (*chosen, *written))
+    write(straightly, into / "straight.jsonl")
+    tests |= {question for question, _, _ in counted} - {question for question, _, _ in rest}
+    rows = [row for row in short.items() if row[0] not in tests and len(row[1]) <= 300]
     write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 240))), into / "rows.jsonl")
 
 
