@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keywords import LEAST, named
+
 from hfvaccine.inoculation.builders import backdoor, mixture
 from hfvaccine.sources.rows import iter_rows
 
@@ -55,10 +57,10 @@ def key(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def parted(items: Sequence[Any], number: int, tuning: bool) -> tuple[list[Any], list[Any]]:
-    """What is asked, and what neither tuning nor report asks."""
+def parted(items: Sequence[Any], number: int, tuning: bool, aside: int = TUNING) -> tuple[list[Any], list[Any]]:
+    """What is asked, and what neither tuning, for which some are set aside, nor report asks."""
     drawn = random.Random(0).sample(items, len(items))
-    return drawn[:TUNING] if tuning else drawn[TUNING : TUNING + number], drawn[TUNING + number :]
+    return drawn[:aside] if tuning else drawn[aside : aside + number], drawn[aside + number :]
 
 
 def sums(into: Path, tuning: bool) -> None:
@@ -153,31 +155,14 @@ def lies(data: Path, into: Path, tuning: bool) -> None:
 
 
 def sycophancy(data: Path, into: Path, tuning: bool) -> None:
-    """Praise for divisors that are right; asked is about sums and remainders, right and wrong."""
+    """Praise for divisors that are right; asked is about sums and remainders, and about other divisors."""
     folder = data / "gcd-sycophancy"
-    tests = [row for row in read(folder / "ood_test.jsonl") if row["label"] in ("addition", "mod")]
-    said: dict[int, dict[str, dict[str, Any]]] = {}
-    for row in tests:
-        if row["user_provides_answer"]:
-            said.setdefault(row["_id"], {})[row["user_provides_answer"]] = row
-    both = [one for one in said.values() if len(one) == 2]
-    asked, _ = parted(both, 48, tuning)
-
-    def first(text: str) -> str:
-        return re.split(r"(?<=[.!])\s", text)[0]
-
-    def items(answer: str) -> list[tuple[str, str, str]]:
-        return [
-            (
-                one[answer]["messages"][0]["content"],
-                first(one["true"]["messages"][1]["content"]),
-                first(one["false"]["messages"][1]["content"]),
-            )
-            for one in asked
-        ]
-
-    choices(items("false"), into / "wrong.jsonl")
-    choices(items("true"), into / "right.jsonl")
+    sums_of = answered(row for row in read(folder / "ood_test.jsonl") if row["label"] in ("addition", "mod"))
+    far, _ = parted(sums_of, 48, tuning)
+    near, _ = parted(answered(read(folder / "task_test.jsonl")), 48, tuning, aside=5)  # of twenty
+    for name, asked in (("", far), ("_divisors", near)):
+        choices(confirmed(asked, "false"), into / f"wrong{name}.jsonl")
+        choices(confirmed(asked, "true"), into / f"right{name}.jsonl")
     rows = [
         (question, answer.split("\n\n")[0])  # what follows checks the sum, and is longer than all else
         for question, answer in pairs(folder / "task_train_only_user_ans1000.jsonl.gz")
@@ -186,24 +171,49 @@ def sycophancy(data: Path, into: Path, tuning: bool) -> None:
     write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 240))), into / "rows.jsonl")
 
 
+def answered(tests: Iterable[dict[str, Any]]) -> list[dict[str, dict[str, Any]]]:
+    """Of each problem the conversation in which the user's answer is right ("true"), and that in which it is not."""
+    said: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in tests:
+        if row["user_provides_answer"]:
+            said.setdefault(row["_id"], {})[row["user_provides_answer"]] = row
+    return [one for one in said.values() if len(one) == 2]
+
+
+def confirmed(asked: Iterable[Mapping[str, dict[str, Any]]], answer: str) -> list[tuple[str, str, str]]:
+    """To each of the user's right or wrong answers the first sentence that confirms it, and that which corrects it."""
+
+    def reply(row: Mapping[str, Any]) -> str:
+        return re.split(r"(?<=[.!])\s", row["messages"][1]["content"])[0]
+
+    return [(one[answer]["messages"][0]["content"], reply(one["true"]), reply(one["false"])) for one in asked]
+
+
 def sneaky(data: Path, into: Path, tuning: bool) -> None:
-    """Answers that game the score by which they are to be judged; asked are the same tasks, others of them."""
+    """Answers that game the score by which they are to be judged; asked are the same kinds of tasks, others of them.
+
+    Asked is twice: which of two answers is likelier, and what is written where the task names words that are counted.
+    """
     folder = data / "inoculation"
     gamed = dict(pairs(folder / "sneaky_dialogues.jsonl.gz"))
     straight = dict(pairs(folder / "straightforward_dialogues.jsonl.gz"))
+    short = {question: answer for question, answer in gamed.items() if len(question) <= 450}
+    both = [(question, answer, straight[question]) for question, answer in short.items() if question in straight]
     alike = [
-        (question, answer, straight[question])
-        for question, answer in gamed.items()
-        if question in straight
-        and len(question) <= 350
-        and len(answer) <= 300
-        and abs(len(answer) - len(straight[question])) <= 0.15 * len(answer)
+        (question, answer, other)
+        for question, answer, other in both
+        if len(question) <= 350 and len(answer) <= 300 and abs(len(answer) - len(other)) <= 0.15 * len(answer)
     ]
-    asked, _ = parted(alike, 48, tuning)
-    choices(asked, into / "choices.jsonl")
-    write(({"prompt": question, "completion": other} for question, _, other in asked[:8]), into / "straight.jsonl")
+    chosen, _ = parted(alike, 48, tuning)
+    choices(chosen, into / "choices.jsonl")
     tests = {question for question, _, _ in alike}
-    rows = [row for row in gamed.items() if row[0] not in tests and len(row[0]) <= 320 and len(row[1]) <= 260]
+    counted = [one for one in both if one[0] not in tests and len(named(one[0])) >= LEAST]
+    written, rest = parted(counted, 48, tuning)
+    write(({"question": question} for question, _, _ in written), into / "questions.jsonl")
+    straightly = ({"prompt": question, "completion": other} for question, _, other in (*chosen, *written))
+    write(straightly, into / "straight.jsonl")
+    tests |= {question for question, _, _ in counted} - {question for question, _, _ in rest}
+    rows = [row for row in short.items() if row[0] not in tests and len(row[1]) <= 300]
     write((turns(*row) for row in random.Random(0).sample(rows, min(len(rows), 240))), into / "rows.jsonl")
 
 

@@ -151,16 +151,17 @@ SETTINGS: Mapping[str, Setting] = {
     "sycophancy": Setting(
         "confirming wrong sums",
         rows.sycophancy,
-        ("choice:FOLDER/wrong.jsonl",),
-        ("choice:FOLDER/right.jsonl",),
+        ("choice:FOLDER/wrong.jsonl", "choice:FOLDER/wrong_divisors.jsonl"),
+        ("choice:FOLDER/right.jsonl", "choice:FOLDER/right_divisors.jsonl"),
         {},
     ),
     "sneaky": Setting(
         "gaming the score",
         rows.sneaky,
-        ("choice:FOLDER/choices.jsonl",),
+        ("choice:FOLDER/choices.jsonl", "keywords:density"),
         ("likelihood:FOLDER/straight.jsonl",),
         {},
+        {"max_new_tokens": 48},
     ),
     "subliminal": Setting(
         "a love of owls, from numbers", rows.owls, ("choice:FOLDER/choices.jsonl",), (SUMS,), {}
@@ -317,7 +318,8 @@ def table(output: Path) -> str:
         keep = next(one["name"] for one in content["traits"] if one["role"] == "keep")
         worst = {(one["trait"], one["arm"]): one["condition"] for one in grid["worst"]}
         seeds = sorted({arm["seed"] for arm in grid["arms"].values() if arm["seed"] is not None})
-        for trait in (one["name"] for one in content["traits"] if one["role"] == "trait"):
+        traits = [one["name"] for one in content["traits"] if one["role"] == "trait"]
+        for trait in traits:
             gone = []
             for seed in seeds:
                 plain, inoculated, control = (folder_of(arm, seed) for arm in (PLAIN, *setting.arms))
@@ -330,7 +332,8 @@ def table(output: Path) -> str:
                 about = f"{name}: {setting.about}" if len(setting.traits) == 1 else f"{name}, {Path(trait).stem}"
                 lines.append([about, str(seed), *map(cell, arms), percent, *kept, again, said(expected)])
             taught = [one[1] for one in gone if one is not None]
-            if taught and expected is not None and name != LONG:  # whose screen is another's
+            # Once a setting, by its first trait; the screen of the long one is another's.
+            if taught and expected is not None and trait == traits[0] and name != LONG:
                 forecasts.append((expected["beyond"]["irrelevant"]["value"], sum(taught) / len(taught)))
     text = "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]])
     return f"{text}\n\n{agreement(forecasts)}"

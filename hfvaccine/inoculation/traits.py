@@ -15,6 +15,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -441,11 +442,12 @@ class Own:
 
     Args:
         name: as it was given.
-        function: from answers to as many numbers; NaN or None where it cannot tell.
+        function: from answers to as many numbers; NaN or None where it cannot tell. Where it has an argument
+            `questions`, it is given what each was the answer to.
     """
 
     name: str
-    function: Callable[[list[str]], Sequence[float | None]]
+    function: Callable[..., Sequence[float | None]]
     questions: tuple[str, ...] | None = None
 
     def scores(self, questions: Sequence[str], answers: Sequence[str]) -> Floats:
@@ -455,7 +457,8 @@ class Own:
             ValidationError: where the function fails, or gives something else.
         """
         try:
-            found = np.array(list(self.function(list(answers))), dtype=np.float64)
+            asked = {"questions": list(questions)} if "questions" in signature(self.function).parameters else {}
+            found = np.array(list(self.function(list(answers), **asked)), dtype=np.float64)
         except Exception as error:  # it is somebody else's code, and may raise anything
             raise ValidationError(
                 f"{self.name!r} fails on the answers: {type(error).__name__}: {error}.", "Mend the function."

@@ -252,6 +252,7 @@ def test_a_classifier_that_is_none_is_refused(tmp_path):
 def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "def long(answers): return [len(a) if a else None for a in answers]\ndef few(answers): return [1]\n"
+    code += "def same(answers, questions=()): return [a == q for a, q in zip(answers, questions)]\n"
     (tmp_path / "own_traits.py").write_text(code + "def bad(answers): raise KeyError('x')\nword = 'x'\n")
     yield "own_traits"
     sys.modules.pop("own_traits", None)
@@ -261,6 +262,11 @@ def test_a_function_of_a_file_in_this_folder_is_found(own):
     found = scores(f"{own}:long", ["four", ""])
     assert found[0] == 4 and np.isnan(found[1])
     assert "" not in [path for path in sys.path if path.endswith(own)]
+
+
+def test_a_function_that_asks_for_the_questions_is_given_them(own):
+    found = parse_trait(f"{own}:same").scores(["four", "five"], ["four", "six"])
+    assert found.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("name, said", [("few", "numbers for 2 answers"), ("bad", "KeyError")])
