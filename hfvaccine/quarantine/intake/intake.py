@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +61,7 @@ class Taken:
         updated: rows that were there and now say what the source says.
         unchanged: rows that were there and say the same.
         rejected: rule -> how many rows were not taken for it.
+        malformed: the place of the first row that could not be read, and why; None where all could be.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Taken:
     updated: int
     unchanged: int
     rejected: Mapping[str, int]
+    malformed: str | None = None
 
     def __str__(self) -> str:
         told = [f"{self.rows:,} rows", f"{self.taken:,} taken"]
@@ -78,7 +80,8 @@ class Taken:
         if self.rejected:
             rules = ", ".join(f"{count:,} {rule}" for rule, count in self.rejected.items())
             told.append(f"{sum(self.rejected.values()):,} rejected ({rules})")
-        return f"{self.name} ({self.format}): {', '.join(told)}"
+        first = f"\n  {self.malformed}" if self.malformed else ""
+        return f"{self.name} ({self.format}): {', '.join(told)}{first}"
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,7 @@ class _Source:
     shape: Shape
     counts: Counter[str]
     header: Header
+    malformed: list[str] = field(default_factory=list)
 
     def rows(self, broken: Callable[[Broken], object] = lambda line: None) -> Iterator[Row]:
         return open_rows(self.file or self.name, broken, self.header)
@@ -281,7 +285,8 @@ class _Reader:
             counts["taken"] += len(fresh)
             self._new.append(pa.RecordBatch.from_pylist(fresh, schema=SCHEMA))
         digest = digest_of(source.file) if source.file else None
-        return Taken(source.name, source.shape.name, digest, counts["rows"], **_figures(counts))
+        first = next(iter(source.malformed), None)
+        return Taken(source.name, source.shape.name, digest, counts["rows"], **_figures(counts), malformed=first)
 
     def table(self) -> pa.Table:
         """All rows: those from before, replaced where they were, then the new ones."""
@@ -387,6 +392,8 @@ class _Reader:
 
     def _reject(self, source: _Source, row: Row, rule: str, reason: str, identity: str | None = None) -> None:
         source.counts[rule] += 1
+        if rule == MALFORMED and not source.malformed:
+            source.malformed.append(f"{row.where}: {reason}")
         record = {"source": source.name, "where": row.where, "rule": rule, "reason": reason, "claim_id": identity}
         line = json.dumps({**record, "row": row.values}, ensure_ascii=False, default=str)
         self._rejects.write(line.encode("utf-8", "replace").decode() + "\n")

@@ -324,6 +324,7 @@ def test_a_broken_line_is_a_reject_too(quarantine, tmp_path):
     assert (taken.sources[0].rows, taken.taken) == (3, 2)
     [reject] = quarantine.rejects()
     assert (reject["rule"], reject["where"], reject["row"]) == ("malformed", "line 3", {"text": "Rain is dry."})
+    assert str(taken.sources[0]).endswith(f"1 rejected (1 malformed)\n  line 3: {reject['reason']}")
     assert reject["reason"] == "The line has 1 cells where the header has 2."
 
 
