@@ -352,8 +352,10 @@ def _parted(row: Mapping[str, Any], number: int) -> dict[str, Any]:
     else:
         prompt, completion = _messages(row.get("prompt"), "user"), _messages(row.get("completion"), "assistant")
     if not prompt or not completion:
+        empty = [name for name in ("prompt", "completion", "messages") if name in row and not _holds(row[name])]
+        lacks = f"an empty {empty[0]}" if empty else f"columns {sorted(map(str, row))}"
         raise UsageError(
-            f"Row {number} of the mix has columns {sorted(map(str, row))}.",
+            f"Row {number} of the mix has {lacks}.",
             "Each row needs `prompt` and `completion`, or `messages` that end with the assistant.",
         )
     offered = next((name for name in TOOLS if _holds(row.get(name))), None)

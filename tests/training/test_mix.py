@@ -377,3 +377,8 @@ def test_of_a_comparison_that_gives_a_test_away_both_rows_are_left_out(mix_file)
     pairs = Counter(row["pair"] for row in kept.train if row.get("pair"))
     assert set(pairs.values()) == {2} and len(pairs) < mix.record()["comparisons"]["pairs"]
     assert kept.record()["comparisons"]["pairs"] == len(pairs)
+
+
+def test_an_empty_field_of_a_row_is_named(write):
+    with pytest.raises(UsageError, match="Row 2 of the mix has an empty completion"):
+        load_mix(write({"prompt": "Why?", "completion": "So."}, {"prompt": "How?", "completion": ""}))
