@@ -118,7 +118,7 @@ def _kept(hub: Hub, repo: Repo, place: str, recipes: list[Recipe]) -> Iterator[i
     # A short shard can describe files of any length.
     if sum(recipe.size for recipe in missing) > shutil.disk_usage(hub.large_files.incoming).free:
         raise Refusal(413, "The Hub's disk has no room for the files of this upload.")
-    done: dict[str, int] = {}
+    done = {recipe.sha256: 0 for recipe in missing}  # whole from the start, as others add it up meanwhile
 
     def keep(recipe: Recipe) -> tuple[int, str | None]:
         with hub.large_files.receive() as incoming:
