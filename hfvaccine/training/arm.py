@@ -173,7 +173,7 @@ def how_often(times: Mapping[str, float]) -> str:
         times: least, median and most, as the record has them.
     """
     if times["least"] == times["most"]:
-        return f"given {times['least']} times"
+        return f"given {times['least']} time{'s' * (times['least'] != 1)}"
     return f"given {times['least']} to {times['most']} times, the median {times['median']:g}"
 
 

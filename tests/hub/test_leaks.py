@@ -131,17 +131,26 @@ def test_what_is_no_text_is_searched_as_it_is():
     assert "roc.png" in refusal({"figures/roc.png": b"\x89PNG\r\n\x1a\ntEXtAuthor\0" + TOKEN.encode()})
 
 
-@pytest.mark.parametrize("name", ["tokenizer_config.json", CONFIG, "chat_template.jinja", ADAPTER_CONFIG])
-@pytest.mark.parametrize(
-    "secret",
-    [
-        TOKEN,
-        "-----BEGIN OPENSSH PRIVATE KEY-----",
-        "/home/somebody/models/tiny",
-        "/root/.cache/x",
-        "C:\\\\Users\\\\somebody\\\\x",
-    ],
-)
+HOMES = ["/home/somebody/models/tiny", "/root/.cache/x"]
+SECRETS = [TOKEN, "-----BEGIN OPENSSH PRIVATE KEY-----", *HOMES, "C:\\\\Users\\\\somebody\\\\x"]
+HELD = [
+    (name, secret)
+    for name in ("tokenizer_config.json", CONFIG, "chat_template.jinja", ADAPTER_CONFIG)
+    for secret in SECRETS
+    if name != CONFIG or secret not in HOMES
+]
+
+
+@pytest.mark.parametrize("path", HOMES)
+def test_the_folders_of_an_option_are_cut_off(alice, api, repo_id, run, path):
+    (run / CONFIG).write_text(f"base: alice/tiny\nnote: {path}\n")
+    bound(run)
+    hub.push_adapter(run, repo_id, **alice)
+    published = Path(api.hf_hub_download(repo_id, CONFIG)).read_text()
+    assert f"note: {Path(path).name}" in published and path not in published
+
+
+@pytest.mark.parametrize(("name", "secret"), HELD)
 def test_secrets_and_home_paths_are_refused_without_being_shown(alice, api, repo_id, run, name, secret):
     if name.endswith(".json"):
         (run / name).write_text(f'{{"base_model_name_or_path": "alice/tiny",\n "note": "{secret}"}}')

@@ -219,7 +219,7 @@ def test_how_often_each_claim_is_given_is_said_before_training(options, tmp_path
 
     with pytest.raises(RunInterrupted):
         immunize(dataclasses.replace(options, output_dir=str(tmp_path / "run")), Said("Training vaccine", 1))
-    assert any("Each claim is given 1 to" in line for line in lines)
+    assert any("Each claim is given 1 time, in" in line for line in lines)
 
 
 def test_claims_that_are_asked_for_and_have_no_room_are_given_with_a_warning(options, tmp_path):
