@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from hfvaccine.claims import journal
 from hfvaccine.claims.claim import COLUMNS, Claim, arrow_schema, is_blank
-from hfvaccine.claims.cues import AUDITED, CUE_LIMIT, audit_many
+from hfvaccine.claims.cues import AUDITED, CUE_LIMIT, FEWEST, audit_many
 from hfvaccine.claims.dose import (
     FIGURE,
     GIVEN,
@@ -42,7 +42,6 @@ from hfvaccine.quarantine.store import Quarantine, each
 from hfvaccine.version import VERSION
 
 CANARY_NAMESPACE = uuid.UUID("5f3f2a0e-6f0c-5d1b-9a57-0b1ad05e0001")
-FEWEST_PAIRS = 8
 
 OBJECTIONS = {
     "incomplete": (
@@ -410,7 +409,7 @@ def _screened(history: Sequence[journal.Entry]) -> dict[str, Any] | None:
 def _audit(claims: Sequence[Claim]) -> dict[str, Any] | None:
     """The cue audit as the screening makes it, of the claims that are sealed."""
     pairs = [(c.claim, c.twin) for c in claims if c.twin][:AUDITED]  # in the order of their hashes: a fair sample
-    if len(pairs) < FEWEST_PAIRS:
+    if len(pairs) < FEWEST:
         return None
     ids = [c.claim_id for c in claims if c.twin][:AUDITED]
     varied = [(c.claim_id, (v.claim, v.twin)) for c in claims if c.twin for v in c.variants][: AUDITED - len(pairs)]

@@ -8,7 +8,7 @@ the method, and its control whether any prompt, or any frozen adapter, would hav
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from math import comb
@@ -158,10 +158,11 @@ def refuse_too_few(options: Inoculating, rows: Mix, what: str) -> None:
     needed = step
     while comb(needed, step) < options.seeds:
         needed += 1
-    if len(rows.train) >= needed and (options.seeds == 1 or enough_different(rows.train, needed)):
+    several_seeds = options.seeds > 1
+    there = len({hash(repr(row)) for row in rows.train} if several_seeds else rows.train)
+    if there >= needed:
         return
-    there = len(rows.train if options.seeds == 1 else {repr(row) for row in rows.train})
-    rows_there = f"{there} {'different ' * (options.seeds > 1)}rows"
+    rows_there = f"{there} {'different ' * several_seeds}rows"
     one = f"a step takes {step}"
     several = (
         f"{options.seeds} seeds that each begin with a step of {step} row{'s' * (step > 1)} of their own take {needed}"
@@ -171,12 +172,6 @@ def refuse_too_few(options: Inoculating, rows: Mix, what: str) -> None:
         f"{one if needed == step else several}.",
         "Give more rows, a smaller --batch-size" + (", or fewer --seeds." if needed > step else "."),
     )
-
-
-def enough_different(rows: Iterable[Mapping[str, Any]], number: int) -> bool:
-    """Whether so many of the rows, or more, are different ones."""
-    seen: set[str] = set()
-    return any(len(seen) >= number for row in rows if seen.add(repr(row)) is None)
 
 
 def plan(options: Inoculating, data: Mix, trait: Mix | None) -> tuple[dict[str, dict[str, Any]], Any]:

@@ -75,6 +75,11 @@ class Call:
             return None
         return self.hub.accounts.caller(credentials.strip())
 
+    def name_in_log(self) -> None:
+        """Have the log say who asked, where the request got as far as asking who it is."""
+        if caller := self.__dict__.get("caller"):
+            self.request.scope.get("log", {})["user"] = caller.name
+
     def signed_in(self) -> Caller:
         """Who is asking. Raises Refusal 401 for anonymous."""
         if self.caller is None:
@@ -234,8 +239,7 @@ def endpoint(handler: Handler, full: int = 507) -> Callable[[Request], Awaitable
             try:
                 return await run_in_threadpool(_handled, handler, call)
             finally:
-                if caller := call.__dict__.get("caller"):  # where the request got as far as asking who it is
-                    request.scope.get("log", {})["user"] = caller.name
+                call.name_in_log()
 
     return run
 

@@ -68,8 +68,7 @@ async def put_xorb(request: Request) -> Response:
     """Take in a xorb."""
     call = Call(request.app.state.hub, request, io.BytesIO())
     repo, place = await run_in_threadpool(_granted, call)
-    if call.caller:
-        request.scope.get("log", {})["user"] = call.caller.name
+    call.name_in_log()
     xorbs = call.hub.xorbs
 
     def put() -> bool:

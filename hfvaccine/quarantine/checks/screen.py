@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hfvaccine.claims.claim import TEXTS, is_blank
-from hfvaccine.claims.cues import AUDITED, CueAudit, audit_many
+from hfvaccine.claims.cues import AUDITED, FEWEST, CueAudit, audit_many
 from hfvaccine.claims.embed import COSINE, Encoder, close_pairs, near_any, require_few
 from hfvaccine.claims.similar import THRESHOLD, Longs, Lookup, components, near_rows, new_vocabulary, read
 from hfvaccine.errors import UsageError
@@ -323,8 +323,8 @@ def _audit(table: pa.Table, say: Callable[[str], object]) -> tuple[CueAudit | No
     twinned = np.array([not is_blank(text) for text in _texts(table, "twin")], bool)
     rows = np.flatnonzero(twinned)
     twins = len(rows)
-    if twins < 8:
-        say(f"{twins} claim(s) have a twin: too few to audit the wording, which takes 8.")
+    if twins < FEWEST:
+        say(f"{twins} claim(s) have a twin: too few to audit the wording, which takes {FEWEST}.")
         return None, (), twins
     rows = rows[pc.sort_indices(table["claim_id"].take(rows)).to_numpy()]
     if twins > AUDITED:
