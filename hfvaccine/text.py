@@ -92,6 +92,11 @@ def is_interval(interval: object) -> TypeGuard[Sequence[float]]:
     return isinstance(interval, list | tuple) and len(interval) == 2 and all(map(is_finite, interval))
 
 
+def as_option(name: str) -> str:
+    """What the command line calls an option."""
+    return f"--{name.replace('_', '-')}"
+
+
 def is_hub_id(name: object, namespace_needed: bool = True) -> bool:
     """Whether a name has the form of a Hub repo id, `namespace/name`, or only `name` where that is allowed."""
     part = r"\w(?:[\w.-]{0,94}\w)?"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 from hfvaccine.files import CONFIG
+from hfvaccine.text import as_option
 from hfvaccine.training.options import Inoculating, Options, Training, read_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,7 +96,7 @@ def configured(
 
 
 def _flag(field: Field[Any], hint: Any, explained: str, required: bool) -> Callable[[Command], Command]:
-    name = "--" + field.name.replace("_", "-")
+    name = as_option(field.name)
     kind = next((one for one in get_args(hint) if one is not type(None)), hint)
     if kind is bool:
         return click.option(f"{name}/--no-{name[2:]}", default=None, help=explained)

@@ -23,7 +23,7 @@ from hfvaccine.lineage.links import BROKEN, MISSING, Evidence, Lack, Link
 from hfvaccine.papers.binding import check_record, code_digest, read_record, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, KINDS, Kind, kind_of
 from hfvaccine.sources.place import STARTER, Source
-from hfvaccine.text import is_hub_id
+from hfvaccine.text import as_option, is_hub_id
 from hfvaccine.training.mix import load_mix
 from hfvaccine.version import VERSION
 
@@ -181,11 +181,6 @@ def told_of_data(record: Mapping[str, Any]) -> bool:
     """Whether the adapter that was frozen beside one learned rows of the same data, which a condition tells."""
     trait, data = record.get("trait_data"), record.get("data")
     return isinstance(trait, Mapping) and isinstance(data, Mapping) and trait.get("sha256") == data.get("sha256")
-
-
-def as_option(name: str) -> str:
-    """What the command line calls an option."""
-    return f"--{name.replace('_', '-')}"
 
 
 def chain_of(found: Papers, evidence: Evidence) -> Link:

@@ -13,14 +13,14 @@ from hfvaccine.claims.shares import with_share
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
 from hfvaccine.inoculation.where import recorded as condition_of
-from hfvaccine.lineage.fetch import as_option, papers, refuse_unmeant
+from hfvaccine.lineage.fetch import papers, refuse_unmeant
 from hfvaccine.papers.arms import weights_digest
 from hfvaccine.papers.binding import code_digest, open_run, read_json
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.runs import inoculate
 from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.sources.place import STARTER, Source, with_revision
-from hfvaccine.text import is_hub_id
+from hfvaccine.text import as_option, is_hub_id
 from hfvaccine.training.base import load_base
 from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, read_config
 from hfvaccine.training.progress import SILENT, Progress

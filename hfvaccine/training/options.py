@@ -22,6 +22,7 @@ from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share
 from hfvaccine.regimen.schedule import named
 from hfvaccine.sources.place import PINNED, Source
+from hfvaccine.text import as_option
 from hfvaccine.validation.questions import Questions
 
 EXPOSURES = 8
@@ -355,7 +356,7 @@ class Inoculating(Training):
         for name, arms in TAKEN_BY.items():
             if getattr(self, name) and not set(arms) & set(self.arm_names):
                 raise UsageError(
-                    f"--{name.replace('_', '-')} is given, but nothing of {', '.join(self.arm_names)} takes it.",
+                    f"{as_option(name)} is given, but nothing of {', '.join(self.arm_names)} takes it.",
                     f"Leave it out, or name all arms with --arms, {' or '.join(arms)} among them.",
                 )
 
