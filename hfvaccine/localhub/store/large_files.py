@@ -122,11 +122,16 @@ class Incoming:
         """Leave out all but the first bytes."""
         self._file.truncate(size)
 
+    def move(self, target: Path) -> None:
+        """Move the file to its place, where readers find it whole unless the machine crashes."""
+        self._file.flush()
+        os.rename(self._path, target)
+
     def keep(self, target: Path) -> None:
         """Move the file to its place, on disk before this returns."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        os.rename(self._path, target)
+        self.move(target)
         sync_folder(target.parent)
 
     def __enter__(self) -> Self:

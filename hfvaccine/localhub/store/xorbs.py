@@ -7,9 +7,11 @@ Everything in a repo's files lies in `large-files/` as well; xorbs are kept only
 sent and refer to it later, instead of sending it again. What they remember is bound to the address they sent it to,
 and the address holds the random name of the place. So a repo's folder here may be removed whole at any time: the next
 upload begins at a new place, to which all is sent again. Single xorbs must not be removed: a client would go on
-referring to them, and be refused.
+referring to them, and be refused. A xorb is not forced to the disk, as what is made of it will be: a place is good
+until the machine starts again, and what a crash may have torn is never read.
 """
 
+import hashlib
 import os
 import re
 import secrets
@@ -26,7 +28,8 @@ from hfvaccine.localhub.store.large_files import OID, Incoming
 INDEXES = 64
 """Xorbs of which chunks and hashes are remembered: of about a thousand chunks each, some 200 kB."""
 Index = list[tuple[xet.Chunk, bytes]]
-_PLACE = re.compile("[0-9a-f]{16}")
+_PLACE = re.compile("[0-9a-f]{24}")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Xorbs:
@@ -42,13 +45,17 @@ class Xorbs:
         self._incoming = incoming
         self._lock = threading.Lock()
         self._indexes: dict[Path, Index] = {}
+        # Where a system does not say when it started, a place lasts as long as this process.
+        started = _BOOT.read_bytes() if _BOOT.exists() else secrets.token_bytes(16)
+        self._since = hashlib.sha256(started).hexdigest()[:8]
 
     def place(self, folder: str) -> str:
-        """The name of the place of a repo's xorbs; made when there is none."""
+        """The name of the place of a repo's xorbs; made when there is none since the machine started."""
         with self._lock:
-            places = sorted(one.name for one in self._folder.glob(f"{folder}/*"))
+            places = sorted(one.name for one in self._folder.glob(f"{folder}/{self._since}*"))
             if not places:
-                places = [secrets.token_hex(8)]
+                self.remove(folder)
+                places = [self._since + secrets.token_hex(8)]
                 (self._folder / folder / places[0]).mkdir(parents=True)
             os.utime(self._folder / folder / places[0])  # in use, to whoever removes what is old
             return places[0]
@@ -62,7 +69,7 @@ class Xorbs:
         return Incoming(self._incoming)
 
     def put(self, folder: str, place: str, name: str, incoming: Incoming) -> bool:
-        """Keep a xorb that arrived, on disk before this returns.
+        """Keep a xorb that arrived, until the machine starts again.
 
         Args:
             folder: the repo's folder.
@@ -85,7 +92,7 @@ class Xorbs:
         last = index[-1][0]
         incoming.cut(last.start + last.packed)
         try:
-            incoming.keep(target)
+            incoming.move(target)
         except FileNotFoundError as error:
             raise _gone() from error
         self._remember(target, index)
@@ -131,7 +138,7 @@ class Xorbs:
         if not OID.fullmatch(name):
             raise Refusal(400, "A xorb is named by its hash: 64 lower-case hexadecimal digits.")
         path = self._folder / folder / place
-        if not _PLACE.fullmatch(place) or not path.is_dir():
+        if not _PLACE.fullmatch(place) or not place.startswith(self._since) or not path.is_dir():
             raise _gone()
         return path / name
 

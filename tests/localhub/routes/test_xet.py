@@ -22,6 +22,7 @@ from localhub.store.test_xet import chunk, chunk_hash, raw, shard
 from hfvaccine.localhub import guard
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.server import LocalHub
+from hfvaccine.localhub.store import xorbs as xorbs_module
 from hfvaccine.localhub.store.xet import LZ4, read_chunks, read_shard, unpack, xorb_hash
 from hfvaccine.localhub.store.xorbs import Xorbs
 
@@ -399,6 +400,28 @@ def test_xorbs_that_break_off_leave_nothing(tmp_path):
         put(store, "repo", place, name, body)
     assert refused.value.status == 404
     assert store.place("repo") != place
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["a boot id", "none"])
+def test_xorbs_of_before_a_crash_are_never_read(tmp_path, monkeypatch, told):
+    """They are not forced to the disk; where the machine does not say when it started, a place ends with its Hub."""
+    boot = tmp_path / "boot"
+    monkeypatch.setattr(xorbs_module, "_BOOT", boot)
+    (tmp_path / "incoming").mkdir()
+    if told:
+        boot.write_text("before")
+    name, body = xorb_hash([(chunk_hash(b"data"), 4)]), chunk(b"data")
+    before = Xorbs(tmp_path, tmp_path / "incoming")
+    place = before.place("repo")
+    assert put(before, "repo", place, name, body)
+    if told:
+        assert Xorbs(tmp_path, tmp_path / "incoming").place("repo") == place
+        boot.write_text("after")
+    after = Xorbs(tmp_path, tmp_path / "incoming")
+    with pytest.raises(Refusal) as refused:
+        put(after, "repo", place, name, body)
+    assert refused.value.status == 404
+    assert after.place("repo") != place and not (tmp_path / "xorbs" / "repo" / place).exists()
 
 
 @settings(max_examples=200, deadline=None)
