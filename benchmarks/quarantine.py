@@ -49,8 +49,8 @@ RULES = """\
 name: benchmark
 contact: nobody
 license: cc0-1.0
-reviewers_needed: 0
-waives: [two_person_rule, source_check]
+reviewers_needed: 2
+waives: [source_check]
 """
 ASKED = 800
 """Claims that the evaluation set holds, as many as TruthfulQA has questions."""
@@ -293,9 +293,10 @@ def split(folder: Path) -> dict[str, Any]:
 
 
 def made_ready(folder: Path) -> dict[str, Any]:
-    """A quarantine that wants nothing but its seal, for which nobody has to review or to open a source."""
+    """A quarantine that wants nothing but its seal: approved by two, for which nobody has to open a source."""
     from hfvaccine.quarantine import acts
     from hfvaccine.quarantine.intake.intake import intake as take_in
+    from hfvaccine.quarantine.review import APPROVE, decide, to_review
     from hfvaccine.quarantine.store import Quarantine
 
     begun = time.perf_counter()
@@ -306,6 +307,9 @@ def made_ready(folder: Path) -> dict[str, Any]:
     (folder / "sealing" / POLICY).write_text(RULES)
     acts.screen(opened, "benchmark")
     acts.split(opened, "benchmark")
+    for reviewer in ("ada", "bob"):
+        shown = [(row["claim_id"], row["digest"]) for row in to_review(opened, reviewer)]
+        decide(opened, reviewer, [(claim_id, digest, APPROVE, "") for claim_id, digest in shown])
     return finished(begun, {})
 
 
