@@ -5,9 +5,9 @@ from typing import Any
 from starlette.responses import Response
 
 from hfvaccine.localhub.data.accounts import RESERVED, is_name
-from hfvaccine.localhub.data.catalog import KINDS, Repo
+from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes.call import Call, answer, route
+from hfvaccine.localhub.routes.call import Call, answer, kind_of, route
 
 
 def create(call: Call) -> Response:
@@ -51,7 +51,7 @@ def delete(call: Call) -> Response:
 def move(call: Call) -> Response:
     """Another name for a repo; the old one leads there."""
     body = call.json()
-    kind = _kind(body)
+    kind = kind_of(body.get("type"), "type")
     source, target = (str(body.get(field, "")).partition("/") for field in ("fromRepo", "toRepo"))
     repo = call.hub.access.require(call.caller, call.hub.catalog.find(kind, source[0], source[2]), "write")
     caller = call.signed_in()
@@ -78,13 +78,6 @@ def change_settings(call: Call) -> Response:
     return answer({"private": private, "gated": gated or False})
 
 
-def _kind(body: dict[str, Any]) -> str:
-    kind = body.get("type") or "model"
-    if kind not in KINDS:
-        raise Refusal(400, f"type must be one of {', '.join(KINDS)}.")
-    return str(kind)
-
-
 def _named(call: Call, body: dict[str, Any]) -> tuple[str, str, str]:
     name, namespace = body.get("name"), body.get("organization")
     if isinstance(name, str) and "/" in name and not namespace:
@@ -92,7 +85,7 @@ def _named(call: Call, body: dict[str, Any]) -> tuple[str, str, str]:
     namespace = namespace or call.signed_in().name
     if not is_name(name) or not is_name(namespace) or str(namespace).lower() in RESERVED:
         raise Refusal(400, f"{namespace}/{name} is not a valid repo id.")
-    return _kind(body), str(namespace), str(name)
+    return kind_of(body.get("type"), "type"), str(namespace), str(name)
 
 
 def _wants_private(body: dict[str, Any], default: bool) -> bool:
