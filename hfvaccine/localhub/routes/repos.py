@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from hfvaccine.localhub.cards.metadata import SDKS
 from hfvaccine.localhub.data.accounts import RESERVED, is_name
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
@@ -14,11 +15,12 @@ def create(call: Call) -> Response:
     """A new repo with its first commit; 409 with its address when there is one."""
     body, caller = call.json(), call.signed_in()
     kind, namespace, name = _named(call, body)
+    files = {"README.md": _space_card(name, body.get("sdk"))} if kind == "space" else {}
     call.hub.access.require_namespace(caller, namespace, f"create a {kind}")
     if (repo := call.hub.catalog.find(kind, namespace, name)) is None:
         private = _wants_private(body, default=call.hub.accounts.makes_private(namespace))
         folder = call.hub.catalog.new_folder()
-        call.hub.storage.create(folder, caller.name)
+        call.hub.storage.create(folder, caller.name, files)
         try:
             with call.hub.database.transaction():
                 repo = call.hub.catalog.add(kind, call.hub.accounts.spelling(namespace), name, folder, private)
@@ -35,6 +37,13 @@ def create(call: Call) -> Response:
 
 def _created(call: Call, repo: Repo) -> dict[str, str]:
     return {"url": call.address(repo), "name": repo.id, "id": repo.folder}
+
+
+def _space_card(name: str, sdk: Any) -> bytes:
+    """What a new Space begins with, as on the real Hub. Raises Refusal 400 for an SDK that clients do not know."""
+    if sdk not in SDKS:
+        raise Refusal(400, f"Invalid space_sdk {str(sdk)[:50]!r}. Please choose one of {', '.join(SDKS)}.")
+    return f'---\ntitle: "{name}"\nsdk: {sdk}\n---\n'.encode()
 
 
 def delete(call: Call) -> Response:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd
+from huggingface_hub import CommitOperationAdd, constants
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 
@@ -42,6 +42,40 @@ def test_a_space_is_a_repo_like_others(live, api, tmp_path):
         live.api("outsider").upload_file(
             path_or_fileobj=b"2", path_in_repo="app.py", repo_id="alice/space", repo_type="space"
         )
+
+
+def test_a_new_space_says_what_it_is_made_with(live, api):
+    for sdk in constants.SPACES_SDK_TYPES:
+        repo_id = api.create_repo(f"alice/{sdk}-room", repo_type="space", space_sdk=sdk).repo_id
+        info = api.space_info(repo_id)
+        assert (info.sdk, info.card_data.title) == (sdk, f"{sdk}-room")
+        assert [one.title for one in api.list_repo_commits(repo_id, repo_type="space")] == ["initial commit"]
+    for sdk in ("foo", None, ["gradio"]):
+        body = {"name": "no-room", "type": "space", "sdk": sdk}
+        answer = live.request("POST", "/api/repos/create", "alice", json=body)
+        assert answer.status_code == 400 and "choose one of gradio, streamlit" in answer.json()["error"]
+    assert not api.repo_exists("alice/no-room", repo_type="space")
+
+
+def test_what_needs_a_running_space_is_not_offered(live, api):
+    repo_id = api.create_repo("alice/at-rest", repo_type="space", space_sdk="static", private=True).repo_id
+    for ask in (
+        lambda: api.get_space_runtime(repo_id),
+        lambda: api.restart_space(repo_id),
+        lambda: api.add_space_secret(repo_id, "key", "value"),
+        lambda: api.delete_space_variable(repo_id, "key"),
+    ):
+        with pytest.raises(HfHubHTTPError, match="No Space runs on this Hub") as refused:
+            ask()
+        assert refused.value.response.status_code == 501
+    for user in ("outsider", None):
+        with pytest.raises(RepositoryNotFoundError):
+            live.api(user).get_space_runtime(repo_id)
+    api.move_repo(repo_id, "alice/moved-at-rest", repo_type="space")
+    assert live.request("GET", f"/api/spaces/{repo_id}/runtime", "alice").status_code == 307
+    dataset = api.create_repo("alice/no-viewer", repo_type="dataset").repo_id
+    answer = live.request("GET", f"/api/datasets/{dataset}/parquet", "alice")
+    assert answer.status_code == 404 and "X-Error-Code" not in answer.headers
 
 
 @pytest.mark.parametrize("name", ["bob/x", "outsider/x"])
