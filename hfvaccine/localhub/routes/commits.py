@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.catalog import Repo
-from hfvaccine.localhub.data.discussions import Discussion
+from hfvaccine.localhub.data.discussions import Discussion, size_of
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes import discussions, strangers
 from hfvaccine.localhub.routes.call import Call, answer, kind_of, parse_json, route
@@ -123,7 +123,7 @@ def commit(call: Call) -> Response:
         raise Refusal(400, "A commit begins with a header that has a summary.")
     message = " ".join(summary.split("\n")) + (f"\n\n{description}" if description else "")
     parent = str(header.get("parentCommit") or "") or None
-    size += len(message)
+    size += len(message.encode()) + size_of(message)  # of a new pull request it is the first comment, too
     told: dict[str, Any] = {"success": True}
     pull: Discussion | None
     with git.writing():  # a pull request must not be merged between the look at it and the commit
