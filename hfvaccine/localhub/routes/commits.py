@@ -66,7 +66,7 @@ def preupload(call: Call) -> Response:
             if pattern.match(path.encode()):
                 large = large or values[b"filter"] == b"lfs"
         if large and stranger:
-            raise Refusal(403, f"{path} would be a large file: only who may write to {repo.id} uploads those.")
+            raise strangers.no_large_file(repo, path)
         said: dict[str, Any] = {
             "path": path,
             "uploadMode": "lfs" if large else "regular",

@@ -47,6 +47,11 @@ def require_own(call: Call, repo: Repo, pull: Discussion) -> None:
         call.hub.access.require(call.caller, repo, "write")
 
 
+def no_large_file(repo: Repo, path: str) -> Refusal:
+    """Why a stranger's file cannot go into a pull request, however it would come there."""
+    return Refusal(403, f"{path[:200]} would be a large file: only who may write to {repo.id} uploads those.")
+
+
 def cost(path: str, data: bytes = b"") -> int:
     """What a file takes on the disk, with the folders that it stands in, at the most."""
     return len(data) + BLOCK * (1 + path.count("/"))
