@@ -1,5 +1,6 @@
 """Making, moving, deleting repos, and their settings."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -13,18 +14,48 @@ from hfvaccine.localhub.routes.call import Call, answer, kind_of, route
 
 def create(call: Call) -> Response:
     """A new repo with its first commit; 409 with its address when there is one."""
-    body, caller = call.json(), call.signed_in()
+    body = call.json()
     kind, namespace, name = _named(call, body)
     files = {"README.md": _space_card(name, body.get("sdk"))} if kind == "space" else {}
+    private = _wants_private(body, default=call.hub.accounts.makes_private(namespace))
+    return _new(call, kind, namespace, name, private, files)
+
+
+def duplicate(call: Call) -> Response:
+    """A repo made of what lies in another one, but for its pull requests; private and gated as that one is."""
+    source, body = call.repo("read"), call.json()
+    kind, namespace, name = _named(call, {"name": body.get("repository"), "type": source.kind})
+    private = _wants_private(body, default=source.private or call.hub.accounts.makes_private(namespace))
+    return _new(call, kind, namespace, name, private, {}, source)
+
+
+def _new(
+    call: Call,
+    kind: str,
+    namespace: str,
+    name: str,
+    private: bool,
+    files: Mapping[str, bytes],
+    source: Repo | None = None,
+) -> Response:
+    """Make a repo that holds some files, or all that lies in another one."""
+    caller = call.signed_in()
     call.hub.access.require_namespace(caller, namespace, f"create a {kind}")
     if (repo := call.hub.catalog.find(kind, namespace, name)) is None:
-        private = _wants_private(body, default=call.hub.accounts.makes_private(namespace))
         folder = call.hub.catalog.new_folder()
         call.hub.storage.create(folder, caller.name, files)
         try:
+            if source:
+                with call.hub.storage.open(folder, lambda oid: False) as git:
+                    git.take_over(call.git(source))
             with call.hub.database.transaction():
                 repo = call.hub.catalog.add(kind, call.hub.accounts.spelling(namespace), name, folder, private)
-                call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", repo.visibility)
+                told = repo.visibility
+                if source:
+                    call.hub.catalog.bind_all_of(source, repo)
+                    call.hub.catalog.change_settings(repo, private, source.gated)
+                    told += f", of {source.id}"
+                call.hub.database.audit(caller.name, "create", f"{kind}:{repo.id}", told)
         except BaseException as error:
             call.hub.storage.remove(folder)
             repo = call.hub.catalog.find(kind, namespace, name)
@@ -111,5 +142,6 @@ ROUTES = [
     route("POST", "/api/repos/create", create),
     route("DELETE", "/api/repos/delete", delete),
     route("POST", "/api/repos/move", move),
+    route("POST", "/api/{kinds}/{repo}/duplicate", duplicate),
     route("PUT", "/api/{kinds}/{repo}/settings", change_settings),
 ]
