@@ -61,7 +61,8 @@ def hub() -> None:
     type=click.FloatRange(min=0),
     default=5,
     show_default=True,
-    help="MB that an account may store in pull requests of a repo that it may only read; 0 allows none.",
+    help="MB that an account may store in pull requests and discussions of a repo that it may only read; 0 allows no"
+    " pull requests.",
 )
 def serve(
     root: Path,

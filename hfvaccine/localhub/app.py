@@ -103,16 +103,20 @@ def _health(call: Call) -> Response:
 
 def _unmatched(call: Call) -> Response:
     """What no route matches: a repo that is not there, or something this Hub does not offer."""
-    parts = call.request.scope["path"].strip("/").split("/")
+    parts = call.path.strip("/").split("/")
     api = parts[0] == "api"
     parts = parts[1:] if api else parts
+    kind = "models"
     if parts and parts[0] in ("models", "datasets", "spaces"):
-        call.request.path_params["kind"] = parts.pop(0)
+        kind = parts.pop(0)
     elif api:
         raise Refusal(404, "This Hub does not offer that.")
     # One-segment ids, as of old models, come here too: `/api/models/gpt2`.
-    known = call.hub.catalog.find(call.kind, parts[0], parts[1].removesuffix(".git")) if len(parts) > 1 else None
-    repo = call.hub.access.require(call.caller, known, "see")
+    namespace, name = (*parts, "", "")[:2]
+    call.request.scope["path_params"] = {"kind": kind, "namespace": namespace, "name": name.removesuffix(".git")}
+    repo = call.repo("see")
+    if api and repo.kind == "space":  # not 404, which clients could take for a Space that is not there
+        raise Refusal(501, f"No Space runs on this Hub, so it does not offer that for {repo.id}: it keeps the files.")
     raise Refusal(404, f"This Hub does not offer that for {repo.id}.")
 
 

@@ -23,7 +23,7 @@ from hfvaccine.localhub.store.storage import Storage
 from hfvaccine.localhub.store.xorbs import Xorbs
 
 FOR_STRANGERS = 5_000_000
-"""Bytes that each account may store in pull requests of each repo that it may not write to."""
+"""Bytes that each account may store in pull requests and discussions of each repo that it may not write to."""
 GRANTED = 15 * 60
 """Seconds for which an upload by Xet may go on with one token; its scope is the place of the repo's xorbs."""
 

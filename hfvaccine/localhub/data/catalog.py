@@ -126,6 +126,12 @@ class Catalog:
         """
         self._database.change("INSERT OR IGNORE INTO large_files VALUES (?, ?, ?)", repo.number, oid, size)
 
+    def bind_all_of(self, other: Repo, repo: Repo) -> None:
+        """Let a repo that was made of another one use all large files of that."""
+        self._database.change(
+            "INSERT INTO large_files SELECT ?, oid, size FROM large_files WHERE repo_id = ?", repo.number, other.number
+        )
+
     def large_file_size(self, repo: Repo, oid: str) -> int | None:
         """The size of a large file bound to this repo, or None when it is not."""
         row = self._database.row("SELECT size FROM large_files WHERE repo_id = ? AND oid = ?", repo.number, oid)

@@ -14,6 +14,8 @@ from hfvaccine.localhub.data.database import Database, now
 from hfvaccine.localhub.refusal import Refusal, unknown_revision
 
 LONGEST_TITLE, LONGEST_TEXT, MOST_EVENTS = 200, 10_000, 500
+EVENT = 500
+"""Bytes that what is said or done takes in the database beside its text, at the most."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,15 @@ class Discussions:
         return found
 
     def stored(self, repo: Repo, caller: Caller) -> int:
-        """Bytes that somebody who may not write to a repo has stored in pull requests of it that were not merged."""
+        """Bytes that somebody who may not write to a repo has stored there.
+
+        These are the commits of pull requests that were not merged, and all that was said, wherever it was.
+        """
         row = self._database.row(
-            "SELECT TOTAL(stored) AS bytes FROM discussions WHERE repo_id = ? AND user_id = ? AND status <> 'merged'",
-            *(repo.number, caller.id),
+            "SELECT (SELECT TOTAL(iif(status = 'merged', 0, stored) + LENGTH(CAST(title AS BLOB))) FROM discussions"
+            " WHERE repo_id = ? AND user_id = ?) + (SELECT TOTAL(LENGTH(data) + ?) FROM discussion_events"
+            " WHERE repo_id = ? AND user_id = ?) AS bytes",
+            *(repo.number, caller.id, EVENT, repo.number, caller.id),
         )
         return int(row["bytes"]) if row else 0
 
@@ -269,6 +276,11 @@ class Discussions:
         if row is None:
             raise Refusal(404, "There is no such comment.")
         return row
+
+
+def size_of(*texts: str) -> int:
+    """Bytes that texts take, each as an event of its own."""
+    return sum(EVENT + len(json.dumps(text)) for text in texts)
 
 
 def title_of(value: Any) -> str:

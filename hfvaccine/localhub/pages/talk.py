@@ -11,7 +11,7 @@ from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.data.discussions import Discussion, text_of
 from hfvaccine.localhub.pages.frame import page_of, repo_page, see_other, signed_form
 from hfvaccine.localhub.refusal import Refusal
-from hfvaccine.localhub.routes import discussions
+from hfvaccine.localhub.routes import discussions, strangers
 from hfvaccine.localhub.routes.browser import recognise
 from hfvaccine.localhub.routes.call import Call
 
@@ -54,6 +54,8 @@ def take_part(call: Call) -> Response:
     found, action = call.repo("discuss"), fields.get("action")
     one, text = call.hub.discussions.find(found, call.parameter("num")), fields.get("text", "")
     try:
+        if action != "merge":
+            strangers.require_room_to_say(call, found, text)
         if action == "comment":
             call.hub.discussions.say(one, call.signed_in(), text_of(text))
         elif action == "merge":

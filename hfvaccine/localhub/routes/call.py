@@ -196,6 +196,14 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     return value
 
 
+def kind_of(given: Any, field: str) -> str:
+    """The kind of repo that a field of a body names, a model where it names none. Raises Refusal 400."""
+    kind = given or "model"
+    if kind not in KINDS:
+        raise Refusal(400, f"{field} must be one of {', '.join(KINDS)}, not {str(given)[:50]!r}.")
+    return str(kind)
+
+
 class _Kind(StringConvertor):
     regex = "models|datasets|spaces"
 

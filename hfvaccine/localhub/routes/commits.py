@@ -12,10 +12,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from hfvaccine.localhub.cards import metadata as cards
 from hfvaccine.localhub.data.catalog import Repo
-from hfvaccine.localhub.data.discussions import Discussion
+from hfvaccine.localhub.data.discussions import Discussion, size_of
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes import discussions, strangers
-from hfvaccine.localhub.routes.call import Call, answer, parse_json, route
+from hfvaccine.localhub.routes.call import Call, answer, kind_of, parse_json, route
 from hfvaccine.localhub.store.large_files import Pointer
 from hfvaccine.localhub.store.repository import check_path
 
@@ -25,13 +25,14 @@ BUFFERED = 32 << 20
 
 
 def validate_yaml(call: Call) -> Response:
-    """Whether a README's metadata can be read; clients ask before every commit of a card."""
-    content = call.json().get("content")
+    """Whether a README's metadata would be taken; clients ask before every commit of a card."""
+    body = call.json()
+    kind, content = kind_of(body.get("repoType"), "repoType"), body.get("content")
     if not isinstance(content, str):
         raise Refusal(400, "content must be a text.")
     errors, warnings = [], []
     try:
-        if cards.parse(content.encode()) is None:
+        if cards.checked(kind, content.encode()) is None:
             warnings.append({"message": "empty or missing yaml metadata in repo card"})
     except cards.CardError as error:
         errors.append({"message": _told(error)})
@@ -65,7 +66,7 @@ def preupload(call: Call) -> Response:
             if pattern.match(path.encode()):
                 large = large or values[b"filter"] == b"lfs"
         if large and stranger:
-            raise Refusal(403, f"{path} would be a large file: only who may write to {repo.id} uploads those.")
+            raise strangers.no_large_file(repo, path)
         said: dict[str, Any] = {
             "path": path,
             "uploadMode": "lfs" if large else "regular",
@@ -102,7 +103,7 @@ def commit(call: Call) -> Response:
             path = check_path(value.get("path"))
             blob = _regular(value, path) if key == "file" else _pointer(call, repo, value, path)
             if path == "README.md":
-                _require_card(blob.data)
+                _require_card(repo, blob.data)
             additions[path] = blob.id
             waiting.append(blob)
             size += strangers.cost(path, blob.data)
@@ -122,7 +123,7 @@ def commit(call: Call) -> Response:
         raise Refusal(400, "A commit begins with a header that has a summary.")
     message = " ".join(summary.split("\n")) + (f"\n\n{description}" if description else "")
     parent = str(header.get("parentCommit") or "") or None
-    size += len(message)
+    size += len(message.encode()) + size_of(message)  # of a new pull request it is the first comment, too
     told: dict[str, Any] = {"success": True}
     pull: Discussion | None
     with git.writing():  # a pull request must not be merged between the look at it and the commit
@@ -178,10 +179,10 @@ def _pointer(call: Call, repo: Repo, value: dict[str, Any], path: str) -> Blob:
     return Blob.from_string(Pointer(oid, size).text())
 
 
-def _require_card(readme: bytes) -> None:
-    """Refuse a README whose metadata cannot be read, in the words of the clients, which ask before they commit."""
+def _require_card(repo: Repo, readme: bytes) -> None:
+    """Refuse a README whose metadata is wrong, in the words of the clients, which ask before they commit."""
     try:
-        cards.parse(readme)
+        cards.checked(repo.kind, readme)
     except cards.CardError as error:
         message = _told(error)
         raise Refusal(

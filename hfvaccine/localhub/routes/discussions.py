@@ -55,8 +55,7 @@ def create(call: Call) -> Response:
     caller, title, text = call.signed_in(), title_of(body.get("title")), text_of(body.get("description"), needed=False)
     git, known = call.git(repo), call.hub.discussions
     with git.writing():
-        if stored:
-            strangers.require_room(call, repo, stored)
+        strangers.require_room_to_say(call, repo, title, text, more=stored)
         number = known.next_number(repo)
         start = git.resolve("main") if body.get("pullRequest") else None
         git.begin_pull(number, start)
@@ -156,23 +155,26 @@ def clashes_of(git: Repository, found: Discussion) -> list[str] | None:
 
 def comment(call: Call) -> Response:
     """Say something."""
-    _, found = _discussion(call)
+    repo, found = _discussion(call)
     text = text_of(call.json().get("comment"))
+    strangers.require_room_to_say(call, repo, text)
     return answer({"newMessage": call.hub.discussions.say(found, call.signed_in(), text)})
 
 
 def rename(call: Call) -> Response:
     """Another title, from the author or somebody who may write."""
-    _, found = _discussion(call, own=True)
+    repo, found = _discussion(call, own=True)
     title = title_of(call.json().get("title"))
+    strangers.require_room_to_say(call, repo, found.title, title)
     return answer({"newTitle": call.hub.discussions.rename(found, call.signed_in(), title)})
 
 
 def change_status(call: Call) -> Response:
     """Close it, or open it again."""
-    _, found = _discussion(call, own=True)
+    repo, found = _discussion(call, own=True)
     body = call.json()
     status, text = str(body.get("status")), text_of(body.get("comment"), needed=False)
+    strangers.require_room_to_say(call, repo, text)
     return answer({"newStatus": call.hub.discussions.set_status(found, call.signed_in(), status, text)})
 
 
@@ -220,10 +222,11 @@ def merge_now(call: Call, repo: Repo, found: Discussion, text: str) -> str:
 
 def edit(call: Call) -> Response:
     """Another text for one's own comment."""
-    _, found = _discussion(call)
+    repo, found = _discussion(call)
     caller, text = call.signed_in(), text_of(call.json().get("content"))
     if call.hub.discussions.author_of(found, call.parameter("comment")) != caller.id:
         raise Refusal(403, "Only its author may change a comment.")
+    strangers.require_room_to_say(call, repo, text)
     return answer({"updatedComment": call.hub.discussions.revise(found, call.parameter("comment"), caller, text)})
 
 

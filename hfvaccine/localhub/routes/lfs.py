@@ -18,6 +18,7 @@ from starlette.routing import Route
 from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.hub import Hub
 from hfvaccine.localhub.refusal import Refusal
+from hfvaccine.localhub.routes import strangers
 from hfvaccine.localhub.routes.call import (
     Call,
     answer,
@@ -227,7 +228,9 @@ def duplicate(call: Call) -> Response:
         raise Refusal(413, f"Ask for at most {MOST_OBJECTS} files at once.")
     namespace, _, name = str(target.get("name")).partition("/")
     found = call.hub.catalog.find(str(target.get("type")), namespace, name)
-    into = call.hub.access.require(call.caller, found, "write")
+    into = call.hub.access.require(call.caller, found, "propose")
+    if not call.may(into, "write"):
+        raise strangers.no_large_file(into, next((str(one.get("filename")) for one in asked), "A copy"))
     failed = []
     for oid in (str(one.get("sha256"))[:64] for one in asked):
         if (size := call.hub.catalog.large_file_size(repo, oid)) is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tag, Tree, parse_tree
+from dulwich.pack import full_unpacked_object
 from dulwich.refs import Ref, check_ref_format
 from dulwich.repo import Repo as GitRepo
 
@@ -330,6 +331,17 @@ class Repository:
                 self._move(ref, None, start.id)
             else:
                 self.git.refs.remove_if_equals(ref, None)
+
+    def take_over(self, other: Repository) -> None:
+        """Have another repository's branches and tags, with all their history; its pull requests stay there."""
+        with self.writing():
+            refs = {ref: oid for ref, oid in other.git.refs.as_dict().items() if ref.startswith((HEADS, TAGS))}
+            store = other.git.object_store
+            found = [oid for oid, _ in store.find_missing_objects([], {*refs.values()})]
+            # Whole objects, as those that `gc` packs.
+            self.git.object_store.add_pack_data(len(found), (full_unpacked_object(store[oid]) for oid in found))
+            for ref, oid in refs.items():
+                self._move(ref, self.git.refs.as_dict().get(ref), oid)
 
     def create_branch(self, name: str, start: Commit) -> None:
         """Begin a branch at a commit. Raises Refusal 409 when it exists."""

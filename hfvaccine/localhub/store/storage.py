@@ -6,9 +6,10 @@ moves one reference last. What a failed write leaves behind is unreachable, neve
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from dulwich.objects import Blob
 from dulwich.repo import Repo as GitRepo
@@ -46,8 +47,8 @@ class Storage:
         self._facts: dict[bytes, tuple[int, Pointer | None]] = {}
         remove_stale_locks(self._folder)
 
-    def create(self, folder: str, author: str) -> None:
-        """Make a repository whose `main` holds .gitattributes."""
+    def create(self, folder: str, author: str, files: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """Make a repository whose `main` holds .gitattributes, and these files by their paths."""
         path = self._folder / folder
         path.mkdir()
         try:
@@ -55,9 +56,12 @@ class Storage:
             attributes = "".join(f"{one} filter=lfs diff=lfs merge=lfs -text\n" for one in LARGE_PATTERNS.split())
             sync_folder(self._folder)
             with self.open(folder, lambda oid: False) as repository:
-                blob = Blob.from_string(attributes.encode())
-                repository.add_blobs([blob])
-                repository.commit("main", author, "initial commit", {}, {".gitattributes": blob.id}, first=True)
+                blobs = {
+                    path: Blob.from_string(content)
+                    for path, content in {".gitattributes": attributes.encode(), **files}.items()
+                }
+                additions = {path: blob.id for path, blob in blobs.items()}
+                repository.commit("main", author, "initial commit", {}, additions, first=True, blobs=[*blobs.values()])
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise

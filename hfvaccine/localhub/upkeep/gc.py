@@ -99,13 +99,13 @@ class _Collection:
         return self._removed
 
     def _expire(self) -> None:
-        """Drop what strangers proposed and nobody has touched for long; its commits go once the grace is over."""
+        """Drop what strangers proposed and nobody else has touched for long; its commits go once the grace is over."""
         before = iso(datetime.now(UTC) - UNTOUCHED)
         found = self._database.rows(
             "SELECT repo_id, num, folder FROM discussions JOIN repos ON repos.id = repo_id"
             " WHERE status <> 'merged' AND merge_oid IS NULL AND stored_at < ? AND NOT EXISTS (SELECT 1"
             " FROM discussion_events AS said WHERE said.repo_id = discussions.repo_id"
-            " AND said.num = discussions.num AND said.created_at >= ?)",
+            " AND said.num = discussions.num AND said.user_id <> discussions.user_id AND said.created_at >= ?)",
             *(before, before),
         )
         for number, num, folder in found:

@@ -58,6 +58,7 @@ FETCH = "0032want {sha}\n00000009done\n"
 # route apart. Rights: see, like, read, discuss, propose, write; "gate" is write, and refused by repos without a gate;
 # "author" is discuss, and alice's alone; "moderate" is discuss, and for writers; "copy" is read here, and write where
 # it goes to; "merge" is write, and has nothing to do here;
+# "duplicate" is read here, and write in a namespace of one's own;
 # "ask" and "signature" are those of one route each. Texts in braces are words of the `place`; "before" is a request of
 # the owner's that is sent first.
 TABLE = {
@@ -129,6 +130,12 @@ TABLE = {
         "GET",
         "{site}.git/info/lfs/objects/{oid}?size=6000&expires=9999999999&signature=0",
         {},
+    ),
+    "POST /api/{kinds}/{repo}/duplicate": (
+        "duplicate",
+        "POST",
+        "{api}/duplicate",
+        {"json": {"repository": "copy-{role}-{slug}"}},
     ),
     "GET /{repo}/info/refs": ("read", "GET", "{site}/info/refs?service=git-upload-pack", {}),
     "GET /{repo}.git/info/refs": ("read", "GET", "{site}.git/info/refs?service=git-upload-pack", {}),
@@ -398,6 +405,7 @@ def place(request, live):
         "site": f"/datasets/{repo_id}",
         "api": f"/api/datasets/{repo_id}",
         "id": repo_id,
+        "slug": slug,
         "sha": made.oid,
         "oid": infos["large.bin"].lfs.sha256,
         "etag": f'"{infos["data/secret.txt"].blob_id}"',
@@ -454,10 +462,12 @@ def expected(state: str, right: str, role: str) -> tuple[set[int], str | None]:
         return {400}, None
     if right == "gate" and state == "public":
         return {400}, None
-    if right in ("read", "discuss", "propose", "author", "moderate", "copy") and may == "see":
+    if right in ("read", "discuss", "propose", "author", "moderate", "copy", "duplicate") and may == "see":
         return {no}, "GatedRepo"
     alice = role in ("owner", "fine-grained writer")
-    if (right in ("like", "discuss", "propose") and role in QUIET) or (right == "author" and not alice):
+    if right == "duplicate" and role == "fine-grained writer":  # of this repo, and of no other
+        return {no}, None
+    if (right in ("like", "discuss", "propose", "duplicate") and role in QUIET) or (right == "author" and not alice):
         return {no}, None
     if right in ("moderate", "copy") and may != "write":
         return {no}, None

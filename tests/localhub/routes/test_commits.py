@@ -145,7 +145,16 @@ def test_cards_are_checked(live, api, repo_id):
     assert plain.status_code == 400 and plain.text.startswith("- Error: ")
 
 
-@pytest.mark.parametrize("card", [b"---\nlicense: [\n---\n", b"---\na: &x 1\nb: *x\n---\n", b"---\n- a\n---\n"])
+@pytest.mark.parametrize(
+    "card",
+    [
+        b"---\nlicense: [\n---\n",
+        b"---\na: &x 1\nb: *x\n---\n",
+        b"---\n- a\n---\n",
+        b"---\nmodel-index: 5\n---\n",
+        b"---\ntags: {a: b}\n---\n",
+    ],
+)
 def test_a_commit_that_leaves_the_check_out_is_refused_all_the_same(live, api, repo_id, card, monkeypatch):
     with pytest.raises(ValueError) as asked:
         api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=repo_id)
@@ -162,6 +171,22 @@ def test_a_commit_that_leaves_the_check_out_is_refused_all_the_same(live, api, r
     assert api.list_repo_files(repo_id) == [".gitattributes"] and list(api.get_repo_discussions(repo_id)) == []
     api.upload_file(path_or_fileobj=card, path_in_repo="docs/README.md", repo_id=repo_id)
     api.upload_file(path_or_fileobj=b"no metadata", path_in_repo="README.md", repo_id=repo_id)
+
+
+def test_a_card_is_checked_for_the_kind_of_its_repo(live, api, repo_id):
+    card = b"---\nsdk: foo\n---\n"
+    api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=repo_id)
+    space = api.create_repo(f"{repo_id}-space", repo_type="space", space_sdk="static").repo_id
+    told = 'Invalid card metadata: "sdk" must be one of gradio, streamlit, docker, static, not "foo"'
+    with pytest.raises(ValueError, match=told):
+        api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=space, repo_type="space")
+    lines = [{"key": "header", "value": {"summary": "s"}}]
+    lines.append({"key": "file", "value": {"path": "README.md", "content": card.decode(), "encoding": "utf-8"}})
+    body = "\n".join(json.dumps(line) for line in lines)
+    answer = live.request("POST", f"/api/spaces/{space}/commit/main", "alice", content=body)
+    assert answer.status_code == 400 and answer.json()["errors"] == [{"message": told}]
+    ask = {"content": "", "repoType": "bucket"}
+    assert live.request("POST", "/api/validate-yaml", json=ask).status_code == 400
 
 
 def test_a_full_disk_is_told_and_keeps_nothing(live, api, repo_id, monkeypatch):

@@ -24,11 +24,11 @@ def target(live, source):
     return live.api("reader").create_repo(f"reader/{source.partition('/')[2]}", repo_type="dataset").repo_id
 
 
-def copy(api, source, target, paths=PATHS):
+def copy(api, source, target, paths=PATHS, create_pr=False):
     operations = [
         CommitOperationCopy(one, f"copied/{one}", src_repo_id=source, src_repo_type="model") for one in paths
     ]
-    return api.create_commit(target, operations, commit_message="copy", repo_type="dataset")
+    return api.create_commit(target, operations, commit_message="copy", repo_type="dataset", create_pr=create_pr)
 
 
 def test_files_that_one_may_read(live, api, source, target, data, tmp_path):
@@ -57,14 +57,20 @@ def test_a_gate_holds_copies_back(live, api, source, target):
 
 
 def test_what_is_refused(live, api, source, target):
-    with pytest.raises(HfHubHTTPError) as refused:
-        copy(api, source, target, ("large.bin",))
-    assert refused.value.response.status_code == 403 and "belongs to reader" in str(refused.value)
+    told = f"large.bin would be a large file: only who may write to {target} uploads those"
+    for create_pr in (False, True):
+        with pytest.raises(HfHubHTTPError, match=told) as refused:
+            copy(api, source, target, ("large.bin",), create_pr)
+        assert refused.value.response.status_code == 403
+    assert list(api.get_repo_discussions(target, repo_type="dataset")) == []
+    copy(api, source, target, ("a.txt",), create_pr=True)
     path, known = f"/api/models/{source}/lfs-files/duplicate", {"type": "dataset", "name": target}
     for body in ({}, {"target": known}, {"target": known, "files": "x"}, {"target": [], "files": []}):
         assert live.request("POST", path, "reader", json=body).status_code == 400
-    hidden = {"type": "dataset", "name": "alice/not-there"}
-    assert live.request("POST", path, "reader", json={"target": hidden, "files": []}).status_code == 404
+    secret = api.create_repo(f"{source}-secret", repo_type="dataset", private=True).repo_id
+    for name in ("alice/not-there", secret):
+        body = {"target": {"type": "dataset", "name": name}, "files": []}
+        assert live.request("POST", path, "reader", json=body).status_code == 404
 
 
 def test_a_hash_alone_opens_nothing(live, api, source, target):

@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub import CommitOperationAdd, constants
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+from hfvaccine.localhub.upkeep.fsck import Fsck
+from hfvaccine.localhub.upkeep.gc import collect
 
 
 def test_create_twice(live, api):
@@ -42,6 +45,40 @@ def test_a_space_is_a_repo_like_others(live, api, tmp_path):
         live.api("outsider").upload_file(
             path_or_fileobj=b"2", path_in_repo="app.py", repo_id="alice/space", repo_type="space"
         )
+
+
+def test_a_new_space_says_what_it_is_made_with(live, api):
+    for sdk in constants.SPACES_SDK_TYPES:
+        repo_id = api.create_repo(f"alice/{sdk}-room", repo_type="space", space_sdk=sdk).repo_id
+        info = api.space_info(repo_id)
+        assert (info.sdk, info.card_data.title) == (sdk, f"{sdk}-room")
+        assert [one.title for one in api.list_repo_commits(repo_id, repo_type="space")] == ["initial commit"]
+    for sdk in ("foo", None, ["gradio"]):
+        body = {"name": "no-room", "type": "space", "sdk": sdk}
+        answer = live.request("POST", "/api/repos/create", "alice", json=body)
+        assert answer.status_code == 400 and "choose one of gradio, streamlit" in answer.json()["error"]
+    assert not api.repo_exists("alice/no-room", repo_type="space")
+
+
+def test_what_needs_a_running_space_is_not_offered(live, api):
+    repo_id = api.create_repo("alice/at-rest", repo_type="space", space_sdk="static", private=True).repo_id
+    for ask in (
+        lambda: api.get_space_runtime(repo_id),
+        lambda: api.restart_space(repo_id),
+        lambda: api.add_space_secret(repo_id, "key", "value"),
+        lambda: api.delete_space_variable(repo_id, "key"),
+    ):
+        with pytest.raises(HfHubHTTPError, match="No Space runs on this Hub") as refused:
+            ask()
+        assert refused.value.response.status_code == 501
+    for user in ("outsider", None):
+        with pytest.raises(RepositoryNotFoundError):
+            live.api(user).get_space_runtime(repo_id)
+    api.move_repo(repo_id, "alice/moved-at-rest", repo_type="space")
+    assert live.request("GET", f"/api/spaces/{repo_id}/runtime", "alice").status_code == 307
+    dataset = api.create_repo("alice/no-viewer", repo_type="dataset").repo_id
+    answer = live.request("GET", f"/api/datasets/{dataset}/parquet", "alice")
+    assert answer.status_code == 404 and "X-Error-Code" not in answer.headers
 
 
 @pytest.mark.parametrize("name", ["bob/x", "outsider/x"])
@@ -91,6 +128,53 @@ def test_a_new_repo_of_an_old_name_has_nothing_of_the_old(api, repo_id, data):
     api.create_repo(repo_id)
     assert api.list_repo_files(repo_id) == [".gitattributes"]
     assert api.model_info(repo_id, expand=["usedStorage"]).used_storage == 0
+
+
+def test_duplicate(live, api, repo_id, data, tmp_path):
+    for content in (data, b"small"):
+        api.upload_file(path_or_fileobj=content, path_in_repo="a.bin", repo_id=repo_id)
+    api.create_branch(repo_id, branch="deep/branch")
+    api.create_tag(repo_id, tag="v1", tag_message="first")
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id=repo_id, create_pr=True)
+    api.update_repo_settings(repo_id, private=True, gated="manual")
+    copy = api.duplicate_repo(repo_id, f"{repo_id}-copy").repo_id
+    before, after = api.list_repo_commits(repo_id), api.list_repo_commits(copy)
+    assert [one.commit_id for one in after] == [one.commit_id for one in before]
+    old, new = api.list_repo_refs(repo_id), api.list_repo_refs(copy, include_pull_requests=True)
+    assert (new.branches, new.tags, new.pull_requests) == (old.branches, old.tags, [])
+    assert list(api.get_repo_discussions(copy)) == []
+    info = api.model_info(copy)
+    assert (info.private, info.gated) == (True, "manual")
+    assert live.request("GET", f"/api/models/{copy}/commits/main", "reader").status_code == 404
+    api.delete_repo(repo_id)
+    assert collect(live.hub.root).left_alone == []
+    past = api.hf_hub_download(copy, "a.bin", revision=after[1].commit_id, cache_dir=tmp_path)
+    assert Path(past).read_bytes() == data
+    assert [str(one) for one in Fsck(live.hub.root).run() if copy in str(one)] == []
+    with pytest.raises(HfHubHTTPError) as refused:
+        api.duplicate_repo(copy, copy)
+    assert refused.value.response.status_code == 409
+    assert api.duplicate_repo(copy, copy, exist_ok=True).repo_id == copy
+
+
+def test_who_duplicates(live, api, repo_id):
+    api.update_repo_settings(repo_id, gated="manual")
+    reader, name = live.api("reader"), repo_id.partition("/")[2]
+    with pytest.raises(GatedRepoError):
+        reader.duplicate_repo(repo_id)
+    api.grant_access(repo_id, "reader")
+    with pytest.raises(HfHubHTTPError, match="under the namespace 'alice'"):
+        reader.duplicate_repo(repo_id, "alice/taken-over")
+    assert not api.repo_exists("alice/taken-over") and not api.repo_exists(f"reader/{name}")
+    copy = reader.duplicate_repo(repo_id, private=True).repo_id
+    info = reader.model_info(copy)
+    assert (copy, info.private, info.gated) == (f"reader/{name}", True, "manual")
+    for body in ({}, {"repository": 5}, {"repository": "a/b/c"}, {"repository": "x", "visibility": "protected"}):
+        assert live.request("POST", f"/api/models/{repo_id}/duplicate", "reader", json=body).status_code == 400
+    api.create_repo("alice/to-copy", repo_type="space", space_sdk="docker")
+    assert (
+        api.space_info(api.duplicate_repo("alice/to-copy", "alice/copied", repo_type="space").repo_id).sdk == "docker"
+    )
 
 
 def test_move(live, api, repo_id, tmp_path):

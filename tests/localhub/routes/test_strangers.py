@@ -7,6 +7,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOpera
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 from hfvaccine.localhub.data.database import open_database
+from hfvaccine.localhub.routes import strangers
 from hfvaccine.localhub.upkeep.fsck import Fsck
 from hfvaccine.localhub.upkeep.gc import collect
 
@@ -132,6 +133,44 @@ def test_what_a_stranger_may_store_is_bounded(live, hub, api, reader, repo_id):
         pytest.fail("no end of empty pull requests")
 
 
+def test_what_a_stranger_says_is_bounded_as_well(live, hub, api, reader, repo_id, monkeypatch):
+    text = "\N{MICRO SIGN}" * 10_000  # as it is kept, six bytes each
+    put(reader, repo_id, "a.txt", b"a", create_pr=True)
+    talk = api.create_discussion(repo_id, "Talk").num
+    said = reader.comment_discussion(repo_id, talk, text)
+    refused(413, lambda: put(reader, repo_id, "b.txt", b"", revision="refs/pr/1", commit_description=text), "0.1 MB")
+    for attempt in (
+        lambda: reader.comment_discussion(repo_id, talk, text),
+        lambda: reader.comment_discussion(repo_id, 1, text),
+        lambda: reader.edit_discussion_comment(repo_id, talk, said.id, text),
+        lambda: reader.change_discussion_status(repo_id, 1, "closed", comment=text),
+        lambda: reader.create_discussion(repo_id, "More", description=text),
+        lambda: reader.create_pull_request(repo_id, "More", description=text),
+    ):
+        refused(413, attempt, "you may store 0.1 MB")
+    assert [one.num for one in api.get_repo_discussions(repo_id)] == [talk, 1]
+    live.api("outsider").comment_discussion(repo_id, talk, text)
+    for _ in range(3):
+        api.comment_discussion(repo_id, 1, text)
+    reader.hide_discussion_comment(repo_id, talk, said.id)  # which makes room
+    reader.comment_discussion(repo_id, 1, text)
+    for attempt in (
+        lambda: reader.rename_discussion(repo_id, 1, "b" * 200),
+        lambda: reader.create_discussion(repo_id, "Empty"),
+    ):
+        for _ in range(100):  # also what is short takes room
+            try:
+                attempt()
+            except HfHubHTTPError as error:
+                assert error.response.status_code == 413
+                break
+        else:
+            pytest.fail("no end of what is short")
+    monkeypatch.setattr(strangers, "FOR_STRANGERS", 100_000)
+    hub.for_strangers = 0
+    refused(413, lambda: reader.comment_discussion(repo_id, talk, text), "you may store 0.1 MB")
+
+
 def test_a_hub_that_lets_no_stranger_store_anything(hub, api, reader, repo_id):
     hub.for_strangers = 0
     refused(403, lambda: put(reader, repo_id, "x", b"x", create_pr=True), "belongs to alice")
@@ -144,12 +183,13 @@ def test_forgotten_pull_requests_of_strangers_go(live, api, reader, repo_id):
     for who in (reader, reader, reader, reader, api):
         put(who, repo_id, "x.txt", os.urandom(8).hex().encode(), create_pr=True)
     api.merge_pull_request(repo_id, 1)
-    reader.change_discussion_status(repo_id, 2, "closed")
     old = "2026-01-01T00:00:00.000Z"
     with open_database(live.hub.root) as database:
         (row,) = database.rows("SELECT id FROM repos WHERE namespace || '/' || name = ?", repo_id)
         database.change("UPDATE discussion_events SET created_at = ? WHERE repo_id = ?", old, row["id"])
         database.change("UPDATE discussions SET stored_at = ? WHERE repo_id = ? AND stored > 0", old, row["id"])
+    reader.comment_discussion(repo_id, 2, "Mine is still the best")  # what its author says keeps it no longer
+    reader.change_discussion_status(repo_id, 2, "closed")
     api.comment_discussion(repo_id, 3, "Still of interest")
     put(api, repo_id, "y.txt", b"y", revision="refs/pr/4")
     removed = collect(live.hub.root)
