@@ -26,9 +26,10 @@ def card_of(api: HfApi, repo_id: str, kind: str = "model", revision: str | None 
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     try:
-        card = api.repo_info(repo_id, repo_type=kind, revision=revision, timeout=PATIENCE).card_data
+        info = api.repo_info(repo_id, repo_type=kind, revision=revision, timeout=PATIENCE)
     except (HTTPError, OSError, ValueError):
         return {}
+    card = getattr(info, "card_data", None)
     return dict(card.to_dict()) if card else {}
 
 
