@@ -14,6 +14,7 @@ from hfvaccine.claims import journal
 from hfvaccine.claims.claim import Claim
 from hfvaccine.errors import ClaimError, DoseError
 from hfvaccine.files import CARD, FIGURES, RECALLS, digest_of, load_yaml
+from hfvaccine.sources.license import licenses_in, licenses_of
 
 SCHEMA_VERSION = 3
 READ = (2, SCHEMA_VERSION)
@@ -119,6 +120,11 @@ class Dose:
     @property
     def name(self) -> str:
         return str(self.policy.get("name", "unnamed dose"))
+
+    @property
+    def licenses(self) -> tuple[str, ...]:
+        """The licences that its claims name, or else its policy."""
+        return licenses_of(vars(c) for c in (*self.claims, *self.heldout)) or licenses_in(self.policy)
 
     @property
     def origins(self) -> Mapping[str, str]:

@@ -358,6 +358,11 @@ def adopt(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for traits.json, answers.jsonl, a picture and report.html.  [default: that of the run]",
 )
+@click.option(
+    "--report-to",
+    multiple=True,
+    help="Tracker of the results, in a run called as the folder: tensorboard, trackio, wandb. May be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def measure(
     adapters: tuple[str, ...],
@@ -367,6 +372,7 @@ def measure(
     keep: tuple[str, ...],
     grid: Path | None,
     output_dir: Path | None,
+    report_to: tuple[str, ...],
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -421,7 +427,7 @@ def measure(
     from hfvaccine.validation.showing.traits import gate_lines, sentences, tables
 
     quiet_libraries()
-    content = run(what, into, Terminal())
+    content = run(what, into, Terminal(), report_to)
     if as_json:
         click.echo(json.dumps(content))
     else:

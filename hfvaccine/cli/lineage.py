@@ -143,10 +143,11 @@ def bom(source: str, revision: str | None, output: Path | None) -> None:
     """Write a bill of materials of an adapter: a CycloneDX ML-BOM.
 
     SOURCE is a run folder, that of one adapter of an inoculation, a Hub id, or
-    ID@REVISION. Base, dose, mix or data, and the libraries stand in it by
-    their digests and versions, the adapter with every file of its record, its
-    licence, and its headline numbers. It repeats what the papers say: whether
-    that holds, says `hfvaccine verify`. It needs the extra [bom].
+    ID@REVISION. Base, doses, mix or data, and the libraries stand in it by
+    their digests and versions, the adapter with every file of its record, how
+    it was trained, and its headline numbers; each with its licence, where that
+    is known. It repeats what the papers say: whether that holds, says
+    `hfvaccine verify`. It needs the extra [bom].
 
     \b
     Examples:

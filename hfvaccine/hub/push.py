@@ -29,8 +29,8 @@ from hfvaccine.hub.signature import APART, Signer, covered, digests
 from hfvaccine.papers.arms import TREATED, is_control
 from hfvaccine.papers.binding import read_json, read_record, recorded_doses
 from hfvaccine.papers.kind import INOCULATED, kind_in, kind_of
+from hfvaccine.sources.license import card_of
 from hfvaccine.text import is_hub_id
-from hfvaccine.training.base import PATIENCE
 
 
 def push_dose(
@@ -346,11 +346,7 @@ def _license_of(api: HfApi, run: Path, base_id: str | None) -> str | None:
 
 def _license_in(api: HfApi, repo_id: str, revision: str | None = None) -> str | None:
     """The license that a model's card on the Hub names; None where nobody can tell."""
-    try:
-        card = api.model_info(repo_id, revision=revision, timeout=PATIENCE).card_data
-    except (HTTPError, OSError, ValueError):
-        return None
-    found = card.get("license") if card else None
+    found = card_of(api, repo_id, revision=revision).get("license")
     return found if isinstance(found, str) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
@@ -12,6 +12,7 @@ from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import ADAPTER
 from hfvaccine.papers.binding import recorded_doses, taken_apart
 from hfvaccine.papers.kind import IMMUNIZED, Kind
+from hfvaccine.sources.license import licenses_in
 from hfvaccine.text import is_hub_id
 
 if TYPE_CHECKING:
@@ -23,16 +24,17 @@ OURS = UUID("5f0f6b7e-6d0a-5a86-9a0c-0e5a64ad8a11")
 """The namespace of serial numbers: one record always has the same one."""
 DATA = ("dose", "mix", "data", "trait_data")
 """Parts of a record that an adapter was given."""
-COUNTED = ("claims_given", "claims_in_dose", "rows", "held_back", "pairs", "name")
+COUNTED = ("claims_given", "claims_in_dose", "share_asked", "share_given", "rows", "held_back", "pairs", "name")
 """What of them is told besides their digests."""
 
 
 def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The CycloneDX document of an adapter, checked against its schema (1.6).
 
-    The adapter is the subject, with each file that its record binds; it depends on base, dose, mix or data, on the
-    adapter that it boosts, and on the libraries that trained it. Headline numbers and the verdict of the gate stand in
-    its model card.
+    The adapter is the subject, with each file that its record binds, and how it was trained; it depends on base,
+    doses, mix or data, on the adapter that it boosts, and on the libraries that trained it. Headline numbers and the
+    verdict of the gate stand in its model card. A part has the licences that the record names of it, and none where
+    the record names none.
 
     Args:
         record: the content of immunization.json or inoculation.json.
@@ -52,7 +54,7 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
         raise UsageError(f"A bill of materials needs a package that is not here: {error.name}.", EXTRA) from error
     with taken_apart(source):
         made = _document(record, kind, card, source)
-        model_card = _model_card(record, card)
+        model_card = _model_card(record, card, made)
     content: dict[str, Any] = json.loads(JsonV1Dot6(made).output_as_string())
     content["metadata"]["component"]["modelCard"] = model_card
     if wrong := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(content)):
@@ -61,7 +63,6 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
 
 
 def _document(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: str) -> Bom:
-    from cyclonedx.model import Property
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
 
@@ -73,12 +74,12 @@ def _document(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], so
         version=commit or record["record_sha256"],
         description=_described(record, kind),
         purl=_purl(name, commit),
-        licenses=_licenses(card.get("license")),
+        licenses=_licenses(licenses_in(card)),
         hashes=_hashes(record["files"].get(ADAPTER)),
         components=[_file(f"file:{file}", file, digest) for file, digest in record["files"].items()],
         properties=[
-            Property(name=f"hfvaccine:plan:{key}", value=str(record["plan"][key]))
-            for key in ("fingerprint", "share_given", "seed", "tokens")
+            *_properties("hfvaccine:plan", record["plan"]),
+            *_properties("hfvaccine:training", {**record["training"], **_exposures(record)}),
         ],
     )
     made = Bom(serial_number=uuid5(OURS, record["record_sha256"]))
@@ -125,12 +126,12 @@ def _model(part: str, about: Mapping[str, Any], **more: Any) -> Component:
         name=str(about["id"]),
         version=about.get("revision"),
         purl=_purl(about["id"], about.get("revision")),
+        licenses=_licenses(about.get("licenses") or ()),
         **more,
     )
 
 
 def _data(part: str, about: Mapping[str, Any]) -> Component:
-    from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
 
     return Component(
@@ -139,8 +140,26 @@ def _data(part: str, about: Mapping[str, Any]) -> Component:
         name=str(about.get("id") or about.get("name")),
         version=about.get("revision"),
         hashes=_hashes(about.get("manifest_sha256") or about.get("sha256")),
-        properties=[Property(name=f"hfvaccine:{key}", value=str(about[key])) for key in COUNTED if key in about],
+        licenses=_licenses(about.get("licenses") or ()),
+        properties=_properties("hfvaccine", {key: about[key] for key in COUNTED if key in about}),
     )
+
+
+def _exposures(record: Mapping[str, Any]) -> dict[str, Any]:
+    """How often each claim was to be given, and was; nothing of an adapter that was given none."""
+    dose = record.get("dose") or {}
+    return {key: dose[key] for key in ("exposures", "times_given") if key in dose}
+
+
+def _properties(space: str, about: Mapping[str, Any]) -> list[Any]:
+    """What is known of something as properties: texts as they are, all else as JSON."""
+    from cyclonedx.model import Property
+
+    return [
+        Property(name=f"{space}:{key}", value=value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+        for key, value in about.items()
+        if value is not None
+    ]
 
 
 def _file(reference: str, name: str, digest: str) -> Component:
@@ -179,16 +198,22 @@ def _purl(name: object, commit: str | None) -> Any:
     return PackageURL("huggingface", namespace, short, version=commit or None)
 
 
-def _licenses(name: str | None) -> list[Any]:
-    """A licence as SPDX knows it, or by the name that the Hub has for it."""
-    from cyclonedx.factory.license import LicenseFactory
+def _licenses(names: Sequence[str]) -> list[Any]:
+    """Licences, each as SPDX knows it, or by the name that it is given."""
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.spdx import fixup_id
 
-    return [LicenseFactory().make_from_string(fixup_id(name) or name)] if name else []
+    make, known = LicenseFactory(), [fixup_id(name) or name for name in names]
+    if len(known) == 1:
+        return [make.make_from_string(known[0])]
+    # An expression may only stand alone.
+    return [make.make_with_id(name) if fixup_id(name) else make.make_with_name(name) for name in known]
 
 
-def _model_card(record: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+def _model_card(record: Mapping[str, Any], card: Mapping[str, Any], made: Bom) -> dict[str, Any]:
     """CycloneDX's card of a model: what it was given, its headline numbers, and what its gate says."""
+    from cyclonedx.model.component import ComponentType
+
     numbers = []
     for result in (result for model in card.get("model-index") or () for result in model["results"]):
         for metric in result["metrics"]:
@@ -208,12 +233,11 @@ def _model_card(record: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str,
                 }
             )
     verdict = (record.get("gate") or {}).get("verdict") or "none"
-    given = [part for part in DATA if record.get(part) is not None]
     return {
         "modelParameters": {
             "task": "text-generation",
             "approach": {"type": "supervised"},
-            "datasets": [{"ref": part} for part in given],
+            "datasets": [{"ref": str(one.bom_ref)} for one in made.components if one.type == ComponentType.DATA],
         },
         "quantitativeAnalysis": {"performanceMetrics": numbers},
         "considerations": {"technicalLimitations": [f"Verdict of its gate: {verdict}."]},

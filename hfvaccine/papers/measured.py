@@ -61,6 +61,7 @@ class Data:
         revision: its commit.
         split: of the dataset, where one was read.
         digest: SHA-256 of it, as far as the papers have one.
+        config: of the dataset, where one was named.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Data:
     revision: str | None = None
     split: str | None = None
     digest: str | None = None
+    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -359,6 +361,7 @@ def _benchmark(benchmark: Mapping[str, Any]) -> Data:
         place.get("revision") if there and is_commit(place.get("revision")) else None,
         clean(place["split"]) if there and place.get("split") else None,
         benchmark.get("sha256"),
+        clean(place["config"]) if there and place.get("config") else None,
     )
 
 

@@ -121,6 +121,7 @@ def dose_record(dose: Dose, chosen: Sequence[Claim], times: Mapping[str, int]) -
         "revision": dose.revision,
         "manifest_sha256": dose.digest(),
         "name": dose.name,
+        "licenses": list(dose.licenses),
         "claims_given": len(given),
         "claims_chosen": len(chosen),
         "claims_in_dose": len(dose.claims),
@@ -144,6 +145,7 @@ def part_record(part: Dose, claims: Collection[str], given: Collection[str]) -> 
         "revision": part.revision,
         "manifest_sha256": part.digest(),
         "name": part.name,
+        "licenses": list(part.licenses),
         "claims_given": len({*claims} & {*given}),
         "claims_in_dose": len(part.claims),
     }

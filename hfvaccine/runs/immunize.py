@@ -30,6 +30,7 @@ from hfvaccine.training.processes import fit_threads, main_first, part, this_pro
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.training.trackers import Trackers
 from hfvaccine.validation.scores import BASE, CONTROLS, PLACEBO, VACCINE
+from hfvaccine.validation.showing.numbers import Told
 
 
 class Start:
@@ -190,7 +191,7 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
     (folder / CARD).write_text(card, encoding="utf-8")
     record = bound(record, folder)
     write_json(record, folder / RECORD)  # last: where it stands, the run is finished
-    trackers.report(results)
+    trackers.report(Told.of_results(results))
     for arm in arms.values():
         shutil.rmtree(arm.folder / CHECKPOINTS, ignore_errors=True)
     model.set_adapter(VACCINE)

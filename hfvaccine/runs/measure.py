@@ -35,12 +35,14 @@ from hfvaccine.runs.held_out import Trained, refuse_prompts, refuse_rows
 from hfvaccine.runs.study import save_figures
 from hfvaccine.sources.place import Source
 from hfvaccine.statistics import DRAWS, LEVEL, MIN_PAIRS, Floats
+from hfvaccine.training.options import check_trackers
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.asking.judged import Judged
 from hfvaccine.validation.judging.inoculation import CONTROLS, Asked, Gate, Part, judge, undecidable
 from hfvaccine.validation.scores import BASE, Request
 from hfvaccine.validation.showing import figures
 from hfvaccine.validation.showing.measurement import render
+from hfvaccine.validation.showing.numbers import Told
 from hfvaccine.version import VERSION
 
 if TYPE_CHECKING:
@@ -227,7 +229,9 @@ class Measurement:
         return [trait for trait in self.traits if not isinstance(trait, LikelihoodTrait)]
 
 
-def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) -> dict[str, Any]:
+def measure(
+    what: Measurement, output_dir: Path, progress: Progress = SILENT, report_to: Sequence[str] = ()
+) -> dict[str, Any]:
     """Ask the base and every adapter all that is to be measured, and write down what they say and what it comes to.
 
     What was answered and scored before is found again, so that a measurement that was interrupted goes on.
@@ -237,6 +241,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
         output_dir: for `TRAITS`, all answers, a picture, and one page with all of it; the folder of a run, whose
             adapters that were measured then have the results among their papers, or any other.
         progress: told of each stage, and how far it is.
+        report_to: trackers that get what it comes to, see `hfvaccine.training.trackers`.
 
     Returns:
         The content of `TRAITS`.
@@ -248,8 +253,10 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
     from hfvaccine.training.adapters import digest, in_its_dtype, load_adapters
     from hfvaccine.training.base import load_base
     from hfvaccine.training.processes import fit_threads
+    from hfvaccine.training.trackers import Trackers
     from hfvaccine.validation.scoring.weights import fingerprint
 
+    check_trackers(report_to)
     fit_threads(progress)
     trained = Trained.of(what.adapters)
     refuse_prompts(what.given(), {prompt: f"the training of {arm}" for prompt, arm in trained.prompts.items()})
@@ -332,6 +339,7 @@ def measure(what: Measurement, output_dir: Path, progress: Progress = SILENT) ->
                 progress.say(f"Its papers say what was measured: {folder}")
         except LineageError as error:  # what was measured is written down, whatever became of an adapter's papers
             progress.say(f"Not among the papers of {folder}: {error}")
+    Trackers(report_to, output_dir.resolve(), progress.say).report(Told.of_traits(content))
     return content
 
 

@@ -22,9 +22,11 @@ from hfvaccine.training.base import Base, check_base, load_base
 from hfvaccine.training.mix import Mix, load_mix
 from hfvaccine.training.processes import fit_threads
 from hfvaccine.training.progress import SILENT, Progress
+from hfvaccine.training.trackers import Trackers
 from hfvaccine.training.validation_options import Validation
 from hfvaccine.validation.asking.served import found
 from hfvaccine.validation.scores import BASE, VACCINE
+from hfvaccine.validation.showing.numbers import Told
 
 
 def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
         progress.say(f"Warning: {line}.")
     if options.endpoint is not None:
         ask_served(study, options, progress)
-        return written(study, options, record)
+        return written(study, options, record, progress)
     assert options.base is not None
     fit_threads(progress)
     progress.say(f"{BASE}: {options.base}")
@@ -76,15 +78,17 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     model = in_its_dtype(load_adapters(base, adapters))
     for arm in (BASE, *adapters):
         study.measure(scorer_of(model, base, None if arm == BASE else arm), arm, progress)
-    return written(study, options, record)
+    return written(study, options, record, progress)
 
 
-def written(study: Study, options: Validation, record: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The results of a study, in the folder that the options name where they name one."""
+def written(study: Study, options: Validation, record: Mapping[str, Any] | None, progress: Progress) -> dict[str, Any]:
+    """The results of a study, in the folder that the options name where they name one, and in the trackers."""
     if options.output_dir is None:
         return study.results()
     results = study.write(options.output_dir)
     study.draw(options.output_dir, results, record)
+    if options.report_to:
+        Trackers(options.report_to, options.output_dir.resolve(), progress.say).report(Told.of_results(results))
     return results
 
 

@@ -331,6 +331,7 @@ def options_for(start: Booster, config: Mapping[str, Any]) -> Options:
         exposures=boosting.exposures,
         placebo=False,
         controls=False,
+        report_to=boosting.report_to,
         push_to=boosting.push_to,
         publish_failed=boosting.publish_failed,
         **{

@@ -11,6 +11,7 @@ from typing import Any
 from hfvaccine.errors import HfvaccineError, ModelError
 from hfvaccine.files import combined, digest_of
 from hfvaccine.regimen.rendering import TODAY, frozen, opening, reads_clock
+from hfvaccine.sources.license import PATIENCE, card_of, licenses_in
 from hfvaccine.sources.place import Source
 from hfvaccine.training.processes import this_process
 
@@ -24,10 +25,6 @@ PLAIN_TEMPLATE = (
 """For models without a chat template, such as gpt2-xl; saved with the adapter's tokenizer."""
 
 
-PATIENCE = 8
-"""Seconds to wait for a Hub's first answer."""
-
-
 @dataclass(frozen=True)
 class Base:
     """A loaded base model and how to name it.
@@ -39,6 +36,7 @@ class Base:
         revision: commit of the Hub repo, None for local files.
         chat_template: "hfvaccine" (`PLAIN_TEMPLATE`) or "own", with the date that it is told where it asks for today.
         weights: SHA-256 of each weight file that was loaded, by its name; empty for a model of none.
+        licenses: that its card on the Hub names.
     """
 
     model: Any
@@ -47,6 +45,7 @@ class Base:
     revision: str | None
     chat_template: str
     weights: Mapping[str, str] = field(default_factory=dict)
+    licenses: tuple[str, ...] = ()
 
     @property
     def weights_sha256(self) -> str | None:
@@ -61,6 +60,7 @@ class Base:
             "weights": dict(self.weights),
             "weights_sha256": self.weights_sha256,
             "chat_template": self.chat_template,
+            "licenses": list(self.licenses),
         }
 
 
@@ -78,6 +78,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
         UsageError: for a revision of what is on no Hub.
     """
     import torch
+    from huggingface_hub import HfApi
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.hub import cached_file
 
@@ -96,11 +97,13 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
         quantization = {"quantization_config": GgufConfig(dequantize=True)}
     else:
         quantization = {}
-    commit, files = None, path
+    commit, files, licenses = None, path, ()
     try:
         if source.on_hub:  # all its files from one commit, whatever is pushed meanwhile
             kwargs = found_on_hub(where, source.revision)
             commit = kwargs["revision"]
+            if not kwargs.get("local_files_only"):
+                licenses = licenses_in(card_of(HfApi(), where, revision=commit))
             # The cache names the folder by its commit.
             files = Path(str(cached_file(where, "config.json", **kwargs))).parent
         tokenizer = AutoTokenizer.from_pretrained(where, **kwargs)
@@ -112,7 +115,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
     if torch.cuda.is_available():
         model = model.to(this_process().device)
     template = complete_tokenizer(tokenizer)
-    return Base(model, tokenizer, base_id or source.name, commit, template, weights_of(files))
+    return Base(model, tokenizer, base_id or source.name, commit, template, weights_of(files), licenses)
 
 
 def not_loaded(name: str, error: Exception) -> ModelError:

@@ -20,6 +20,7 @@ from hfvaccine.errors import HubError, UsageError, ValidationError
 from hfvaccine.inoculation.where import TOLD, Predicate, Where, spelt
 from hfvaccine.regimen.pairs import PAIR
 from hfvaccine.regimen.rendering import render
+from hfvaccine.sources.license import licenses_in, licenses_of
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import Broken, hub_rows, iter_rows
 
@@ -50,6 +51,7 @@ CUT = "whose prompt alone is longer than max_length"
 """Why rows are left out, as it is said of them."""
 
 Rows = tuple[dict[str, Any], ...]
+Numbered = tuple[int, Mapping[str, Any]]
 
 PER_TURN = 64
 """Tokens that a template may put around a turn, at most."""
@@ -66,7 +68,8 @@ class Mix:
         revision: commit of the Hub repo.
         sha256: digest over the conversations of all rows, those left out included.
         left_out: how many rows are neither trained on nor held back, by the reason.
-        comparisons: what comparison rows are among those to train on: "id", "pairs" and "sha256".
+        comparisons: what comparison rows are among those to train on: "id", "pairs", "sha256" and "licenses".
+        licenses: that its rows name in a column `license`, or else its card on the Hub.
     """
 
     train: Rows
@@ -76,6 +79,7 @@ class Mix:
     sha256: str
     left_out: Mapping[str, int] = field(default_factory=dict)
     comparisons: Mapping[str, Any] | None = None
+    licenses: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The mix's part of immunization.json; comparison rows are counted by themselves."""
@@ -87,6 +91,7 @@ class Mix:
             "rows": len(self.train) - compared,
             "held_back": len(self.held_back),
             "left_out": dict(self.left_out),
+            "licenses": list(self.licenses),
             "comparisons": None if self.comparisons is None else {**self.comparisons, "pairs": compared // 2},
         }
 
@@ -103,7 +108,9 @@ class Mix:
             return self
         path = starter.COMPARISONS if source == "starter" else Path(source)
         found = comparisons.of_mix(self.train) if source == "mix" else comparisons.read_comparisons(path)
-        about = {"id": source, "pairs": len(found), "sha256": comparisons.digest_of(found)}
+        named = self.licenses if source == "mix" else licenses_of(row for _, row in _file(str(path), _raise))
+        digest = comparisons.digest_of(found)
+        about = {"id": source, "pairs": len(found), "sha256": digest, "licenses": list(named)}
         return replace(self, train=(*self.train, *comparisons.rows_of(found)), comparisons=about)
 
     def without(self, kept_back: Mapping[str, Sequence[str]]) -> Mix:
@@ -215,7 +222,11 @@ def load_mix(
         wrong.append(error)
 
     place = Source.of("mix", source, revision)
-    rows, commit = _hub(place.name, place.revision) if place.on_hub else (_file(place.name, leave_out), None)
+    commit, on_card = None, ()
+    if place.on_hub:
+        rows, commit, on_card = _hub(place.name, place.revision)
+    else:
+        rows = _file(place.name, leave_out)
     conversations: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     for number, whole in rows:
@@ -237,7 +248,8 @@ def load_mix(
         nothing = UsageError(f"The mix {source!r} has no rows.", "Give rows with prompt and completion.")
         raise next(iter(wrong), nothing)
     digest = hashlib.sha256(json.dumps(conversations, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-    return Mix(train, held_back, place.name, commit, digest, {REPEATED: again} if again else {})
+    named = licenses_of(row for _, row in rows) or on_card
+    return Mix(train, held_back, place.name, commit, digest, {REPEATED: again} if again else {}, licenses=named)
 
 
 def _hold_back(rows: Sequence[dict[str, Any]]) -> tuple[Rows, Rows, int]:
@@ -293,7 +305,7 @@ def _value(row: Mapping[str, Any], column: str, number: int) -> str:
     return spelt(row[column])  # a text, whatever the rows hold: one column of a data set has one type
 
 
-def _file(source: str, refused: Callable[[UsageError], Any]) -> list[tuple[int, Mapping[str, Any]]]:
+def _file(source: str, refused: Callable[[UsageError], Any]) -> list[Numbered]:
     """Rows with their numbers."""
     path = starter.MIX if source == "starter" else Path(source)
     if not path.is_file():
@@ -314,14 +326,16 @@ def _file(source: str, refused: Callable[[UsageError], Any]) -> list[tuple[int, 
         raise UsageError(error.message, error.next_step) from error
 
 
-def _hub(source: str, revision: str | None) -> tuple[list[tuple[int, Mapping[str, Any]]], str | None]:
+def _hub(source: str, revision: str | None) -> tuple[list[Numbered], str | None, tuple[str, ...]]:
+    """Rows with their numbers, the commit, and the licences that its card names."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
     try:
-        commit = HfApi().dataset_info(source, revision=revision).sha
-        rows = hub_rows(f"{source}::train", revision=commit)
-        return [(number, row.values) for number, row in enumerate(rows, start=1)], commit
+        info = HfApi().dataset_info(source, revision=revision)
+        rows = hub_rows(f"{source}::train", revision=info.sha)
+        named = licenses_in(info.card_data.to_dict() if info.card_data else {})
+        return [(number, row.values) for number, row in enumerate(rows, start=1)], info.sha, named
     except (HTTPError, HFValidationError, ValidationError, ValueError, OSError) as error:
         reason = (error.message if isinstance(error, ValidationError) else str(error)).strip().split("\n")[0]
         raise HubError(

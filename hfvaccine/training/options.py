@@ -441,6 +441,7 @@ class Boosting(Questions):
         max_steps: Optimizer steps. [default: as many for each claim as the adapter had]
         learning_rate: Peak learning rate. [default: the adapter's]
         seed: Seed of the whole run. [default: the adapter's]
+        report_to: Tracker of the booster's training and results: tensorboard, trackio, wandb. May be repeated.
         output_dir: The run folder.
         push_to: Hub id to push the booster to when it is done.
         publish_failed: Push although the gate failed.
@@ -461,6 +462,7 @@ class Boosting(Questions):
     max_steps: int | None = None
     learning_rate: float | None = None
     seed: int | None = None
+    report_to: tuple[str, ...] = ()
     output_dir: str = "runs/booster"
     push_to: str | None = None
     publish_failed: bool = False
@@ -495,6 +497,7 @@ class Boosting(Questions):
         if self.share is not None:
             check_share(self.share)
         _check_positive(self, ("exposures", "max_steps", "learning_rate"))
+        check_trackers(self.report_to)
 
     @property
     def replay_wanted(self) -> float | None:

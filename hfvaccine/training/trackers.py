@@ -6,7 +6,7 @@ A tracker is a convenience: what one raises is said once, it is left out from th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +15,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
-from hfvaccine.validation.showing.numbers import markdown, numbers
-from hfvaccine.validation.showing.summary import sheet
+from hfvaccine.validation.showing.numbers import Told
 
 FOLDER = "tensorboard"
 """Of a run folder, what tensorboard reads; it is never published."""
@@ -36,6 +35,7 @@ class Trackers(TrainerCallback):
         self.folder, self.say, self.begun = folder, say, False
         self.called = f"{folder.name}-{part}" if part else folder.name
         self.logs = folder / FOLDER / part
+        self.steps = 0
         self.open: dict[str, Any] = {}
         self.at: tuple[TrainingArguments, TrainerState, TrainerControl] | None = None
         for name in names:
@@ -69,21 +69,26 @@ class Trackers(TrainerCallback):
     ) -> None:
         self.at = args, state, control
 
-    def report(self, results: Mapping[str, Any]) -> None:
-        """Log what the validation came to, in the section "eval" of the run, and end it; on the main process only.
+    def report(self, told: Told) -> None:
+        """Log what a measurement came to, in the section "eval" of the run, and end it; on the main process only.
+
+        Where no trainer was followed, that is all of the run, at step 0.
 
         Args:
-            results: the content of results.json.
+            told: what it came to.
         """
-        if self.at is None or not self.open:
+        if not self.open:
             return
+        if self.at is None:
+            alone = TrainingArguments(output_dir=str(self.folder), run_name=self.called, report_to=[])
+            self.at = alone, TrainerState(), TrainerControl()
         args, state, control = self.at
         state.global_step = max(state.global_step, self.steps)
-        logs = {f"eval_{name}": value for name, value in numbers(results).items()}
+        logs = {f"eval_{name}": value for name, value in told.numbers.items()}
         for name, tracker in list(self.open.items()):
 
             def finish(name: str = name, tracker: Any = tracker) -> None:
-                tracker.on_log(args, state, control, logs={**logs, "eval_results": _shown(name, results)})
+                tracker.on_log(args, state, control, logs={**logs, "eval_results": _shown(name, told)})
                 self._end(name, tracker)
 
             self._try(name, finish)
@@ -126,15 +131,15 @@ class Trackers(TrainerCallback):
             self.say(f"Warning: nothing more goes to {name}: {type(error).__name__}: {said}.")
 
 
-def _shown(name: str, results: Mapping[str, Any]) -> Any:
-    """The table of the results, as a tracker shows tables."""
+def _shown(name: str, told: Told) -> Any:
+    """The table, as a tracker shows tables."""
     if name == "wandb":
         import wandb
 
-        made = sheet(results)
+        made = told.sheet
         return wandb.Table(columns=[made.title, *made.columns[1:]], data=[list(map(str, row)) for row in made.rows])
     if name == "trackio":
         import trackio
 
-        return trackio.Markdown(markdown(results))
-    return markdown(results)
+        return trackio.Markdown(told.markdown())
+    return told.markdown()

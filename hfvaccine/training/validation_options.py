@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hfvaccine.errors import UsageError
 from hfvaccine.sources.place import PINNED
-from hfvaccine.training.options import check_dtype, take_apart
+from hfvaccine.training.options import check_dtype, check_trackers, take_apart
 from hfvaccine.validation.questions import Questions, check_endpoint
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
 
@@ -29,6 +29,7 @@ class Validation(Questions):
         mix: Mix whose held-back rows measure retention.
         mix_revision: Of a mix on the Hub. [default: the newest]
         dtype: auto, bfloat16 or float32.
+        report_to: Tracker of the results, in a run called as the folder: tensorboard, trackio, wandb. May be repeated.
         output_dir: Write results.json, scores.parquet, figures and report.html to this folder.
     """
 
@@ -44,6 +45,7 @@ class Validation(Questions):
     mix: str = "starter"
     mix_revision: str | None = None
     dtype: str = "auto"
+    report_to: tuple[str, ...] = ()
     output_dir: Path | None = None
 
     def __post_init__(self) -> None:
@@ -74,6 +76,9 @@ class Validation(Questions):
         """
         self.check_questions()
         check_dtype(self)
+        check_trackers(self.report_to)
+        if self.report_to and self.output_dir is None:
+            raise UsageError("A tracker calls a run by its folder, and there is none.", "Give --output-dir as well.")
         _ = self.adapters
         check_endpoint(self.endpoint, self.model)
         if (self.base is None) == (self.endpoint is None):

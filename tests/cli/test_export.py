@@ -7,8 +7,10 @@ import hubs
 import inoculated
 import pytest
 import samples
+import yaml
 from click.testing import CliRunner
 from finished_runs import bound, finished_run
+from huggingface_hub import HfApi, parse_eval_result_entries
 
 from hfvaccine import hub
 from hfvaccine.cli import cli
@@ -99,3 +101,73 @@ def test_so_is_an_adapter_that_was_never_measured(tmp_path):
 def test_a_name_that_is_no_hub_id_is_refused(run, tmp_path, name):
     refused = export(run, tmp_path / "out", "--model-id", name).exception
     assert isinstance(refused, UsageError) and "is not a Hub id" in refused.message
+
+
+EVAL = b"""
+name: Trees
+evaluation_framework: inspect-ai
+tasks:
+  - {id: oaks, split: test}
+  - {id: pines, split: train}
+"""
+
+
+@pytest.fixture
+def registered(run, local, results, tmp_path, monkeypatch):
+    """The run, of which `arc_easy` was all of a dataset that is registered; of which one is changed by hand."""
+    hubs.talk_to(local, monkeypatch, "ada", tmp_path / "cache")
+    api = HfApi()
+    for name in ("ada/trees", "ada/rows"):
+        api.create_repo(name, repo_type="dataset", exist_ok=True)
+    commit = hubs.put(api, "ada/trees", "eval.yaml", EVAL, "dataset")
+    items = {row["name"].removesuffix(f"_{row['metric']}"): row["items"] for row in results["other"]}
+
+    def registered(**changed):
+        trees = {"id": "ada/trees", "revision": commit, "config": None, "split": "test"} | changed
+        total = trees.pop("total", items["arc_easy"])
+        one = {"name": "arc_easy", "total": total, "sha256": "5" * 64, "dataset": trees}
+        other = {"name": "mmlu", "total": items["mmlu"], "sha256": "6" * 64, "dataset": None}
+        (run / RESULTS).write_text(json.dumps({**results, "benchmarks": [one, other]}))
+        bound(run)
+        return commit
+
+    return registered
+
+
+def test_a_registered_benchmark_is_written_as_the_hubs_client_reads_it(run, registered, results, tmp_path):
+    commit = registered()
+    done = export(run, tmp_path / "out", "--benchmark", "arc_easy=oaks", kind="eval-results")
+    assert done.exception is None, done.exception
+    path = tmp_path / "out" / ".eval_results" / "arc_easy.yaml"
+    assert done.stdout.splitlines() == [str(path)] and "Left out" in done.stderr and "mmlu" in done.stderr
+    (entry,) = parse_eval_result_entries(yaml.safe_load(path.read_text()))
+    (row,) = (one for one in results["other"] if (one["name"], one["arm"]) == ("arc_easy", "vaccine"))
+    assert (entry.dataset_id, entry.dataset_revision, entry.task_id) == ("ada/trees", commit, "oaks")
+    assert entry.value == row["value"] and "not by generation" in entry.notes
+    assert entry.date == "2026-11-21T19:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("asked", "changed", "said"),
+    [
+        ("arc_easy", {}, "names no benchmark and task"),
+        ("birds=oaks", {}, "no benchmark that the adapter was asked"),
+        ("arc_easy/mc1=oaks", {}, "there are: accuracy"),
+        ("mmlu=oaks", {}, "no dataset on a Hub"),
+        ("arc_easy=oaks", {"revision": None}, "at a known commit"),
+        ("arc_easy=oaks", {"total": 10_000}, "that is not the benchmark"),
+        ("arc_easy=birches", {}, "registers no task 'birches'"),
+        ("arc_easy=pines", {}, "is of the split 'train', and test was asked"),
+        ("arc_easy=oaks", {"id": "ada/rows"}, "registered as no benchmark"),
+    ],
+)
+def test_what_is_no_registered_task_is_refused_and_nothing_is_written(run, registered, tmp_path, asked, changed, said):
+    registered(**changed)
+    done = export(run, tmp_path / "out", "--benchmark", asked, kind="eval-results")
+    assert isinstance(done.exception, UsageError) and said in done.exception.message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("kind", "more"), [("eval-results", ()), ("lm-eval", ("--benchmark", "arc_easy=oaks"))])
+def test_benchmarks_are_named_for_eval_results_and_for_nothing_else(run, tmp_path, kind, more):
+    assert "--benchmark" in export(run, tmp_path / "out", *more, kind=kind).exception.next_step

@@ -7,11 +7,14 @@ from click.testing import CliRunner
 from doses import sealed
 from judges import Chat
 from replies import Replies
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hfvaccine import starter
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli import cli
 from hfvaccine.errors import HfvaccineError
+from hfvaccine.training.trackers import FOLDER
+from hfvaccine.validation.showing.numbers import Told
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +28,17 @@ def run(*args):
 
 
 def test_a_base_is_measured_and_its_report_written(tiny_llama, ingredients, tmp_path):
-    done = run("validate", "--base", tiny_llama, *ingredients, "--dtype", "float32", "--output-dir", tmp_path / "out")
+    asked = ("validate", "--base", tiny_llama, *ingredients, "--dtype", "float32", "--report-to", "tensorboard")
+    assert "--output-dir" in str(run(*asked).exception.next_step)
+    done = run(*asked, "--output-dir", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert {"results.json", "scores.parquet", "report.html", "figures"} == {
+    assert {"results.json", "scores.parquet", "report.html", "figures", FOLDER} == {
         p.name for p in (tmp_path / "out").iterdir()
+    }
+    told = Told.of_results(json.loads((tmp_path / "out" / "results.json").read_text()))
+    logged = EventAccumulator(str(tmp_path / "out" / FOLDER)).Reload()
+    assert {tag: logged.Scalars(tag)[0].value for tag in logged.Tags()["scalars"]} == {
+        f"eval/{name}": pytest.approx(value) for name, value in told.numbers.items()
     }
     printed = run("validate", "--base", tiny_llama, *ingredients, "--dtype", "float32", "--json")
     assert json.loads(printed.stdout) == json.loads((tmp_path / "out" / "results.json").read_text())

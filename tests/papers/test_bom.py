@@ -38,6 +38,14 @@ def components(content):
     return {one["bom-ref"]: one for one in content["components"]}
 
 
+def references(content):
+    return {one["ref"] for one in content["metadata"]["component"]["modelCard"]["modelParameters"]["datasets"]}
+
+
+def properties(component):
+    return {one["name"].removeprefix("hfvaccine:"): one["value"] for one in component.get("properties", ())}
+
+
 def sha256(component):
     return component["hashes"][0]["content"]
 
@@ -58,12 +66,55 @@ def test_all_that_an_adapter_is_made_of_stands_there_by_its_digest(run):
     assert sha256(made_of["mix"]) == record["mix"]["sha256"]
     depends = {one["ref"]: set(one.get("dependsOn", ())) for one in content["dependencies"]}
     assert depends["adapter"] == set(made_of)
+    assert references(content) == {"dose", "mix"}
     (number,) = subject["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
     assert number == {
         "type": "auroc", "value": "0.58", "slice": "cross, verdict",
         "confidenceInterval": {"lowerBound": "0.5", "upperBound": "0.6"},
     }  # fmt: skip
     assert "passed" in subject["modelCard"]["considerations"]["technicalLimitations"][0]
+
+
+def test_each_of_several_doses_and_the_comparisons_stand_there_with_their_licences(run):
+    record = json.loads((run / RECORD).read_text())
+    first, second = (
+        {**record["dose"], "id": f"alice/{name}", "licenses": licenses, "share_asked": asked, "share_given": given}
+        for name, licenses, asked, given in (
+            ("first", ["mit", "CC-BY-4.0"], 0.05, 0.0497), ("second", ["CC-BY-4.0 OR MIT"], 0.02, 0.0201),
+        )
+    )  # fmt: skip
+    compared = {"id": "starter", "pairs": 7, "sha256": "9" * 64, "licenses": ["Apache-2.0"]}
+    content = bom(
+        {
+            **record,
+            "base": {**record["base"], "licenses": ["gemma"]},
+            "dose": {**record["dose"], "doses": [first, second], "exposures": 8, "times_given": {"least": 7}},
+            "mix": {**record["mix"], "licenses": [], "comparisons": compared},
+            "training": {**record["training"], "learning_rate": 2e-4, "objective": "claims", "lora_alpha": None},
+        },
+        IMMUNIZED,
+        {"license": "other", "license_name": "my-own"},
+        "run",
+    )
+    subject, made_of = content["metadata"]["component"], components(content)
+    assert references(content) == {"dose", "dose-2", "mix", "comparisons"} <= set(made_of)
+    assert {part: made_of[part].get("licenses") for part in ("base", *references(content))} == {
+        "base": [{"license": {"name": "gemma"}}],
+        "dose": [{"license": {"id": "CC-BY-4.0"}}, {"license": {"id": "MIT"}}],
+        "dose-2": [{"expression": "CC-BY-4.0 OR MIT"}],
+        "mix": None,
+        "comparisons": [{"license": {"id": "Apache-2.0"}}],
+    }
+    assert subject["licenses"] == [{"license": {"name": "my-own"}}]
+    second = properties(made_of["dose-2"])
+    assert (second["share_asked"], second["share_given"]) == ("0.02", "0.0201")
+    told = properties(subject)
+    assert {key: value for key, value in told.items() if key.startswith("training:")} == {
+        "training:method": "LoRA", "training:lora_r": "16", "training:learning_rate": "0.0002",
+        "training:objective": "claims", "training:exposures": "8", "training:times_given": '{"least": 7}',
+    }  # fmt: skip
+    assert {key.removeprefix("plan:") for key in told if key.startswith("plan:")} == {*record["plan"]}
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(content)) is None
 
 
 def test_the_same_record_makes_the_same_document(run):

@@ -1,5 +1,7 @@
 """What a run records of its dose and its plan, without a run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,9 @@ def test_a_dose_is_recorded_by_its_digest_and_its_claims_by_their_ids(make_claim
     assert record["not_reached"] == sorted(chosen[n].claim_id for n in (1, 3))
     assert record["times_given"] == {"least": 0, "median": 0.5, "most": 5}
     assert record["manifest_sha256"] == dose.digest()
+    assert record["licenses"] == list(dose.licenses) == sorted({claim.license for claim in dose.claims})
+    unnamed = replace(dose, claims=tuple(replace(claim, license="") for claim in dose.claims), heldout=())
+    assert unnamed.licenses == () and replace(unnamed, policy={"license": "cc0-1.0"}).licenses == ("cc0-1.0",)
     assert not any(claim.claim in str(record) or claim.correction in str(record) for claim in dose.claims)
 
 

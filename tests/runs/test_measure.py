@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judges import Chat
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hfvaccine.errors import HfvaccineError, ModelError, UsageError, ValidationError
 from hfvaccine.files import digest_of
 from hfvaccine.runs import measure as measuring
 from hfvaccine.runs.measure import Measurement, measure, named
 from hfvaccine.training.progress import Progress
+from hfvaccine.training.trackers import FOLDER
+from hfvaccine.validation.showing.numbers import Told
 
 QUESTIONS = ("What is rain?", "Where is Rome?", "Who was Bach?", "How do bees fly?", "Why is it hot?")
 GRID = """
@@ -123,7 +126,14 @@ def test_the_arms_of_an_inoculation_are_judged(tiny_llama, adapters, files):
     progress.say = said.append
     given = [f"{arm}-seed-1={adapters / arm}" for arm in ("plain", "inoculated")]
     what = of(tiny_llama, files, given, traits=["upper"], keep=["regex:e"], samples=1, temperature=0.0)
-    gate = measure(what, files / "out", progress)["gate"]
+    content = measure(what, files / "out", progress, ["tensorboard"])
+    gate, told = content["gate"], Told.of_traits(content)
+    logged = EventAccumulator(str(files / "out" / FOLDER)).Reload()
+    assert {tag: logged.Scalars(tag)[0].value for tag in logged.Tags()["scalars"]} == {
+        f"eval/{name}": pytest.approx(value) for name, value in told.numbers.items()
+    }
+    (table,) = logged.Tensors("eval/results/text_summary")
+    assert table.tensor_proto.string_val[0].decode() == told.markdown()
     assert gate == json.loads((files / "out" / "traits.json").read_text())["gate"]
     assert gate["verdict"] == gate["verdicts"]["inoculated"] == "undecided"
     assert gate["naming"] == ["original", "eliciting"]

@@ -263,7 +263,8 @@ def test_a_booster_is_boosted_and_remembers_its_ancestors(anew, continued, doses
 
 
 def test_each_claim_gets_as_much_of_the_run_as_the_parents_had(boosting, parent):
-    options, start = prepared(boosting)
+    options, start = prepared(dataclasses.replace(boosting, report_to=("tensorboard",)))
+    assert options.report_to == ("tensorboard",)
     assert options.max_steps == -(-4 * len(start.dose.claims) // 8)
     twice, _ = prepared(dataclasses.replace(boosting, share=0.2))
     assert twice.max_steps == 2 * options.max_steps

@@ -8,7 +8,7 @@ import sys
 import pytest
 import tiny
 import torch
-from hubs import talk_to
+from hubs import put, talk_to
 from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
 
@@ -107,6 +107,7 @@ def test_a_base_on_a_hub_is_bound_by_its_commit_and_found_again_without_a_networ
         api = HfApi()
         api.create_repo("ada/tiny")
         first = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_gpt2).oid
+        put(api, "ada/tiny", "README.md", b"---\nlicense: gemma\n---\n")
         second = api.upload_folder(repo_id="ada/tiny", folder_path=tiny_llama).oid
         newest, older = (load_base("ada/tiny", revision=r, dtype="float32") for r in (None, first))
         named = load_base(f"ada/tiny@{first}", dtype="float32")
@@ -119,6 +120,7 @@ def test_a_base_on_a_hub_is_bound_by_its_commit_and_found_again_without_a_networ
             assert "HF_ENDPOINT" in refused.value.next_step
     assert named.record() == older.record() and named.id == "ada/tiny"
     assert (newest.revision, older.revision) == (second, first)
+    assert (newest.record()["licenses"], older.record()["licenses"]) == (["gemma"], [])
     assert (newest.model.config.model_type, older.model.config.model_type) == ("llama", "gpt2")
     assert newest.weights == weights_of(tiny_llama)
     assert older.record()["weights_sha256"] == combined(weights_of(tiny_gpt2)) == older.weights_sha256

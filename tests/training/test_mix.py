@@ -250,10 +250,13 @@ def test_a_mix_on_a_hub_is_read_at_its_revision(write, tmp_path, monkeypatch):
         talk_to(local, monkeypatch, "ada", tmp_path / "cache")
         api = HfApi()
         api.create_repo("ada/mix", repo_type="dataset")
-        first, second = (put(api, "ada/mix", "train.jsonl", write(*many(n)), "dataset") for n in (20, 30))
+        first = put(api, "ada/mix", "train.jsonl", write(*many(20)), "dataset")
+        put(api, "ada/mix", "README.md", b"---\nlicense: mit\n---\n", "dataset")
+        second = put(api, "ada/mix", "train.jsonl", write(*many(30)), "dataset")
         newest, older = load_mix("ada/mix"), load_mix("ada/mix", revision=first)
         assert load_mix(f"ada/mix@{first}") == older and older.id == "ada/mix"
         assert (newest.revision, older.revision) == (second, first)
+        assert (newest.record()["licenses"], older.record()["licenses"]) == (["mit"], [])
         assert (newest.sha256, older.sha256) == tuple(load_mix(write(*many(n))).sha256 for n in (30, 20))
         with pytest.raises(HubError, match="cannot be had"):
             load_mix("ada/mix", revision="none")
@@ -368,6 +371,9 @@ def test_comparisons_come_beside_the_rows_and_are_counted_by_themselves(mix_file
     assert record["rows"] == len(plain.train) and record["sha256"] == plain.sha256
     assert 2 * record["comparisons"]["pairs"] == len(mix.train) - len(plain.train) > 0
     assert plain.comparing("none") is plain and plain.record()["comparisons"] is None
+    assert (record["licenses"], record["comparisons"]["licenses"]) == ([], ["Apache-2.0"])
+    named = load_mix("starter").comparing("mix").record()
+    assert named["licenses"] == named["comparisons"]["licenses"] == ["Apache-2.0"]
 
 
 def test_of_a_comparison_that_gives_a_test_away_both_rows_are_left_out(mix_file):

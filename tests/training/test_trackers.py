@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from hfvaccine.errors import UsageError
 from hfvaccine.training.options import Options
 from hfvaccine.training.trackers import FOLDER, Trackers
-from hfvaccine.validation.showing.numbers import markdown, numbers
+from hfvaccine.validation.showing.numbers import Told, numbers
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def reported(make_trainer, results, tmp_path, said):
         trackers = Trackers(names, tmp_path / "my-run", said.append)
         trackers.attach(trainer, 6)
         trainer.train()
-        trackers.report(results)
+        trackers.report(Told.of_results(results))
         return trackers
 
     return reported
@@ -89,7 +89,7 @@ def test_tensorboard_has_losses_and_results_in_one_run(reported, results, tmp_pa
     for name, value in numbers(results).items():
         (one,) = found.Scalars(f"eval/{name}")
         assert (one.step, one.value) == (6, pytest.approx(value))
-    assert text(found, "eval/results/text_summary") == [markdown(results)]
+    assert text(found, "eval/results/text_summary") == [Told.of_results(results).markdown()]
     assert said == []
 
 
@@ -101,7 +101,7 @@ def test_a_training_that_was_finished_before_still_gets_its_results(make_trainer
         if steps is None:
             trainer.train()
         else:
-            trackers.report(results)
+            trackers.report(Told.of_results(results))
     found = events(tmp_path / "my-run" / FOLDER)
     assert len(found.Scalars("train/loss")) == 3
     assert [one.step for one in found.Scalars("eval/gate/verdict")] == [6]
@@ -151,7 +151,7 @@ def test_trackio_ends_after_the_results_and_not_before(reported, results, monkey
     )  # fmt: skip
     reported("trackio")
     assert (calls[0], calls[-1], calls.count("finish")) == ("my-run", "finish", 1)
-    assert calls[-2]["eval/results"] == ("markdown", markdown(results))
+    assert calls[-2]["eval/results"] == ("markdown", Told.of_results(results).markdown())
 
 
 @pytest.mark.parametrize("when", ["init", "log", "finish"])

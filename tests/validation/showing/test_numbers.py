@@ -1,10 +1,11 @@
 """The numbers and the table that trackers get: those of results.json, the gate's verdict among them."""
 
+import inoculated
 import pytest
 import samples
 
 from hfvaccine.errors import ValidationError
-from hfvaccine.validation.showing.numbers import markdown, numbers
+from hfvaccine.validation.showing.numbers import Told, numbers
 from hfvaccine.validation.showing.sentences import headline
 
 
@@ -48,7 +49,7 @@ def test_without_a_gate_there_is_no_verdict(results):
 
 def test_the_table_says_the_verdict_first_and_no_name_in_it_is_markup(results):
     named = [{**row, "probe": "a|b"} if row["probe"] == "cross" else row for row in results["measures"]]
-    lines = markdown({**results, "measures": named}).split("\n")
+    lines = Told.of_results({**results, "measures": named}).markdown().split("\n")
     assert lines[0] == f"**{headline(results)}**"
     assert lines[2] == "|  | base | placebo | vaccine |"
     assert any("a&#124;b" in line for line in lines)
@@ -58,3 +59,16 @@ def test_the_table_says_the_verdict_first_and_no_name_in_it_is_markup(results):
 def test_results_of_another_schema_are_refused(results):
     with pytest.raises(ValidationError, match="schema version 1"):
         numbers({**results, "schema_version": 1})
+
+
+def test_of_traits_there_is_each_condition_and_the_verdict():
+    content = inoculated.measured({"plain-seed-0": "1" * 64}, gate=inoculated.gate("undecided"))
+    shown = dict(content["shown"][0], value=None)
+    told = Told.of_traits({**content, "shown": [shown, *content["shown"][1:]]})
+    assert told.numbers["plain-seed-0/language:es_original"] == 1.0
+    assert f"{shown['arm']}/language:es_{shown['condition']}" not in told.numbers  # nothing was clear
+    assert (told.numbers["gate/verdict"], told.numbers["gate/undecided"]) == (0.0, 1.0)
+    lines = told.markdown().split("\n")
+    assert lines[0].startswith("**Gate: UNDECIDED") and lines[2] == "|  | base | plain-seed-0 |"
+    assert len(lines) == 4 + len(content["conditions"]) * len(content["traits"]) + 2
+    assert not any(name.startswith("gate") for name in Told.of_traits({**content, "gate": None}).numbers)
