@@ -213,6 +213,7 @@ def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> byt
                 public[f"{part}_revision"] = record[part]["revision"]
     if several := (record.get("dose") or {}).get("doses"):
         public["dose"] = asked_of(several)
+        public.pop("dose_revision", None)  # each has its own beside its name
     for part in ROWS:
         if public.get(part):
             public[part] = with_revision(record[part]["id"], record[part].get("revision"))

@@ -338,6 +338,7 @@ def options_of(
     several = () if isinstance(config.get("dose"), str) else record["dose"].get("doses")
     if several:
         values["dose"] = tuple(_one_of_several(one, dose if one is several[0] else None) for one in several)
+        values["dose_revision"] = None  # published options had that of the first here
     for part, given in (("mix", mix),) if several else (("dose", dose), ("mix", mix)):
         source = _named(part, given, config, record)
         values |= {part: source.name, f"{part}_revision": source.revision}

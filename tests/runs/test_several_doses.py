@@ -213,6 +213,8 @@ def test_from_a_hub_each_dose_is_pinned_and_its_chain_holds_from_there(options, 
         cli, ["recall", "find", "ada/h-both", "--claim", made.record["dose"]["claim_ids"][0], "--json"]
     )
     assert "affected" in found_there.output
+    again = reproduce("ada/h-both", base=str(tiny_gpt2), mix=options.mix, output_dir=tmp_path / "again")
+    assert again.reproduced and again.same_adapter and not again.others
 
 
 @pytest.mark.parametrize(
