@@ -163,7 +163,7 @@ def test_what_was_local_and_is_gone_is_missing_until_it_is_named(run, places, tm
     assert broken(chain) == set()
     assert {n for n, s in states(chain).items() if s == MISSING} == {"base", "dose", "mix", "reviewers", "claims"}
     assert "--base" in why(chain, "base") and "--dose" in why(chain, "dose")
-    assert set(states(verified(run, base=str(base), dose=str(dose), mix=str(mix))).values()) == {OK}
+    assert set(states(verified(run, base=str(base), dose=[str(dose)], mix=str(mix))).values()) == {OK}
 
 
 def test_a_local_base_under_a_hub_id_is_bound_by_its_weights(run, places):

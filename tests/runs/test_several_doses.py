@@ -179,8 +179,12 @@ def test_it_is_boosted_with_what_each_gave(run, tmp_path, make_claims, folders):
         claim.claim_id for claim in Dose.load(new).claims)}  # fmt: skip
 
 
-def test_what_was_given_from_folders_is_published_without_them(run, folders, tiny_gpt2, hub):
-    push_dose(folders[0], "ada/one")
+def test_what_was_given_from_folders_is_published_without_them_and_proved_by_who_has_them(
+    run, options, folders, make_claims, tiny_gpt2, hub, tmp_path
+):
+    one, other = folders
+    third = sealed(tmp_path / "third", make_claims(5), name="Third").path
+    push_dose(one, "ada/one")
     public = json.loads(adapter_files(run.folder, "ada/both", base_id="ada/tiny", publish_failed=True)[RECORD])
     assert [one["id"] for one in public["dose"]["doses"]] == [folder.name for folder in folders]
     pushed = push_adapter(run.folder, "ada/both", dose_id="ada/one", publish_failed=True)
@@ -190,7 +194,22 @@ def test_what_was_given_from_folders_is_published_without_them(run, folders, tin
     chain = chain_of(found, gather(found, base=str(tiny_gpt2)))
     left = {name: state for name, state in states(chain).items() if state == BROKEN}
     assert not left, left
-    assert states(chain)["dose"] == MISSING and "it was local" in why(chain, "dose")
+    assert states(chain)["dose"] == MISSING and why(chain, "dose") == "other was local: name it with --dose"
+
+    def held(*dose):
+        chain = chain_of(found, gather(found, dose, str(tiny_gpt2), options.mix))
+        return states(chain)["dose"], why(chain, "dose")
+
+    for named in ((other,), (other, one), (one, other), ("ada/one", other)):
+        assert held(*map(str, named)) == (OK, ""), named
+    assert held(str(third))[0] == BROKEN and f"{third} is none of the doses that it was given: ada/one at" in held(
+        str(third)
+    )[1]  # fmt: skip
+    with pytest.raises(UsageError, match="'other', a folder that is neither") as caught:
+        reproduce("ada/both", base=str(tiny_gpt2), mix=options.mix, output_dir=tmp_path / "again")
+    assert caught.value.next_step == "Say with --dose where it is."
+    again = reproduce("ada/both", base=str(tiny_gpt2), dose=str(other), mix=options.mix, output_dir=tmp_path / "again")
+    assert again.reproduced and again.same_adapter and not again.others
 
 
 def test_from_a_hub_each_dose_is_pinned_and_its_chain_holds_from_there(options, folders, tiny_gpt2, hub, tmp_path):
