@@ -20,7 +20,7 @@ from hfvaccine.hub.pull import newest_recalls, open_dose
 from hfvaccine.lineage.chain import check
 from hfvaccine.lineage.inoculation import check_arm
 from hfvaccine.lineage.links import BROKEN, MISSING, Evidence, Lack, Link, named_at
-from hfvaccine.papers.binding import check_record, code_digest, read_record, recorded_doses
+from hfvaccine.papers.binding import check_record, code_digest, lacking, read_record, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, KINDS, Kind, kind_of
 from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import as_option, is_hub_id
@@ -89,12 +89,14 @@ def papers(
     with as_hub_error(api, repo, "model"):
         info = api.model_info(repo, revision=place.revision)
         commit = str(info.sha)
-        folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=[*patterns, *RECORDS]))
         names = tuple(sorted(file.rfilename for file in info.siblings or ()))
+        kind = kind_of(names)
+        if kind.record not in names:  # the client would log that nothing matches
+            raise lacking(source, kind.record)
+        folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=[*patterns, *RECORDS]))
         recalls = newest_recalls(api, repo, "model")
         if recalls is None and RECALLS in names:
             recalls = Path(api.hf_hub_download(repo, RECALLS, revision=commit)).read_bytes()
-    kind = kind_of(names)
     record = read_record(folder, kind, source)
     return Papers(f"{repo}@{commit[:12]}", folder, names, record, recalls, False, kind, commit)
 

@@ -239,6 +239,14 @@ def test_two_revisions_of_one_source_are_refused(run):
         papers(str(run), "v2")
 
 
+def test_a_foreign_repo_is_refused_in_our_words_alone(run, monkeypatch):
+    logged = []
+    monkeypatch.setattr("huggingface_hub._snapshot_download.logger.warning", logged.append)
+    with pytest.raises(LineageError, match=r"ada/base has no immunization\.json"):
+        papers("ada/base", patterns=("none",))
+    assert logged == []
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "", "\xff"])
 def test_a_record_that_is_none_is_refused(run, text):
     (run / RECORD).write_text(text, encoding="latin-1")
