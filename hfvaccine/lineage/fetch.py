@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.dose import MANIFEST, Dose
 from hfvaccine.claims.joined import join, together
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
 from hfvaccine.files import CONFIG, RECALLS, digest_of, read_yaml
@@ -74,7 +75,7 @@ def papers(
     Raises:
         UsageError: for what is neither a folder nor a Hub id.
         HubError: where the repo cannot be had.
-        LineageError: where there is no record, or one that is no JSON object.
+        LineageError: where there is no record, or one that is no JSON object, or for a dose.
     """
     place = Source.of("adapter", source, revision)
     if Path(source).is_dir():
@@ -86,7 +87,7 @@ def papers(
     if not place.on_hub:
         raise UsageError(f"{source!r} is neither a folder nor a Hub id.", "Give a run folder, ID or ID@REVISION.")
     api, repo = HfApi(token=token), place.name
-    with as_hub_error(api, repo, "model"):
+    with as_hub_error(api, repo, "model"), _told_from_a_dose(api, repo):
         info = api.model_info(repo, revision=place.revision)
         commit = str(info.sha)
         names = tuple(sorted(file.rfilename for file in info.siblings or ()))
@@ -99,6 +100,30 @@ def papers(
             recalls = Path(api.hf_hub_download(repo, RECALLS, revision=commit)).read_bytes()
     record = read_record(folder, kind, source)
     return Papers(f"{repo}@{commit[:12]}", folder, names, record, recalls, False, kind, commit)
+
+
+@contextmanager
+def _told_from_a_dose(api: HfApi, repo: str) -> Iterator[None]:
+    """While an adapter is asked for: where a dose has that name, that is said.
+
+    Raises:
+        LineageError: for the repo of a dose.
+    """
+    try:
+        yield
+    except GatedRepoError:
+        raise
+    except RepositoryNotFoundError:
+        try:
+            files = api.dataset_info(repo).siblings or ()
+        except (HTTPError, OSError, ValueError):
+            files = ()
+        if any(file.rfilename == MANIFEST for file in files):
+            raise LineageError(
+                f"{repo} is a dose, not an adapter.",
+                f"Check it with `hfvaccine quarantine verify {repo}`, or name an adapter that was given it.",
+            ) from None
+        raise
 
 
 def gather(

@@ -223,6 +223,7 @@ def test_the_starter_dose_and_mix_of_another_hfvaccine_are_missing(run, monkeypa
     [
         ("ada/none", HubError, "no model ada/none"),
         ("ada/base", LineageError, "has no immunization.json"),
+        ("ada/dose", LineageError, "ada/dose is a dose, not an adapter"),
         ("not an id", UsageError, "neither a folder nor a Hub id"),
         ("ada/adapter@v99", HubError, "no such revision"),
     ],
