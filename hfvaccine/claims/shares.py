@@ -10,6 +10,9 @@ from pathlib import Path
 from hfvaccine.errors import UsageError
 from hfvaccine.sources.place import Source, with_revision
 
+USUAL = 0.05
+"""What a dose is of the training tokens where nobody says it."""
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -33,13 +36,12 @@ def with_share(name: str, share: float) -> str:
     return f"{name}={share!r}"
 
 
-def shared_out(given: str | Sequence[str], share: float, usual: float) -> Shares:
+def shared_out(given: str | Sequence[str], share: float | None = None) -> Shares:
     """Read doses, of which each may have a share of its own.
 
     Args:
         given: a dose, or several: `NAME` or `NAME=SHARE`. What is here is meant by its whole name, whatever that is.
-        share: of the one that has none of its own.
-        usual: that share where nobody said anything.
+        share: of the one that has none of its own; None where nobody says it.
 
     Raises:
         UsageError: where several have no share of their own, one is named twice, a share is no number, or a share is
@@ -58,9 +60,10 @@ def shared_out(given: str | Sequence[str], share: float, usual: float) -> Shares
     names = [with_revision(place.name, place.revision) for place in (Source.of("dose", name) for name, _ in read)]
     if len(read) > 1 and (twice := [name for number, name in enumerate(names) if name in names[:number]]):
         raise UsageError(f"The dose {twice[0]!r} is given twice.", "Give it once, with the share that it is to have.")
-    shares = [share if its is None else its for _, its in read]
+    rest = USUAL if share is None else share
+    shares = [rest if its is None else its for _, its in read]
     whole = shares[0] if len(shares) == 1 else in_all(shares)
-    if not without and share not in (usual, whole):
+    if not without and share not in (None, whole):
         raise UsageError(
             f"The share {share:g} is given, and each dose has one of its own, {whole:g} in all.",
             "Leave --share out, or one dose without a share of its own.",
@@ -78,11 +81,12 @@ def without_share(entry: str) -> tuple[str, float | None]:
     if not sign or Path(entry).exists():
         return entry, None
     try:
-        return name, float(share)
+        number = float(share)
     except ValueError:
-        raise UsageError(
-            f"The share {share!r} of the dose {name!r} is no number.", f"Write it as {name}=0.02."
-        ) from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"The share {share!r} of the dose {name!r} is no number.", f"Write it as {name}=0.02.")
+    return name, number
 
 
 def in_all(shares: Sequence[float]) -> float:

@@ -22,7 +22,11 @@ STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 @click.command()
 @click.argument("source")
 @click.option("--revision", help="Branch, tag or commit of an adapter on the Hub.  [default: the newest]")
-@click.option("--dose", help="Its dose, where that was local: a sealed folder, or a Hub ID[@REVISION].")
+@click.option(
+    "--dose",
+    multiple=True,
+    help="Its dose, where that was local: a sealed folder, or a Hub ID[@REVISION]. May be repeated, in any order.",
+)
 @click.option("--base", help="Its base, where that was local: a folder, a .gguf file, or a Hub ID[@REVISION].")
 @click.option("--mix", help="Its mix, where that was local: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--data", help="The data of an inoculation, where they were local: a file, or a Hub ID[@REVISION].")
@@ -33,7 +37,7 @@ STYLES = {"ok": "green", "missing": "yellow", "broken": "bold red"}
 def verify(
     source: str,
     revision: str | None,
-    dose: str | None,
+    dose: tuple[str, ...],
     base: str | None,
     mix: str | None,
     data: str | None,
@@ -61,6 +65,7 @@ def verify(
       hfvaccine verify you/gpt2-xl-immunized
       hfvaccine verify you/gpt2-xl-immunized@v1 --json
       hfvaccine verify runs/vaccine --base models/mine --dose doses/mine
+      hfvaccine verify you/of-two-doses --dose doses/health --dose doses/history
       hfvaccine verify you/gpt2-xl-immunized --signer you.pub
       hfvaccine verify you/gpt2-xl-immunized --signer you@example.org \\
           --signer-provider https://accounts.google.com

@@ -144,7 +144,11 @@ def pull_dose(
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.argument("repo_id")
 @click.option("--base-id", help="Hub id of the base, where the run was given a folder or a file.")
-@click.option("--dose-id", help="Hub id of the dose, where the run was given a folder; its version is found.")
+@click.option(
+    "--dose-id",
+    multiple=True,
+    help="Hub id of the dose, where the run was given a folder; its version is found. May be repeated, in any order.",
+)
 @click.option("--license", "license_id", help="License of the adapter, as the Hub spells it, such as apache-2.0.")
 @click.option(
     "--publish-failed", is_flag=True, help="Publish an adapter that failed its gate; its card says so first."
@@ -161,7 +165,7 @@ def push_adapter(
     run_dir: Path,
     repo_id: str,
     base_id: str | None,
-    dose_id: str | None,
+    dose_id: tuple[str, ...],
     license_id: str | None,
     publish_failed: bool,
     private: bool,
@@ -212,7 +216,7 @@ def push_adapter(
     if not push_arms:
         _report(push(run_dir, repo_id, dose_id=dose_id, **how), as_json)
         return
-    if dose_id is not None:
+    if dose_id:
         raise click.UsageError("An inoculation has no dose: leave out --dose-id.")
     for pushed in push_all(run_dir, repo_id, **how):
         _report(pushed, as_json)

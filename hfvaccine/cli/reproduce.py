@@ -23,7 +23,12 @@ SHOWN = 5
 @click.command()
 @click.argument("source")
 @click.option("--base", help="Its base, where that is not on the Hub: a folder, .gguf file or Hub ID[@REVISION].")
-@click.option("--dose", help="Its dose, where that is not under its recorded name: a folder or Hub ID[@REVISION].")
+@click.option(
+    "--dose",
+    multiple=True,
+    help="Its dose, where that is not under its recorded name: a folder or Hub ID[@REVISION]. May be repeated, in any "
+    "order.",
+)
 @click.option("--mix", help="Its mix, likewise: a .jsonl or .parquet file, or a Hub ID[@REVISION].")
 @click.option("--data", help="The data of an inoculation, likewise: a file, or a Hub ID[@REVISION].")
 @click.option("--trait-data", help="The rows of the adapter that was frozen beside it, likewise.")
@@ -36,7 +41,7 @@ SHOWN = 5
 def reproduce(
     source: str,
     base: str | None,
-    dose: str | None,
+    dose: tuple[str, ...],
     mix: str | None,
     data: str | None,
     trait_data: str | None,

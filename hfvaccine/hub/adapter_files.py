@@ -34,8 +34,7 @@ def adapter_files(
     repo_id: str,
     *,
     base_id: str | None = None,
-    dose_id: str | None = None,
-    dose_revision: str | None = None,
+    dose_ids: Mapping[str, tuple[str, str | None]] | None = None,
     license: str | None = None,
     publish_failed: bool = False,
     endpoint: str = "https://huggingface.co",
@@ -47,8 +46,7 @@ def adapter_files(
         run: folder of a finished and validated run, of one adapter of an inoculation, or of a merged model.
         repo_id: the model repo to be.
         base_id: Hub id of the base, where the run was given a folder or a file.
-        dose_id: Hub id of the dose, where the run was given a folder; of several, of the first named.
-        dose_revision: the commit there that holds it.
+        dose_ids: Hub id of each dose that is to be named by it, and the commit there, by the digest of its manifest.
         license: Hub license id of the adapter.
         publish_failed: also publish what failed its gate.
         endpoint: the Hub on which the repo is.
@@ -77,7 +75,7 @@ def adapter_files(
     render: Callable[..., str]
     if kind is IMMUNIZED:
         require_gate(record, results, publish_failed)
-        public = _with_public_ids(record, options, base_id, dose_id, dose_revision)
+        public = _with_public_ids(record, options, base_id, dose_ids or {})
         render = adapter_card.render
     else:
         require_arm_gate(record, results, publish_failed)
@@ -133,13 +131,11 @@ def _with_public_ids(
     record: Mapping[str, Any],
     options: Mapping[str, Any],
     base_id: str | None,
-    dose_id: str | None,
-    dose_revision: str | None,
+    dose_ids: Mapping[str, tuple[str, str | None]],
 ) -> dict[str, Any]:
     """The record with names that mean something elsewhere in place of paths."""
-    for given, what in ((base_id, "base"), (dose_id, "dose")):
-        if given is not None and not is_hub_id(given, namespace_needed=what == "dose"):
-            raise UsageError(f"{given!r} is not a Hub id.", f"Give the {what} as `namespace/name`.")
+    if base_id is not None and not is_hub_id(base_id, namespace_needed=False):
+        raise UsageError(f"{base_id!r} is not a Hub id.", "Give the base as `namespace/name`.")
     try:
         public = copy.deepcopy(dict(record))
         dose, mix = public["dose"], public["mix"]
@@ -148,9 +144,11 @@ def _with_public_ids(
         doses = recorded_doses(public)
         others = [*([booster["parent"], *booster["ancestors"]] if booster else []), *doses]
         _call_by_name(dose, mix, mix.get("comparisons"), *others)
-        if dose_id not in (None, dose["id"]):
-            for part in (dose, cast(dict[str, Any], doses[0])):
-                part["id"], part["revision"] = dose_id, dose_revision
+        for one in cast(list[dict[str, Any]], doses):
+            name, revision = dose_ids.get(str(one.get("manifest_sha256")), (one["id"], None))
+            if name != one["id"]:
+                one["id"], one["revision"] = name, revision
+        dose["id"], dose["revision"] = doses[0]["id"], doses[0]["revision"]
     except (KeyError, TypeError, AttributeError) as error:
         raise PublishError(f"{RECORD} is malformed: {error!r}.", "Run the immunization again.") from error
     return public
@@ -213,6 +211,7 @@ def _public_config(options: Mapping[str, Any], record: Mapping[str, Any]) -> byt
                 public[f"{part}_revision"] = record[part]["revision"]
     if several := (record.get("dose") or {}).get("doses"):
         public["dose"] = asked_of(several)
+        public.pop("dose_revision", None)  # each has its own beside its name
     for part in ROWS:
         if public.get(part):
             public[part] = with_revision(record[part]["id"], record[part].get("revision"))

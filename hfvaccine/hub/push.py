@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -183,7 +183,7 @@ def push_adapter(
     repo_id: str,
     *,
     base_id: str | None = None,
-    dose_id: str | None = None,
+    dose_id: str | Sequence[str] = (),
     license: str | None = None,
     private: bool = False,
     publish_failed: bool = False,
@@ -206,6 +206,7 @@ def push_adapter(
         repo_id: `namespace/name` of the model repo, made if it is not there.
         base_id: Hub id of the base, where the run was given a folder or a file.
         dose_id: Hub id of the dose, where the run was given a folder; pinned to its first version that is that dose.
+            Of several doses also several ids, in any order; a dose that none of them has keeps its folder's name.
         license: Hub license id of the adapter; else that of the version before, and of an inoculated one that of its
             base, where the Hub tells it.
         private: make the repo private; otherwise a new one is public and an old one stays as it is.
@@ -237,15 +238,14 @@ def push_adapter(
     license = license or _license_in(api, repo_id)
     if kind_in(run) is INOCULATED:
         repos[read_record(run, INOCULATED)["adapter"].get("name")] = repo_id
-        if dose_id is not None:
+        if dose_id:
             raise UsageError("An inoculation has no dose.", "Leave out --dose-id.")
         license = license or _license_of(api, run, base_id)
     files = adapter_files(
         run,
         repo_id,
         base_id=base_id,
-        dose_id=dose_id,
-        dose_revision=_version_of_dose(api, dose_id, run, say),
+        dose_ids=_versions_of_doses(api, [dose_id] if isinstance(dose_id, str) else dose_id, run, say),
         license=license,
         publish_failed=publish_failed,
         endpoint=api.endpoint,
@@ -388,35 +388,59 @@ def _message(record: Mapping[str, Any]) -> str:
     return f"Publish {what} whose gate is {(record.get('gate') or {'verdict': 'missing'})['verdict']}"
 
 
-def _version_of_dose(api: HfApi, dose_id: str | None, run: Path, say: Callable[[str], None]) -> str | None:
-    """The commit of the first version of a dose on the Hub that is the one which a run was given.
+def _versions_of_doses(
+    api: HfApi, dose_ids: Sequence[str], run: Path, say: Callable[[str], None]
+) -> dict[str, tuple[str, str | None]]:
+    """Where the doses of a run are on the Hub: id and commit by the digest of their manifests.
 
-    Returns:
-        None where no repo is named, or this account may not read it.
+    Of each repo that is its first version which is one of those doses, and none that was found before. Where the run
+    was given one dose, and this account may not read the repo, there is no commit.
 
     Raises:
-        PublishError: where none of its versions is that dose.
+        UsageError: for an id that is none.
+        PublishError: where none of a repo's versions is such a dose.
+        HubError: where the run was given several, and a repo cannot be read.
     """
-    if dose_id is None:
-        return None
-    given = recorded_doses(read_json(run, RECORD))[0].get("manifest_sha256")
-    try:
-        with as_hub_error(api, dose_id, "dataset"):
-            refs = api.list_repo_refs(dose_id, repo_type="dataset")
-            versions = sorted((int(t.name[1:]), t.target_commit) for t in refs.tags if VERSION_TAG.fullmatch(t.name))
-            heads = [(0, branch.target_commit) for branch in refs.branches if branch.name == "main"]
-            for _, commit in [*versions, *heads]:
-                with suppress(EntryNotFoundError):
-                    manifest = api.hf_hub_download(dose_id, MANIFEST, repo_type="dataset", revision=commit)
-                    if digest_of(Path(manifest)) == given:
-                        return str(commit)
-    except HubError as error:
-        say(f"Not pinned to a version of {dose_id}: {error.message}")
-        return None
-    raise PublishError(
-        f"No version of {dose_id} is the dose that this run was given.",
-        "Push that dose there first, or name the repo that has it with --dose-id.",
-    )
+    for dose_id in dose_ids:
+        if not is_hub_id(dose_id):
+            raise UsageError(f"{dose_id!r} is not a Hub id.", "Give the dose as `namespace/name`.")
+    if not dose_ids:
+        return {}
+    given = [str(one.get("manifest_sha256")) for one in recorded_doses(read_json(run, RECORD))]
+    found: dict[str, tuple[str, str | None]] = {}
+    for dose_id in dose_ids:
+        try:
+            with as_hub_error(api, dose_id, "dataset"):
+                version = _version_among(api, dose_id, set(given) - found.keys())
+        except HubError as error:
+            if len(given) > 1:  # nobody can tell which of them it is
+                raise
+            say(f"Not pinned to a version of {dose_id}: {error.message}")
+            return {given[0]: (dose_id, None)}
+        if version is None:
+            which = (
+                "the dose that this run was given" if len(given) == 1 else "one of the doses that this run was given"
+            )
+            raise PublishError(
+                f"No version of {dose_id} is {which}{' and that no repo named before it has' * bool(found)}.",
+                "Push that dose there first, or name the repo that has it with --dose-id.",
+            )
+        digest, commit = version
+        found[digest] = dose_id, commit
+    return found
+
+
+def _version_among(api: HfApi, dose_id: str, wanted: Collection[str]) -> tuple[str, str] | None:
+    """The digest and the commit of the first version of a dose on the Hub whose manifest has one of some digests."""
+    refs = api.list_repo_refs(dose_id, repo_type="dataset")
+    versions = sorted((int(t.name[1:]), t.target_commit) for t in refs.tags if VERSION_TAG.fullmatch(t.name))
+    heads = [(0, branch.target_commit) for branch in refs.branches if branch.name == "main"]
+    for _, commit in [*versions, *heads]:
+        with suppress(EntryNotFoundError):
+            digest = digest_of(Path(api.hf_hub_download(dose_id, MANIFEST, repo_type="dataset", revision=commit)))
+            if digest in wanted:
+                return digest, str(commit)
+    return None
 
 
 def _check_fit(api: HfApi, repo_id: str, fetched: Path, base: Mapping[str, Any], say: Callable[[str], None]) -> None:

@@ -166,7 +166,7 @@ def _all_of(states: Sequence[State]) -> State:
 def _dose(record: Mapping[str, Any], evidence: Evidence) -> State:
     recorded, dose = record["dose"], evidence.dose
     if isinstance(dose, Lack):
-        return dose.state, named_at(recorded), dose.why
+        return dose.state, " | ".join(map(named_at, recorded_doses(record))), dose.why
     if not isinstance(dose, Joined):
         return _sealed(recorded, dose, evidence)
     doses = zip(recorded_doses(record), dose.parts, strict=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from hfvaccine.claims.dose import Dose
+from hfvaccine.claims.dose import MANIFEST, Dose
 from hfvaccine.claims.joined import join, together
 from hfvaccine.errors import ClaimError, DoseError, HfvaccineError, HubError, LineageError, UsageError
 from hfvaccine.files import CONFIG, RECALLS, digest_of, read_yaml
@@ -19,8 +20,8 @@ from hfvaccine.hub.errors import as_hub_error
 from hfvaccine.hub.pull import newest_recalls, open_dose
 from hfvaccine.lineage.chain import check
 from hfvaccine.lineage.inoculation import check_arm
-from hfvaccine.lineage.links import BROKEN, MISSING, Evidence, Lack, Link
-from hfvaccine.papers.binding import check_record, code_digest, read_record, recorded_doses
+from hfvaccine.lineage.links import BROKEN, MISSING, Evidence, Lack, Link, named_at
+from hfvaccine.papers.binding import check_record, code_digest, lacking, read_record, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED, INOCULATED, KINDS, Kind, kind_of
 from hfvaccine.sources.place import STARTER, Source
 from hfvaccine.text import as_option, is_hub_id
@@ -74,7 +75,7 @@ def papers(
     Raises:
         UsageError: for what is neither a folder nor a Hub id.
         HubError: where the repo cannot be had.
-        LineageError: where there is no record, or one that is no JSON object.
+        LineageError: where there is no record, or one that is no JSON object, or for a dose.
     """
     place = Source.of("adapter", source, revision)
     if Path(source).is_dir():
@@ -86,22 +87,48 @@ def papers(
     if not place.on_hub:
         raise UsageError(f"{source!r} is neither a folder nor a Hub id.", "Give a run folder, ID or ID@REVISION.")
     api, repo = HfApi(token=token), place.name
-    with as_hub_error(api, repo, "model"):
+    with as_hub_error(api, repo, "model"), _told_from_a_dose(api, repo):
         info = api.model_info(repo, revision=place.revision)
         commit = str(info.sha)
-        folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=[*patterns, *RECORDS]))
         names = tuple(sorted(file.rfilename for file in info.siblings or ()))
+        kind = kind_of(names)
+        if kind.record not in names:  # the client would log that nothing matches
+            raise lacking(source, kind.record)
+        folder = Path(api.snapshot_download(repo, revision=commit, allow_patterns=[*patterns, *RECORDS]))
         recalls = newest_recalls(api, repo, "model")
         if recalls is None and RECALLS in names:
             recalls = Path(api.hf_hub_download(repo, RECALLS, revision=commit)).read_bytes()
-    kind = kind_of(names)
     record = read_record(folder, kind, source)
     return Papers(f"{repo}@{commit[:12]}", folder, names, record, recalls, False, kind, commit)
 
 
+@contextmanager
+def _told_from_a_dose(api: HfApi, repo: str) -> Iterator[None]:
+    """While an adapter is asked for: where a dose has that name, that is said.
+
+    Raises:
+        LineageError: for the repo of a dose.
+    """
+    try:
+        yield
+    except GatedRepoError:
+        raise
+    except RepositoryNotFoundError:
+        try:
+            files = api.dataset_info(repo).siblings or ()
+        except (HTTPError, OSError, ValueError):
+            files = ()
+        if any(file.rfilename == MANIFEST for file in files):
+            raise LineageError(
+                f"{repo} is a dose, not an adapter.",
+                f"Check it with `hfvaccine quarantine verify {repo}`, or name an adapter that was given it.",
+            ) from None
+        raise
+
+
 def gather(
     found: Papers,
-    dose: str | None = None,
+    dose: Sequence[str] = (),
     base: str | None = None,
     mix: str | None = None,
     data: str | None = None,
@@ -112,7 +139,7 @@ def gather(
 
     Args:
         found: the adapter's papers.
-        dose: its dose, where the record does not say where that is: a folder, a Hub id or `ID@REVISION`.
+        dose: its doses, in any order, where the record does not say where they are: folders, Hub ids or `ID@REVISION`.
         base: its base, likewise: a folder, a file, a Hub id or `ID@REVISION`.
         mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
         data: the data of an inoculation, likewise.
@@ -128,7 +155,7 @@ def gather(
     """
     if found.record.get("schema_version") != found.kind.schema:
         check_record(found.record, found.kind)
-    refuse_unmeant(found, dose=dose, mix=mix, data=data, trait_data=trait_data)
+    refuse_unmeant(found, dose=dose or None, mix=mix, data=data, trait_data=trait_data)
     immunized = found.kind is IMMUNIZED
     rows = _had(lambda: _rows(found, "mix", mix) if immunized else _rows(found, "data", data))
     trait: str | Lack = Lack(MISSING, "there are none")
@@ -153,7 +180,7 @@ def gather(
     )
 
 
-def refuse_unmeant(found: Papers, **given: str | None) -> None:
+def refuse_unmeant(found: Papers, **given: str | Sequence[str] | None) -> None:
     """Refuse what is said to be a part of an adapter that has no such part.
 
     Args:
@@ -193,20 +220,65 @@ def doses_of(found: Papers, given: Sequence[str] = (), token: str | None = None)
 
     Args:
         found: its papers.
-        given: where they are, in the same order, as far as its record does not say it.
+        given: where they are, in any order, as far as its record does not say it.
         token: Hub token, by default the one huggingface_hub finds.
 
     Raises:
         HfvaccineError: for one that cannot be had; LineageError for one that the record does not tell where it is, or
-            that is surely another.
+            that is surely another; DoseError as in `named_doses`.
     """
+    named = named_doses(found.record, given, token)
     doses = []
-    for number, recorded in enumerate(recorded_doses(found.record)):
-        place = place_of(found, "dose", given[number] if number < len(given) else None, recorded)
+    for recorded in recorded_doses(found.record):
+        if (there := named.get(recorded["manifest_sha256"])) is not None:
+            doses.append(there[1])
+            continue
+        place = place_of(found, "dose", None, recorded)
         doses.append(open_dose(place, token))
         if doses[-1].digest() != recorded["manifest_sha256"]:
-            _refuse_another(found, "dose", place)
+            _refuse_another(found.record, "dose", place)
     return tuple(doses)
+
+
+def named_doses(
+    record: Mapping[str, Any], given: Sequence[str], token: str | None = None
+) -> dict[str, tuple[Source, Dose]]:
+    """Where doses are that somebody names, and themselves, by the digest that is recorded of each.
+
+    What is named where one dose is recorded is held against that by the caller, also where it is another.
+
+    Args:
+        record: the content of an immunization.json.
+        given: folders, Hub ids or `ID@REVISION`, in any order; a Hub id has the revision that is recorded.
+        token: Hub token, by default the one huggingface_hub finds.
+
+    Raises:
+        HfvaccineError: for one that cannot be had; LineageError for one that is surely another.
+        DoseError: for one that is none of those recorded.
+    """
+    told = recorded_doses(record)
+    alone = len(told) == len(given) == 1
+    named: dict[str, tuple[Source, Dose]] = {}
+    for name in given:
+        for place in dict.fromkeys(_named_place("dose", name, one) for one in told):
+            try:
+                dose = open_dose(place, token)
+            except HubError as error:
+                if alone or not isinstance(error.__cause__, RevisionNotFoundError):
+                    raise
+                continue  # it is the revision of another dose
+            digest = dose.digest()
+            if any(digest == one["manifest_sha256"] for one in told):
+                named[digest] = place, dose
+                break
+            _refuse_another(record, "dose", place)
+            if alone:
+                named[told[0]["manifest_sha256"]] = place, dose
+                break
+        else:
+            ids = ", ".join(map(named_at, told))
+            raise DoseError(f"{name} is none of the doses that it was given: {ids}.", "Name one of those.")
+    return named
 
 
 def _parent(
@@ -255,12 +327,7 @@ def place_of(found: Papers, what: str, given: str | None, recorded: Mapping[str,
     newest = recorded_doses(found.record)[0] if what == "dose" else found.record[what]
     recorded = recorded or newest
     if given is not None:
-        place = Source.of("mix" if what in ("data", "trait_data") else what, given)
-        if place.on_hub:
-            return replace(place, revision=place.revision or recorded["revision"])
-        if given != STARTER and not Path(given).exists():
-            raise LineageError(f"there is no {given}")
-        return place
+        return _named_place(what, given, recorded)
     if recorded["id"] == STARTER and what != "base":
         return Source(STARTER)
     if recorded["revision"] is None and found.local:
@@ -268,8 +335,19 @@ def place_of(found: Papers, what: str, given: str | None, recorded: Mapping[str,
             if isinstance(name, str) and Path(name).exists():
                 return Source(name)
     if not is_hub_id(recorded["id"], namespace_needed=what != "base"):
-        raise LineageError(f"it was local: name it with {as_option(what)}")
+        several = what == "dose" and len(recorded_doses(found.record)) > 1
+        raise LineageError(f"{recorded['id'] if several else 'it'} was local: name it with {as_option(what)}")
     return Source(recorded["id"], recorded["revision"], on_hub=True)
+
+
+def _named_place(what: str, given: str, recorded: Mapping[str, Any]) -> Source:
+    """Where something is that somebody names, on a Hub at the revision that is recorded unless they say another."""
+    place = Source.of("mix" if what in ("data", "trait_data") else what, given)
+    if place.on_hub:
+        return replace(place, revision=place.revision or recorded["revision"])
+    if given != STARTER and not Path(given).exists():
+        raise LineageError(f"there is no {given}")
+    return place
 
 
 def _option(found: Papers, name: str) -> object:
@@ -281,15 +359,15 @@ def _option(found: Papers, name: str) -> object:
     return options.get(name) if isinstance(options, dict) else None
 
 
-def _refuse_another(found: Papers, what: str, place: Source) -> None:
+def _refuse_another(record: Mapping[str, Any], what: str, place: Source) -> None:
     """Refuse to hold what is another now against the record, where the record does not say which one it was.
 
     Raises:
         LineageError: for what comes with another hfvaccine, or is at no revision.
     """
     called = what.replace("_", " ")
-    if place.name == STARTER and found.record["code"]["sha256"] != code_digest():
-        version = found.record["code"]["version"]
+    if place.name == STARTER and record["code"]["sha256"] != code_digest():
+        version = record["code"]["version"]
         raise LineageError(f"it is the starter {called} of hfvaccine {version}; that of this hfvaccine is another")
     if place.on_hub and place.revision is None:
         raise LineageError(
@@ -297,18 +375,18 @@ def _refuse_another(found: Papers, what: str, place: Source) -> None:
         )
 
 
-def dose_of(found: Papers, given: str | None = None, token: str | None = None) -> Dose:
+def dose_of(found: Papers, given: Sequence[str] = (), token: str | None = None) -> Dose:
     """The dose that an adapter's record names, where it still is, with what is recalled of it now.
 
     Args:
         found: the adapter's papers; where they name several doses, these are one.
-        given: the dose, where the record does not say where it is; of several the first, of a booster the newest.
+        given: where they are, in any order, as far as its record does not say it.
         token: Hub token, by default the one huggingface_hub finds.
 
     Raises:
         HfvaccineError: where it cannot be had.
     """
-    return as_given(found.record, doses_of(found, [given] if given else [], token))
+    return as_given(found.record, doses_of(found, given, token))
 
 
 def as_given(record: Mapping[str, Any], doses: Sequence[Dose]) -> Dose:
@@ -329,7 +407,7 @@ def _rows(found: Papers, what: str, given: str | None) -> str:
     place = place_of(found, what, given)
     digest = load_mix(place.name, revision=place.revision).sha256
     if digest != found.record[what]["sha256"]:
-        _refuse_another(found, what, place)
+        _refuse_another(found.record, what, place)
     return digest
 
 
@@ -349,5 +427,5 @@ def _base(found: Papers, given: str | None) -> dict[str, str]:
             # What is no large file is kept in git itself, which weights are too large for.
             digests[file.path] = lfs.sha256 if lfs else digest_of(Path(api.hf_hub_download(filename=file.path, **at)))
     if digests != recorded["weights"]:
-        _refuse_another(found, "base", place)
+        _refuse_another(found.record, "base", place)
     return digests

@@ -104,15 +104,25 @@ def read_json(folder: Path, name: str, source: str | None = None) -> dict[str, A
     try:
         content = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise LineageError(
-            f"{source} has no {name}: hfvaccine did not make it, or not to its end.",
-            "Give an immunized adapter, or finish the run first (--resume FOLDER).",
-        ) from error
+        raise lacking(source, name) from error
     except (OSError, ValueError) as error:
         raise LineageError(f"{name} of {source} is no JSON: {error}.", "Take it from its publisher.") from error
     if not isinstance(content, dict):
         raise LineageError(f"{name} of {source} is no JSON object.", "Take it from its publisher.")
     return content
+
+
+def lacking(source: str, name: str) -> LineageError:
+    """What is said of an adapter without one of its JSON files.
+
+    Args:
+        source: what it is known by.
+        name: of the file.
+    """
+    return LineageError(
+        f"{source} has no {name}: hfvaccine did not make it, or not to its end.",
+        "Give an immunized adapter, or finish the run first (--resume FOLDER).",
+    )
 
 
 def read_record(folder: Path, kind: Kind, source: str | None = None) -> dict[str, Any]:

@@ -353,8 +353,10 @@ def check_folder(folder: Path, resume: bool) -> None:
     """Refuse a run folder that holds something else.
 
     Raises:
-        UsageError: for a folder that is not empty, unless its run is resumed.
+        UsageError: for a folder that is not empty, unless its run is resumed, or for a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"The run folder {folder} is a file.", "Choose another --output-dir.")
     if not resume and folder.exists() and any(folder.iterdir()):
         raise UsageError(
             f"The run folder {folder} is not empty.",

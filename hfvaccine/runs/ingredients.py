@@ -218,8 +218,8 @@ def given_to(adapter: str, dose: Dose) -> tuple[Dose, tuple[Claim, ...], frozens
     given = ledger.claims()
     ids = given.union(record["dose"]["claim_ids"], record["dose"]["not_reached"])
     told = [one["manifest_sha256"] for one in recorded_doses(record)]
-    if len(told) > 1 and (digest := dose.digest()) in told:
-        dose = dose_of(found, with_revision(dose.source, dose.revision) if digest == told[0] else None)
+    if len(told) > 1 and dose.digest() in told:
+        dose = dose_of(found, [with_revision(dose.source, dose.revision)])
     chosen = tuple(c for c in dose.claims if c.claim_id in ids)
     if len(chosen) != len(ids):
         raise DoseError(

@@ -9,11 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from hfvaccine.claims.dose import Dose
 from hfvaccine.claims.shares import with_share
 from hfvaccine.errors import FormError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS, digest_of
 from hfvaccine.inoculation.where import recorded as condition_of
-from hfvaccine.lineage.fetch import papers, refuse_unmeant
+from hfvaccine.lineage.fetch import named_doses, papers, refuse_unmeant
 from hfvaccine.papers.arms import weights_digest
 from hfvaccine.papers.binding import code_digest, open_run, read_json
 from hfvaccine.papers.kind import IMMUNIZED
@@ -108,7 +109,7 @@ class Reproduction:
 def reproduce(
     source: str,
     base: str | None = None,
-    dose: str | None = None,
+    dose: str | Sequence[str] = (),
     mix: str | None = None,
     output_dir: Path | str | None = None,
     progress: Progress = SILENT,
@@ -123,7 +124,7 @@ def reproduce(
     Args:
         source: a run folder, that of one adapter of an inoculation, or an adapter on the Hub as `ID` or `ID@REVISION`.
         base: its base, where that was not on the Hub: a Hub id or `ID@REVISION`, folder or .gguf file.
-        dose: its dose, of several the first, likewise: a sealed folder, a Hub id or `ID@REVISION`.
+        dose: its dose, likewise: a sealed folder, a Hub id or `ID@REVISION`; or several of its doses, in any order.
         mix: its mix, likewise: a file, a Hub id or `ID@REVISION`.
         output_dir: the folder of the new run; by default `reproduced_folder(source)`.
         progress: told of each stage, and of whatever is not what was recorded.
@@ -140,7 +141,7 @@ def reproduce(
     """
     found = papers(source, patterns=NEEDED)
     folder, immunized = found.folder, found.kind is IMMUNIZED
-    refuse_unmeant(found, dose=dose, mix=mix, data=data, trait_data=trait_data)
+    refuse_unmeant(found, dose=dose or None, mix=mix, data=data, trait_data=trait_data)
     into = Path(output_dir) if output_dir is not None else reproduced_folder(source)
     check_folder(into, resume=False)
     if not immunized:
@@ -284,18 +285,19 @@ def _named(part: str, given: str | None, config: Mapping[str, Any], record: Mapp
     return source
 
 
-def _one_of_several(recorded: Mapping[str, Any], given: str | None) -> str:
-    """One of several doses of a run, as its options name it: where it is given, else where it was, with its share.
+def _one_of_several(recorded: Mapping[str, Any], named: Mapping[str, tuple[Source, Dose]]) -> str:
+    """One of several doses of a run, as its options name it: where it is named, else where it was, with its share.
 
     Raises:
         UsageError: where that is not published, and not here.
     """
-    name, revision = (given, None) if given else (recorded["id"], recorded["revision"])
-    place = Source.of("dose", name, revision)
-    if name != STARTER and not place.on_hub and not Path(name).exists():
+    name = recorded["id"]
+    there = named.get(recorded["manifest_sha256"])
+    place = Source.of("dose", name, recorded["revision"]) if there is None else there[0]
+    if there is None and name != STARTER and not place.on_hub and not Path(name).exists():
         raise UsageError(
             f"A dose of the run was {name!r}, a folder that is neither published nor here.",
-            "Run this where it lies; --dose names the first of several doses alone.",
+            "Say with --dose where it is.",
         )
     return with_share(with_revision(place.name, place.revision), recorded["share_asked"])
 
@@ -320,7 +322,7 @@ def options_of(
     output_dir: Path,
     *,
     base: str | None = None,
-    dose: str | None = None,
+    dose: str | Sequence[str] = (),
     mix: str | None = None,
 ) -> Options:
     """The options of a run that makes a recorded one again, with everything pinned to what was recorded.
@@ -329,16 +331,23 @@ def options_of(
         record: the content of its immunization.json.
         config: the options it was made with.
         output_dir: the folder of the new run.
-        base, dose, mix: what to take instead of what the record names.
+        base, dose, mix: what to take instead of what the record names; of several doses as many, in any order.
 
     Raises:
-        UsageError: where the run was given something that is not published, and it is not given here.
+        UsageError: where the run was given something that is not published, and it is not given here, or it is given
+            several doses and had one.
+        DoseError: for one that is none of several doses.
     """
     values = {**config, **_on_base(record, _named("base", base, config, record))}
+    doses = (dose,) if isinstance(dose, str) else tuple(dose)
     several = () if isinstance(config.get("dose"), str) else record["dose"].get("doses")
     if several:
-        values["dose"] = tuple(_one_of_several(one, dose if one is several[0] else None) for one in several)
-    for part, given in (("mix", mix),) if several else (("dose", dose), ("mix", mix)):
+        named = named_doses(record, doses)
+        values["dose"] = tuple(_one_of_several(one, named) for one in several)
+        values["dose_revision"] = None  # published options had that of the first here
+    elif len(doses) > 1:
+        raise UsageError(f"{len(doses)} doses are named, and the adapter was given one.", "Name that one.")
+    for part, given in (("mix", mix),) if several else (("dose", doses[0] if doses else None), ("mix", mix)):
         source = _named(part, given, config, record)
         values |= {part: source.name, f"{part}_revision": source.revision}
     # A run that its dose's policy allowed may be made again to compare it, also after the dose expired.

@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from hfvaccine.claims.shares import shared_out
+from hfvaccine.claims.shares import in_all, shared_out
 from hfvaccine.dosing.forms import TRAINING_FORMS, Form, read_forms
 from hfvaccine.errors import UsageError
 from hfvaccine.files import CONFIG, read_yaml
@@ -96,7 +96,7 @@ class Options(Questions, Training):
         mix: Mix: 'starter', a .jsonl or .parquet file, or a Hub ID[@REVISION].
         mix_revision: Of a mix on the Hub. [default: the newest]
         comparisons: Rows that compare a statement with evidence: 'starter', 'mix' (made of its rows), a file, 'none'.
-        share: Dose part of the training tokens, in (0, 0.5].
+        share: Dose part of the training tokens, in (0, 0.5]. [default: 0.05]
         schedule: constant, pulsed (every 20 steps) or pulsed:N, ramp, taper, front_loaded.
         unit: Count the share over all 'tokens' or 'supervised' ones.
         forms: YAML file of wordings to give instead of the built-in ones.
@@ -121,7 +121,7 @@ class Options(Questions, Training):
     mix: str = "starter"
     mix_revision: str | None = None
     comparisons: str = "starter"
-    share: float = 0.05
+    share: float | None = None
     schedule: str = "constant"
     unit: str = "tokens"
     forms: str | None = None
@@ -139,13 +139,13 @@ class Options(Questions, Training):
     publish_failed: bool = False
 
     def __post_init__(self) -> None:
-        several = shared_out(self.dose, self.share, Options.share)
+        several = shared_out(self.dose, self.share)
+        # From here on the share is that of all, which is said.
         object.__setattr__(self, "share", several.share)
         if len(several.doses) == 1:
             object.__setattr__(self, "dose", several.doses[0][0])
             take_apart(self)
             return
-        # From here on each of several has its share, and `share` is that of all.
         if self.dose_revision is not None:
             raise UsageError(
                 f"dose_revision is {self.dose_revision!r}, and there are {len(several.doses)} doses.",
@@ -157,9 +157,9 @@ class Options(Questions, Training):
     @property
     def doses(self) -> tuple[tuple[Source, float], ...]:
         """Where each dose is, and its share."""
+        named = shared_out(self.dose, self.share).doses
         if isinstance(self.dose, str):
-            return ((Source.of("dose", self.dose, self.dose_revision), self.share),)
-        named = shared_out(self.dose, self.share, Options.share).doses
+            return ((Source.of("dose", self.dose, self.dose_revision), named[0][1]),)
         return tuple((Source.of("dose", name), share) for name, share in named)
 
     def check(self) -> None:
@@ -175,7 +175,7 @@ class Options(Questions, Training):
         for share in shares:
             check_share(share)
         if len(shares) > 1:
-            check_share(self.share)
+            check_share(in_all(shares))
             if self.claims is not None:
                 raise UsageError(
                     f"claims is {self.claims}, and there are {len(shares)} doses, of which each gives what fits.",

@@ -12,8 +12,8 @@ def options(dose, **more):
     return Options(base="x", dose=dose, **more)
 
 
-def read(dose, share=0.05):
-    return shared_out(dose, share, 0.05)
+def read(dose, share=None):
+    return shared_out(dose, share)
 
 
 def test_one_dose_is_as_it_was():
@@ -40,6 +40,9 @@ def test_the_options_of_several_are_written_and_read_as_they_are(tmp_path):
     assert Options(**read_config(tmp_path / "config.yaml")) == both
     with pytest.raises(UsageError, match=r"share 0.1 is given, and each dose has one of its own, 0.301 in all"):
         Options(**configured(Options, {"share": 0.1}, tmp_path / "config.yaml", None))
+    (tmp_path / "two.yaml").write_text("base: x\ndose: [starter=0.02, ada/dose=0.02]\nshare: 0.05\n")
+    with pytest.raises(UsageError, match=r"share 0.05 is given, and each dose has one of its own"):
+        Options(**read_config(tmp_path / "two.yaml"))
     (tmp_path / "one.yaml").write_text("base: x\ndose: ada/dose\n")
     assert Options(**read_config(tmp_path / "one.yaml")).dose == "ada/dose"
     (tmp_path / "none.yaml").write_text("base: x\ndose: [1]\n")
@@ -60,14 +63,22 @@ def test_what_lies_here_is_meant_by_its_whole_name(tmp_path):
         (("starter", "ada/one", "ada/two=0.1"), {}, "2 of 3 doses have no share of their own: starter, ada/one"),
         (("starter", "ada/one=a lot"), {}, "share 'a lot' of the dose 'ada/one' is no number"),
         (("starter", "ada/one=0"), {}, "share 0.0 is outside"),
-        (("starter", "ada/one=nan"), {}, "nan"),
+        (("starter", "ada/one=nan"), {}, "The share 'nan' of the dose 'ada/one' is no number"),
+        (("starter=-inf", "ada/one=0.02"), {}, "The share '-inf' of the dose 'starter' is no number"),
+        (("starter=nan", "ada/one=0.02"), {"share": 0.02}, "The share 'nan' of the dose 'starter' is no number"),
         (("starter=0.4", "ada/one=0.3"), {}, "share 0.7 is outside"),
         (("starter", "starter=0.1"), {}, "'starter' is given twice"),
         (("ada/one", "ada/one@v1=0.1", "ada/one@v1=0.2"), {}, "'ada/one@v1' is given twice"),
         (("starter", "ada/one=0.1"), {"dose_revision": "v1"}, "ID@REVISION"),
         (("starter", "ada/one=0.1"), {"claims": 5}, "claims is 5, and there are 2 doses"),
         (("starter=0.1", "ada/one=0.1"), {"share": 0.1}, "each dose has one of its own, 0.2 in all"),
+        (
+            ("starter=0.02", "ada/one=0.02"),
+            {"share": 0.05},
+            "share 0.05 is given, and each .* of its own, 0.04 in all",
+        ),
         ("starter=0.1", {"share": 0.2}, "each dose has one of its own"),
+        ("starter=0.1", {"share": 0.05}, "each dose has one of its own"),
         ((), {}, "There is no dose"),
     ],
     ids=str,

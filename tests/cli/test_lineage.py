@@ -141,8 +141,8 @@ def test_json_is_one_object_with_the_whole_tree(asked):
 def test_every_option_of_verify_arrives(asked):
     calls = asked(made_of(Link("record", OK, "x")))
     rows = ("--mix", "m", "--data", "r", "--trait-data", "t")
-    run(lineage.verify, "you/a", "--revision", "v1", "--dose", "d", "--base", "b", *rows)
-    assert calls == [["you/a", "v1", "d", "b", "m", "r", "t"]]
+    run(lineage.verify, "you/a", "--revision", "v1", "--dose", "d", "--dose", "e", "--base", "b", *rows)
+    assert calls == [["you/a", "v1", ("d", "e"), "b", "m", "r", "t"]]
 
 
 RECORD = {"schema_version": 3, "base": {"id": "you/base"}, "plan": {"seed": 0}, "dose": {"claim_ids": ["a"]}}

@@ -112,6 +112,7 @@ def test_starter_is_the_packaged_dose(calls, monkeypatch, tmp_path):
 def test_every_option_of_push_adapter_arrives(calls):
     run(
         *(push_adapter, "run", "you/adapter", "--base-id", "you/base", "--dose-id", "you/dose"),
+        *("--dose-id", "you/other"),
         *("--license", "mit", "--publish-failed", "--private", "--create-pr"),
     )
     assert calls == [
@@ -120,7 +121,7 @@ def test_every_option_of_push_adapter_arrives(calls):
             "you/adapter",
             {
                 "base_id": "you/base",
-                "dose_id": "you/dose",
+                "dose_id": ("you/dose", "you/other"),
                 "license": "mit",
                 "private": True,
                 "publish_failed": True,

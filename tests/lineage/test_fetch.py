@@ -163,7 +163,7 @@ def test_what_was_local_and_is_gone_is_missing_until_it_is_named(run, places, tm
     assert broken(chain) == set()
     assert {n for n, s in states(chain).items() if s == MISSING} == {"base", "dose", "mix", "reviewers", "claims"}
     assert "--base" in why(chain, "base") and "--dose" in why(chain, "dose")
-    assert set(states(verified(run, base=str(base), dose=str(dose), mix=str(mix))).values()) == {OK}
+    assert set(states(verified(run, base=str(base), dose=[str(dose)], mix=str(mix))).values()) == {OK}
 
 
 def test_a_local_base_under_a_hub_id_is_bound_by_its_weights(run, places):
@@ -223,6 +223,7 @@ def test_the_starter_dose_and_mix_of_another_hfvaccine_are_missing(run, monkeypa
     [
         ("ada/none", HubError, "no model ada/none"),
         ("ada/base", LineageError, "has no immunization.json"),
+        ("ada/dose", LineageError, "ada/dose is a dose, not an adapter"),
         ("not an id", UsageError, "neither a folder nor a Hub id"),
         ("ada/adapter@v99", HubError, "no such revision"),
     ],
@@ -237,6 +238,14 @@ def test_two_revisions_of_one_source_are_refused(run):
         papers("ada/adapter@v1", "v2")
     with pytest.raises(UsageError, match="has no revisions"):
         papers(str(run), "v2")
+
+
+def test_a_foreign_repo_is_refused_in_our_words_alone(run, monkeypatch):
+    logged = []
+    monkeypatch.setattr("huggingface_hub._snapshot_download.logger.warning", logged.append)
+    with pytest.raises(LineageError, match=r"ada/base has no immunization\.json"):
+        papers("ada/base", patterns=("none",))
+    assert logged == []
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "\xff"])

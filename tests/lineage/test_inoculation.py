@@ -141,7 +141,7 @@ def test_other_data_are_broken_and_missing_ones_are_named(arm, tmp_path):
     chain = verified(arm)
     assert states(chain)["data"] == MISSING and "--data" in why(chain, "data")
     with pytest.raises(UsageError, match="--dose is given"):
-        verified(arm, dose="starter")
+        verified(arm, dose=["starter"])
 
 
 def test_what_was_never_measured_is_missing_and_not_broken(arm):

@@ -35,7 +35,7 @@ from hfvaccine.files import (
 )
 from hfvaccine.papers.binding import check_record
 from hfvaccine.regimen.plan import CONTROL, DOSE, MIX
-from hfvaccine.runs.immunize import dry_run, immunize
+from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.runs.ingredients import Ingredients
 from hfvaccine.runs.validate import validate
 from hfvaccine.training import trackers
@@ -412,6 +412,13 @@ def test_a_folder_that_is_not_empty_is_left_alone(options, tmp_path):
     with pytest.raises(UsageError, match="is not empty"):
         run(dataclasses.replace(options, output_dir=str(tmp_path)))
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path, resume):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"notes\.txt is a file"):
+        check_folder(tmp_path / "notes.txt", resume)
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,15 @@ def test_what_is_given_instead_has_no_recorded_revision(tmp_path):
     assert (options.dose, options.dose_revision) == ("bob/dose", None)
 
 
+def test_each_of_several_doses_is_pinned_also_where_the_published_options_pin_the_first_alone():
+    doses = [{"id": f"alice/{name}", "revision": 40 * name, "manifest_sha256": name, "share_asked": 0.02}
+             for name in "de"]  # fmt: skip
+    recorded = RECORDED | {"dose": {**doses[0], "doses": doses}}
+    named = (f"alice/d@{40 * 'd'}=0.02", f"alice/e@{40 * 'e'}=0.02")
+    options = options_of(recorded, ASKED | {"dose": named, "dose_revision": 40 * "d", "share": 0.04}, Path("again"))
+    assert (options.dose, options.dose_revision) == (named, None)
+
+
 @pytest.mark.parametrize(("part", "name"), [("dose", "sealed"), ("mix", "mix.jsonl"), ("base", "base.gguf")])
 def test_what_was_a_file_and_is_not_here_has_to_be_given(part, name):
     recorded = RECORDED | {part: {"id": name, "revision": None}}

@@ -15,7 +15,7 @@ from lineage.chains import states, why
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli import cli
 from hfvaccine.demo.subject import open_subject
-from hfvaccine.errors import DoseError, UsageError
+from hfvaccine.errors import DoseError, HubError, PublishError, UsageError
 from hfvaccine.files import CARD, CONFIG, LEDGER, PAGE, RECORD, RESULTS
 from hfvaccine.hub.adapter_files import adapter_files
 from hfvaccine.hub.push import push_adapter, push_dose
@@ -28,6 +28,7 @@ from hfvaccine.runs.immunize import dry_run, immunize
 from hfvaccine.runs.reproduce import reproduce
 from hfvaccine.runs.trial import trial
 from hfvaccine.runs.validate import validate
+from hfvaccine.sources.place import with_revision
 from hfvaccine.surveillance.booster import prepared
 from hfvaccine.surveillance.probing import Target
 from hfvaccine.text import percent
@@ -179,8 +180,12 @@ def test_it_is_boosted_with_what_each_gave(run, tmp_path, make_claims, folders):
         claim.claim_id for claim in Dose.load(new).claims)}  # fmt: skip
 
 
-def test_what_was_given_from_folders_is_published_without_them(run, folders, tiny_gpt2, hub):
-    push_dose(folders[0], "ada/one")
+def test_what_was_given_from_folders_is_published_without_them_and_proved_by_who_has_them(
+    run, options, folders, make_claims, tiny_gpt2, hub, tmp_path
+):
+    one, other = folders
+    third = sealed(tmp_path / "third", make_claims(5), name="Third").path
+    push_dose(one, "ada/one")
     public = json.loads(adapter_files(run.folder, "ada/both", base_id="ada/tiny", publish_failed=True)[RECORD])
     assert [one["id"] for one in public["dose"]["doses"]] == [folder.name for folder in folders]
     pushed = push_adapter(run.folder, "ada/both", dose_id="ada/one", publish_failed=True)
@@ -190,7 +195,46 @@ def test_what_was_given_from_folders_is_published_without_them(run, folders, tin
     chain = chain_of(found, gather(found, base=str(tiny_gpt2)))
     left = {name: state for name, state in states(chain).items() if state == BROKEN}
     assert not left, left
-    assert states(chain)["dose"] == MISSING and "it was local" in why(chain, "dose")
+    assert states(chain)["dose"] == MISSING and why(chain, "dose") == "other was local: name it with --dose"
+
+    def held(*dose):
+        chain = chain_of(found, gather(found, dose, str(tiny_gpt2), options.mix))
+        return states(chain)["dose"], why(chain, "dose")
+
+    for named in ((other,), (other, one), (one, other), ("ada/one", other)):
+        assert held(*map(str, named)) == (OK, ""), named
+    assert held(str(third))[0] == BROKEN and f"{third} is none of the doses that it was given: ada/one at" in held(
+        str(third)
+    )[1]  # fmt: skip
+    with pytest.raises(UsageError, match="'other', a folder that is neither") as caught:
+        reproduce("ada/both", base=str(tiny_gpt2), mix=options.mix, output_dir=tmp_path / "again")
+    assert caught.value.next_step == "Say with --dose where it is."
+    again = reproduce("ada/both", base=str(tiny_gpt2), dose=str(other), mix=options.mix, output_dir=tmp_path / "again")
+    assert again.reproduced and again.same_adapter and not again.others
+
+
+def test_folders_that_are_on_a_hub_by_now_are_named_in_any_order_and_each_is_pinned(run, folders, make_claims, hub):
+    commits = {name: push_dose(folder, f"ada/p-{name}").revision for folder, name in zip(folders, "ab", strict=True)}
+    push_dose(sealed(folders[0].parent / "third", make_claims(5), name="Third").path, "ada/p-third")
+    one, other = f"ada/p-a@{commits['a']}=0.3", f"ada/p-b@{commits['b']}=0.1"
+    asked = {
+        "ada/both-pinned": (("ada/p-b", "ada/p-a"), [one, other]),
+        "ada/second-pinned": ("ada/p-b", [f"{folders[0].name}=0.3", other]),
+    }
+    for repo, (ids, written) in asked.items():
+        push_adapter(run.folder, repo, dose_id=ids, publish_failed=True)
+        found = papers(repo)
+        assert list(read_config(found.folder / CONFIG)["dose"]) == written
+        doses = found.record["dose"]["doses"]
+        assert found.record["dose"]["id"] == doses[0]["id"]
+        assert [with_revision(each["id"], each["revision"]) for each in doses] == [
+            name.rpartition("=")[0] for name in written
+        ]
+    for ids in ("ada/p-third", ("ada/p-b", "ada/p-b"), ("ada/p-a", "ada/p-b", "ada/p-third")):
+        with pytest.raises(PublishError, match=r"No version of ada/p-.* is one of the doses that this run was given"):
+            push_adapter(run.folder, "ada/refused", dose_id=ids, publish_failed=True)
+    with pytest.raises(HubError, match="p-none"):
+        push_adapter(run.folder, "ada/refused", dose_id="ada/p-none", publish_failed=True)
 
 
 def test_from_a_hub_each_dose_is_pinned_and_its_chain_holds_from_there(options, folders, tiny_gpt2, hub, tmp_path):
@@ -213,6 +257,8 @@ def test_from_a_hub_each_dose_is_pinned_and_its_chain_holds_from_there(options, 
         cli, ["recall", "find", "ada/h-both", "--claim", made.record["dose"]["claim_ids"][0], "--json"]
     )
     assert "affected" in found_there.output
+    again = reproduce("ada/h-both", base=str(tiny_gpt2), mix=options.mix, output_dir=tmp_path / "again")
+    assert again.reproduced and again.same_adapter and not again.others
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,8 @@ def test_the_card_shows_the_lineage_and_old_against_new(anew, retracted):
 
 
 def test_a_published_booster_names_no_folder(anew, parent, doses):
-    files = adapter_files(anew.folder, "ada/boosted", base_id="ada/tiny", dose_id="ada/new", publish_failed=True)
+    named = {anew.record["booster"]["doses"][0]["manifest_sha256"]: ("ada/new", None)}
+    files = adapter_files(anew.folder, "ada/boosted", base_id="ada/tiny", dose_ids=named, publish_failed=True)
     record = json.loads(files[RECORD])
     assert record["booster"]["parent"]["id"] == parent.name
     assert [one["id"] for one in record["booster"]["doses"]] == ["ada/new", doses[0].name]
