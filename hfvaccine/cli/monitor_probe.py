@@ -127,6 +127,8 @@ def probe(
     scorer = served or probing.load(target, base)
     bar = partial(Terminal().bar, "Probing")
     state, asked, added = probing.probe(folder, declared, claims, scorer, began, bar)
+    if served is not None and served.renamed:
+        say(f"Note: {served.renamed}")
     if asked.no_data:
         say(f"No data ({asked.no_data}). {asked.next_step}")
     finish(state, added, as_json)

@@ -105,8 +105,11 @@ def ask_served(study: Study, options: Validation, progress: Progress) -> None:
         raise EndpointError(
             f"{options.model} at {served.endpoint.host} stopped answering ({error.code}).", error.next_step, error.code
         ) from None
+    if served.renamed:
+        progress.say(f"Note: {served.renamed}")
     study.served = {
         "model": served.model,
+        "answered_as": sorted(served.endpoint.answered_as),
         "reading": served.how,
         "unclear": served.unclear,
         "retries": served.endpoint.retries,

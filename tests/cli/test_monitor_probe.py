@@ -150,6 +150,15 @@ def test_a_served_model_is_probed_until_it_drifts(sure, replies, chat, tmp_path,
     assert "Aldor" not in (folder / JOURNAL).read_text() and "Aldor" not in result.output
 
 
+def test_a_server_that_answers_as_another_model_is_noted_in_each_round(sure, replies, chat, tmp_path, at):
+    folder = tmp_path / "state"
+    assert "Note" not in run(sure, "--into", folder, *served(chat)).stderr
+    replies.name = "the-real-model"
+    at(1)
+    again = run(sure, "--into", folder, *served(chat))
+    assert again.exit_code == 0 and again.stderr.count("answers as the-real-model") == 1
+
+
 def test_a_round_that_cannot_be_completed_is_no_data(sure, replies, chat, tmp_path, at):
     folder = tmp_path / "state"
     replies.failures, replies.stuck = [(500, {})], True

@@ -60,6 +60,17 @@ def test_a_served_model_is_asked_for_verdicts_and_for_no_likelihood(ingredients,
     assert "served model adapter" in page and "A served model, measured" in page and "(missing)" not in page
 
 
+@pytest.mark.parametrize("name, noted", [(None, False), ("the-real-model", True)])
+def test_a_server_that_answers_as_another_model_is_noted(ingredients, tmp_path, name, noted):
+    replies = Replies(calibrating())
+    replies.name = name
+    with Chat(replies) as chat:
+        done = run("validate", "--endpoint", chat.url, "--model", "adapter", *ingredients, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["served"]["answered_as"] == [name or "adapter"]
+    assert done.stderr.count("Note: ") == noted and ("answers as the-real-model" in done.stderr) == noted
+
+
 def test_what_a_server_says_of_a_claim_is_not_repeated(ingredients, monkeypatch):
     monkeypatch.setattr("hfvaccine.validation.asking.endpoint.WAIT", 0.0)
     replies, asked = Replies(calibrating()), []

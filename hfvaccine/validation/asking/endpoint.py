@@ -7,6 +7,7 @@ user's Hub token to whichever server it is given, and asks none where HF_HUB_OFF
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ CANDIDATES = 20
 AGAIN = "Run this again once it answers."
 
 _TEXT_REFUSED = (400, 413, 422)
+_NAME = re.compile(r"[\w./:@+-]{1,200}")
+"""Of a model; anything else may be words, and what a server says is kept nowhere."""
 _SHOWN = 200
 
 
@@ -84,6 +87,7 @@ class Endpoint:
 
     Attributes:
         retries: how often they were.
+        answered_as: names of models that stood in replies: some servers ignore the name that they are asked for.
 
     Raises:
         UsageError: for an address that is none or holds a secret, and for a variable that is not set.
@@ -107,6 +111,7 @@ class Endpoint:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self.most_retries = most_retries
         self.retries = 0
+        self.answered_as: set[str] = set()
         self._lock = Lock()
         self._client = httpx2.Client(headers=headers, timeout=PATIENCE)  # it follows no redirect: the key stays here
 
@@ -177,9 +182,13 @@ class Endpoint:
             raise _Passing(said, code, _seconds(response.headers.get("Retry-After", "")))
         if status == 200:
             try:
-                return reply_of(content)
+                reply = reply_of(content)
             except ValueError as error:
                 raise _Passing(f"gives no chat completion: it {said}", "no_completion") from error
+            name = str(content.get("model") or "").strip()
+            if _NAME.fullmatch(name):
+                self.answered_as.add(name)
+            return reply
         if status in _TEXT_REFUSED:
             raise TextRefused(f"The endpoint {self.url} {said}.", "Check `model`, and what its server takes.", code)
         if status in (401, 403):

@@ -72,6 +72,17 @@ class Served:
         """How verdicts are read, `TOP_LOGPROBS` or `TEXT`."""
         return TOP_LOGPROBS if self.listed else TEXT
 
+    @property
+    def renamed(self) -> str:
+        """That its server answers as another model than is asked for, in a sentence; "" where it does not."""
+        others = sorted(self.endpoint.answered_as - {self.model})
+        if not others:
+            return ""
+        return (
+            f"{self.endpoint.host} was asked for {self.model}, and answers as {' and '.join(others)}: "
+            "some servers ignore the name. See that it is the model that you mean"
+        )
+
     def answers(
         self,
         prompts: Sequence[Messages],
