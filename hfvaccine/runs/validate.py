@@ -111,7 +111,8 @@ def ask_served(study: Study, options: Validation, progress: Progress) -> None:
         "model": served.model,
         "answered_as": sorted(served.endpoint.answered_as),
         "reading": served.how,
-        "unclear": served.unclear,
+        "listed": served.listed,
+        **served.counts,
         "retries": served.endpoint.retries,
     }
 

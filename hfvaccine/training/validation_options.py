@@ -85,6 +85,6 @@ class Validation(Questions):
             for name in ("against", "benchmark", "grid"):
                 if getattr(self, name):
                     raise UsageError(
-                        f"--{name} takes likelihoods of texts, which a chat endpoint does not give.",
+                        f"--{name} takes likelihoods of texts, which a chat endpoint is not asked for.",
                         "Leave it out, or validate the model itself with --base.",
                     )

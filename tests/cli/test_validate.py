@@ -12,6 +12,7 @@ from hfvaccine import starter
 from hfvaccine.claims.dose import Dose
 from hfvaccine.cli import cli
 from hfvaccine.errors import HfvaccineError
+from hfvaccine.validation.asking.served import WORDS
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,10 @@ def test_a_served_model_is_asked_for_verdicts_and_for_no_likelihood(ingredients,
         )
     assert done.exit_code == 0, done.output
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["served"]["reading"] == reading and results["served"]["unclear"] == 0
+    served = results["served"]
+    assert (served["reading"], served["listed"], served["unclear"], served["floored"]) == (reading, lists or 0, 0, 0)
+    put = [body for _, _, body in chat.asked if body["max_tokens"] == (1 if lists else WORDS)]
+    assert served["asked"] == len(put) - 2  # on which it was tried what the server can do
     assert results["arms"] == ["base"] and results["gate"] is None and results["other"] == []
     found = {
         (one["probe"], one["reading"]): one["value"]
@@ -55,7 +59,11 @@ def test_a_served_model_is_asked_for_verdicts_and_for_no_likelihood(ingredients,
         ("specific", "verdict"): 1.0, ("cross", "recalled_verdict"): 1.0,
     }  # fmt: skip
     assert not any(reading == "answer" for _, reading in found)
-    assert "served model adapter" in done.stdout and "no chat endpoint gives" in " ".join(done.stdout.split())
+    said = " ".join(done.stdout.split())
+    assert "served model adapter" in said and "which a chat endpoint is not asked for" in said
+    assert f"Of its {served['asked']} replies none held no verdict" in said and ("among 20 tokens" in said) == bool(
+        lists
+    )
     page = (tmp_path / "out" / "report.html").read_text()
     assert "served model adapter" in page and "A served model, measured" in page and "(missing)" not in page
 

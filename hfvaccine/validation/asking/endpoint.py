@@ -34,6 +34,8 @@ MOST_TOKENS = 2048
 """Of a reply, thoughts included."""
 CANDIDATES = 20
 """First tokens whose probabilities are asked for, as many as OpenAI gives."""
+NEVER = -700.0
+"""A log-probability that no model gives: servers fill their lists with such values, and with what is no number."""
 AGAIN = "Run this again once it answers."
 
 _TEXT_REFUSED = (400, 413, 422)
@@ -230,9 +232,12 @@ def reply_of(content: Any) -> Reply:
     try:
         first = choice["logprobs"]["content"][0]
         found: dict[str, float] = {}
-        for one in first["top_logprobs"]:  # several may be one text but for a space
-            key = str(one["token"]).strip()
-            found[key] = found.get(key, 0.0) + exp(min(0.0, float(one["logprob"])))
+        for one in first["top_logprobs"]:
+            value = float(one["logprob"])
+            if not value > NEVER:  # nor is NaN
+                continue
+            key = str(one["token"]).strip()  # several may be one text but for a space
+            found[key] = found.get(key, 0.0) + exp(min(0.0, value))
         return Reply(text or "", str(first["token"]).strip(), found)
     except (KeyError, IndexError, TypeError, ValueError):
         return Reply(text or "")

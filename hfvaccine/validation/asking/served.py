@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from math import log
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -51,7 +52,8 @@ class Served:
         listed: how many tokens the server lists with their log-probabilities; 0 to read verdicts in text.
 
     Attributes:
-        unclear: questions to which the answer was no verdict.
+        counts: of questions for a verdict, how many were `asked`, how many replies were `unclear`, no verdict, and of
+            how many a side was `floored`: none of its spellings was listed.
 
     Raises:
         UsageError: for what is no address.
@@ -64,7 +66,7 @@ class Served:
         self.endpoint = Endpoint(address, model, most_retries=MOST_RETRIES)
         self.model = model
         self.listed = listed
-        self.unclear = 0
+        self.counts = dict.fromkeys(("asked", "unclear", "floored"), 0)
         self._lock = Lock()
 
     @property
@@ -131,25 +133,26 @@ class Served:
                 "Ask its server for them again, or begin another state in another folder.",
                 "no_top_logprobs",
             )
-        self._count(sum(listed.get(one.answer, 0.0) for one in group) < LEAST)
+        there = [one.answer for one in group if one.answer in listed]
+        self._count(asked=1, unclear=sum(listed[answer] for answer in there) < LEAST, floored=len(_sides(there)) < 2)
         least = min(listed.values())
-        chances = [listed.get(one.answer, least) for one in group]
-        return [float(np.log(max(chance, np.finfo(float).tiny))) for chance in chances], len(group)
+        return [log(listed.get(one.answer, least)) for one in group], len(group)
 
     def _word(self, group: Sequence[Request]) -> tuple[list[float], int]:
         said = SAID.match(self._say(_conversation(group), WORDS))
-        self._count(said is None)
+        self._count(asked=1, unclear=said is None)
         if said is None:
             return [0.0] * len(group), len(group)
-        accepts = said[1].lower() in ACCEPTS
-        return [0.0 if (one.answer.lower() in ACCEPTS) == accepts else -1.0 for one in group], len(group)
+        its = _sides([said[1]])
+        return [0.0 if _sides([one.answer]) == its else -1.0 for one in group], len(group)
 
     def _say(self, messages: Messages, most: int) -> str:
         return self.endpoint.complete(messages, temperature=0, max_tokens=most).text.strip()
 
-    def _count(self, unclear: bool) -> None:
+    def _count(self, **more: int) -> None:
         with self._lock:
-            self.unclear += unclear
+            for name, number in more.items():
+                self.counts[name] += number
 
 
 def found(address: str, model: str) -> Served:
@@ -176,13 +179,18 @@ def found(address: str, model: str) -> Served:
             if not (listed and lacks):
                 raise
         else:
-            if not served.unclear:
-                return served
+            if not served.counts["unclear"]:
+                return Served(address, model, listed)  # which has not been asked anything yet
     raise EndpointError(
         f"{model} at {served.endpoint.host} says neither true nor false where it is asked for one of them.",
         "Serve it with its own chat template, and without a turn of thought before its answer.",
         "no_verdict",
     )
+
+
+def _sides(answers: Sequence[str]) -> set[bool]:
+    """Whether answers accept what they are about, each of these sides once."""
+    return {answer.lower() in ACCEPTS for answer in answers}
 
 
 def _conversation(group: Sequence[Request]) -> Messages:
