@@ -142,7 +142,7 @@ def test_a_served_model_is_probed_until_it_drifts(sure, replies, chat, tmp_path,
     assert state.readings == {"probe": "verdict.top_logprobs", "recalled_probe": "recalled_verdict.top_logprobs"}
     assert state.declaration.settings["top_logprobs"] == 20
     assert all(set(scores.values()) == {1.0} for one in state.rounds for scores in one.scores.values())
-    counts = {"clusters": 12, "pairs": 12, "retries": 0, "asked": 144, "unclear": 0, "floored": 0}
+    counts = {"clusters": 12, "pairs": 12, "retries": 0, "asked": 144, "unclear": 0, "floored": 0, "refused": 0}
     assert state.rounds[0].counts == counts
     replies.truths = ()  # another revision is served, which says false to everything
     at(2)

@@ -79,6 +79,19 @@ def test_a_server_that_answers_as_another_model_is_noted(ingredients, tmp_path, 
     assert done.stderr.count("Note: ") == noted and ("answers as the-real-model" in done.stderr) == noted
 
 
+def test_a_claim_that_a_filter_refuses_ends_no_validation(ingredients):
+    replies, claim = Replies(calibrating()), Dose.load(ingredients[1]).claims[0].claim
+
+    def filtered(prompt, body):
+        refused = claim in prompt and len(body["messages"]) == 1
+        return (400, {"error": {"code": "content_filter"}}) if refused else replies(prompt, body)
+
+    with Chat(filtered) as chat:
+        done = run("validate", "--endpoint", chat.url, "--model", "adapter", *ingredients)
+    assert done.exit_code == 0, done.output
+    assert "4 texts were refused by its server" in " ".join(done.stdout.split())  # one in each wording
+
+
 def test_what_a_server_says_of_a_claim_is_not_repeated(ingredients, monkeypatch):
     monkeypatch.setattr("hfvaccine.validation.asking.endpoint.WAIT", 0.0)
     replies, asked = Replies(calibrating()), []
