@@ -7,9 +7,19 @@ from pathlib import Path
 
 from hfvaccine.errors import UsageError
 from hfvaccine.sources.place import PINNED
+from hfvaccine.text import as_option
 from hfvaccine.training.options import check_dtype, take_apart
 from hfvaccine.validation.questions import Questions, check_endpoint
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
+
+_LOADED = "is of a model that is loaded, and this one is served"
+_LIKELIHOODS = "takes likelihoods of texts, which a chat endpoint is not asked for"
+UNSERVED = {
+    **dict.fromkeys(("base_id", "base_revision", "dtype", "against"), _LOADED),
+    **dict.fromkeys(("benchmark", "benchmark_items", "primer", "grid", "mix"), _LIKELIHOODS),
+    "gate": "judges by a control, and a served model is measured alone",
+}
+"""Options that mean nothing of a served model, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +92,8 @@ class Validation(Questions):
                 "Give --base, with --adapter where there is one; or --endpoint and --model of what is served.",
             )
         if self.endpoint is not None:
-            for name in ("against", "benchmark", "grid"):
-                if getattr(self, name):
+            for name, why in UNSERVED.items():
+                if getattr(self, name) != getattr(Validation, name):
                     raise UsageError(
-                        f"--{name} takes likelihoods of texts, which a chat endpoint is not asked for.",
-                        "Leave it out, or validate the model itself with --base.",
+                        f"{as_option(name)} {why}.", "Leave it out, or validate the model itself with --base."
                     )
