@@ -102,7 +102,7 @@ def ask_served(study: Study, options: Validation, progress: Progress) -> None:
         EndpointError: where its server does not answer.
     """
     assert options.endpoint is not None and options.model is not None
-    served = found(options.endpoint, options.model)
+    served = found(options.endpoint, options.model, options.api_key_env)
     study.battery = replace(study.battery, likelihoods=False)
     try:
         study.measure(served, VACCINE if options.adapter else BASE, progress)

@@ -32,6 +32,7 @@ class Validation(Questions):
         base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
         endpoint: Instead of a base, a server with OpenAI's chat completions, to ask for verdicts and free text.
         model: The name of the model on that server.
+        api_key_env: Environment variable that holds the key of that server. [default: OPENAI_API_KEY]
         adapter: Adapter to validate, or whose served model it is: a run folder or a Hub ID[@REVISION].
         against: What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, likewise.
         dose: Dose: 'starter', a folder, or a Hub ID[@REVISION].
@@ -47,6 +48,7 @@ class Validation(Questions):
     base_revision: str | None = None
     endpoint: str | None = None
     model: str | None = None
+    api_key_env: str | None = None
     adapter: str | None = None
     against: tuple[str, ...] = ()
     dose: str = "starter"
@@ -85,7 +87,7 @@ class Validation(Questions):
         self.check_questions()
         check_dtype(self)
         _ = self.adapters
-        check_endpoint(self.endpoint, self.model)
+        check_endpoint(self.endpoint, self.model, self.api_key_env)
         if (self.base is None) == (self.endpoint is None):
             raise UsageError(
                 "It is not said what is validated." if self.base is None else "Both a base and an endpoint are given.",

@@ -126,6 +126,7 @@ def test_what_is_another_is_refused_in_one_sentence_and_nothing_is_written(adapt
         ((sure, "--every", 0), "cannot be kept"),
         ((sure, "--clusters", 3), "--clusters is 3"),
         ((sure, "--model", "m"), "go together"),
+        ((sure, "--api-key-env", "SERVER_KEY"), "is of a server"),
         ((), "what is probed"),
     ):
         assert says in refusal(run(*arguments, "--into", tmp_path / "state")), arguments
@@ -151,12 +152,14 @@ def test_a_served_model_is_probed_until_it_drifts(sure, replies, chat, tmp_path,
     assert "Aldor" not in (folder / JOURNAL).read_text() and "Aldor" not in result.output
 
 
-def test_a_server_that_answers_as_another_model_is_noted_in_each_round(sure, replies, chat, tmp_path, at):
+def test_a_server_that_answers_as_another_model_is_noted_in_each_round(sure, replies, chat, tmp_path, at, monkeypatch):
     folder = tmp_path / "state"
     assert "Note" not in run(sure, "--into", folder, *served(chat)).stderr
     replies.name = "the-real-model"
+    monkeypatch.setenv("SERVER_KEY", "its-own")
     at(1)
-    again = run(sure, "--into", folder, *served(chat))
+    again = run(sure, "--into", folder, *served(chat), "--api-key-env", "SERVER_KEY")
+    assert chat.asked[-1][1]["Authorization"] == "Bearer its-own"
     assert again.exit_code == 0 and again.stderr.count("answers as the-real-model") == 1
 
 

@@ -86,6 +86,14 @@ def test_a_server_that_answers_as_another_model_is_noted(unmixed, tmp_path, name
     assert done.stderr.count("Note: ") == noted and ("answers as the-real-model" in done.stderr) == noted
 
 
+def test_a_server_is_given_the_key_of_the_variable_that_is_named(unmixed, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-it")
+    monkeypatch.setenv("SERVER_KEY", "its-own")
+    with Chat(lambda prompt, body: (401, {})) as chat:
+        run("validate", "--endpoint", chat.url, "--model", "x", "--api-key-env", "SERVER_KEY", *unmixed)
+    assert {headers["Authorization"] for _, headers, _ in chat.asked} == {"Bearer its-own"}
+
+
 def test_a_claim_that_a_filter_refuses_ends_no_validation(unmixed):
     replies, claim = Replies(calibrating()), Dose.load(unmixed[1]).claims[0].claim
 
@@ -122,6 +130,7 @@ def calibrating():
     "more, said",
     [
         (["--model", "x"], "go together"),
+        (["--base", "x", "--api-key-env", "JUDGE_KEY"], "is of a server"),
         (["--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "--base", "y"], "Both a base and an endpoint"),
         ([], "not said what is validated"),
     ],

@@ -41,6 +41,7 @@ AGAIN = "Run this again once it answers."
 _TEXT_REFUSED = (400, 413, 422)
 _NAME = re.compile(r"[\w./:@+-]{1,200}")
 """Of a model; anything else may be words, and what a server says is kept nowhere."""
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _SHOWN = 200
 
 
@@ -92,7 +93,7 @@ class Endpoint:
         answered_as: names of models that stood in replies: some servers ignore the name that they are asked for.
 
     Raises:
-        UsageError: for an address that is none or holds a secret, and for a variable that is not set.
+        UsageError: for an address that is none or holds a secret, and for a variable that is none or not set.
     """
 
     def __init__(self, address: str, model: str, variable: str | None = None, most_retries: int | None = None) -> None:
@@ -102,6 +103,11 @@ class Endpoint:
         self.url = parts._replace(path=path).geturl()
         self.host = str(parts.hostname)
         self.model = model
+        if variable is not None and not _VARIABLE.fullmatch(variable):
+            raise UsageError(  # it may be the key itself, which is shown nowhere
+                "What is given for the key is no name of an environment variable.",
+                "Put the key into the environment, and give the variable's name.",
+            )
         self.variable = variable or KEY
         self._key = os.environ.get(self.variable, "").strip()
         if variable is not None and not self._key:

@@ -52,20 +52,21 @@ class Served:
         address: of its server, see `Endpoint`.
         model: its name there.
         listed: how many tokens the server lists with their log-probabilities; 0 to read verdicts in text.
+        variable: environment variable that holds its key, see `Endpoint`.
 
     Attributes:
         counts: of questions for a verdict, how many were `asked`, how many replies were `unclear`, no verdict, and of
             how many a side was `floored`: none of its spellings was listed; of all texts how many were `refused`.
 
     Raises:
-        UsageError: for what is no address.
+        UsageError: for what is no address, and for a variable that is none or not set.
     """
 
     tokenizer = None
     """Nobody knows it."""
 
-    def __init__(self, address: str, model: str, listed: int) -> None:
-        self.endpoint = Endpoint(address, model, most_retries=MOST_RETRIES)
+    def __init__(self, address: str, model: str, listed: int, variable: str | None = None) -> None:
+        self.endpoint = Endpoint(address, model, variable, MOST_RETRIES)
         self.model = model
         self.listed = listed
         self.counts = dict.fromkeys(("asked", "unclear", "floored", "refused"), 0)
@@ -194,13 +195,14 @@ class Served:
         return results
 
 
-def found(address: str, model: str) -> Served:
+def found(address: str, model: str, variable: str | None = None) -> Served:
     """A served model in the first reading that its server proves to have.
 
     Args:
-        address, model: see `Served`.
+        address, model, variable: see `Served`.
 
     Raises:
+        UsageError: likewise.
         EndpointError: where it does not answer, or gives no verdict on a plain statement.
     """
     requests = [
@@ -210,7 +212,7 @@ def found(address: str, model: str) -> Served:
         for answer in (*probe.accept, *probe.reject)
     ]
     for listed in (*MOST_LISTED, 0):
-        served = Served(address, model, listed)
+        served = Served(address, model, listed, variable)
         try:
             served.score(requests)
         except EndpointError as error:
@@ -219,7 +221,7 @@ def found(address: str, model: str) -> Served:
                 raise
         else:
             if not served.counts["unclear"]:
-                return Served(address, model, listed)  # which has not been asked anything yet
+                return Served(address, model, listed, variable)  # which has not been asked anything yet
     raise EndpointError(
         f"{model} at {served.endpoint.host} says neither true nor false where it is asked for one of them.",
         "Serve it with its own chat template, and without a turn of thought before its answer.",

@@ -121,6 +121,9 @@ def test_a_key_comes_from_the_variable_that_is_named_and_from_no_other(monkeypat
     assert [headers.get("Authorization") for _, headers, _ in chat.asked] == ["Bearer other", None]
     with pytest.raises(UsageError, match="variable NO_SUCH_KEY is not set"):
         Endpoint("http://judge.example", "m", "NO_SUCH_KEY")
+    with pytest.raises(UsageError, match="no name of an environment variable") as error:
+        Endpoint("http://judge.example", "m", SECRET)
+    assert SECRET not in str(error.value)
 
 
 @pytest.mark.parametrize(
