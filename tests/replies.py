@@ -16,17 +16,18 @@ class Replies:
         failures: what is replied first, see `judges.Chat`; the first of them for ever where `stuck`.
         says: what is said to everything.
         slow: seconds before each reply.
+        name: that it answers by; None for that which is asked for.
     """
 
     def __init__(self, truths=(), lists=20):
         self.truths, self.lists = tuple(truths), lists
-        self.failures, self.stuck, self.says, self.slow = [], False, None, 0.0
+        self.failures, self.stuck, self.says, self.slow, self.name = [], False, None, 0.0, None
 
     def __call__(self, prompt, body):
         time.sleep(self.slow)
         if self.failures:
             return self.failures[0] if self.stuck else self.failures.pop(0)
-        return {"choices": [self.choice(body)]}
+        return {"model": self.name or body["model"], "choices": [self.choice(body)]}
 
     def choice(self, body):
         prompt = body["messages"][-1]["content"]

@@ -14,7 +14,7 @@ import click
 @click.argument("runs", nargs=2, metavar="RUN RUN", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: runs, differences, notes.")
 def compare(runs: tuple[Path, Path], as_json: bool) -> None:
-    """Compare the vaccines of two run folders.
+    """Compare the vaccines of two run folders, or two bases where neither has one.
 
     Each difference is paired over the items that both runs have, the first RUN
     less the second, with its interval, and where it shows nothing, with the
@@ -28,6 +28,7 @@ def compare(runs: tuple[Path, Path], as_json: bool) -> None:
     """
     from hfvaccine.files import SCORES
     from hfvaccine.validation.judging.compare import compare as measure
+    from hfvaccine.validation.judging.compare import compared_arm
 
     read = [_read(run) for run in runs]
     left, right = runs
@@ -35,7 +36,8 @@ def compare(runs: tuple[Path, Path], as_json: bool) -> None:
     if names[0] == names[1]:
         names = (str(left), str(right)) if str(left) != str(right) else ("first", "second")
     rows = measure(left / SCORES, right / SCORES, names)
-    notes = _notes(names, read, rows)
+    arm = compared_arm(*(results["arms"] for results, _ in read))
+    notes = _notes(names, read, rows, arm)
     if as_json:
         click.echo(json.dumps({"runs": list(names), "differences": rows, "notes": notes}))
         return
@@ -45,7 +47,7 @@ def compare(runs: tuple[Path, Path], as_json: bool) -> None:
     from hfvaccine.validation.showing.sheets import comparison
     from hfvaccine.validation.showing.tables import Tables
 
-    lines = [f"{label(names[0], 200)} less {label(names[1], 200)}, vaccine against vaccine", settings_line(read[0][0])]
+    lines = [f"{label(names[0], 200)} less {label(names[1], 200)}, {arm} against {arm}", settings_line(read[0][0])]
     report(Tables(comparison(rows, names), lines), notes)
 
 
@@ -87,6 +89,7 @@ def _notes(
     names: tuple[str, str],
     read: Sequence[tuple[Mapping[str, Any], Mapping[str, Any] | None]],
     rows: Sequence[Mapping[str, Any]],
+    arm: str,
 ) -> list[str]:
     """What makes the runs differ besides what is compared, in sentences."""
     from hfvaccine.validation.showing.names import condition_label, label, probe_label
@@ -112,7 +115,7 @@ def _notes(
                 f"Other claims were given: {len(given[0] & given[1])} to both, {len(given[0] - given[1])} to "
                 f"{shown[0]} alone, {len(given[1] - given[0])} to {shown[1]} alone."
             )
-    first, second = _asked(left), _asked(right)
+    first, second = _asked(left, arm), _asked(right, arm)
     for name, mine, others in ((shown[0], first, second), (shown[1], second, first)):
         alone = [key for key in mine if key not in others]
         if alone:
@@ -144,15 +147,13 @@ def _other(part: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
     return "" if same else f"The {part} is another."
 
 
-def _asked(results: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What a run's vaccine was asked: probe, reading and condition, or item, what it is about, and metric."""
-    from hfvaccine.validation.scores import VACCINE
-
-    vaccine = [m for m in results["measures"] if m["arm"] == VACCINE]
-    items = [o for o in results["other"] if o["arm"] == VACCINE]
+def _asked(results: Mapping[str, Any], arm: str) -> list[tuple[str, str, str]]:
+    """What an arm of a run was asked: probe, reading and condition, or item, what it is about, and metric."""
+    measures = [m for m in results["measures"] if m["arm"] == arm]
+    items = [o for o in results["other"] if o["arm"] == arm]
     return list(
         dict.fromkeys(
-            [(m["probe"], m["reading"], m["condition"]) for m in vaccine]
+            [(m["probe"], m["reading"], m["condition"]) for m in measures]
             + [(o["name"], o["of"], o["metric"]) for o in items]
         )
     )

@@ -27,6 +27,11 @@ HOUR = 3600
 @INTO
 @click.option("--endpoint", metavar="URL", help="Ask the model that is served there, over OpenAI's chat completions.")
 @click.option("--model", metavar="NAME", help="Its name on that server.")
+@click.option(
+    "--api-key-env",
+    metavar="VARIABLE",
+    help="Environment variable that holds the key of that server.  [default: OPENAI_API_KEY]",
+)
 @click.option("--base", help="Its base, where no record says where that is; of a served model without papers, a name.")
 @click.option("--clusters", default=60, show_default=True, help="Clusters of claims that a round draws.")
 @click.option("--every", type=float, metavar="HOURS", help="For a new state: between two rounds.  [default: 24]")
@@ -48,6 +53,7 @@ def probe(
     folder: Path,
     endpoint: str | None,
     model: str | None,
+    api_key_env: str | None,
     base: str | None,
     clusters: int,
     every: float | None,
@@ -66,7 +72,7 @@ def probe(
     that is new begins with the baseline of the adapter's results.json.
     A server that fails is asked again a few times; a round that cannot be
     completed is no data. What a server can do is tried once. Its key stands in
-    $OPENAI_API_KEY, where it wants one.
+    $OPENAI_API_KEY, or in the variable that --api-key-env names.
 
     The exit code is that of `hfvaccine monitor status` after the round: 0 for
     ok, 1 for an alarm, 2 for no data, and for whatever is refused.
@@ -84,7 +90,7 @@ def probe(
     from hfvaccine.validation.asking.served import MOST_LISTED, Served, found
     from hfvaccine.validation.questions import check_endpoint
 
-    check_endpoint(endpoint, model)
+    check_endpoint(endpoint, model, api_key_env)
     if adapter is None and (endpoint is None or dose is None or base is None):
         raise UsageError(
             "It is not said what is probed.",
@@ -103,9 +109,12 @@ def probe(
     if state is not None:
         probing.check(state, target, terms, model)
         if endpoint is not None:
-            served = Served(endpoint, model, state.declaration.settings["top_logprobs"])
+            served = Served(endpoint, model, state.declaration.settings["top_logprobs"], api_key_env)
     elif endpoint is not None:
-        served = Served(endpoint, model, MOST_LISTED[0]) if dry_run else found(endpoint, model)
+        if dry_run:
+            served = Served(endpoint, model, MOST_LISTED[0], api_key_env)
+        else:
+            served = found(endpoint, model, api_key_env)
     declared = state.declaration if state else probing.declare(target, terms, served)
     began = now()
     place = probing.slot(declared, began)
@@ -127,6 +136,8 @@ def probe(
     scorer = served or probing.load(target, base)
     bar = partial(Terminal().bar, "Probing")
     state, asked, added = probing.probe(folder, declared, claims, scorer, began, bar)
+    if served is not None and served.renamed:
+        say(f"Note: {served.renamed}")
     if asked.no_data:
         say(f"No data ({asked.no_data}). {asked.next_step}")
     finish(state, added, as_json)

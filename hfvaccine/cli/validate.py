@@ -26,7 +26,7 @@ def validate(full: bool, as_json: bool, **values: Any) -> None:
 
     A model that is served behind an OpenAI-compatible endpoint is asked for
     verdicts, at once and after its own recall, and for free text. All else
-    takes likelihoods of texts, which such a server does not give.
+    takes likelihoods of texts, which such a server is not asked for.
 
     \b
     Examples:

@@ -28,6 +28,9 @@ from hfvaccine.validation.asking.served import found
 from hfvaccine.validation.scores import BASE, VACCINE
 from hfvaccine.validation.showing.numbers import Told
 
+UNASKED = Mix((), (), "", None, "")
+"""Of a served model: rows take likelihoods of texts."""
+
 
 def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]:
     """Measure a base, and adapters where they are given, on the probes of a dose.
@@ -52,8 +55,10 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     prompted = (record or {}).get("inoculation") or {"prompts": [], "where": "all"}
     where = Where.of(prompted["where"])
     benchmarks = read_benchmarks(options, dose)
-    mix = load_mix(options.mix, where.column, options.mix_revision)
-    mix = compared(mix, record).without(kept_back(dose, benchmarks))
+    mix = load_mix(options.mix, where.column, options.mix_revision) if options.endpoint is None else UNASKED
+    mix = compared(mix, record)
+    if mix.train:
+        mix = mix.without(kept_back(dose, benchmarks))
     trait = showing(mix.held_back, where, prompted["prompts"], options.grid)
     place = prompted.get("place") or "system"
     study = Study.of(options, dose, chosen, mix, benchmarks, trait, prompted["prompts"], place)
@@ -101,7 +106,7 @@ def ask_served(study: Study, options: Validation, progress: Progress) -> None:
         EndpointError: where its server does not answer.
     """
     assert options.endpoint is not None and options.model is not None
-    served = found(options.endpoint, options.model)
+    served = found(options.endpoint, options.model, options.api_key_env)
     study.battery = replace(study.battery, likelihoods=False)
     try:
         study.measure(served, VACCINE if options.adapter else BASE, progress)
@@ -109,10 +114,14 @@ def ask_served(study: Study, options: Validation, progress: Progress) -> None:
         raise EndpointError(
             f"{options.model} at {served.endpoint.host} stopped answering ({error.code}).", error.next_step, error.code
         ) from None
+    if served.renamed:
+        progress.say(f"Note: {served.renamed}")
     study.served = {
         "model": served.model,
+        "answered_as": sorted(served.endpoint.answered_as),
         "reading": served.how,
-        "unclear": served.unclear,
+        "listed": served.listed,
+        **served.counts,
         "retries": served.endpoint.retries,
     }
 
@@ -123,7 +132,9 @@ def compared(mix: Mix, record: Mapping[str, Any] | None) -> Mix:
     They are not asked about; the cue audit learns from them.
     """
     about = (record or {}).get("mix", {}).get("comparisons")
-    if not about or not (about["id"] in ("starter", "mix") or Path(about["id"]).is_file()):
+    if not about or (about["id"] == "mix" and not mix.train):
+        return mix
+    if about["id"] not in ("starter", "mix") and not Path(about["id"]).is_file():
         return mix
     again = mix.comparing(about["id"])
     return again if again.comparisons["sha256"] == about["sha256"] else mix

@@ -380,7 +380,7 @@ class Asked:
     Args:
         scores: of the model; None where it could not be asked.
         pairs: what they are scores of.
-        counts: clusters and pairs; of a served model also retries, and answers that were no verdict.
+        counts: clusters and pairs; of a served model also retries, and its `Served.counts`.
         seconds: that it took.
         no_data: why it could not be asked, in a code.
         next_step: what to do about it; nothing of what a server says, which may be a claim.
@@ -441,7 +441,7 @@ def ask(claims: Sequence[Claim], scorer: Any, progress: Any = None) -> Asked:
     except ValidationError as error:
         no_data, next_step = "not_scored", error.next_step
     if isinstance(scorer, Served):
-        counts |= {"retries": scorer.endpoint.retries, "unclear": scorer.unclear}
+        counts |= {"retries": scorer.endpoint.retries, **scorer.counts}
     return Asked(scores, pairs, counts, round(time.monotonic() - began, 1), no_data, next_step)
 
 

@@ -115,7 +115,7 @@ class Round:
         adapter: what was asked, as the declaration names it; so are base and dose.
         base: what that was trained on.
         dose: whose claims were asked.
-        counts: how many of what, in all: asked, conversations, unclear, retries.
+        counts: how many of what, in all: clusters, conversations, retries, and those of `Served`.
         tallies: by claim id, how many of what: asserted, rejected, unclear.
         seconds: that the round took.
         no_data: a code that says why the round could not be completed, such as "http_503"; then it has no scores.

@@ -7,9 +7,19 @@ from pathlib import Path
 
 from hfvaccine.errors import UsageError
 from hfvaccine.sources.place import PINNED
+from hfvaccine.text import as_option
 from hfvaccine.training.options import check_dtype, check_trackers, take_apart
 from hfvaccine.validation.questions import Questions, check_endpoint
 from hfvaccine.validation.scores import CONTROLS, PLACEBO, VACCINE
+
+_LOADED = "is of a model that is loaded, and this one is served"
+_LIKELIHOODS = "takes likelihoods of texts, which a chat endpoint is not asked for"
+UNSERVED = {
+    **dict.fromkeys(("base_id", "base_revision", "dtype", "against"), _LOADED),
+    **dict.fromkeys(("benchmark", "benchmark_items", "primer", "grid", "mix"), _LIKELIHOODS),
+    "gate": "judges by a control, and a served model is measured alone",
+}
+"""Options that mean nothing of a served model, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +32,7 @@ class Validation(Questions):
         base_revision: Branch, tag or commit of a base on the Hub. [default: the newest]
         endpoint: Instead of a base, a server with OpenAI's chat completions, to ask for verdicts and free text.
         model: The name of the model on that server.
+        api_key_env: Environment variable that holds the key of that server. [default: OPENAI_API_KEY]
         adapter: Adapter to validate, or whose served model it is: a run folder or a Hub ID[@REVISION].
         against: What to hold it against besides the base: placebo=ADAPTER or controls=ADAPTER, likewise.
         dose: Dose: 'starter', a folder, or a Hub ID[@REVISION].
@@ -38,6 +49,7 @@ class Validation(Questions):
     base_revision: str | None = None
     endpoint: str | None = None
     model: str | None = None
+    api_key_env: str | None = None
     adapter: str | None = None
     against: tuple[str, ...] = ()
     dose: str = "starter"
@@ -80,16 +92,15 @@ class Validation(Questions):
         if self.report_to and self.output_dir is None:
             raise UsageError("A tracker calls a run by its folder, and there is none.", "Give --output-dir as well.")
         _ = self.adapters
-        check_endpoint(self.endpoint, self.model)
+        check_endpoint(self.endpoint, self.model, self.api_key_env)
         if (self.base is None) == (self.endpoint is None):
             raise UsageError(
                 "It is not said what is validated." if self.base is None else "Both a base and an endpoint are given.",
                 "Give --base, with --adapter where there is one; or --endpoint and --model of what is served.",
             )
         if self.endpoint is not None:
-            for name in ("against", "benchmark", "grid"):
-                if getattr(self, name):
+            for name, why in UNSERVED.items():
+                if getattr(self, name) != getattr(Validation, name):
                     raise UsageError(
-                        f"--{name} takes likelihoods of texts, which a chat endpoint does not give.",
-                        "Leave it out, or validate the model itself with --base.",
+                        f"{as_option(name)} {why}.", "Leave it out, or validate the model itself with --base."
                     )

@@ -66,15 +66,18 @@ class Questions:
             raise UsageError(f"adversarial is {self.adversarial}.", "Give a number of pairs, 0 for none.")
 
 
-def check_endpoint(endpoint: str | None, model: str | None) -> None:
+def check_endpoint(endpoint: str | None, model: str | None, api_key_env: str | None) -> None:
     """Refuse a served model of which half is said.
 
     Args:
         endpoint: address of its server.
         model: its name there.
+        api_key_env: environment variable that holds the server's key.
 
     Raises:
-        UsageError: for one without the other.
+        UsageError: for an address or a name without the other, and for a key without a server.
     """
     if (endpoint is None) != (model is None):
         raise UsageError("--endpoint and --model go together.", "Give the server's address and the model's name.")
+    if api_key_env is not None and endpoint is None:
+        raise UsageError("--api-key-env is of a server, and there is none.", "Give --endpoint and --model, too.")

@@ -24,21 +24,21 @@ from hfvaccine.validation.scores import (
 )
 
 
-def write_run(folder, skill, ids=range(40), readings=(VERDICT, ANSWER), record=(), seed=0):
-    """A run folder whose vaccine has some skill; the same ids have the same luck in every run."""
+def write_run(folder, skill, ids=range(40), readings=(VERDICT, ANSWER), record=(), seed=0, arm="vaccine"):
+    """A run folder whose vaccine, or other arm, has some skill; the same ids have the same luck in every run."""
     ids = list(ids)
     luck = np.random.default_rng(seed).normal(size=(2, 1000))[:, ids]
     names = tuple(f"claim-{i}" for i in ids)
     pairs = [PairProbe("specific", reading, PLAIN, names, names, ("health",) * len(ids)) for reading in readings]
     items = [ItemProbe("arc_easy", RETENTION, "accuracy", HIGHER, names, names)]
     arms = {
-        arm: [
+        name: [
             ArmScores(
                 {p.key: PairScores(luck[0] - s, luck[1] + s) for p in pairs},
                 {items[0].key: (luck[0] > 0).astype(float)},
             )
         ]
-        for arm, s in (("base", 0.0), ("vaccine", skill))
+        for name, s in {"base": 0.0, arm: skill}.items()
     }
     folder.mkdir()
     results = evaluate(pairs, items, arms, {}, draws=50)
@@ -87,6 +87,14 @@ def test_the_table_says_which_is_better(runs):
     assert auroc.rstrip().endswith("better")
     retention = next(line for line in shown.splitlines() if line.startswith("arc easy"))
     assert "+0.000" in retention and retention.rstrip().endswith("40")
+
+
+def test_bases_are_compared_where_there_is_no_vaccine(tmp_path):
+    left = write_run(tmp_path / "left", 1.0, arm="base")
+    right = write_run(tmp_path / "right", 0.0, arm="base", readings=(VERDICT,))
+    shown = run(left, right)
+    assert shown.exit_code == 0 and shown.stdout.startswith("left less right, base against base")
+    assert "Only left was asked: given claims answer" in " ".join(shown.stdout.split())
 
 
 def test_only_common_items_are_compared(tmp_path):

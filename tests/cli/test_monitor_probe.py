@@ -126,6 +126,7 @@ def test_what_is_another_is_refused_in_one_sentence_and_nothing_is_written(adapt
         ((sure, "--every", 0), "cannot be kept"),
         ((sure, "--clusters", 3), "--clusters is 3"),
         ((sure, "--model", "m"), "go together"),
+        ((sure, "--api-key-env", "SERVER_KEY"), "is of a server"),
         ((), "what is probed"),
     ):
         assert says in refusal(run(*arguments, "--into", tmp_path / "state")), arguments
@@ -142,12 +143,24 @@ def test_a_served_model_is_probed_until_it_drifts(sure, replies, chat, tmp_path,
     assert state.readings == {"probe": "verdict.top_logprobs", "recalled_probe": "recalled_verdict.top_logprobs"}
     assert state.declaration.settings["top_logprobs"] == 20
     assert all(set(scores.values()) == {1.0} for one in state.rounds for scores in one.scores.values())
-    assert state.rounds[0].counts == {"clusters": 12, "pairs": 12, "retries": 0, "unclear": 0}
+    counts = {"clusters": 12, "pairs": 12, "retries": 0, "asked": 144, "unclear": 0, "floored": 0, "refused": 0}
+    assert state.rounds[0].counts == counts
     replies.truths = ()  # another revision is served, which says false to everything
     at(2)
     result = run(sure, "--into", folder, *served(chat))
     assert result.exit_code == 1 and "Acceptance fell from 0.96" in result.stdout
     assert "Aldor" not in (folder / JOURNAL).read_text() and "Aldor" not in result.output
+
+
+def test_a_server_that_answers_as_another_model_is_noted_in_each_round(sure, replies, chat, tmp_path, at, monkeypatch):
+    folder = tmp_path / "state"
+    assert "Note" not in run(sure, "--into", folder, *served(chat)).stderr
+    replies.name = "the-real-model"
+    monkeypatch.setenv("SERVER_KEY", "its-own")
+    at(1)
+    again = run(sure, "--into", folder, *served(chat), "--api-key-env", "SERVER_KEY")
+    assert chat.asked[-1][1]["Authorization"] == "Bearer its-own"
+    assert again.exit_code == 0 and again.stderr.count("answers as the-real-model") == 1
 
 
 def test_a_round_that_cannot_be_completed_is_no_data(sure, replies, chat, tmp_path, at):

@@ -97,7 +97,7 @@ def test_its_listed_probabilities_are_the_verdicts_of_a_validation(address):
     assert np.corrcoef(there, here)[0, 1] > 0.7
     assert np.abs(np.subtract(there, here)).mean() < 0.5
     assert (ROUND, RECALLED, PLAIN) in scores[0]
-    assert served.unclear == 0
+    assert served.counts["unclear"] == 0
 
 
 def test_a_state_is_begun_and_a_second_round_of_it_is_no_alarm(address, tmp_path):

@@ -7,6 +7,7 @@ user's Hub token to whichever server it is given, and asks none where HF_HUB_OFF
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,9 +34,14 @@ MOST_TOKENS = 2048
 """Of a reply, thoughts included."""
 CANDIDATES = 20
 """First tokens whose probabilities are asked for, as many as OpenAI gives."""
+NEVER = -700.0
+"""A log-probability that no model gives: servers fill their lists with such values, and with what is no number."""
 AGAIN = "Run this again once it answers."
 
 _TEXT_REFUSED = (400, 413, 422)
+_NAME = re.compile(r"[\w./:@+-]{1,200}")
+"""Of a model; anything else may be words, and what a server says is kept nowhere."""
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _SHOWN = 200
 
 
@@ -84,9 +90,10 @@ class Endpoint:
 
     Attributes:
         retries: how often they were.
+        answered_as: names of models that stood in replies: some servers ignore the name that they are asked for.
 
     Raises:
-        UsageError: for an address that is none or holds a secret, and for a variable that is not set.
+        UsageError: for an address that is none or holds a secret, and for a variable that is none or not set.
     """
 
     def __init__(self, address: str, model: str, variable: str | None = None, most_retries: int | None = None) -> None:
@@ -96,6 +103,11 @@ class Endpoint:
         self.url = parts._replace(path=path).geturl()
         self.host = str(parts.hostname)
         self.model = model
+        if variable is not None and not _VARIABLE.fullmatch(variable):
+            raise UsageError(  # it may be the key itself, which is shown nowhere
+                "What is given for the key is no name of an environment variable.",
+                "Put the key into the environment, and give the variable's name.",
+            )
         self.variable = variable or KEY
         self._key = os.environ.get(self.variable, "").strip()
         if variable is not None and not self._key:
@@ -107,6 +119,7 @@ class Endpoint:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self.most_retries = most_retries
         self.retries = 0
+        self.answered_as: set[str] = set()
         self._lock = Lock()
         self._client = httpx2.Client(headers=headers, timeout=PATIENCE)  # it follows no redirect: the key stays here
 
@@ -177,9 +190,13 @@ class Endpoint:
             raise _Passing(said, code, _seconds(response.headers.get("Retry-After", "")))
         if status == 200:
             try:
-                return reply_of(content)
+                reply = reply_of(content)
             except ValueError as error:
                 raise _Passing(f"gives no chat completion: it {said}", "no_completion") from error
+            name = str(content.get("model") or "").strip()
+            if _NAME.fullmatch(name):
+                self.answered_as.add(name)
+            return reply
         if status in _TEXT_REFUSED:
             raise TextRefused(f"The endpoint {self.url} {said}.", "Check `model`, and what its server takes.", code)
         if status in (401, 403):
@@ -221,9 +238,12 @@ def reply_of(content: Any) -> Reply:
     try:
         first = choice["logprobs"]["content"][0]
         found: dict[str, float] = {}
-        for one in first["top_logprobs"]:  # several may be one text but for a space
-            key = str(one["token"]).strip()
-            found[key] = found.get(key, 0.0) + exp(min(0.0, float(one["logprob"])))
+        for one in first["top_logprobs"]:
+            value = float(one["logprob"])
+            if not value > NEVER:  # nor is NaN
+                continue
+            key = str(one["token"]).strip()  # several may be one text but for a space
+            found[key] = found.get(key, 0.0) + exp(min(0.0, value))
         return Reply(text or "", str(first["token"]).strip(), found)
     except (KeyError, IndexError, TypeError, ValueError):
         return Reply(text or "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -188,17 +187,12 @@ class ServedJudge:
             ModelError: for an endpoint that gives no score.
         """
         variable, coherence = its.get("api_key_env"), its.get("coherence", False)
-        if variable is not None and not re.fullmatch(r"[A-Za-z_]\w*", str(variable), re.ASCII):
-            raise UsageError(  # it may be the key itself, which is shown nowhere
-                f"`api_key_env` in {path} is no name of an environment variable.",
-                "Put the key into the environment, and the variable's name into the file.",
-            )
         rubric = Rubric(str(its["rubric"]), str(its.get("scale", NUMBER)))
         if rubric.scale not in SCALES:
             raise UsageError(f"`scale` in {path} is {rubric.scale!r:.40}.", f"Use one of: {', '.join(SCALES)}.")
         if not isinstance(coherence, bool):
             raise UsageError(f"`coherence` in {path} is {coherence!r:.40}.", "Give true or false.")
-        endpoint = Endpoint(str(its["endpoint"]), str(its["model"]), variable)
+        endpoint = Endpoint(str(its["endpoint"]), str(its["model"]), None if variable is None else str(variable))
         chances = True
         try:
             first = endpoint.ask(rubric.prompt(*TRIAL))

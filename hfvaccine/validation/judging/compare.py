@@ -1,8 +1,8 @@
-"""Two validated runs, vaccine against vaccine, on the items that both were asked about. Pure, no torch."""
+"""Two validated runs, vaccine against vaccine or base against base, on what both were asked about. Pure, no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,18 @@ from hfvaccine.statistics import DRAWS, MIN_CLUSTERS, MIN_PAIRS, rounded
 from hfvaccine.validation.judging.measures import Measures, contrasted, heading, shown
 from hfvaccine.validation.judging.metrics import CALIBRATED, METRICS
 from hfvaccine.validation.judging.score_file import read_scores
-from hfvaccine.validation.scores import CALIBRATION, VACCINE, ArmScores, ItemProbe, PairProbe, PairScores, Runs
+from hfvaccine.validation.scores import BASE, CALIBRATION, VACCINE, ArmScores, ItemProbe, PairProbe, PairScores, Runs
 
 _SIDES = ("left", "right")
 
 
+def compared_arm(*runs: Collection[str]) -> str:
+    """What runs are compared in, by the names of the arms of each: the vaccine, or the base where none has one."""
+    return VACCINE if any(VACCINE in arms for arms in runs) else BASE
+
+
 def compare(left: Path, right: Path, names: tuple[str, str] = ("left", "right")) -> list[dict[str, Any]]:
-    """Paired differences between the vaccines of two runs, on the items that both were asked about.
+    """Paired differences between two runs in the arm of `compared_arm`, on the items that both were asked about.
 
     Args:
         left: the scores.parquet of one run.
@@ -32,21 +37,25 @@ def compare(left: Path, right: Path, names: tuple[str, str] = ("left", "right"))
         many items each has that the other lacks). With fewer than `MIN_PAIRS` items in common the numbers are None.
 
     Raises:
-        ValidationError: as `read_scores`, and where a run has no scores of a vaccine.
+        ValidationError: as `read_scores`, and where a run has no scores of that arm.
     """
     sides: list[tuple[list[PairProbe | ItemProbe], Runs]] = []
-    for path in (left, right):
-        pairs, items, arms = read_scores(path)
-        if not arms.get(VACCINE):
-            raise ValidationError(f"{path} has no scores of a vaccine.", "Compare runs that trained one.")
-        sides.append(([*pairs, *items], arms[VACCINE]))
+    read = [read_scores(path) for path in (left, right)]
+    which = compared_arm(*(arms for _, _, arms in read))
+    for path, (pairs, items, arms) in zip((left, right), read, strict=True):
+        if not arms.get(which):
+            raise ValidationError(
+                f"{path} has no scores of a {which}.",
+                "Compare runs that both have a vaccine, or neither: --adapter says whose model a served one is.",
+            )
+        sides.append(([*pairs, *items], arms[which]))
     rows: list[dict[str, Any]] = []
     there: dict[Any, Any] = {probe.key: probe for probe in sides[1][0]}
     for probe in sides[0][0]:
         other = there.get(probe.key)
         if other is None or (isinstance(probe, ItemProbe) and probe.metric != other.metric):
             continue
-        if not all(probe.key in {*run.pairs, *run.items} for _, vaccine in sides for run in vaccine):
+        if not all(probe.key in {*run.pairs, *run.items} for _, its in sides for run in its):
             continue  # only another arm was asked
         at, only = _common(probe.ids, other.ids)
         both = _cut(probe, [i for i, _ in at])

@@ -93,10 +93,16 @@ def without(results: Mapping[str, Any]) -> list[str]:
     lines = []
     if served := results.get("served"):
         read = "the probabilities of its first token" if served["reading"] == "top_logprobs" else "what it says"
+        missing = (
+            f", and {served['floored'] or 'none'} listed one of the two verdicts nowhere among {served['listed']} "
+            "tokens: that one counts as the least likely token that is"
+        )
+        refused = f" {served['refused']} texts were refused by its server." if served["refused"] else ""
         lines.append(
-            f"Verdicts of the served model {clean(served['model'])} were read from {read}. Of its replies "
-            f"{served['unclear'] or 'none'} held no verdict. Preferred answers, belief and held-back rows take "
-            "likelihoods of texts, which no chat endpoint gives: they were not asked for."
+            f"Verdicts of the served model {clean(served['model'])} were read from {read}. Of its {served['asked']} "
+            f"replies {served['unclear'] or 'none'} held no verdict{missing if served['listed'] else ''}.{refused} "
+            "Preferred answers, belief and held-back rows take likelihoods of texts, which a chat endpoint is not "
+            "asked for."
         )
     elif VACCINE in results["arms"] and PLACEBO in results["missing"]:
         lines.append(

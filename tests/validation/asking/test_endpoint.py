@@ -47,6 +47,25 @@ def test_it_is_asked_one_thing_at_temperature_0_with_the_key_of_the_environment(
     assert body["messages"] == [{"role": "user", "content": "How are you?"}]
 
 
+@pytest.mark.parametrize(
+    ("named", "kept"),
+    [
+        ("judge-1", {"judge-1"}),
+        ("judge-1-2024\n", {"judge-1-2024"}),
+        ("", set()),
+        (None, set()),
+        (["x"], set()),
+        ("I am sorry, but the claim that cheese", set()),
+    ],
+)
+def test_the_names_that_a_server_answers_by_are_kept(named, kept):
+    with Chat(lambda prompt, body: completion("7") | {"model": named}) as chat:
+        endpoint = Endpoint(chat.url, "judge-1")
+        assert endpoint.answered_as == set()
+        endpoint.ask("?")
+    assert endpoint.answered_as == kept
+
+
 def test_probabilities_are_not_asked_for_where_none_are_wanted():
     reply, chat = ask(lambda prompt, body: "7", chances=False)
     assert reply == Reply("7") and "logprobs" not in chat.asked[0][2]
@@ -102,6 +121,9 @@ def test_a_key_comes_from_the_variable_that_is_named_and_from_no_other(monkeypat
     assert [headers.get("Authorization") for _, headers, _ in chat.asked] == ["Bearer other", None]
     with pytest.raises(UsageError, match="variable NO_SUCH_KEY is not set"):
         Endpoint("http://judge.example", "m", "NO_SUCH_KEY")
+    with pytest.raises(UsageError, match="no name of an environment variable") as error:
+        Endpoint("http://judge.example", "m", SECRET)
+    assert SECRET not in str(error.value)
 
 
 @pytest.mark.parametrize(

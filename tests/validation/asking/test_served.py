@@ -10,7 +10,7 @@ from replies import Replies
 from hfvaccine.claims.reserved import VERDICT_PROBES
 from hfvaccine.errors import EndpointError
 from hfvaccine.validation.asking import served
-from hfvaccine.validation.asking.endpoint import TRIES
+from hfvaccine.validation.asking.endpoint import TRIES, TextRefused
 from hfvaccine.validation.asking.probes import Battery, ProbeSet
 from hfvaccine.validation.asking.served import Served, found
 from hfvaccine.validation.scores import PLAIN, RECALLED, ROUND, VERDICT, Request
@@ -75,6 +75,28 @@ def test_listed_tokens_are_the_likelihoods_and_what_is_not_listed_counts_as_the_
     np.testing.assert_allclose(other, [-4.0, -2.5, -0.1, -4.0])  # Yes, yes, No, no
 
 
+@pytest.mark.parametrize(("lists", "floored"), [(3, 0), (1, 2)])
+def test_replies_that_list_one_verdict_alone_are_counted(replies, chat, lists, floored):
+    model = found(chat.url, "m")
+    replies.lists = lists
+    model.score([*asked(), *asked(wording=1)])
+    assert model.counts == {"asked": 2, "unclear": 0, "floored": floored, "refused": 0}
+
+
+@pytest.mark.parametrize("filler", [-9999.0, float("nan"), float("-inf"), -1e30])
+def test_what_fills_a_list_is_no_likelihood(replies, chat, monkeypatch, filler):
+    def filled(body):
+        choice = Replies.choice(replies, body)
+        choice["logprobs"]["content"][0]["top_logprobs"] += [
+            {"token": token, "logprob": filler} for token in ("x", "true")
+        ]
+        return choice
+
+    monkeypatch.setattr(replies, "choice", filled)
+    model = Served(chat.url, "m", 20)
+    np.testing.assert_allclose(model.score(asked()).loglikelihood, [-4.0, -2.5, -0.1, -4.0])
+
+
 @pytest.mark.parametrize(
     ("said", "values", "unclear"),
     [("False", [-1, -1, 0, 0], 0), ("**yes**, so", [0, 0, -1, -1], 0), ("Perhaps", [0, 0, 0, 0], 1)],
@@ -83,7 +105,9 @@ def test_where_none_are_listed_the_verdict_is_read_from_what_is_said(replies, ch
     replies.says = said
     model = Served(chat.url, "m", 0)
     assert list(model.score(asked()).loglikelihood) == values
-    assert model.unclear == unclear and not any("logprobs" in body for _, _, body in chat.asked)
+    assert model.counts == {"asked": 1, "unclear": unclear, "floored": 0, "refused": 0} and not any(
+        "logprobs" in body for _, _, body in chat.asked
+    )
 
 
 def test_what_a_server_lists_of_verdicts_of_one_token_is_what_a_validation_reads(replies, chat, tmp_path, monkeypatch):
@@ -144,6 +168,23 @@ def test_what_does_not_pass_has_a_code(replies, chat, failure, code, tries):
     with pytest.raises(EndpointError) as error:
         Served(chat.url, "m", 20).score(asked())
     assert error.value.code == code and len(chat.asked) == tries
+
+
+@pytest.mark.parametrize("listed", [20, 0])
+def test_few_texts_that_are_refused_are_no_verdict_and_more_end_it(replies, chat, monkeypatch, listed):
+    def filtered(prompt, body):
+        return (400, {"error": "Not that."}) if "Fact 7." in prompt else replies(prompt, body)
+
+    monkeypatch.setattr(chat, "reply", filtered)
+    model = Served(chat.url, "m", listed)
+    facts = [f"Fact {number}." for number in range(20)]
+    values = model.score([one for fact in facts for one in asked(fact)]).loglikelihood.reshape(20, 4)
+    assert list(values[7]) == [0, 0, 0, 0] and (values[6] != 0).any()
+    assert model.counts == {"asked": 20, "unclear": 1, "floored": 0, "refused": 1}
+    said = model.answers([[{"role": "user", "content": fact}] for fact in facts], 40)
+    assert said[7] == "" and all(said[:7] + said[8:]) and model.counts["refused"] == 2
+    with pytest.raises(TextRefused):
+        model.score([one for fact in facts[1:] for one in asked(fact)])
 
 
 def test_all_retries_together_are_bounded(replies, chat, monkeypatch):

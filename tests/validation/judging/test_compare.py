@@ -69,10 +69,19 @@ def test_runs_with_too_little_in_common_have_no_numbers(tmp_path):
         assert row["values"] is row["difference"] is row["interval"] is row["detectable"] is None
 
 
-def test_a_run_without_a_vaccine_cannot_be_compared(tmp_path):
+def test_a_run_without_a_vaccine_cannot_be_compared_with_one_that_has_one(tmp_path):
     write_scores(PROBES, ITEMS, {BASE: [arm()]}, tmp_path / "a")
-    with pytest.raises(ValidationError, match="no scores of a vaccine"):
-        compare(tmp_path / "a", tmp_path / "a")
+    write_scores(PROBES, ITEMS, {BASE: [arm()], VACCINE: [arm()]}, tmp_path / "b")
+    for pair in (("a", "b"), ("b", "a")):
+        with pytest.raises(ValidationError, match="a has no scores of a vaccine"):
+            compare(*(tmp_path / name for name in pair))
+
+
+def test_bases_are_compared_where_neither_run_has_a_vaccine(tmp_path):
+    for name, truth in (("a", 1), ("b", 0)):
+        write_scores(PROBES, ITEMS, {BASE: [arm(truth=truth)]}, tmp_path / name)
+    row = next(row for row in compare(tmp_path / "a", tmp_path / "b") if row["metric"] == "auroc")
+    assert row["difference"] > 0 and row["interval"][0] > 0
 
 
 def test_what_only_another_arm_was_asked_is_not_compared(tmp_path):
