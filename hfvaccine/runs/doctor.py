@@ -14,11 +14,12 @@ from pathlib import Path
 
 from hfvaccine.errors import HubError
 from hfvaccine.files import cache_folder
+from hfvaccine.packages import DISTRIBUTION, install
+from hfvaccine.packages import extras as of_extras
 from hfvaccine.training.processes import free_cores
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 """As it should be; will be slow, or keep something from being done; will fail."""
-DISTRIBUTION = "hfvaccine"
 GIB = 2**30
 LEAST_FREE, LITTLE_FREE = 2 * GIB, 10 * GIB
 """Bytes on a disk below which a run fails, and below which a larger base hardly fits."""
@@ -82,7 +83,7 @@ def packages(wanted: Iterable[str]) -> Finding:
                 wrong[f"{requirement.name}{requirement.specifier}"] = have or "not installed"
     if wrong:
         said = "; ".join(f"{name} is needed, and here is {have}" for name, have in wrong.items())
-        return Finding("Packages", ERROR, said, f"pip install -U {' '.join(map(repr, wrong))}")
+        return Finding("Packages", ERROR, said, install("-U", *wrong))
     stack = ", ".join(f"{name} {_version(name)}" for name in ("torch", "transformers", "trl", "peft"))
     return Finding("Packages", OK, f"all {number} that are needed, among them {stack}")
 
@@ -95,15 +96,12 @@ def extras(wanted: Iterable[str]) -> Finding:
     """
     from packaging.requirements import Requirement
 
-    needs: dict[str, list[str]] = {}
-    for requirement in map(Requirement, wanted):
-        text = str(requirement.marker or "")
-        if "extra ==" in text:
-            needs.setdefault(text.split("extra ==")[1].strip(" \"'"), []).append(requirement.name)
-    missing = [name for name, its in needs.items() if any(_version(one) is None for one in its)]
+    needs = of_extras(wanted)
+    missing = [name for name, its in needs.items() if any(_version(Requirement(one).name) is None for one in its)]
     here = [name for name in needs if name not in missing]
+    lacking = [one for name in missing for one in needs[name]]
     what = f"installed: {', '.join(here) or 'none'}; not installed: {', '.join(missing) or 'none'}"
-    return Finding("Extras", OK, what, f"pip install 'hfvaccine[{','.join(missing)}]'" if missing else "")
+    return Finding("Extras", OK, what, install(*lacking) if missing else "")
 
 
 def device() -> Finding:

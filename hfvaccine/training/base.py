@@ -10,6 +10,7 @@ from typing import Any
 
 from hfvaccine.errors import HfvaccineError, ModelError
 from hfvaccine.files import combined, digest_of
+from hfvaccine.packages import install_extra
 from hfvaccine.regimen.rendering import TODAY, frozen, opening, reads_clock
 from hfvaccine.sources.place import Source
 from hfvaccine.training.processes import this_process
@@ -91,7 +92,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
             import gguf  # noqa: F401
             from transformers import GgufConfig
         except ImportError as error:
-            raise ModelError(f"{name} is GGUF, which needs a reader.", "pip install 'hfvaccine[gguf]'") from error
+            raise ModelError(f"{name} is GGUF, which needs a reader.", install_extra("gguf")) from error
         where, kwargs = str(path.parent), {"gguf_file": path.name}
         quantization = {"quantization_config": GgufConfig(dequantize=True)}
     else:

@@ -10,6 +10,7 @@ from huggingface_hub import constants
 
 from hfvaccine.cli import cli
 from hfvaccine.localhub.server import LocalHub
+from hfvaccine.packages import install
 from hfvaccine.runs import doctor
 from hfvaccine.runs.doctor import ERROR, GIB, LARGE_CACHE, OK, WARNING
 
@@ -23,13 +24,13 @@ def test_a_package_that_is_missing_or_too_old_is_an_error_with_its_command():
     assert found.state == ERROR
     assert "numpy>=99 is needed, and here is" in found.what and "no-such-package>=1" in found.what
     assert "click" not in found.what and "gguf" not in found.what
-    assert found.next_step == "pip install -U 'numpy>=99' 'no-such-package>=1'"
+    assert found.next_step == install("-U", "numpy>=99", "no-such-package>=1")
     assert doctor.packages(["click>=8", "numpy>=1.0"]).state == OK
 
 
 def test_extras_that_are_missing_are_named_and_nothing_is_wrong():
-    found = doctor.extras(["click>=8", 'numpy>=1; extra == "sums"', 'no-such-package; extra == "more"'])
-    assert (found.state, found.next_step) == (OK, "pip install 'hfvaccine[more]'")
+    found = doctor.extras(["click>=8", 'numpy>=1; extra == "sums"', 'no-such-package>=2; extra == "more"'])
+    assert (found.state, found.next_step) == (OK, install("no-such-package>=2"))
     assert found.what == "installed: sums; not installed: more"
 
 
