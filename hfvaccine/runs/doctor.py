@@ -26,6 +26,7 @@ LEAST_FREE, LITTLE_FREE = 2 * GIB, 10 * GIB
 LITTLE_MEMORY = 6 * GIB
 """Bytes of memory that training the smallest base in use takes, twice."""
 OLD_DAYS, LARGE_CACHE = 60, 2 * GIB
+MEMORY = Path("/proc/meminfo")
 PATIENCE = 5.0
 """Seconds that a Hub is waited for."""
 
@@ -59,7 +60,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     yield extras(wanted)
     yield device()
     yield cores()
-    yield memory(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    yield memory(available())
     yield from hub()
     yield from disks(folder)
     yield cache(cache_folder(), time.time())
@@ -141,12 +142,23 @@ def cores() -> Finding:
     return Finding("Cores", WARNING, what, "Wait for what else runs, which would go faster, too")
 
 
-def memory(free: int) -> Finding:
+def available() -> int | None:
+    """Bytes of memory that can be had, those that the system would give back among them; None where none are told."""
+    try:
+        facts = dict(line.split(":") for line in MEMORY.read_text().splitlines())
+        return int(facts["MemAvailable"].removesuffix("kB")) * 1024
+    except (OSError, ValueError, KeyError):  # only Linux has the file
+        return None
+
+
+def memory(free: int | None) -> Finding:
     """Whether there is memory enough for the smallest base in use.
 
     Args:
-        free: bytes.
+        free: bytes; None where that is not known.
     """
+    if free is None:
+        return Finding("Memory", OK, "how much is free cannot be told here")
     said = f"{free / GIB:.1f} GiB free"
     if free < LITTLE_MEMORY:
         return Finding("Memory", WARNING, said, "Use --batch-size 1 and a smaller --max-length, or a smaller base")

@@ -44,6 +44,15 @@ def test_little_memory_is_warned_of():
     assert (doctor.memory(GIB).state, doctor.memory(64 * GIB).state) == (WARNING, OK)
 
 
+def test_memory_counts_what_the_system_gives_back_and_is_told_on_linux_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "MEMORY", tmp_path / "meminfo")
+    assert doctor.available() is None
+    found = doctor.memory(None)
+    assert (found.state, found.next_step) == (OK, "") and "cannot be told" in found.what
+    (tmp_path / "meminfo").write_text("MemTotal: 4096 kB\nMemFree: 1024 kB\nMemAvailable:    2048 kB\nHugePages: 0\n")
+    assert doctor.available() == 2048 * 1024
+
+
 def test_a_disk_that_is_full_or_closed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     usage = type("Usage", (), {"free": 3 * GIB})
