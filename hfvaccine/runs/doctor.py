@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import platform
+import shlex
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.metadata import version as installed
 from pathlib import Path
 
 from hfvaccine.errors import HubError
-from hfvaccine.files import cache_folder
-from hfvaccine.packages import DISTRIBUTION, install
+from hfvaccine.files import CACHED, cache_folder
+from hfvaccine.packages import DISTRIBUTION, Command, install
 from hfvaccine.packages import extras as of_extras
 from hfvaccine.training.processes import free_cores
 
@@ -203,22 +207,50 @@ def disks(folder: Path) -> Iterator[Finding]:
     """
     from huggingface_hub import constants
 
-    wanted = (("Cached models", Path(constants.HF_HUB_CACHE)), ("Runs", folder), ("Scores", cache_folder()))
-    for name, asked in wanted:
-        place = asked.absolute()
-        while not place.exists() and place != place.parent:
-            place = place.parent
+    models = Path(constants.HF_HUB_CACHE)
+    yield _disk("Cached models", models, "HF_HOME", "See what can go with hf cache list and hf cache prune")
+    yield _disk("Runs", folder, "--output-dir", "Delete old runs there")
+    yield _disk("Scores", cache_folder(), "HFVACCINE_HOME", "Free some space there")
+
+
+def _disk(name: str, asked: Path, setting: str, free_some: str) -> Finding:
+    """Room at one place, which may yet have to be made.
+
+    Args:
+        name: of the finding.
+        asked: the place.
+        setting: that names another.
+        free_some: what to do where it is full.
+    """
+    elsewhere = f"name another place with {setting}"
+    try:
+        place = _nearest(asked.absolute())
         if not place.is_dir():
-            yield Finding(name, ERROR, f"{place} is no folder", f"Name another place than {asked}")
-            continue
+            return Finding(name, ERROR, f"{place} is no folder", f"Name another place than {asked} with {setting}")
         free = shutil.disk_usage(place).free
-        said = f"{free / GIB:.1f} GiB free at {place}"
-        if not os.access(place, os.W_OK):
-            yield Finding(name, ERROR, f"{place} cannot be written to", f"Mend its permissions: ls -ld {place}")
-        elif free < LITTLE_FREE:
-            yield Finding(name, ERROR if free < LEAST_FREE else WARNING, said, "hf cache prune, or another disk")
-        else:
-            yield Finding(name, OK, said)
+    except OSError as error:
+        return Finding(name, ERROR, f"{asked} cannot be looked at: {error.strerror}", _permissions(asked, elsewhere))
+    said = f"{free / GIB:.1f} GiB free at {place}"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding(name, ERROR, f"{place} cannot be written to", _permissions(place, elsewhere))
+    if free < LITTLE_FREE:
+        return Finding(name, ERROR if free < LEAST_FREE else WARNING, said, f"{free_some}, or {elsewhere}")
+    return Finding(name, OK, said)
+
+
+def _nearest(place: Path) -> Path:
+    """A place, or where it is not made yet the folder above that is there."""
+    for one in (place, *place.parents):
+        try:
+            one.stat()
+            return one
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return place
+
+
+def _permissions(place: Path, otherwise: str) -> str:
+    return f"Mend the permissions (namei -l {shlex.quote(str(place))}), or {otherwise}"
 
 
 def cache(folder: Path, now: float) -> Finding:
@@ -228,13 +260,36 @@ def cache(folder: Path, now: float) -> Finding:
         folder: of the cache.
         now: the time, in seconds.
     """
-    files = [path.stat() for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-    size = sum(one.st_size for one in files)
-    old = sum(one.st_size for one in files if now - max(one.st_atime, one.st_mtime) > OLD_DAYS * 86_400)
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):  # which `disks` speaks of
+        names = []
+    except OSError as error:
+        said = f"{folder} cannot be read: {error.strerror}"
+        return Finding("Cache", ERROR, said, _permissions(folder, "name another place with HFVACCINE_HOME"))
+    size, old, stale = 0, 0, []
+    for pattern in CACHED:  # what one pattern finds belongs together, as a database and its journal
+        places = [folder / name for name in fnmatch.filter(names, pattern)]
+        files = [one for place in places for one in _stats(place)]
+        its = sum(one.st_size for one in files)
+        size += its
+        if all(now - max(one.st_atime, one.st_mtime) > OLD_DAYS * 86_400 for one in files):
+            old, stale = old + its, [*stale, *places]
     said = f"{size / GIB:.1f} GiB of scores and dequantised bases in {folder}"
     if size > LARGE_CACHE and old > size / 2:
-        return Finding("Cache", WARNING, f"{said}, most of it not read for {OLD_DAYS} days", f"rm -r {folder}")
+        remove = Command(f"rm -r {shlex.join(map(str, stale))}")
+        return Finding("Cache", WARNING, f"{said}, most of it not read for {OLD_DAYS} days", remove)
     return Finding("Cache", OK, said)
+
+
+def _stats(place: Path) -> Iterator[os.stat_result]:
+    """Of a file, or of all files below a folder; those that vanish meanwhile are left out."""
+    below = (os.path.join(at, name) for at, _, files in os.walk(place) for name in files)
+    for path in (place, *below):
+        with suppress(OSError):
+            one = os.lstat(path)
+            if not stat.S_ISDIR(one.st_mode):
+                yield one
 
 
 def _version(name: str) -> str | None:

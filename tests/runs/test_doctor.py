@@ -2,17 +2,24 @@
 
 import json
 import os
+from fnmatch import fnmatch
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
 from hubs import talk_to
 from huggingface_hub import constants
 
+from hfvaccine import starter
 from hfvaccine.cli import cli
+from hfvaccine.cli.base_model import BASE_ID, WHEEL
+from hfvaccine.files import CACHED, cache_folder
 from hfvaccine.localhub.server import LocalHub
 from hfvaccine.packages import install
 from hfvaccine.runs import doctor
 from hfvaccine.runs.doctor import ERROR, GIB, LARGE_CACHE, OK, WARNING
+from hfvaccine.validation.scoring.cache import cache_of_scores
 
 
 def by_name(findings):
@@ -59,7 +66,11 @@ def test_a_disk_that_is_full_or_closed_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda place: usage)
     assert {one.state for one in doctor.disks(tmp_path / "not" / "yet")} == {WARNING}
     usage.free = GIB
-    assert {one.state for one in doctor.disks(tmp_path)} == {ERROR}
+    found = by_name(doctor.disks(tmp_path))
+    assert {one.state for one in found.values()} == {ERROR}
+    steps = {name: one.next_step for name, one in found.items()}
+    assert "hf cache prune" in steps.pop("Cached models") and "hf cache" not in str(steps)
+    assert "--output-dir" in steps["Runs"] and "HFVACCINE_HOME" in steps["Scores"]
     monkeypatch.setattr(doctor.os, "access", lambda place, mode: False)
     assert all("cannot be written" in one.what for one in doctor.disks(tmp_path))
 
@@ -78,13 +89,61 @@ def test_an_endpoint_that_is_no_address_is_an_error(monkeypatch):
 
 def test_a_cache_is_stale_where_most_of_it_is_old(tmp_path, monkeypatch):
     assert doctor.cache(tmp_path / "none", 0.0).state == OK
-    kept = tmp_path / "base.bin"
+    ours, others = tmp_path / "my cache" / "SmolLM2-1B", tmp_path / "my cache" / "photos"
+    for folder in (ours, others):
+        folder.mkdir(parents=True)
+        (folder / "a.bin").touch()
+        os.utime(folder / "a.bin", (0, 0))
+    kept = ours / "base.bin"
     with kept.open("wb") as file:
         file.truncate(LARGE_CACHE + 1)
     os.utime(kept, (0, 0))
-    assert doctor.cache(tmp_path, 86_400.0).state == OK
-    found = doctor.cache(tmp_path, 200 * 86_400.0)
-    assert (found.state, found.next_step) == (WARNING, f"rm -r {tmp_path}")
+    assert doctor.cache(ours.parent, 86_400.0).state == OK
+    (ours.parent / "scores.sqlite").write_text("new")
+    os.utime(ours.parent / "scores.sqlite", (199 * 86_400, 199 * 86_400))
+    found = doctor.cache(ours.parent, 200 * 86_400.0)
+    assert (found.state, found.next_step) == (WARNING, f"rm -r '{ours}'")
+
+
+def test_all_that_is_cached_is_known_as_ours(monkeypatch, tmp_path):
+    monkeypatch.setenv("HFVACCINE_HOME", str(tmp_path))
+    cache_of_scores()
+    starter.sealed()
+    names = [*(path.name for path in tmp_path.iterdir()), BASE_ID.split("/")[1], WHEEL]
+    assert all(any(fnmatch(name, pattern) for pattern in CACHED) for name in names), names
+
+
+def test_an_empty_home_is_none(monkeypatch):
+    monkeypatch.setenv("HFVACCINE_HOME", "")
+    assert cache_folder() == Path.home() / ".cache" / "hfvaccine"
+
+
+def test_a_file_that_vanishes_is_left_out(tmp_path, monkeypatch):
+    (tmp_path / "scores.sqlite").write_text("scores")
+    monkeypatch.setattr(doctor.os, "lstat", Mock(side_effect=FileNotFoundError))
+    assert doctor.cache(tmp_path, 0.0).state == OK
+
+
+def test_a_place_under_a_closed_folder_is_an_error_and_the_rest_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setenv("HFVACCINE_HOME", str(tmp_path / "closed" / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "closed" / "hub"))
+    refused = PermissionError(13, "Permission denied")
+    seen, listed = Path.stat, os.listdir
+    monkeypatch.setattr(Path, "stat", lambda path, **how: _refuse(path, refused) or seen(path, **how))
+    monkeypatch.setattr(os, "listdir", lambda path: _refuse(path, refused) or listed(path))
+    found = by_name([*doctor.disks(tmp_path), doctor.cache(tmp_path / "closed" / "cache", 0.0)])
+    assert {name: one.state for name, one in found.items() if name != "Runs"} == {
+        "Cached models": ERROR,
+        "Scores": ERROR,
+        "Cache": ERROR,
+    }
+    assert "Permission denied" in found["Cache"].what and "HFVACCINE_HOME" in found["Cache"].next_step
+    assert "Permission denied" not in found["Runs"].what
+
+
+def _refuse(path, error):
+    if "closed/" in str(path):
+        raise error
 
 
 def test_a_hub_is_asked_who_this_is(tmp_path, monkeypatch):
