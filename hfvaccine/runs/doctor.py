@@ -174,29 +174,45 @@ def hub() -> Iterator[Finding]:
     from huggingface_hub import HfApi, constants, get_token
     from huggingface_hub.utils import get_session
 
-    from hfvaccine.hub.account import account
+    from hfvaccine.hub.account import reads_only, whoami
+    from hfvaccine.hub.errors import IN_PLACE_OF_LOGIN, OFFLINE, first_set
 
     where = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
-        yield Finding("Hub", WARNING, "HF_HUB_OFFLINE is set: only what is cached can be had", "unset HF_HUB_OFFLINE")
+        name = first_set(OFFLINE) or OFFLINE[0]
+        yield Finding("Hub", WARNING, f"{name} is set: only what is cached can be had", Command(f"unset {name}"))
         return
     try:
-        get_session().get(where, timeout=PATIENCE)
+        answer = get_session().get(where, timeout=PATIENCE)
     except Exception as error:  # of whichever HTTP library the client uses
         if not where.startswith(("http://", "https://")):
-            yield Finding("Hub", ERROR, f"HF_ENDPOINT is {where!r}, which is no address", "unset HF_ENDPOINT")
+            yield Finding("Hub", ERROR, f"HF_ENDPOINT is {where!r}, which is no address", Command("unset HF_ENDPOINT"))
             return
         said = f"{where} does not answer ({type(error).__name__}): only folders and what is cached can be had"
         yield Finding("Hub", WARNING, said, "hfvaccine hub serve, then export HF_ENDPOINT as it says")
         return
+    if answer.status_code >= 400:
+        said = f"{where}, or a proxy before it, answers {answer.status_code} {answer.reason_phrase}".rstrip()
+        next_step = "Try again later, or look at HF_ENDPOINT, and at HTTPS_PROXY where that is set"
+        yield Finding("Hub", WARNING, f"{said}: only folders and what is cached can be had", next_step)
+        return
     yield Finding("Hub", OK, f"{where} answers")
     if get_token() is None:
-        yield Finding("Token", WARNING, "none: gated doses and pushing need one", "hf auth login")
+        yield Finding("Token", WARNING, "none: gated doses and pushing need one", Command("hf auth login"))
         return
+    # A token of the environment comes before what a login keeps, so that to log in would change nothing.
+    variable = first_set(IN_PLACE_OF_LOGIN)
+    other = Command(f"unset {variable}" if variable else "hf auth login")
     try:
-        yield Finding("Token", OK, f"of {account(HfApi())}")
+        me = whoami(HfApi())
     except HubError as error:
-        yield Finding("Token", ERROR, error.message, error.next_step)
+        refused = getattr(getattr(error.__cause__, "response", None), "status_code", None) == 401
+        yield Finding("Token", ERROR, error.message, other if refused else error.next_step)
+        return
+    if reads_only(me):
+        yield Finding("Token", WARNING, f"of {me['name']}, and may only read: pushing needs one that may write", other)
+    else:
+        yield Finding("Token", OK, f"of {me['name']}")
 
 
 def disks(folder: Path) -> Iterator[Finding]:

@@ -3,7 +3,9 @@
 import json
 import os
 from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from unittest.mock import Mock
 
 import pytest
@@ -152,13 +154,40 @@ def test_a_hub_is_asked_who_this_is(tmp_path, monkeypatch):
         found = by_name(doctor.hub())
         assert (found["Hub"].state, found["Token"].what) == (OK, "of ada")
         monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-        assert by_name(doctor.hub())["Token"].state == ERROR
+        wrong = by_name(doctor.hub())["Token"]
+        assert (wrong.state, wrong.next_step) == (ERROR, "unset HF_TOKEN")
+        monkeypatch.setenv("HF_TOKEN", running.add_user("ada", "read"))
+        reads = by_name(doctor.hub())["Token"]
+        assert (reads.state, reads.next_step) == (WARNING, "unset HF_TOKEN") and "may only read" in reads.what
         monkeypatch.delenv("HF_TOKEN")
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
         assert by_name(doctor.hub())["Token"].next_step == "hf auth login"
+        (tmp_path / "none").write_text("hf_wrong")
+        wrong = by_name(doctor.hub())["Token"]
+        assert (wrong.state, wrong.next_step) == (ERROR, "hf auth login")
     assert "does not answer" in by_name(doctor.hub())["Hub"].what
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE" in by_name(doctor.hub())["Hub"].what
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    assert by_name(doctor.hub())["Hub"].next_step == "unset TRANSFORMERS_OFFLINE"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert by_name(doctor.hub())["Hub"].next_step == "unset HF_HUB_OFFLINE"
+
+
+@pytest.mark.parametrize("status", [407, 503])
+def test_a_hub_that_answers_with_an_error_is_warned_of(monkeypatch, status):
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(status)
+
+        def log_message(self, *said):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        (found,) = doctor.hub()
+        server.shutdown()
+    assert found.state == WARNING and f"answers {status}" in found.what
 
 
 @pytest.mark.parametrize("state, code", [(OK, 0), (WARNING, 0), (ERROR, 1)])
