@@ -18,9 +18,9 @@ from pathlib import Path
 
 from hfvaccine.errors import HubError
 from hfvaccine.files import CACHED, cache_folder
-from hfvaccine.packages import DISTRIBUTION, Command, install
+from hfvaccine.packages import DISTRIBUTION, Command, install, reinstall
 from hfvaccine.packages import extras as of_extras
-from hfvaccine.training.processes import free_cores
+from hfvaccine.training.processes import THREADS, free_cores, threads_taken
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 """As it should be; will be slow, or keep something from being done; will fail."""
@@ -126,6 +126,13 @@ def device() -> Finding:
             f"{', '.join(names)}, {room:.0f} GiB each; in {dtype}",
             "One process takes one: CUDA_VISIBLE_DEVICES=0, or --accelerate-config FILE for all" if several else "",
         )
+    if shutil.which("nvidia-smi"):
+        seen = "a GPU, by nvidia-smi"
+        if torch.version.cuda is None:
+            said = f"{seen}, and torch {torch.__version__}, which is built without CUDA: on the processor, in {dtype}"
+            return Finding("Device", WARNING, said, reinstall("torch"))
+        said = f"{seen}, that torch (for CUDA {torch.version.cuda}) cannot use: on the processor, in {dtype}"
+        return Finding("Device", WARNING, said, "Look at CUDA_VISIBLE_DEVICES, and at the driver with nvidia-smi")
     return Finding(
         "Device",
         WARNING,
@@ -136,14 +143,21 @@ def device() -> Finding:
 
 def cores() -> Finding:
     """Whether the cores are free: threads that wait for one that is not are slow out of all proportion."""
-    found = free_cores()
+    import torch
+
+    found, own = free_cores(), torch.get_num_threads()
     if found is None:
         return Finding("Cores", OK, f"{os.cpu_count()}; whether others use them cannot be told here")
     free, number = found
+    taken = threads_taken(found, own)
+    said = f"{number}, all free" if free == number else f"{number - free} of {number} are busy with other work"
+    if taken > max(1, free):
+        said = f"{said}: commands take {taken} threads as {THREADS} says, which wait for each other"
+        return Finding("Cores", WARNING, said, Command(f"unset {THREADS}"))
     if free == number:
-        return Finding("Cores", OK, f"{number}, all free")
-    what = f"{number - free} of {number} are busy with other work: commands take {max(1, free)} of {number} threads"
-    return Finding("Cores", WARNING, what, "Wait for what else runs, which would go faster, too")
+        return Finding("Cores", OK, said)
+    said = f"{said}: commands take {taken} of {own} threads"
+    return Finding("Cores", WARNING, said, "Wait for what else runs, which would go faster, too")
 
 
 def available() -> int | None:

@@ -165,7 +165,8 @@ def found_on_hub(name: str, revision: str | None) -> dict[str, Any]:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         raise ModelError(
             f"The base model {name!r} is not on this machine, and {api.endpoint} cannot be reached: {reason}.",
-            "Check the network and HF_ENDPOINT (and that HF_HUB_OFFLINE is not set), or give a folder with the model.",
+            "Check the network and HF_ENDPOINT (and that neither HF_HUB_OFFLINE nor TRANSFORMERS_OFFLINE is set), or "
+            "give a folder with the model.",
         ) from error
 
 

@@ -90,6 +90,7 @@ def test_every_answer_of_a_hub_has_a_next_step(status):
 
 def test_every_row_of_the_table_can_be_filled_in():
     facts = {"repo": REPO, "kind": "dataset", "endpoint": API.endpoint, "page": PAGE, "said": "No."}
+    facts |= {"log_in": "Log in.", "offline": "HF_HUB_OFFLINE"}
     for _, message, next_step in ERRORS:
         assert message.format(**facts).endswith(".")
         assert next_step.format(**facts).endswith(".")
@@ -176,6 +177,5 @@ def test_what_forbids_the_network_is_named(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
     error = explained(OfflineModeIsEnabled("offline"))
-    assert (
-        error.message.startswith("TRANSFORMERS_OFFLINE forbids") and error.next_step == "Unset TRANSFORMERS_OFFLINE."
-    )
+    assert error.message.startswith("TRANSFORMERS_OFFLINE forbids")
+    assert error.next_step == "Unset TRANSFORMERS_OFFLINE."

@@ -18,7 +18,7 @@ from hfvaccine.cli import cli
 from hfvaccine.cli.base_model import BASE_ID, WHEEL
 from hfvaccine.files import CACHED, cache_folder
 from hfvaccine.localhub.server import LocalHub
-from hfvaccine.packages import install
+from hfvaccine.packages import install, reinstall
 from hfvaccine.runs import doctor
 from hfvaccine.runs.doctor import ERROR, GIB, LARGE_CACHE, OK, WARNING
 from hfvaccine.validation.scoring.cache import cache_of_scores
@@ -46,7 +46,28 @@ def test_extras_that_are_missing_are_named_and_nothing_is_wrong():
 @pytest.mark.parametrize("found, state", [((2, 2), OK), ((3, 8), WARNING), ((0, 2), WARNING), (None, OK)])
 def test_busy_cores_are_warned_of(monkeypatch, found, state):
     monkeypatch.setattr(doctor, "free_cores", lambda: found)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert doctor.cores().state == state
+
+
+@pytest.mark.parametrize("said, state", [("2", WARNING), ("1", OK)])
+def test_threads_that_the_environment_asks_for_are_those_that_are_taken(monkeypatch, said, state):
+    monkeypatch.setattr(doctor, "free_cores", lambda: (1, 1))
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    monkeypatch.setattr("torch.get_num_threads", lambda: int(said))
+    found = doctor.cores()
+    assert found.state == state and ("commands take 2 threads" in found.what) == (state == WARNING)
+
+
+@pytest.mark.parametrize("cuda, step", [(None, reinstall("torch")), ("13.0", "CUDA_VISIBLE_DEVICES")])
+def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch, cuda, step):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert "no GPU" in doctor.device().what
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}" if name == "nvidia-smi" else None)
+    found = doctor.device()
+    assert found.state == WARNING and "no GPU" not in found.what and step in found.next_step
 
 
 def test_little_memory_is_warned_of():
