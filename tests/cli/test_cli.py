@@ -102,3 +102,58 @@ def test_an_accelerate_configuration_starts_the_same_command_through_the_launche
     config.write_text("model: x\n")
     refused = CliRunner().invoke(immunize, ["--base", "b", "--accelerate-config", str(config)])
     assert "no configuration of accelerate" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+@pytest.mark.parametrize("stopped_by", ["nothing", "HfvaccineError", "OSError"])
+def test_colours_are_left_out_where_they_are_not_wanted(environment, coloured, stopped_by):
+    code = f"""
+import click
+from hfvaccine.cli import cli, main
+from hfvaccine.errors import HfvaccineError
+
+@cli.command("shown")
+def shown():
+    if {stopped_by!r} == "HfvaccineError":
+        raise HfvaccineError("a mistake")
+    if {stopped_by!r} == "OSError":
+        raise OSError(28, "a mistake", "file")
+    click.echo(click.style("a word", fg="green"))
+
+cli.get_command = lambda context, name: shown
+main()
+"""
+    shown = in_terminal([sys.executable, "-c", code, "shown"], environment)
+    assert "a word" in shown or "a mistake" in shown
+    assert ("\x1b[" in shown) == coloured
+
+
+def in_terminal(command, environment, columns=100):
+    """What a command writes into a terminal of its own."""
+    import fcntl
+    import os
+    import pty
+    import struct
+    import termios
+
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    others = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        command, stdin=there, stdout=there, stderr=there, env={**others, "TERM": "xterm", **environment}
+    )
+    os.close(there)
+    shown = b""
+    while True:
+        try:
+            part = os.read(here, 65_536)
+        except OSError:  # of Linux at the end
+            break
+        if not part:
+            break
+        shown += part
+    os.close(here)
+    process.wait()
+    return shown.decode()
