@@ -71,7 +71,8 @@ def cli() -> None:
     Examples:
       hfvaccine quickstart
       hfvaccine push-dose starter you/starter-dose
-      hfvaccine immunize --base openai-community/gpt2-xl --push-to you/gpt2-xl-immunized
+      hfvaccine immunize --base openai-community/gpt2-xl \\
+          --push-to you/gpt2-xl-immunized
     """
 
 

@@ -94,7 +94,8 @@ def seed(
       hfvaccine hub seed ./my-model alice/my-model
       hfvaccine hub seed model-q4.gguf alice/my-model-gguf --private
       hfvaccine hub seed --smollm2
-      hfvaccine hub seed ./my-model alice/my-model --endpoint http://127.0.0.1:8009
+      hfvaccine hub seed ./my-model alice/my-model \\
+          --endpoint http://127.0.0.1:8009
     """
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # loopback has no bytes to save
     from hfvaccine.cli.base_model import BASE_ID, WHEEL, base_from_wheel
