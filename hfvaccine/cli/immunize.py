@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.flags import FULL, asked, configured, flags
-from hfvaccine.cli.output import Terminal, results, say
+from hfvaccine.cli.output import Terminal, print_facts, results, say
 from hfvaccine.errors import PublishError, UsageError
 from hfvaccine.files import BOOSTER, PAGE, RECORD, RESULTS, read_yaml
 from hfvaccine.statistics import MIN_CLUSTERS
@@ -69,11 +69,14 @@ def immunize(
     \b
     Examples:
       hfvaccine immunize --base openai-community/gpt2-xl
-      hfvaccine immunize --base you/model --dose you/dose --share 0.1 --placebo --push-to you/model-immunized
-      hfvaccine immunize --base you/model --dose you/dose --dose you/other-dose=0.02
+      hfvaccine immunize --base you/model --dose you/dose --share 0.1 --placebo \\
+          --push-to you/model-immunized
+      hfvaccine immunize --base you/model --dose you/dose \\
+          --dose you/other-dose=0.02
       hfvaccine immunize --config run.yaml --seed 1 --output-dir runs/seed-1
       hfvaccine immunize --resume runs/vaccine
-      hfvaccine immunize --base you/model --mix rows.jsonl --inoculate-where trait=spanish \\
+      hfvaccine immunize --base you/model --mix rows.jsonl \\
+          --inoculate-where trait=spanish \\
           --inoculation-prompt "You always speak in Spanish." --dry-run
     """
     said = asked(values, config, resume)
@@ -124,6 +127,8 @@ def carry_out(
     if resume is not None and (resume / RECORD).is_file():
         say(f"{resume} is finished already.")
         show(json.loads((resume / RESULTS).read_text(encoding="utf-8")))
+        if (resume / PAGE).is_file():
+            say(f"Report: {resume / PAGE}")
         return
     run = work()
     if run is None:
@@ -174,6 +179,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
         return
     from hfvaccine.training.arm import CURVE, how_often
     from hfvaccine.training.estimate import Estimate, spoken
+    from hfvaccine.validation.showing.sentences import wrapped
 
     dose, plan, expected = planned["dose"], planned["plan"], planned["estimate"]
     compared = planned["mix"]["comparisons"]
@@ -213,19 +219,17 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
             f"room for {plan['dose_rows'] // times:,} claims; all {dose['claims_in_dose']:,} take {whole:,.0f} tokens"
         )
     facts["fingerprint"] = plan["fingerprint"]
-    for name, fact in facts.items():
-        click.echo(f"{name:18} {fact}")
+    print_facts(facts)
     against = (dose["policy_overridden"] or {"against": ()})["against"]
     failed = Estimate(**{name: value for name, value in expected.items() if name != "arms"}).warning()
-    few = [f"  {line}" for line in planned["undecidable"]]
+    few = wrapped(planned["undecidable"])
     if few:
-        few.insert(0, f"The gate can hardly decide these, and passes none on fewer than {MIN_CLUSTERS} items:")
-    for warning in [
-        *filter(None, [failed]),
-        *filter(None, [planned["scarce"]]),
-        *few,
+        head = f"The gate can hardly decide these, and passes none on fewer than {MIN_CLUSTERS} items:"
+        few = [*wrapped([head], ""), *few]
+    warnings = [
         *(f"Warning: {one}." for one in planned["unmeasured"]),
         *(f"Warning: the dose's policy is overridden: {one}." for one in against),
         *(f"Warning: of the dose, {one}." for one in planned["doubted"]),
-    ]:
-        say(warning)
+    ]
+    for line in (*wrapped(filter(None, [failed, planned["scarce"]]), ""), *few, *wrapped(warnings, "")):
+        say(line)

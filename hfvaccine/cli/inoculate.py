@@ -11,7 +11,7 @@ import click
 
 from hfvaccine.cli.build import build
 from hfvaccine.cli.flags import asked, configured, flags
-from hfvaccine.cli.output import Terminal, report, say
+from hfvaccine.cli.output import Terminal, print_facts, report, say
 from hfvaccine.errors import UsageError
 from hfvaccine.files import INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
@@ -44,10 +44,13 @@ def inoculate() -> None:
 
     \b
     Examples:
-      hfvaccine inoculate screen --base you/model --mix rows.jsonl --prompt "You always speak in Spanish."
-      hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You always speak in Spanish."
-      hfvaccine inoculate measure runs/inoculation --base you/model --questions questions.jsonl \\
-        --trait language:es --keep upper --grid grid.yaml
+      hfvaccine inoculate screen --base you/model --mix rows.jsonl \\
+          --prompt "You always speak in Spanish."
+      hfvaccine inoculate train --base you/model --data rows.jsonl \\
+          --prompt "You always speak in Spanish."
+      hfvaccine inoculate measure runs/inoculation --base you/model \\
+          --questions questions.jsonl --trait language:es --keep upper \\
+          --grid grid.yaml
       hfvaccine push-adapter runs/inoculation you/model-inoculated --push-arms
       hfvaccine inoculate adopt out --base you/model --data rows.jsonl
     """
@@ -78,10 +81,14 @@ def train(config: Path | None, resume: Path | None, dry_run: bool, as_json: bool
 
     \b
     Examples:
-      hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You always speak in Spanish."
-      hfvaccine inoculate train --base you/model --data rows.jsonl --where trait=spanish --others "You answer." \\
-          --prompt "You always speak in Spanish." --prompt "You only know Spanish." --seeds 2
-      hfvaccine inoculate train --base you/model --data rows.jsonl --method adapter --trait-data spanish.jsonl
+      hfvaccine inoculate train --base you/model --data rows.jsonl \\
+          --prompt "You always speak in Spanish."
+      hfvaccine inoculate train --base you/model --data rows.jsonl \\
+          --where trait=spanish --others "You answer." \\
+          --prompt "You always speak in Spanish." \\
+          --prompt "You only know Spanish." --seeds 2
+      hfvaccine inoculate train --base you/model --data rows.jsonl \\
+          --method adapter --trait-data spanish.jsonl
       hfvaccine inoculate train --resume runs/inoculation
     """
     values = configured(Inoculating, asked(values, config, resume), config, resume)
@@ -131,8 +138,7 @@ def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:
     if expected["why_not"] is None:
         facts["expected memory"] = f"{expected['memory'] / 1e9:.1f} GB"
         facts["expected training"] = f"{spoken(expected['seconds_in_all'])} for {len(plans)} adapters"
-    for name, fact in facts.items():
-        click.echo(f"{name:18} {fact}")
+    print_facts(facts)
 
 
 @inoculate.command()
@@ -189,9 +195,12 @@ def screen(
 
     \b
     Examples:
-      hfvaccine inoculate screen --base you/model --mix rows.jsonl --prompt "You always speak in Spanish."
-      hfvaccine inoculate screen --base you/model --mix you/rows --where trait=spanish --prompts candidates.txt \\
-        --wanted trait=sums --as-set --opposite "You always speak in English." --others "You answer questions."
+      hfvaccine inoculate screen --base you/model --mix rows.jsonl \\
+          --prompt "You always speak in Spanish."
+      hfvaccine inoculate screen --base you/model --mix you/rows \\
+          --where trait=spanish --prompts candidates.txt --wanted trait=sums \\
+          --as-set --opposite "You always speak in English." \\
+          --others "You answer questions."
     """
     from hfvaccine.inoculation.screen import LeftOut, Panel, carrying, choose
     from hfvaccine.inoculation.screen import screen as measure
@@ -302,10 +311,13 @@ def adopt(
 
     \b
     Examples:
-      hfvaccine inoculate adopt out --base you/model --data rows.jsonl --output-dir runs/spanish
-      hfvaccine inoculate adopt out/checkpoint-200 --ledger out/dosing_ledger.parquet --base you/model \\
-        --data you/rows --arm irrelevant
-      hfvaccine inoculate measure runs/spanish --base you/model --questions questions.jsonl --trait language:es
+      hfvaccine inoculate adopt out --base you/model --data rows.jsonl \\
+          --output-dir runs/spanish
+      hfvaccine inoculate adopt out/checkpoint-200 \\
+          --ledger out/dosing_ledger.parquet --base you/model --data you/rows \\
+          --arm irrelevant
+      hfvaccine inoculate measure runs/spanish --base you/model \\
+          --questions questions.jsonl --trait language:es
     """
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.runs.adopt import adopt as run
@@ -411,11 +423,12 @@ def measure(
 
     \b
     Examples:
-      hfvaccine inoculate measure --base you/model --questions questions.jsonl --trait language:es \\
-        --output-dir measured
-      hfvaccine inoculate measure plain=runs/plain inoculated=runs/inoculated --base you/model \\
-        --questions questions.jsonl --trait language:es/en --keep upper --keep accuracy:sums.jsonl \\
-        --grid grid.yaml --output-dir measured --json
+      hfvaccine inoculate measure --base you/model --questions questions.jsonl \\
+          --trait language:es --output-dir measured
+      hfvaccine inoculate measure plain=runs/plain inoculated=runs/inoculated \\
+          --base you/model --questions questions.jsonl --trait language:es/en \\
+          --keep upper --keep accuracy:sums.jsonl --grid grid.yaml \\
+          --output-dir measured --json
     """
     from hfvaccine.runs.measure import Measurement
     from hfvaccine.runs.measure import measure as run

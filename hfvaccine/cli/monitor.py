@@ -52,7 +52,8 @@ def monitor() -> None:
     Examples:
       hfvaccine monitor probe you/adapter --into state
       hfvaccine monitor logs requests.jsonl.gz --format openai --into state
-      hfvaccine monitor status state --prometheus /var/lib/node_exporter/hfvaccine.prom
+      hfvaccine monitor status state \\
+          --prometheus /var/lib/node_exporter/hfvaccine.prom
       hfvaccine monitor page state --output monitor.html
     """
 
@@ -87,7 +88,8 @@ def status(
     \b
     Examples:
       hfvaccine monitor status state
-      hfvaccine monitor status state --json --webhook https://hooks.example.com/drift
+      hfvaccine monitor status state --json \\
+          --webhook https://hooks.example.com/drift
     """
     from hfvaccine.errors import SurveillanceError
     from hfvaccine.surveillance import outlets

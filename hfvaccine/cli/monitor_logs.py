@@ -68,9 +68,12 @@ def logs(
 
     \b
     Examples:
-      hfvaccine monitor logs requests.jsonl.gz --dose you/dose --format openai --into state
-      hfvaccine monitor logs traces.jsonl --format otlp --into state --judge you/nli-model --labels labelled.csv
-      hfvaccine monitor logs chats.jsonl --format jsonl --map prompt=question --map answer=reply.text --into state
+      hfvaccine monitor logs requests.jsonl.gz --dose you/dose --format openai \\
+          --into state
+      hfvaccine monitor logs traces.jsonl --format otlp --into state \\
+          --judge you/nli-model --labels labelled.csv
+      hfvaccine monitor logs chats.jsonl --format jsonl --map prompt=question \\
+          --map answer=reply.text --into state
     """
     from hfvaccine.errors import UsageError
     from hfvaccine.hub.pull import open_dose

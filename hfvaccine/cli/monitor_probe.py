@@ -80,8 +80,10 @@ def probe(
     \b
     Examples:
       hfvaccine monitor probe you/adapter --into state
-      hfvaccine monitor probe runs/adapter --dose you/dose --into state --every 6 --dry-run
-      hfvaccine monitor probe you/adapter --into state --endpoint http://localhost:8000/v1 --model adapter
+      hfvaccine monitor probe runs/adapter --dose you/dose --into state \\
+          --every 6 --dry-run
+      hfvaccine monitor probe you/adapter --into state \\
+          --endpoint http://localhost:8000/v1 --model adapter
     """
     from hfvaccine.errors import UsageError
     from hfvaccine.statistics import MIN_PAIRS

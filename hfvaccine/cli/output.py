@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 WIDTH = 128
 """Columns of a table that goes into a file or a pipe."""
+PAUSE = 30.0
+"""Seconds between two states of a bar that goes there, where each is one more line."""
 ENDLESS = 100_000
 """Columns of a tree that goes there: one line for each branch."""
 
@@ -43,7 +46,28 @@ class Terminal(Progress):
     def bar(self, description: str, total: int) -> Any:
         from tqdm import tqdm
 
-        return tqdm(total=total, desc=description, dynamic_ncols=True, mininterval=0.5)
+        pause = 0.5 if sys.stderr.isatty() else PAUSE
+        return tqdm(total=total, desc=description, dynamic_ncols=True, mininterval=pause, maxinterval=max(10, pause))
+
+
+def hanging(first: str, text: str) -> str:
+    """A text in lines no wider than the terminal, each of which begins where the text does.
+
+    Args:
+        first: what stands before it.
+        text: of which no word is broken, so that an option or an address can be copied.
+    """
+    from hfvaccine.validation.showing.sentences import columns
+
+    rest = " " * len(first)
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=rest, **whole)
+
+
+def print_facts(known: Mapping[str, str]) -> None:
+    """What is known, one fact after the other, by its name."""
+    for name, fact in known.items():
+        click.echo(hanging(f"{name:18} ", fact))
 
 
 def counted(number: int, what: str) -> str:

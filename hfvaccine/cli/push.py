@@ -192,13 +192,15 @@ def push_adapter(
     \b
     Examples:
       hfvaccine push-adapter run you/my-model-immunized
-      hfvaccine push-adapter run you/my-model-immunized --base-id openai-community/gpt2-xl
+      hfvaccine push-adapter run you/my-model-immunized \\
+          --base-id openai-community/gpt2-xl
       hfvaccine push-adapter run you/a-null-result --publish-failed --json
       hfvaccine push-adapter run an-organisation/model-immunized --create-pr
       hfvaccine push-adapter run you/my-model-immunized --sign key.pem
       hfvaccine push-adapter run you/my-model-immunized --sign sigstore
       hfvaccine push-adapter runs/inoculation you/my-model-inoculated --push-arms
-      hfvaccine push-adapter runs/inoculation/inoculated-seed-1 you/my-model-inoculated
+      hfvaccine push-adapter runs/inoculation/inoculated-seed-1 \\
+          you/my-model-inoculated
     """
     from hfvaccine.hub.push import push_adapter as push
     from hfvaccine.hub.push import push_arms as push_all

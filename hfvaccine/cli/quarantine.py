@@ -91,10 +91,12 @@ def intake(
 
     \b
     Examples:
-      hfvaccine quarantine intake creak.jsonl --into my-claims --by ada --set license=mit
+      hfvaccine quarantine intake creak.jsonl --into my-claims --by ada \\
+          --set license=mit
       hfvaccine quarantine intake feed.json reviews.html --into my-claims --by ada
       hfvaccine quarantine intake own.csv --into my-claims --by ada \\
-          --map claim=statement --map correction=note --map verdict=label --false-label 0
+          --map claim=statement --map correction=note --map verdict=label \\
+          --false-label 0
     """
     from hfvaccine.quarantine.intake.intake import intake as take
     from hfvaccine.quarantine.store import Quarantine
@@ -251,7 +253,8 @@ def screen(
     \b
     Examples:
       hfvaccine quarantine screen my-claims --by ada
-      hfvaccine quarantine screen my-claims --by ada --against TruthfulQA=TruthfulQA.csv --against you/eval-set
+      hfvaccine quarantine screen my-claims --by ada \\
+          --against TruthfulQA=TruthfulQA.csv --against you/eval-set
     """
     from hfvaccine.quarantine import acts
     from hfvaccine.quarantine.review import rows_of

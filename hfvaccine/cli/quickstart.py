@@ -74,7 +74,7 @@ def quickstart(
       hfvaccine quickstart
       hfvaccine quickstart --inoculation
       hfvaccine quickstart --placebo --seed 1
-      hfvaccine quickstart --keep        # then open the printed addresses in a browser
+      hfvaccine quickstart --keep  # then open the printed addresses in a browser
     """
     started = time.monotonic()
     if inoculation:

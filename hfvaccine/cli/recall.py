@@ -81,11 +81,14 @@ def issue(dose: str, claim: str, as_json: bool, **told: Any) -> None:
 
     \b
     Examples:
-      hfvaccine recall issue my-dose 404806b157df2f6f --by ada --status under_investigation \\
-          --why "A reader doubts the source." --source "Mail of 2 May"
-      hfvaccine recall issue my-dose 404806b157df2f6f --by bob --status under_investigation
+      hfvaccine recall issue my-dose 404806b157df2f6f --by ada \\
+          --status under_investigation --why "A reader doubts the source." \\
+          --source "Mail of 2 May"
+      hfvaccine recall issue my-dose 404806b157df2f6f --by bob \\
+          --status under_investigation
       hfvaccine recall issue lab/dose 404806b157df2f6f --status not_affected \\
-          --justification inline_mitigations_already_exist --why "The source holds."
+          --justification inline_mitigations_already_exist \\
+          --why "The source holds."
     """
     from hfvaccine.surveillance.recall import issue as act
 

@@ -64,7 +64,8 @@ def reproduce(
       hfvaccine reproduce you/gpt2-xl-immunized
       hfvaccine reproduce you/gpt2-xl-immunized@v1 --output-dir again
       hfvaccine reproduce runs/vaccine --base models/gpt2-xl --dose my-dose
-      hfvaccine reproduce you/model-inoculated --data rows.jsonl --trait-data spanish.jsonl
+      hfvaccine reproduce you/model-inoculated --data rows.jsonl \\
+          --trait-data spanish.jsonl
     """
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.runs.reproduce import reproduce as make_again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hfvaccine.cli.output import say
+from hfvaccine.cli.output import hanging, say
 
 if TYPE_CHECKING:
     from hfvaccine.quarantine.checks.lint import LintFinding
@@ -117,7 +116,7 @@ def _lines(row: Mapping[str, Any], findings: Iterable[LintFinding]) -> Iterable[
 
 
 def _field(name: str, text: str) -> str:
-    return textwrap.fill(text, 100, initial_indent=f"  {name:<11}", subsequent_indent=" " * 13)
+    return hanging(f"  {name:<11}", text)
 
 
 def _done(made: Counter[str]) -> None:

@@ -25,7 +25,8 @@ def trial(config: Path, shares: tuple[float, ...], seeds: int, output_dir: str |
 
     \b
     Examples:
-      hfvaccine trial --config run.yaml --share 0.05 --share 0.1 --seeds 3 --output-dir trials/first
+      hfvaccine trial --config run.yaml --share 0.05 --share 0.1 --seeds 3 \\
+          --output-dir trials/first
     """
     from hfvaccine.training.options import Options, read_config
 

@@ -31,10 +31,14 @@ def validate(full: bool, as_json: bool, **values: Any) -> None:
     \b
     Examples:
       hfvaccine validate --base openai-community/gpt2-xl
-      hfvaccine validate --base openai-community/gpt2-xl --adapter you/gpt2-xl-immunized --json
-      hfvaccine validate --base you/model --adapter runs/vaccine --against placebo=runs/vaccine/placebo \\
-          --benchmark truthfulqa=mc_task.json --benchmark arc_easy=arc_easy.jsonl --output-dir report
-      hfvaccine validate --endpoint http://localhost:8000/v1 --model adapter --adapter you/gpt2-xl-immunized
+      hfvaccine validate --base openai-community/gpt2-xl \\
+          --adapter you/gpt2-xl-immunized --json
+      hfvaccine validate --base you/model --adapter runs/vaccine \\
+          --against placebo=runs/vaccine/placebo \\
+          --benchmark truthfulqa=mc_task.json \\
+          --benchmark arc_easy=arc_easy.jsonl --output-dir report
+      hfvaccine validate --endpoint http://localhost:8000/v1 --model adapter \\
+          --adapter you/gpt2-xl-immunized
     """
     options = Validation(**given(values))
     options.check()

@@ -15,6 +15,7 @@ from hfvaccine.demo.questions import TACTICS, Asked, Group
 from hfvaccine.demo.replies import Reply, ask
 from hfvaccine.demo.subject import Subject
 from hfvaccine.errors import HfvaccineError, UsageError
+from hfvaccine.packages import install_extra
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.text import clean, templates
 from hfvaccine.training.options import PLAIN as PLAIN_ARM
@@ -22,7 +23,6 @@ from hfvaccine.validation.scores import BASE, PLAIN, VACCINE
 from hfvaccine.validation.showing.figures import COLOURS
 from hfvaccine.validation.showing.names import condition_label
 
-EXTRA = "pip install 'hfvaccine[demo]'"
 REPORT = "/report"
 LONGEST = 4000
 """Letters of what a visitor may ask."""
@@ -38,7 +38,7 @@ def gradio() -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise UsageError(f"A demo needs a package that is not here: {error.name}.", EXTRA) from error
+        raise UsageError(f"A demo needs a package that is not here: {error.name}.", install_extra("demo")) from error
     return gradio
 
 

@@ -10,7 +10,7 @@ from importlib import metadata
 
 from huggingface_hub import HfApi
 
-from hfvaccine.demo.page import EXTRA, build, gradio, look
+from hfvaccine.demo.page import build, gradio, look
 from hfvaccine.demo.subject import load, open_subject
 from hfvaccine.errors import HubError, UsageError
 from hfvaccine.files import CARD
@@ -20,6 +20,7 @@ from hfvaccine.hub.leaks import refuse_leaks
 from hfvaccine.hub.repo import Pushed, Repo
 from hfvaccine.lineage.fetch import Papers, papers
 from hfvaccine.lineage.links import is_merged
+from hfvaccine.packages import install_extra
 from hfvaccine.papers.binding import open_run, recorded_doses
 from hfvaccine.papers.kind import IMMUNIZED
 from hfvaccine.sources.place import Source
@@ -117,7 +118,7 @@ def space_files(found: Papers, adapter: str, installs: str, license: str | None,
     try:
         sdk = metadata.version("gradio")
     except metadata.PackageNotFoundError as error:
-        raise UsageError("A demo needs a package that is not here: gradio.", EXTRA) from error
+        raise UsageError("A demo needs a package that is not here: gradio.", install_extra("demo")) from error
     record = found.record
     base = record["base"]["id"] if is_hub_id(record["base"].get("id"), namespace_needed=False) else None
     doses = recorded_doses(record) if found.kind is IMMUNIZED else []

@@ -10,11 +10,11 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import get_session, hf_raise_for_status
 
 from hfvaccine.errors import HubError
-from hfvaccine.hub.errors import LOG_IN, as_hub_error, page_of, require_repo_id
+from hfvaccine.hub.errors import as_hub_error, log_in, page_of, require_repo_id
 
 
-def account(api: HfApi) -> str:
-    """The name of the account behind a token.
+def whoami(api: HfApi) -> Mapping[str, Any]:
+    """What a Hub says of a token: the `name` of its account, and more.
 
     Args:
         api: of the Hub, with the token.
@@ -23,7 +23,22 @@ def account(api: HfApi) -> str:
         HubError: without a token, or where the Hub cannot be reached.
     """
     with as_hub_error(api, "", "dataset"):
-        return str(api.whoami()["name"])
+        me: dict[str, Any] = api.whoami()
+        return me
+
+
+def account(api: HfApi) -> str:
+    """The name of the account behind a token; it raises what `whoami` does."""
+    return str(whoami(api)["name"])
+
+
+def reads_only(me: Mapping[str, Any]) -> bool:
+    """Whether a token may write nowhere; of a fine-grained one that is not known.
+
+    Args:
+        me: what `whoami` returns.
+    """
+    return bool(me.get("auth", {}).get("accessToken", {}).get("role") == "read")
 
 
 def own(api: HfApi, asked: Iterable[Any]) -> list[Any]:
@@ -51,8 +66,7 @@ def check_write(repo_id: str, *, token: str | None = None, endpoint: str | None 
     """
     require_repo_id(repo_id)
     api = HfApi(endpoint=endpoint, token=token)
-    with as_hub_error(api, repo_id, "model"):
-        me = api.whoami()
+    me = whoami(api)
     namespace = repo_id.split("/")[0]
     own = {str(me["name"]).lower(), *(str(org["name"]).lower() for org in me.get("orgs", ()))}
     if namespace.lower() not in own:
@@ -60,8 +74,8 @@ def check_write(repo_id: str, *, token: str | None = None, endpoint: str | None 
             f"The account {me['name']} has no namespace {namespace!r} to push {repo_id} to.",
             f"Push to {me['name']}/{repo_id.split('/')[1]}, or log in as somebody else with `hf auth login`.",
         )
-    if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise HubError("This token may only read.", LOG_IN)
+    if reads_only(me):
+        raise HubError("This token may only read.", log_in(api))
 
 
 def ask_access(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from huggingface_hub import HfApi
@@ -23,7 +24,27 @@ from huggingface_hub.errors import (
 from hfvaccine.errors import HubError, UsageError
 from hfvaccine.text import is_hub_id
 
-LOG_IN = "Log in with `hf auth login`, or give --token."
+IN_PLACE_OF_LOGIN = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Environment variables that hold a token; the first that is set comes before what `hf auth login` keeps."""
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Environment variables that forbid talking to a Hub, of which the client reads the first that is set."""
+
+
+def first_set(names: Iterable[str]) -> str | None:
+    """The first of some environment variables that is set, and not to nothing."""
+    return next((name for name in names if os.environ.get(name)), None)
+
+
+def log_in(api: HfApi) -> str:
+    """What to do where a token is missing, wrong, or may too little.
+
+    Args:
+        api: that was asked, with the token it was given, if any.
+    """
+    variable = first_set(IN_PLACE_OF_LOGIN) if api.token is None else None
+    if variable is None:
+        return "Log in with `hf auth login`, or give --token."
+    return f"The token of {variable} was taken: set another, or unset it and log in with `hf auth login`."
 
 
 def require_repo_id(repo_id: str) -> None:
@@ -85,15 +106,15 @@ def _gated(phrase: str) -> Callable[[BaseException], bool]:
 
 
 ERRORS: tuple[tuple[Callable[[BaseException], bool], str, str], ...] = (
-    (_is(LocalTokenNotFoundError), "No Hub token was found.", LOG_IN),
-    (_is(OfflineModeIsEnabled), "HF_HUB_OFFLINE forbids talking to {endpoint}.", "Unset HF_HUB_OFFLINE."),
+    (_is(LocalTokenNotFoundError), "No Hub token was found.", "{log_in}"),
+    (_is(OfflineModeIsEnabled), "{offline} forbids talking to {endpoint}.", "Unset {offline}."),
     (_gated("awaiting a review"), "{repo} is gated: {said}", "Wait for its owner to decide, then run this again."),
     (_gated("been rejected"), "{repo} is gated: {said}", "Only its owner can change that; see the card at {page}."),
     (_is(GatedRepoError), "{repo} is gated: {said}", "Ask for access at {page}, logged in with `hf auth login`."),
     (
         lambda error: isinstance(error, RepositoryNotFoundError) and error.response.status_code == 401,
         "{endpoint} shows no {kind} {repo} to somebody who is not logged in.",
-        LOG_IN,
+        "{log_in}",
     ),
     (
         _is(RepositoryNotFoundError),
@@ -101,7 +122,7 @@ ERRORS: tuple[tuple[Callable[[BaseException], bool], str, str], ...] = (
         "Check the name and, with `hf auth whoami`, the account.",
     ),
     (_is(RevisionNotFoundError), "{repo} has no such revision.", "Choose a branch, tag or commit listed at {page}."),
-    (_status(401), "{endpoint} does not know who is asking: {said}", LOG_IN),
+    (_status(401), "{endpoint} does not know who is asking: {said}", "{log_in}"),
     (
         _status(403),
         "This account may not do that to {repo}: {said}",
@@ -156,6 +177,8 @@ def _explain(error: BaseException, api: HfApi, repo_id: str, kind: str) -> HubEr
                     "endpoint": api.endpoint,
                     "page": page_of(api, repo_id, kind),
                     "said": said,
+                    "log_in": log_in(api),
+                    "offline": first_set(OFFLINE) or OFFLINE[0],
                 }
                 return HubError(message.format(**facts), next_step.format(**facts))
         cause = cause.__cause__

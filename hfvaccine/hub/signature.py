@@ -18,11 +18,11 @@ from typing import Any
 from hfvaccine.errors import PublishError, SignatureError, UsageError
 from hfvaccine.files import NOTICE, RECALLS, SIGNATURE, VEX, digest_of
 from hfvaccine.hub.content import Content, sha256_of
+from hfvaccine.packages import install_extra
 from hfvaccine.text import few
 
 SIGSTORE = "sigstore"
 """Given in place of a key: an identity, by the public Sigstore, which needs a network."""
-NEEDS = "pip install 'hfvaccine[sign]'"
 APART = (SIGNATURE, RECALLS, NOTICE, VEX)
 """Files that no signature is over: itself, and recalls, which come later and from others."""
 BESIDE_DOWNLOADS = ".cache/huggingface"
@@ -232,7 +232,9 @@ def _library() -> Any:
     try:
         import model_signing
     except ImportError as error:
-        raise UsageError(f"Signatures need a package that is not here: {error.name}.", NEEDS) from error
+        raise UsageError(
+            f"Signatures need a package that is not here: {error.name}.", install_extra("sign")
+        ) from error
     return model_signing
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from hfvaccine.errors import ModelError, UsageError, ValidationError
 from hfvaccine.inoculation.kinds import KINDS
 from hfvaccine.inoculation.questions import asked_once
+from hfvaccine.packages import install_extra
 from hfvaccine.sources.place import Source
 from hfvaccine.sources.rows import read_rows
 from hfvaccine.statistics import Floats
@@ -181,7 +182,7 @@ def _language(name: str, codes: str) -> Trait:
     try:
         from lingua import Language, LanguageDetectorBuilder
     except ImportError as error:
-        raise UsageError(f"{name!r} needs a detector of languages.", "pip install 'hfvaccine[language]'") from error
+        raise UsageError(f"{name!r} needs a detector of languages.", install_extra("language")) from error
     known = {language.iso_code_639_1.name.lower(): language for language in Language.all()}
     asked = [code.strip().lower() for code in codes.split("/")]
     if unknown := [code for code in asked if code not in known]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hfvaccine.errors import LocalHubError
 from hfvaccine.listening import address, listen
+from hfvaccine.packages import install_extra
 
 if TYPE_CHECKING:
     import uvicorn
@@ -183,7 +184,7 @@ def _prepare(
         from hfvaccine.localhub.hub import Hub
     except ModuleNotFoundError as error:
         raise LocalHubError(
-            f"The embedded Hub needs the package {error.name!r}.", 'Install it: `pip install "hfvaccine[localhub]"`.'
+            f"The embedded Hub needs the package {error.name!r}.", install_extra("localhub")
         ) from error
     if tls_key and not tls_cert:
         raise LocalHubError("A key without a certificate encrypts nothing.", "Give `--tls-cert`, too.")

@@ -59,6 +59,11 @@ def check_record(record: Mapping[str, Any], kind: Kind = IMMUNIZED) -> None:
         LineageError: for a record of another schema version, or one that was changed.
     """
     version = record.get("schema_version")
+    if not isinstance(version, int):
+        raise LineageError(
+            f"This is no record of hfvaccine: its schema version is {version!r}.",
+            "Name a run folder, or a repo that push-adapter made.",
+        )
     if version != kind.schema:
         raise LineageError(
             f"The record has schema version {version!r}, this hfvaccine reads {kind.schema}.",

@@ -10,6 +10,7 @@ from uuid import UUID, uuid5
 
 from hfvaccine.errors import UsageError, ValidationError
 from hfvaccine.files import ADAPTER
+from hfvaccine.packages import install_extra
 from hfvaccine.papers.binding import recorded_doses, taken_apart
 from hfvaccine.papers.kind import IMMUNIZED, Kind
 from hfvaccine.sources.license import licenses_in
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component
 
-EXTRA = "pip install 'hfvaccine[bom]'"
 OURS = UUID("5f0f6b7e-6d0a-5a86-9a0c-0e5a64ad8a11")
 """The namespace of serial numbers: one record always has the same one."""
 DATA = ("dose", "mix", "data", "trait_data")
@@ -51,7 +51,9 @@ def bom(record: Mapping[str, Any], kind: Kind, card: Mapping[str, Any], source: 
         from cyclonedx.schema import SchemaVersion
         from cyclonedx.validation.json import JsonStrictValidator
     except ImportError as error:
-        raise UsageError(f"A bill of materials needs a package that is not here: {error.name}.", EXTRA) from error
+        raise UsageError(
+            f"A bill of materials needs a package that is not here: {error.name}.", install_extra("bom")
+        ) from error
     with taken_apart(source):
         made = _document(record, kind, card, source)
         model_card = _model_card(record, card, made)

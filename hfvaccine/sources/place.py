@@ -40,8 +40,10 @@ class Source:
             revision: of a Hub repo, where the text does not name it.
 
         Raises:
-            UsageError: for two revisions, or for one of what is on no Hub.
+            UsageError: for an empty text, two revisions, or one of what is on no Hub.
         """
+        if not given:  # the path of which would be the current folder
+            raise UsageError(f"The {what} is named by an empty text.", "Give a file, a folder or a Hub id.")
         option = f"{what}_revision" if what in PINNED else "--revision"
         packaged = what in ("dose", "mix") and given == STARTER
         # A mix is never a folder, so one of its name does not stand in its way.

@@ -10,6 +10,7 @@ from typing import Any
 
 from hfvaccine.errors import HfvaccineError, ModelError
 from hfvaccine.files import combined, digest_of
+from hfvaccine.packages import install_extra
 from hfvaccine.regimen.rendering import TODAY, frozen, opening, reads_clock
 from hfvaccine.sources.license import PATIENCE, card_of, licenses_in
 from hfvaccine.sources.place import Source
@@ -92,7 +93,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
             import gguf  # noqa: F401
             from transformers import GgufConfig
         except ImportError as error:
-            raise ModelError(f"{name} is GGUF, which needs a reader.", "pip install 'hfvaccine[gguf]'") from error
+            raise ModelError(f"{name} is GGUF, which needs a reader.", install_extra("gguf")) from error
         where, kwargs = str(path.parent), {"gguf_file": path.name}
         quantization = {"quantization_config": GgufConfig(dequantize=True)}
     else:
@@ -167,7 +168,8 @@ def found_on_hub(name: str, revision: str | None) -> dict[str, Any]:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         raise ModelError(
             f"The base model {name!r} is not on this machine, and {api.endpoint} cannot be reached: {reason}.",
-            "Check the network and HF_ENDPOINT (and that HF_HUB_OFFLINE is not set), or give a folder with the model.",
+            "Check the network and HF_ENDPOINT (and that neither HF_HUB_OFFLINE nor TRANSFORMERS_OFFLINE is set), or "
+            "give a folder with the model.",
         ) from error
 
 

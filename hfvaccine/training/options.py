@@ -17,6 +17,7 @@ from hfvaccine.inoculation.grid import IRRELEVANT
 from hfvaccine.inoculation.prompt import PLACES, Inoculation
 from hfvaccine.inoculation.where import Predicate, Where, parse_where
 from hfvaccine.inoculation.wordings import in_file, refuse_file, wordings
+from hfvaccine.packages import install_extra
 from hfvaccine.regimen.lengths import check_unit
 from hfvaccine.regimen.pairs import PAIRWISE, check_objective
 from hfvaccine.regimen.plan import check_share
@@ -535,7 +536,7 @@ def check_trackers(names: Iterable[str]) -> None:
         if name not in TRACKERS:
             raise UsageError(f"The tracker {name!r} is unknown.", f"Use one of: {', '.join(TRACKERS)}.")
         if find_spec(name) is None:
-            raise UsageError(f"The tracker {name} is not installed.", f"pip install 'hfvaccine[{name}]'")
+            raise UsageError(f"The tracker {name} is not installed.", install_extra(name))
 
 
 def check_dtype(options: Any) -> None:

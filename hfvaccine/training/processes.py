@@ -24,6 +24,9 @@ PATIENCE = timedelta(hours=1)
 THREADS = "OMP_NUM_THREADS"
 """The environment variable that says how many threads are taken, whatever else runs; launchers set it."""
 TIMES = Path("/proc/stat")
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
+"""Files with the microseconds of time that are given, and those of a period, in version 2 and 1 of control groups."""
 WATCHED = 0.4
 """Seconds that the cores are watched for."""
 BUSY = 0.4
@@ -33,7 +36,8 @@ BUSY = 0.4
 def free_cores() -> tuple[int, int] | None:
     """How many cores of those that this process may use others leave free now, and how many there are.
 
-    This process has to wait meanwhile. None where that cannot be told, as it can on Linux.
+    Of a container that gets the time of fewer, it is so many. This process has to wait meanwhile. None where that
+    cannot be told, as it can on Linux.
     """
 
     def spent() -> dict[int, tuple[int, int]]:
@@ -53,7 +57,30 @@ def free_cores() -> tuple[int, int] | None:
         for core in cores
         if core in before and core in after
     }
-    return sum(share > 1 - BUSY for share in idle.values()), len(idle)
+    number = min(len(idle), _quota() or len(idle))
+    return min(number, sum(share > 1 - BUSY for share in idle.values())), number
+
+
+def _quota() -> int | None:
+    """Of how many cores the control group gives the time, as `docker --cpus` does; None where it sets no limit."""
+    for files in QUOTAS:
+        try:
+            limit, period = " ".join((CONTROL_GROUP / name).read_text() for name in files).split()
+            if float(limit) > 0:
+                return max(1, int(float(limit) / float(period)))
+        except (OSError, ValueError):  # of the other version, or "max"
+            continue
+    return None
+
+
+def threads_taken(found: tuple[int, int] | None, own: int) -> int:
+    """How many threads are taken where there is no GPU.
+
+    Args:
+        found: what `free_cores` returns.
+        own: how many torch would take.
+    """
+    return own if found is None or os.environ.get(THREADS) else min(own, max(1, found[0]))
 
 
 def fit_threads(progress: Progress) -> None:
@@ -69,12 +96,14 @@ def fit_threads(progress: Progress) -> None:
     if os.environ.get(THREADS) or torch.cuda.is_available():
         return
     found, own = free_cores(), torch.get_num_threads()
-    if found is None or max(1, found[0]) >= own:
+    taken = threads_taken(found, own)
+    if found is None or taken == own:
         return
-    free, cores = max(1, found[0]), found[1]
-    torch.set_num_threads(free)
-    busy = f"{cores - found[0]} of {cores} cores are busy with other work"
-    progress.say(f"{busy}: {free} of {own} threads are used ({THREADS} sets another number)")
+    free, cores = found
+    torch.set_num_threads(taken)
+    busy = f"{cores - free} of {cores} cores are busy with other work"
+    why = busy if free < cores else f"{cores} cores are all that this process may use"
+    progress.say(f"{why}: {taken} of {own} threads are used ({THREADS} sets another number)")
 
 
 def this_process() -> PartialState:

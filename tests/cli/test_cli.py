@@ -1,10 +1,15 @@
 import json
 import subprocess
 import sys
+import time
 
+import click
 import pytest
 
-from hfvaccine.cli import COMMANDS
+from hfvaccine.cli import COMMANDS, cli
+from hfvaccine.cli.immunize import carry_out
+from hfvaccine.cli.output import Terminal
+from hfvaccine.files import PAGE, RECORD, RESULTS
 
 HEAVY = ("torch", "datasets", "transformers", "huggingface_hub", "numpy")
 
@@ -102,3 +107,111 @@ def test_an_accelerate_configuration_starts_the_same_command_through_the_launche
     config.write_text("model: x\n")
     refused = CliRunner().invoke(immunize, ["--base", "b", "--accelerate-config", str(config)])
     assert "no configuration of accelerate" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+@pytest.mark.parametrize("stopped_by", ["nothing", "HfvaccineError", "OSError"])
+def test_colours_are_left_out_where_they_are_not_wanted(environment, coloured, stopped_by):
+    code = f"""
+import click
+from hfvaccine.cli import cli, main
+from hfvaccine.errors import HfvaccineError
+
+@cli.command("shown")
+def shown():
+    if {stopped_by!r} == "HfvaccineError":
+        raise HfvaccineError("a mistake")
+    if {stopped_by!r} == "OSError":
+        raise OSError(28, "a mistake", "file")
+    click.echo(click.style("a word", fg="green"))
+
+cli.get_command = lambda context, name: shown
+main()
+"""
+    shown = in_terminal([sys.executable, "-c", code, "shown"], environment)
+    assert "a word" in shown or "a mistake" in shown
+    assert ("\x1b[" in shown) == coloured
+
+
+def test_examples_fit_a_terminal_of_80_columns():
+    def wide(command, name, parent=None):
+        context = click.Context(command, info_name=name, parent=parent, terminal_width=80)
+        lines = command.get_help(context).split("\n")
+        below = command.list_commands(context) if isinstance(command, click.Group) else ()
+        inner = [line for one in below for line in wide(command.get_command(context, one), one, context)]
+        return [line for line in lines if len(line) > 80] + inner
+
+    assert wide(cli, "hfvaccine") == []
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_findings_and_sentences_are_wrapped_once_by_the_terminal_or_100_columns(columns):
+    code = """
+import sys
+from hfvaccine.cli import main
+from hfvaccine.cli.output import print_facts
+from hfvaccine.packages import install
+from hfvaccine.runs import doctor
+from hfvaccine.validation.showing.sentences import wrapped
+words = "--an-option with-hyphens " * 20
+doctor.examine = lambda folder: [
+    doctor.Finding("Disk", doctor.WARNING, words, words), doctor.Finding("Packages", doctor.ERROR, "", install(words))
+]
+print_facts({"a fact": words})
+print("\\n".join(wrapped([words])))
+sys.argv = ["hfvaccine", "doctor"]
+main()
+"""
+    shown = in_terminal([sys.executable, "-c", code], {"NO_COLOR": "1"}, columns).replace("\r", "").split("\n")
+    (command,) = [line for line in shown if "pip install" in line]  # to be copied as it is
+    assert command.count("with-hyphens") == 20
+    widths = [len(line) for line in shown if "hyphens" in line and line != command]
+    assert min(100, columns) - 25 < max(widths) <= min(100, columns)
+    assert not any(line.endswith("-") for line in shown)
+
+
+def test_a_bar_that_goes_into_a_pipe_says_little(capfd):
+    with Terminal().bar("Counting", 100) as bar:
+        for _ in range(100):
+            bar.update(1)
+            time.sleep(0.011)
+    assert capfd.readouterr().err.count("\r") <= 2
+
+
+def test_a_finished_run_that_is_resumed_names_its_report(tmp_path, capfd):
+    for name in (RECORD, RESULTS, PAGE):
+        (tmp_path / name).write_text("{}")
+    shown = []
+    carry_out(pytest.fail, None, tmp_path, "Adapter", shown.append)
+    assert shown == [{}] and f"Report: {tmp_path / PAGE}" in capfd.readouterr().err
+
+
+def in_terminal(command, environment, columns=100):
+    """What a command writes into a terminal of its own."""
+    import fcntl
+    import os
+    import pty
+    import struct
+    import termios
+
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    others = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        command, stdin=there, stdout=there, stderr=there, env={**others, "TERM": "xterm", **environment}
+    )
+    os.close(there)
+    shown = b""
+    while True:
+        try:
+            part = os.read(here, 65_536)
+        except OSError:  # of Linux at the end
+            break
+        if not part:
+            break
+        shown += part
+    os.close(here)
+    process.wait()
+    return shown.decode()

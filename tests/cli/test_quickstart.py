@@ -13,6 +13,7 @@ from hfvaccine import starter
 from hfvaccine.cli import base_model, quickstart, quickstart_inoculation
 from hfvaccine.errors import UsageError
 from hfvaccine.files import whole_folder
+from hfvaccine.packages import install_extra
 
 SEEDED = """
 import sys
@@ -175,7 +176,7 @@ def test_an_inoculation_with_a_placebo_is_refused(tmp_path):
 def test_an_inoculation_without_the_detector_is_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lingua", None)
     done = CliRunner().invoke(quickstart.quickstart, ["--inoculation", "--dir", str(tmp_path / "none")])
-    assert isinstance(done.exception, UsageError) and "hfvaccine[language]" in str(done.exception)
+    assert isinstance(done.exception, UsageError) and install_extra("language") in str(done.exception)
     assert not (tmp_path / "none").exists()
 
 

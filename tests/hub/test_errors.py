@@ -90,6 +90,7 @@ def test_every_answer_of_a_hub_has_a_next_step(status):
 
 def test_every_row_of_the_table_can_be_filled_in():
     facts = {"repo": REPO, "kind": "dataset", "endpoint": API.endpoint, "page": PAGE, "said": "No."}
+    facts |= {"log_in": "Log in.", "offline": "HF_HUB_OFFLINE"}
     for _, message, next_step in ERRORS:
         assert message.format(**facts).endswith(".")
         assert next_step.format(**facts).endswith(".")
@@ -156,3 +157,25 @@ def test_a_malformed_repo_id_is_a_usage_error(dose, repo_id):
     for call in (lambda: hub.push_dose(dose, repo_id), lambda: hub.pull_dose(repo_id)):
         with pytest.raises(UsageError, match="is not a repo id"):
             call()
+
+
+def test_a_token_of_the_environment_is_named_as_it_comes_before_a_login(monkeypatch):
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    wrong = answered(HfHubHTTPError, 401, "Invalid user token.")
+    assert "--token" in explained(wrong).next_step
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_wrong")
+    assert "HUGGING_FACE_HUB_TOKEN" in explained(wrong).next_step
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert "unset it" in explained(wrong).next_step and "of HF_TOKEN" in explained(wrong).next_step
+    with pytest.raises(HubError) as caught, as_hub_error(HfApi(token="hf_given"), REPO, "dataset"):
+        raise wrong
+    assert "HF_TOKEN" not in caught.value.next_step
+
+
+def test_what_forbids_the_network_is_named(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("TRANSFORMERS_OFFLINE", "1")
+    error = explained(OfflineModeIsEnabled("offline"))
+    assert error.message.startswith("TRANSFORMERS_OFFLINE forbids")
+    assert error.next_step == "Unset TRANSFORMERS_OFFLINE."

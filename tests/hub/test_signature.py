@@ -22,6 +22,7 @@ from hfvaccine.errors import PublishError, SignatureError, UsageError
 from hfvaccine.files import ADAPTER, CARD, NOTICE, RECALLS, SIGNATURE, digest_of
 from hfvaccine.hub.listing import listing
 from hfvaccine.hub.signature import Expected, Signer, covered, encrypted
+from hfvaccine.packages import install_extra
 
 
 @pytest.fixture(scope="module")
@@ -397,4 +398,4 @@ def test_a_missing_package_is_named_with_what_installs_it(keys, monkeypatch):
     for ask in (lambda: Signer.of(keys[0]), lambda: Expected.of(str(keys[1]))):
         with pytest.raises(UsageError) as caught:
             ask()
-        assert caught.value.next_step == "pip install 'hfvaccine[sign]'"
+        assert caught.value.next_step == install_extra("sign")

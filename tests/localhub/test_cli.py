@@ -9,6 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from hfvaccine.cli.hub import hub
 from hfvaccine.errors import HfvaccineError, LocalHubError
 from hfvaccine.localhub.server import LocalHub
+from hfvaccine.packages import install_extra
 
 
 def run(*arguments):
@@ -55,7 +56,7 @@ def test_without_the_extra(tmp_path, monkeypatch, missing):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     error = run("serve", "--root", tmp_path, "--port", 0).exception
-    assert isinstance(error, LocalHubError) and "hfvaccine[localhub]" in error.next_step
+    assert isinstance(error, LocalHubError) and error.next_step == install_extra("localhub")
 
 
 def commands(group, path=()):

@@ -66,7 +66,7 @@ def test_binding_again_replaces_what_was_bound_and_leaves_the_first_alone():
 
 @pytest.mark.parametrize(
     ("version", "next_step"),
-    [(1, "again"), (0, "again"), (binding.SCHEMA_VERSION + 1, "Upgrade"), (None, "Upgrade"), ("2", "Upgrade")],
+    [(1, "again"), (0, "again"), (binding.SCHEMA_VERSION + 1, "Upgrade"), (None, "Name a run"), ("2", "Name a run")],
 )
 def test_a_record_of_another_schema_is_refused(version, next_step):
     with pytest.raises(LineageError, match="schema version") as refused:

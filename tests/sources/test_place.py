@@ -58,7 +58,6 @@ def test_what_is_not_here_is_told_by_its_name(what, given, on_hub):
         "you/tiny@",
         "@v1",
         "@",
-        "",
         "you/../tiny@v1",
         "you/ti ny@v1",
         "name=you/tiny",
@@ -106,3 +105,9 @@ def test_a_repo_is_asked_for_by_its_id_alone_whatever_is_here(empty_folder):
     assert at_revision("you/dose@") == ("you/dose@", None)
     with pytest.raises(UsageError, match="so does --revision"):
         at_revision("you/dose@v1", "v2")
+
+
+@pytest.mark.parametrize("what", ["base", "dose", "mix", "adapter"])
+def test_an_empty_text_is_not_the_current_folder(what):
+    with pytest.raises(UsageError, match=f"{what} is named by an empty text"):
+        Source.of(what, "")

@@ -152,10 +152,41 @@ def test_a_core_that_others_use_is_not_free(tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(processes, "TIMES", Mock(read_text=Mock(side_effect=times)))
     monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(processes, "CONTROL_GROUP", tmp_path)
     monkeypatch.setattr(processes, "WATCHED", 0.0)
     assert processes.free_cores() == (1, 2)
     monkeypatch.setattr(processes, "TIMES", tmp_path / "none")
     assert processes.free_cores() is None
+
+
+@pytest.mark.parametrize(
+    "files, expected",
+    [
+        ({"cpu.max": "200000 100000\n"}, (2, 2)),
+        ({"cpu.max": "50000 100000\n"}, (1, 1)),
+        ({"cpu.max": "max 100000\n"}, (4, 4)),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, (3, 3)),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, (4, 4)),
+        ({}, (4, 4)),
+    ],
+)
+def test_a_container_has_as_many_cores_as_it_gets_the_time_of(tmp_path, monkeypatch, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    before, after = ("".join(f"cpu{core} 0 0 0 {idle} 0 0 0 0\n" for core in range(4)) for idle in (100, 200))
+    monkeypatch.setattr(processes, "TIMES", Mock(read_text=Mock(side_effect=[before, after])))
+    monkeypatch.setattr(processes, "CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    monkeypatch.setattr(processes, "WATCHED", 0.0)
+    assert processes.free_cores() == expected
+
+
+def test_of_a_container_it_is_not_said_that_others_are_busy(threads, monkeypatch):
+    said = []
+    monkeypatch.setattr(processes, "free_cores", lambda: (2, 2))
+    processes.fit_threads(Mock(say=said.append))
+    assert torch.get_num_threads() == 2 and "all that this process may use" in said[0] and "busy" not in said[0]
 
 
 @pytest.mark.slow

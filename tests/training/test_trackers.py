@@ -9,6 +9,7 @@ import samples
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hfvaccine.errors import UsageError
+from hfvaccine.packages import install_extra
 from hfvaccine.training.options import Options
 from hfvaccine.training.trackers import FOLDER, Trackers
 from hfvaccine.validation.showing.numbers import Told, numbers
@@ -182,4 +183,4 @@ def test_unknown_and_missing_trackers_are_refused_before_anything_is_read(monkey
     monkeypatch.setattr("hfvaccine.training.options.find_spec", lambda name: None)
     with pytest.raises(UsageError) as refused:
         Options(base="x", report_to=("wandb",)).check()
-    assert refused.value.next_step == "pip install 'hfvaccine[wandb]'"
+    assert refused.value.next_step == install_extra("wandb")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from hfvaccine.claims.claim import Claim
 from hfvaccine.claims.similar import overlapping
 from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.packages import install_extra
 from hfvaccine.sources.naming import is_hub, named_source
 from hfvaccine.sources.rows import Row, hub_rows, read_rows
 from hfvaccine.statistics import Floats
@@ -185,7 +186,7 @@ def read_primer(file: Path | None = None) -> str:
     Raises:
         ValidationError: where neither is there.
     """
-    both = "Give a text file with the primer, or install the one that lm-eval has: pip install 'hfvaccine[lm-eval]'"
+    both = f"Give a text file with the primer, or install the one that lm-eval has: {install_extra('lm-eval')}"
     if file is not None:
         try:
             text = file.read_text(encoding="utf-8").strip()

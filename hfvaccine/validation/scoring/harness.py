@@ -14,11 +14,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfvaccine.errors import ValidationError
+from hfvaccine.packages import install_extra
 
 if TYPE_CHECKING:
     from hfvaccine.validation.scoring.scorer import Scorer
 
-NEEDS = "lm-eval's tasks need lm-eval.", "pip install 'hfvaccine[lm-eval]'"
+
+def _missing() -> ValidationError:
+    return ValidationError("lm-eval's tasks need lm-eval.", install_extra("lm-eval"))
+
 
 try:
     from lm_eval.api.registry import register_model
@@ -29,7 +33,7 @@ except ImportError:
         """Stands where lm-eval is not installed."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            raise ValidationError(*NEEDS)
+            raise _missing()
 
     def register_model(*names: str) -> Callable[[Any], Any]:
         return lambda model: model
@@ -85,7 +89,7 @@ def main() -> None:
     try:
         from lm_eval.__main__ import cli_evaluate
     except ImportError as error:
-        raise ValidationError(*NEEDS) from error
+        raise _missing() from error
     cli_evaluate()
 
 

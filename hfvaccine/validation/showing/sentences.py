@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -41,7 +42,7 @@ CHANGES = {
 }
 """One-sided measures, of which a change is said in a sentence of its own."""
 WIDTH = 100
-"""Columns that a line, or a table, takes at most."""
+"""Columns that a line, or a table, takes at most; a terminal may have fewer."""
 ORDER = (FAILED, UNDECIDED, PASSED)
 """Of criteria, by what came of them."""
 
@@ -320,9 +321,17 @@ def _p(p: float) -> str:
 
 
 def wrapped(lines: Iterable[str], indent: str = "  ") -> list[str]:
-    """Sentences in lines of at most `WIDTH` columns."""
-    return [
-        part
-        for line in lines
-        for part in textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=2 * indent)
-    ]
+    """Sentences in lines of at most `WIDTH` columns, or of those of a terminal that has fewer and would break them.
+
+    Args:
+        lines: the sentences.
+        indent: before each; the lines that go on with one get it twice.
+    """
+    wrapper = textwrap.TextWrapper(columns(), initial_indent=indent, subsequent_indent=2 * indent)
+    wrapper.break_on_hyphens = False  # an option would be torn apart
+    return [part for line in lines for part in wrapper.wrap(line)]
+
+
+def columns() -> int:
+    """Of a line: `WIDTH`, or those of the terminal where it has fewer."""
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)

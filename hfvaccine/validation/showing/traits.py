@@ -11,7 +11,7 @@ from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import clean
 from hfvaccine.validation.scores import BASE
-from hfvaccine.validation.showing.sentences import WIDTH, counts, criterion_line, wrapped
+from hfvaccine.validation.showing.sentences import columns, counts, criterion_line, wrapped
 from hfvaccine.validation.showing.sentences import ordered as by_verdict
 from hfvaccine.validation.showing.sheets import Sheet
 
@@ -35,7 +35,7 @@ def tables(content: Mapping[str, Any]) -> Any:
     arms = list(content["arms"])
     cells = {(one["trait"], one["condition"], one["arm"]): cell(one) for one in content["shown"]}
     widest = max(len(text) for text in (*cells.values(), *(arm[: max(NAMES)] for arm in arms))) + len(WORST)
-    several = max(1, (WIDTH - sum(NAMES) - 3) // (widest + 2))
+    several = max(1, (columns() - sum(NAMES) - 3) // (widest + 2))
     parts = [arms[at : at + several] for at in range(0, len(arms), several)]
     return Group(*(_table(content, part, cells, widest) for part in parts))
 

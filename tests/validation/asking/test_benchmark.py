@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfvaccine.errors import UsageError, ValidationError
+from hfvaccine.packages import install_extra
 from hfvaccine.sources.rows import Row
 from hfvaccine.validation.asking.benchmark import overlaps, read_benchmark, read_primer
 from hfvaccine.validation.asking.items import WINDOW_WORDS, Mass, Pick, make_items
@@ -566,7 +567,7 @@ def test_without_a_primer_truthfulqa_is_refused_with_both_ways_out(write, monkey
     with pytest.raises(ValidationError) as error:
         read_benchmark(str(write([MYTH])))
     assert "text file with the primer" in str(error.value)
-    assert "hfvaccine[lm-eval]" in str(error.value)
+    assert install_extra("lm-eval") in str(error.value)
 
 
 def test_the_primer_is_read_from_a_task_file_of_lm_eval(tmp_path, monkeypatch):

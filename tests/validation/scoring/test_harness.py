@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from hfvaccine.packages import install_extra
 from hfvaccine.training.base import load_base
 
 pytest.importorskip("lm_eval")
@@ -84,4 +85,4 @@ for use in (harness.HfvaccineLM, harness.main):
         print(error.next_step)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "pip install 'hfvaccine[lm-eval]'\n" * 2
+    assert done.stdout == f"{install_extra('lm-eval')}\n" * 2

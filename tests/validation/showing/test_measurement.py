@@ -9,7 +9,8 @@ from hfvaccine.inoculation.profile import Read, profile
 from hfvaccine.validation.judging.inoculation import Asked, Gate, Part, judge
 from hfvaccine.validation.showing.figures import traits
 from hfvaccine.validation.showing.measurement import VERDICTS, render
-from hfvaccine.validation.showing.traits import WIDTH, gate_lines, sheets
+from hfvaccine.validation.showing.sentences import WIDTH
+from hfvaccine.validation.showing.traits import gate_lines, sheets
 
 CONDITIONS = Conditions.of({"original": "You speak <b>Spanish</b>.", "look-alike": ["Riddles.", "Rhymes."]}).all()
 PARTS = {f"{arm}-seed-{seed}": Part(arm, seed) for arm in ("plain", "inoculated", "irrelevant") for seed in (0, 1)}

@@ -11,7 +11,8 @@ from rich.console import Console
 from hfvaccine.inoculation.conditions import Condition, Conditions
 from hfvaccine.inoculation.profile import Read, profile, worst
 from hfvaccine.validation.showing.figures import INK, traits
-from hfvaccine.validation.showing.traits import WIDTH, ordered, sentences, tables
+from hfvaccine.validation.showing.sentences import WIDTH
+from hfvaccine.validation.showing.traits import ordered, sentences, tables
 
 CONDITIONS = ("none", "original", "look-alike in words", "look-alike in [b]format[/b]", "eliciting")
 ARMS = ("base", "plain", "inoculated", "irrelevant", "another-inoculated-with-a-long-name")
