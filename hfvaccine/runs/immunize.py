@@ -137,7 +137,7 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
                 found_on_hub(options.base, options.base_revision)  # a dead network is said at once
         ingredients = start.ingredients(options)
         progress.say(f"Base: {options.base}")
-        base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+        base = load_base(options.base, options.base_id, options.base_revision, options.dtype, to_train=True)
         start.check(base)
         ingredients = ingredients.fitting(options, base, base.model.config, progress)
         if main:
@@ -251,7 +251,7 @@ def train_arms(
     }
     for arm, (wanted, what) in others.items():
         if wanted:
-            fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+            fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype, to_train=True)
             callback = plan_run(options, fresh, arm, dose, mix, folder / arm, plan)
             tokens = int(callback.plan.tokens.sum())
             progress.say(f"{what.format(tokens)}, {int(plan.tokens.sum()):,} in the vaccine")

@@ -307,7 +307,7 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
     base: Base | None = None
     try:
         for name, (arm, its) in options.parts().items():
-            base = load_base(its.base, its.base_id, its.base_revision, its.dtype)
+            base = load_base(its.base, its.base_id, its.base_revision, its.dtype, to_train=True)
             callback = plan_arm(its, base, arm, data, folder / name, trait)
             if main and callback.fingerprint() != planned[name]["fingerprint"]:
                 raise PlanError(f"The plan of {name} is another than it was.", "Start anew, in another folder.")

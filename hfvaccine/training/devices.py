@@ -7,7 +7,7 @@ import os
 from hfvaccine.errors import UsageError
 from hfvaccine.training.base import precision
 from hfvaccine.training.options import Training
-from hfvaccine.training.processes import this_process
+from hfvaccine.training.processes import SHARING, kind_of_processes, this_process
 
 MIXED = {"bfloat16": "bf16"}
 """What accelerate calls the precision that the trainer computes in, by dtype; "no" for every other."""
@@ -20,10 +20,12 @@ def check_devices(options: Training) -> None:
         options: of the run.
 
     Raises:
-        UsageError: for several GPUs in one process, where rows would be spread in an order that no plan holds; and for
-            a precision or an accumulation of the launcher's that is not the run's, which it would put in their place.
+        UsageError: for several GPUs in one process, where rows would be spread in an order that no plan holds; for a
+            precision or an accumulation of the launcher's that is not the run's, which it would put in their place;
+            and for weights that are to be shared and would not be.
     """
     import torch
+    from accelerate import DistributedType
 
     number = torch.cuda.device_count()
     if number > 1 and this_process().num_processes == 1:
@@ -44,4 +46,9 @@ def check_devices(options: Training) -> None:
             f"accelerate is configured with gradient_accumulation_steps {passes}, and the run's are "
             f"{options.gradient_accumulation_steps}.",
             "Give the same as --gradient-accumulation-steps and in its configuration.",
+        )
+    if (kind := kind_of_processes()) in SHARING and this_process().distributed_type == DistributedType.MULTI_CPU:
+        raise UsageError(
+            f"accelerate shares no weights between CPUs: with {kind} each process would train a whole model.",
+            "Start it where GPUs are; on CPUs take a configuration with distributed_type: MULTI_GPU, as ddp.yaml is.",
         )
