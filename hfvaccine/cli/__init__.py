@@ -7,6 +7,7 @@ from importlib import import_module
 
 import click
 
+from hfvaccine.cli.launch import let_the_first_speak
 from hfvaccine.errors import HfvaccineError
 from hfvaccine.version import VERSION
 
@@ -77,7 +78,11 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code, never in a traceback."""
     try:
-        cli.main(standalone_mode=False)
+        try:
+            cli.main(standalone_mode=False)
+        except (click.ClickException, HfvaccineError, OSError):
+            let_the_first_speak()
+            raise
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

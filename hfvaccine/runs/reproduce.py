@@ -22,7 +22,8 @@ from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.text import as_option, is_hub_id
 from hfvaccine.training.base import load_base
-from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, read_config
+from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, Training, read_config
+from hfvaccine.training.processes import this_process
 from hfvaccine.training.progress import SILENT, Progress
 
 NEEDED = (CONFIG, RESULTS, LEDGER)
@@ -138,6 +139,8 @@ def reproduce(
         HubError: where the adapter, or what it was made from, cannot be had.
         HfvaccineError: for what the run itself refuses.
     """
+    if not this_process().is_main_process:
+        progress = SILENT
     found = papers(source, patterns=NEEDED)
     folder, immunized = found.folder, found.kind is IMMUNIZED
     refuse_unmeant(found, dose=dose, mix=mix, data=data, trait_data=trait_data)
@@ -152,6 +155,7 @@ def reproduce(
             "Make it again with `hfvaccine boost`, as its card says, and compare the fingerprints of the plans.",
         )
     options = options_of(record, config, into, base=base, dose=dose, mix=mix)
+    refuse_other_steps(source, options, record)
     planned = dry_run(options)
     if planned is None:
         return None
@@ -194,6 +198,7 @@ def _arm_again(
             "Run that script again, adopt what it makes, and compare the two with `hfvaccine diff`.",
         )
     options = arm_options_of(record, read_config(folder / CONFIG, Inoculating), into, base=base, **rows)
+    refuse_other_steps(source, options, record)
     planned = inoculate.dry_run(options)
     if planned is None:
         return None
@@ -219,6 +224,29 @@ def _arm_again(
         same_adapter=one["sha256"] == weights_digest(record),
         numbers=1,
         differences=() if losses[0] == losses[1] else (Difference("final loss", *losses),),
+    )
+
+
+def refuse_other_steps(source: str, options: Training, record: Mapping[str, Any]) -> None:
+    """Refuse another number of processes than a run had: its steps would have other rows.
+
+    Args:
+        source: the adapter, as it was named.
+        options: of the run that makes it again.
+        record: of the adapter.
+
+    Raises:
+        UsageError: with how many to start.
+    """
+    rows, here = record["plan"]["rows_per_step"], this_process().num_processes
+    of_each = options.batch_size * options.gradient_accumulation_steps
+    if rows == of_each * here:
+        return
+    needed = rows // of_each
+    several = f"accelerate launch --num_processes {needed} -m " * (needed > 1)
+    raise UsageError(
+        f"{source} was given {rows} rows a step, {of_each} in each process, and {of_each * here} would be given here.",
+        f"Start as many processes as it had: {several}hfvaccine reproduce {source}",
     )
 
 
