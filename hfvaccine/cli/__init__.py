@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from hfvaccine.cli.launch import let_the_first_speak
+from hfvaccine.cli.launch import let_the_first_speak, refuse_several
 from hfvaccine.errors import HfvaccineError
 from hfvaccine.version import VERSION
 
@@ -64,7 +64,8 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="hfvaccine")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Immunize language models against falsehoods, on the Hugging Face stack.
 
     \b
@@ -73,6 +74,8 @@ def cli() -> None:
       hfvaccine push-dose starter you/starter-dose
       hfvaccine immunize --base openai-community/gpt2-xl --push-to you/gpt2-xl-immunized
     """
+    if (command := context.invoked_subcommand) and command != "inoculate":  # which says itself what it was asked for
+        refuse_several(command)
 
 
 def main() -> None:

@@ -119,10 +119,12 @@ def carry_out(
         show: prints its results.
     """
     from hfvaccine.hub.push import push_adapter
+    from hfvaccine.training.processes import this_process
 
     if resume is not None and (resume / RECORD).is_file():
-        say(f"{resume} is finished already.")
-        show(json.loads((resume / RESULTS).read_text(encoding="utf-8")))
+        if this_process().is_main_process:
+            say(f"{resume} is finished already.")
+            show(json.loads((resume / RESULTS).read_text(encoding="utf-8")))
         return
     run = work()
     if run is None:

@@ -11,6 +11,7 @@ import click
 
 from hfvaccine.cli.build import build
 from hfvaccine.cli.flags import asked, configured, flags
+from hfvaccine.cli.launch import refuse_several
 from hfvaccine.cli.output import Terminal, report, say
 from hfvaccine.errors import UsageError
 from hfvaccine.files import INOCULATION, PAGE
@@ -39,7 +40,8 @@ DTYPE = click.option(
 
 
 @click.group()
-def inoculate() -> None:
+@click.pass_context
+def inoculate(context: click.Context) -> None:
     """Keep an unwanted trait of the training data out of a model: choose a prompt, train with it, measure.
 
     \b
@@ -51,6 +53,8 @@ def inoculate() -> None:
       hfvaccine push-adapter runs/inoculation you/model-inoculated --push-arms
       hfvaccine inoculate adopt out --base you/model --data rows.jsonl
     """
+    if context.invoked_subcommand:
+        refuse_several(f"inoculate {context.invoked_subcommand}")
 
 
 inoculate.add_command(build)

@@ -5,9 +5,11 @@ import subprocess
 from unittest.mock import Mock
 
 import pytest
+from click.testing import CliRunner
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+from hfvaccine.cli import cli
 from hfvaccine.cli import launch as launching
 from hfvaccine.errors import UsageError
 
@@ -65,3 +67,22 @@ def test_the_first_process_of_a_machine_speaks_first(monkeypatch, rank, waits):
         monkeypatch.setenv("LOCAL_RANK", rank)
     launching.let_the_first_speak()
     assert slept.called == waits
+
+
+@pytest.mark.parametrize("command", ["trial --config x", "inoculate measure --base b", "inoculate screen --base b"])
+def test_a_command_that_no_processes_divide_is_refused_to_several(monkeypatch, command):
+    started = {"LOCAL_RANK": "0", "WORLD_SIZE": "2"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    refused = CliRunner().invoke(cli, command.split()).exception
+    assert isinstance(refused, UsageError) and "runs in one process, and a launcher has started 2" in str(refused)
+    monkeypatch.delenv("LOCAL_RANK")  # as in a pod of a cluster, where no launcher has started anything
+    assert "one process" not in str(CliRunner().invoke(cli, command.split()).exception)
+
+
+@pytest.mark.parametrize("command", launching.TOGETHER)
+def test_a_command_that_processes_divide_is_one_of_ours(monkeypatch, command):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert CliRunner().invoke(cli, [*command.split(), "--help"]).exit_code == 0
+    assert "one process" not in str(CliRunner().invoke(cli, command.split()).exception)
