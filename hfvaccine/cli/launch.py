@@ -14,7 +14,7 @@ from hfvaccine.cli.output import say
 from hfvaccine.errors import UsageError
 from hfvaccine.files import read_yaml
 
-TOGETHER = ("immunize", "validate", "boost", "reproduce", "inoculate train")
+TOGETHER = ("immunize", "validate", "boost", "inoculate train")
 """The commands that several processes do together: one of them writes and speaks, and they divide what takes long."""
 LAST_WORD = 30.0
 """Seconds for the first process of a machine to say why it ends, and for the launcher to end the others then."""

@@ -23,7 +23,6 @@ from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.text import as_option, is_hub_id
 from hfvaccine.training.base import load_base
 from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, Training, read_config
-from hfvaccine.training.processes import this_process
 from hfvaccine.training.progress import SILENT, Progress
 
 NEEDED = (CONFIG, RESULTS, LEDGER)
@@ -139,8 +138,6 @@ def reproduce(
         HubError: where the adapter, or what it was made from, cannot be had.
         HfvaccineError: for what the run itself refuses.
     """
-    if not this_process().is_main_process:
-        progress = SILENT
     found = papers(source, patterns=NEEDED)
     folder, immunized = found.folder, found.kind is IMMUNIZED
     refuse_unmeant(found, dose=dose, mix=mix, data=data, trait_data=trait_data)
@@ -228,7 +225,7 @@ def _arm_again(
 
 
 def refuse_other_steps(source: str, options: Training, record: Mapping[str, Any]) -> None:
-    """Refuse another number of processes than a run had: its steps would have other rows.
+    """Refuse a run that several processes made: in one its steps would have other rows.
 
     Args:
         source: the adapter, as it was named.
@@ -236,17 +233,16 @@ def refuse_other_steps(source: str, options: Training, record: Mapping[str, Any]
         record: of the adapter.
 
     Raises:
-        UsageError: with how many to start.
+        UsageError: with how to run it again.
     """
-    rows, here = record["plan"]["rows_per_step"], this_process().num_processes
-    of_each = options.batch_size * options.gradient_accumulation_steps
-    if rows == of_each * here:
+    rows, of_each = record["plan"]["rows_per_step"], options.batch_size * options.gradient_accumulation_steps
+    if rows == of_each:
         return
-    needed = rows // of_each
-    several = f"accelerate launch --num_processes {needed} -m " * (needed > 1)
+    command = "inoculate train" if "adapter" in record else "immunize"
     raise UsageError(
-        f"{source} was given {rows} rows a step, {of_each} in each process, and {of_each * here} would be given here.",
-        f"Start as many processes as it had: {several}hfvaccine reproduce {source}",
+        f"{source} was given {rows} rows a step, {of_each} in each of several processes; one gives {of_each}.",
+        f"Run it again with its {CONFIG}: accelerate launch --num_processes {rows // of_each} -m hfvaccine {command} "
+        f"--config FILE --output-dir NEW; and compare: hfvaccine diff {source} NEW",
     )
 
 

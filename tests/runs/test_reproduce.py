@@ -335,17 +335,13 @@ def test_the_exit_code_and_the_last_words(made, code, said, monkeypatch):
     assert said in " ".join(lines(made)) and said in done.stdout
 
 
-def test_a_run_of_several_processes_is_made_again_in_as_many(monkeypatch):
-    """Before anything is planned, which would say that claims are given too seldom."""
+def test_a_run_of_several_processes_is_not_made_again_in_one():
+    """It is said before anything is planned, which would say that claims are given too seldom."""
     options = Options(base="b", batch_size=2, gradient_accumulation_steps=3)
     refuse_other_steps("run", options, {"plan": {"rows_per_step": 6}})
-    with pytest.raises(UsageError, match="24 rows a step, 6 in each process, and 6 would be given here") as refused:
+    with pytest.raises(UsageError, match="24 rows a step, 6 in each of several processes") as refused:
         refuse_other_steps("run", options, {"plan": {"rows_per_step": 24}})
-    assert "accelerate launch --num_processes 4 -m hfvaccine reproduce run" in refused.value.next_step
-    monkeypatch.setattr("hfvaccine.runs.reproduce.this_process", lambda: Mock(num_processes=2))
-    with pytest.raises(UsageError, match="and 12 would be given here") as refused:
-        refuse_other_steps("run", options, {"plan": {"rows_per_step": 6}})
-    assert refused.value.next_step == "Start as many processes as it had: hfvaccine reproduce run"
+    assert "accelerate launch --num_processes 4 -m hfvaccine immunize --config" in refused.value.next_step
 
 
 def test_a_record_has_the_processes_only_where_there_were_several(monkeypatch):
