@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from hfvaccine.cli.launch import let_the_first_speak, refuse_several
+from hfvaccine.cli.several import let_the_first_speak, refuse_several
 from hfvaccine.errors import HfvaccineError
 from hfvaccine.version import VERSION
 

@@ -11,8 +11,8 @@ import click
 
 from hfvaccine.cli.build import build
 from hfvaccine.cli.flags import asked, configured, flags
-from hfvaccine.cli.launch import refuse_several
 from hfvaccine.cli.output import Terminal, report, say
+from hfvaccine.cli.several import refuse_several
 from hfvaccine.errors import UsageError
 from hfvaccine.files import INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
