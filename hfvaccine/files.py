@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,41 @@ def whole_folder(into: Path) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(prefix=f".{into.name}-", dir=into.parent))
     try:
         yield staging
-        staging.rename(into)
+        try:
+            staging.rename(into)
+        except OSError as error:
+            if not into.exists():
+                raise
+            raise UsageError(
+                f"{into} was made by another process meanwhile.", "Choose a folder that is not there yet."
+            ) from error
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def made_once(into: Path, make: Callable[[Path], object]) -> Path:
+    """A folder of a cache that processes share, made unless it is there; of several that make it the first's stays.
+
+    Args:
+        into: the folder.
+        make: makes it at the place that it is given, where nothing is.
+
+    Returns:
+        `into`.
+    """
+    if into.exists():
+        return into
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{into.name}-", dir=into.parent) as beside:
+        made = Path(beside) / into.name
+        make(made)
+        try:
+            made.rename(into)
+        except OSError:
+            if not into.exists():
+                raise
+    return into
 
 
 @contextmanager

@@ -7,7 +7,15 @@ import sys
 import pytest
 
 from hfvaccine.errors import UsageError
-from hfvaccine.files import guard_formula, sole_writer, unguard_formula, whole_file, whole_folder, write_json
+from hfvaccine.files import (
+    guard_formula,
+    made_once,
+    sole_writer,
+    unguard_formula,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 
 
 def test_what_is_written_reads_back(tmp_path):
@@ -69,3 +77,25 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
 def test_a_cell_is_never_a_formula(text, written):
     assert guard_formula(text) == written
     assert unguard_formula(written) == text
+
+
+def test_of_two_that_make_a_folder_of_a_cache_the_first_ones_stays(tmp_path):
+    def make(place):
+        place.mkdir()
+        (place / "by").write_text("the second")
+        made_once(tmp_path / "made", first)
+
+    def first(place):
+        place.mkdir()
+        (place / "by").write_text("the first")
+
+    assert made_once(tmp_path / "made", make) == tmp_path / "made"
+    assert (tmp_path / "made" / "by").read_text() == "the first"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_kept_and_said(tmp_path):
+    with pytest.raises(UsageError, match="made by another process meanwhile"), whole_folder(tmp_path / "made"):
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made" / "theirs").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "theirs"]

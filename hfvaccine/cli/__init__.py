@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from hfvaccine.cli.several import let_the_first_speak, refuse_several
 from hfvaccine.errors import HfvaccineError
 from hfvaccine.version import VERSION
 
@@ -64,7 +65,8 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="hfvaccine")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Immunize language models against falsehoods, on the Hugging Face stack.
 
     \b
@@ -74,6 +76,8 @@ def cli() -> None:
       hfvaccine immunize --base openai-community/gpt2-xl \\
           --push-to you/gpt2-xl-immunized
     """
+    if (command := context.invoked_subcommand) and command != "inoculate":  # which says itself what it was asked for
+        refuse_several(command)
 
 
 def _colour() -> bool | None:
@@ -85,7 +89,11 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code, never in a traceback."""
     colour = _colour()
     try:
-        cli.main(standalone_mode=False, color=colour)
+        try:
+            cli.main(standalone_mode=False, color=colour)
+        except (click.ClickException, HfvaccineError, OSError):
+            let_the_first_speak()
+            raise
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

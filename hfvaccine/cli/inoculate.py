@@ -12,6 +12,7 @@ import click
 from hfvaccine.cli.build import build
 from hfvaccine.cli.flags import asked, configured, flags
 from hfvaccine.cli.output import Terminal, print_facts, report, say
+from hfvaccine.cli.several import refuse_several
 from hfvaccine.errors import UsageError
 from hfvaccine.files import INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
@@ -39,7 +40,8 @@ DTYPE = click.option(
 
 
 @click.group()
-def inoculate() -> None:
+@click.pass_context
+def inoculate(context: click.Context) -> None:
     """Keep an unwanted trait of the training data out of a model: choose a prompt, train with it, measure.
 
     \b
@@ -54,6 +56,8 @@ def inoculate() -> None:
       hfvaccine push-adapter runs/inoculation you/model-inoculated --push-arms
       hfvaccine inoculate adopt out --base you/model --data rows.jsonl
     """
+    if context.invoked_subcommand:
+        refuse_several(f"inoculate {context.invoked_subcommand}")
 
 
 inoculate.add_command(build)

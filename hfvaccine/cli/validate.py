@@ -47,6 +47,8 @@ def validate(full: bool, as_json: bool, **values: Any) -> None:
 
     quiet_libraries()
     content = measure(options, Terminal())
+    if content is None:  # the main process has the rest to do
+        return
     results(content, as_json, full)
     if options.output_dir is not None:
         say(f"Report: {options.output_dir / 'report.html'}")

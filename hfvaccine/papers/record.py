@@ -20,6 +20,7 @@ from hfvaccine.training.adapters import Arm
 from hfvaccine.training.base import Base
 from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options, Training
+from hfvaccine.training.processes import kind_of_processes, this_process
 from hfvaccine.validation.scores import VACCINE
 from hfvaccine.version import VERSION
 
@@ -66,12 +67,14 @@ def make_record(
 
 
 def training_record(options: Training, base: Base) -> dict[str, Any]:
-    """How an adapter was trained.
+    """How an adapter was trained; in how many processes, and of which kind, only where there were several.
 
     Args:
         options: of the run.
         base: what was trained on.
     """
+    kind = kind_of_processes()
+    several = {} if kind is None else {"processes": this_process().num_processes, "processes_kind": kind}
     return {
         "method": "LoRA",
         "lora_r": options.lora_r,
@@ -82,6 +85,7 @@ def training_record(options: Training, base: Base) -> dict[str, Any]:
         "gradient_accumulation_steps": options.gradient_accumulation_steps,
         "dtype": str(base.model.dtype).removeprefix("torch."),
         "device": base.model.device.type,
+        **several,
     }
 
 

@@ -23,6 +23,7 @@ from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import Arm, load_trained
 from hfvaccine.training.arm import how_often, plan_run, require_exposures, shares_given, times_given, train
 from hfvaccine.training.base import Base, found_on_hub, load_base
+from hfvaccine.training.devices import check_devices
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.mix import Mix
 from hfvaccine.training.options import Options, save_config
@@ -121,7 +122,7 @@ def finished(options: Options, progress: Progress = SILENT) -> Path:
 def _immunize(options: Options, progress: Progress, resume: bool, start: Start, held: ExitStack) -> Run | None:
     """See `immunize`; `held` is let go of when the run has ended."""
     options.check()
-    check_devices()
+    check_devices(options)
     folder = Path(options.output_dir)
     main = this_process().is_main_process
     if not main:
@@ -137,7 +138,7 @@ def _immunize(options: Options, progress: Progress, resume: bool, start: Start, 
                 found_on_hub(options.base, options.base_revision)  # a dead network is said at once
         ingredients = start.ingredients(options)
         progress.say(f"Base: {options.base}")
-        base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+        base = load_base(options.base, options.base_id, options.base_revision, options.dtype, to_train=True)
         start.check(base)
         ingredients = ingredients.fitting(options, base, base.model.config, progress)
         if main:
@@ -251,7 +252,7 @@ def train_arms(
     }
     for arm, (wanted, what) in others.items():
         if wanted:
-            fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype)
+            fresh = load_base(options.base, options.base_id, options.base_revision, options.dtype, to_train=True)
             callback = plan_run(options, fresh, arm, dose, mix, folder / arm, plan)
             tokens = int(callback.plan.tokens.sum())
             progress.say(f"{what.format(tokens)}, {int(plan.tokens.sum()):,} in the vaccine")
@@ -283,7 +284,7 @@ def dry_run(options: Options, start: Start | None = None) -> dict[str, Any] | No
     options.check()
     if options.push_to:
         require_repo_id(options.push_to)
-    check_devices()
+    check_devices(options)
     start = start or Start()
     begun = main_first(lambda: (stand_in(options), start.ingredients(options)))
     if begun is None:
@@ -331,22 +332,6 @@ def stopped_by(error: Exception, folder: Path | None, command: str = Start.comma
     advice = "Lower batch_size or max_length" if memory else "Try another base, or tell us of this error"
     go_on = f"; what was trained is kept: hfvaccine {command} --resume {folder}" if folder else ""
     return ModelError(f"The run was stopped by {type(error).__name__}: {said}.", f"{advice}{go_on}.")
-
-
-def check_devices() -> None:
-    """Refuse several GPUs in one process: rows would be spread over them in an order that no plan holds.
-
-    Raises:
-        UsageError: naming how to take one of them, or all.
-    """
-    import torch
-
-    number = torch.cuda.device_count()
-    if number > 1 and this_process().num_processes == 1:
-        raise UsageError(
-            f"This machine has {number} GPUs, and the run was started in one process.",
-            "Take one with CUDA_VISIBLE_DEVICES=0, or all with --accelerate-config FILE (see `accelerate config`).",
-        )
 
 
 def check_folder(folder: Path, resume: bool) -> None:

@@ -22,11 +22,12 @@ from hfvaccine.papers.binding import read_json
 from hfvaccine.papers.inoculation import arm_record, write_papers
 from hfvaccine.papers.record import made_with, plan_record, training_record
 from hfvaccine.runs.held_out import refuse_prompted
-from hfvaccine.runs.immunize import check_devices, check_folder, left_out_of, stopped_by
+from hfvaccine.runs.immunize import check_folder, left_out_of, stopped_by
 from hfvaccine.sources.place import with_revision
 from hfvaccine.training.adapters import Arm, load_trained
 from hfvaccine.training.arm import train as train_arm
 from hfvaccine.training.base import Base, load_base
+from hfvaccine.training.devices import check_devices
 from hfvaccine.training.estimate import estimate, stand_in
 from hfvaccine.training.frozen import put_beside, random_like, refuse_sharded
 from hfvaccine.training.mix import Mix, load_mix
@@ -230,7 +231,7 @@ def dry_run(options: Inoculating) -> dict[str, Any] | None:
     """
     options.check()
     check_folder(Path(options.output_dir), resume=False)
-    check_devices()
+    check_devices(options)
     begun = main_first(lambda: read(options))
     if begun is None:
         return None
@@ -268,7 +269,7 @@ def train(options: Inoculating, progress: Progress = SILENT, resume: bool = Fals
 def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitStack) -> dict[str, Any] | None:
     """See `train`; `held` is let go of when the run has ended."""
     options.check()
-    check_devices()
+    check_devices(options)
     folder = Path(options.output_dir)
     main = this_process().is_main_process
     if not main:
@@ -306,7 +307,7 @@ def _train(options: Inoculating, progress: Progress, resume: bool, held: ExitSta
     base: Base | None = None
     try:
         for name, (arm, its) in options.parts().items():
-            base = load_base(its.base, its.base_id, its.base_revision, its.dtype)
+            base = load_base(its.base, its.base_id, its.base_revision, its.dtype, to_train=True)
             callback = plan_arm(its, base, arm, data, folder / name, trait)
             if main and callback.fingerprint() != planned[name]["fingerprint"]:
                 raise PlanError(f"The plan of {name} is another than it was.", "Start anew, in another folder.")

@@ -23,7 +23,7 @@ from hfvaccine.runs.immunize import check_folder, dry_run, immunize
 from hfvaccine.sources.place import STARTER, Source, with_revision
 from hfvaccine.text import as_option, is_hub_id
 from hfvaccine.training.base import load_base
-from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, read_config
+from hfvaccine.training.options import BY_PROMPT, FROZEN, METHODS, Inoculating, Options, Training, read_config
 from hfvaccine.training.progress import SILENT, Progress
 
 NEEDED = (CONFIG, RESULTS, LEDGER)
@@ -153,6 +153,7 @@ def reproduce(
             "Make it again with `hfvaccine boost`, as its card says, and compare the fingerprints of the plans.",
         )
     options = options_of(record, config, into, base=base, dose=dose, mix=mix)
+    refuse_other_steps(source, options, record)
     planned = dry_run(options)
     if planned is None:
         return None
@@ -195,6 +196,7 @@ def _arm_again(
             "Run that script again, adopt what it makes, and compare the two with `hfvaccine diff`.",
         )
     options = arm_options_of(record, read_config(folder / CONFIG, Inoculating), into, base=base, **rows)
+    refuse_other_steps(source, options, record)
     planned = inoculate.dry_run(options)
     if planned is None:
         return None
@@ -220,6 +222,28 @@ def _arm_again(
         same_adapter=one["sha256"] == weights_digest(record),
         numbers=1,
         differences=() if losses[0] == losses[1] else (Difference("final loss", *losses),),
+    )
+
+
+def refuse_other_steps(source: str, options: Training, record: Mapping[str, Any]) -> None:
+    """Refuse a run that several processes made: in one its steps would have other rows.
+
+    Args:
+        source: the adapter, as it was named.
+        options: of the run that makes it again.
+        record: of the adapter.
+
+    Raises:
+        UsageError: with how to run it again.
+    """
+    rows, of_each = record["plan"]["rows_per_step"], options.batch_size * options.gradient_accumulation_steps
+    if rows == of_each:
+        return
+    command = "inoculate train" if "adapter" in record else "immunize"
+    raise UsageError(
+        f"{source} was given {rows} rows a step, {of_each} in each of several processes; one gives {of_each}.",
+        f"Run it again with its {CONFIG}: accelerate launch --num_processes {rows // of_each} -m hfvaccine {command} "
+        f"--config FILE --output-dir NEW; and compare: hfvaccine diff {source} NEW",
     )
 
 

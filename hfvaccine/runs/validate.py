@@ -20,7 +20,7 @@ from hfvaccine.sources.place import Source
 from hfvaccine.training.adapters import in_its_dtype, load_adapters
 from hfvaccine.training.base import Base, check_base, load_base
 from hfvaccine.training.mix import Mix, load_mix
-from hfvaccine.training.processes import fit_threads
+from hfvaccine.training.processes import fit_threads, main_first, part, this_process
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.training.trackers import Trackers
 from hfvaccine.training.validation_options import Validation
@@ -32,20 +32,58 @@ UNASKED = Mix((), (), "", None, "")
 """Of a served model: rows take likelihoods of texts."""
 
 
-def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]:
+def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any] | None:
     """Measure a base, and adapters where they are given, on the probes of a dose.
+
+    Where a launcher has started several processes, each of them calls it: they divide what is asked, and the main one
+    judges, writes and speaks. A served model is asked by the main one alone.
 
     Args:
         options: see `Validation`.
         progress: told of each stage, and how far it is.
 
     Returns:
-        The content of results.json, which is written with all else where the options name a folder.
+        The content of results.json, which is written with all else where the options name a folder. None on all
+        processes but the main one.
 
     Raises:
         HfvaccineError: naming what cannot be had or does not fit together.
     """
     options.check()
+    main = this_process().is_main_process
+    if not main:
+        progress = SILENT
+    if options.endpoint is None:
+        fit_threads(progress)
+    begun = main_first(lambda: begin(options, progress))
+    if begun is None:
+        return None
+    study, record, loaded = begun
+    if loaded is None:
+        part()
+        if not main:
+            return None
+        ask_served(study, options, progress)
+        return written(study, options, record, progress)
+    base, model = loaded
+    for arm in (BASE, *options.adapters):
+        study.measure(scorer_of(model, base, None if arm == BASE else arm), arm, progress, judging=main)
+    part()
+    return written(study, options, record, progress) if main else None
+
+
+def begin(options: Validation, progress: Progress) -> tuple[Study, dict[str, Any] | None, tuple[Base, Any] | None]:
+    """What is asked, the record of the adapter, and the base and it with all adapters on it.
+
+    Args:
+        options, progress: as in `validate`.
+
+    Returns:
+        No record without an adapter, and nothing loaded where a served model is asked.
+
+    Raises:
+        HfvaccineError: as `validate` does.
+    """
     adapters = options.adapters
     dose = open_dose(Source.of("dose", options.dose, options.dose_revision))
     chosen: tuple[Claim, ...] = dose.claims
@@ -67,10 +105,8 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
     for line in study.unmeasured():
         progress.say(f"Warning: {line}.")
     if options.endpoint is not None:
-        ask_served(study, options, progress)
-        return written(study, options, record, progress)
+        return study, record, None
     assert options.base is not None
-    fit_threads(progress)
     progress.say(f"{BASE}: {options.base}")
     base = load_base(options.base, options.base_id, options.base_revision, options.dtype)
     study.fit(base.tokenizer, positions(base.model.config))
@@ -80,10 +116,7 @@ def validate(options: Validation, progress: Progress = SILENT) -> dict[str, Any]
         progress.say(f"{arm}: {name}")
         if arm != VACCINE and Path(name).parent != Path(adapters[VACCINE]):  # an arm of that very run has its papers
             check_arm(arm, name, base, progress)
-    model = in_its_dtype(load_adapters(base, adapters))
-    for arm in (BASE, *adapters):
-        study.measure(scorer_of(model, base, None if arm == BASE else arm), arm, progress)
-    return written(study, options, record, progress)
+    return study, record, (base, in_its_dtype(load_adapters(base, adapters)))
 
 
 def written(study: Study, options: Validation, record: Mapping[str, Any] | None, progress: Progress) -> dict[str, Any]:

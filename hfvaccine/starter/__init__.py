@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from hfvaccine.files import cache_folder
+from hfvaccine.files import cache_folder, made_once
 from hfvaccine.version import VERSION
 
 HERE = Path(__file__).parent
@@ -36,6 +36,5 @@ def sealed() -> Path:
     made_by = f"{VERSION} {SCHEMA_VERSION}".encode()
     key = hashlib.sha256(CLAIMS.read_bytes() + POLICY.read_bytes() + made_by).hexdigest()[:12]
     folder = cache_folder() / f"starter-dose-{key}"
-    if not folder.exists():  # whoever loads the folder proves it
-        seal(read_jsonl(CLAIMS), Policy.read(POLICY), folder)
-    return folder
+    # Whoever loads the folder proves it.
+    return made_once(folder, lambda place: seal(read_jsonl(CLAIMS), Policy.read(POLICY), place))

@@ -35,7 +35,7 @@ from hfvaccine.sources.place import Source, with_revision
 from hfvaccine.training.adapters import carrying_on
 from hfvaccine.training.base import Base, check_base, weights_of
 from hfvaccine.training.options import Boosting, Options, read_config, save_config
-from hfvaccine.training.processes import this_process
+from hfvaccine.training.processes import main_first, this_process
 from hfvaccine.training.progress import SILENT, Progress
 from hfvaccine.validation.asking.probes import Pair
 from hfvaccine.validation.judging.gate import BOOSTER as GATE
@@ -270,9 +270,13 @@ def boost(boosting: Boosting, progress: Progress = SILENT, resume: bool = False)
         HfvaccineError: naming what is refused, before anything is written.
         RunInterrupted: on Ctrl-C; the folder can be resumed.
     """
-    options, start = prepared(boosting)
-    for line in start_lines(start):
-        progress.say(line)
+    begun = main_first(lambda: prepared(boosting))
+    if begun is None:
+        return None
+    options, start = begun
+    if this_process().is_main_process:
+        for line in start_lines(start):
+            progress.say(line)
     return immunize(options, progress, resume, start)
 
 
@@ -285,7 +289,10 @@ def plan(boosting: Boosting) -> dict[str, Any] | None:
     Raises:
         HfvaccineError: naming what would be refused.
     """
-    options, start = prepared(boosting)
+    begun = main_first(lambda: prepared(boosting))
+    if begun is None:
+        return None
+    options, start = begun
     planned = dry_run(options, start)
     return None if planned is None else planned | {"booster": start_lines(start)}
 

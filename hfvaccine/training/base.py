@@ -14,7 +14,7 @@ from hfvaccine.packages import install_extra
 from hfvaccine.regimen.rendering import TODAY, frozen, opening, reads_clock
 from hfvaccine.sources.license import PATIENCE, card_of, licenses_in
 from hfvaccine.sources.place import Source
-from hfvaccine.training.processes import this_process
+from hfvaccine.training.processes import SHARING, kind_of_processes, this_process
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
@@ -65,14 +65,18 @@ class Base:
         }
 
 
-def load_base(name: str, base_id: str | None = None, revision: str | None = None, dtype: str = "auto") -> Base:
-    """Load a base model.
+def load_base(
+    name: str, base_id: str | None = None, revision: str | None = None, dtype: str = "auto", to_train: bool = False
+) -> Base:
+    """Load a base model, onto this process's device.
 
     Args:
         name: Hub id or `ID@REVISION`, folder, or .gguf file (dequantised while loading).
         base_id: Hub id to put on the card for a local base.
         revision: of a Hub repo, where the name does not say it; the newest by default.
         dtype: "bfloat16", "float32", or "auto": bfloat16 where the hardware multiplies it.
+        to_train: whether a trainer gets it. Where processes share its weights it then stays in the machine's memory,
+            for the trainer gives each device its part.
 
     Raises:
         ModelError: where it cannot be found, read or used.
@@ -113,7 +117,7 @@ def load_base(name: str, base_id: str | None = None, revision: str | None = None
         raise
     except Exception as error:  # what libraries raise of a model that is broken or not known is of any kind
         raise not_loaded(name, error) from error
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not (to_train and kind_of_processes() in SHARING):
         model = model.to(this_process().device)
     template = complete_tokenizer(tokenizer)
     return Base(model, tokenizer, base_id or source.name, commit, template, weights_of(files), licenses)

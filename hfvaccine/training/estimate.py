@@ -53,7 +53,7 @@ class Estimate:
     Args:
         parameters: of the base.
         adapter_parameters: that are trained.
-        memory: bytes at the peak, on the device of each process; sharding would lower it.
+        memory: bytes at the peak, on the device of each process, which is taken to hold the whole base.
         seconds: of training, without loading and validation.
         why_not: what the trial failed of; then memory and seconds are None.
     """

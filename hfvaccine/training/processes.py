@@ -23,6 +23,8 @@ PATIENCE = timedelta(hours=1)
 
 THREADS = "OMP_NUM_THREADS"
 """The environment variable that says how many threads are taken, whatever else runs; launchers set it."""
+SHARING = ("fsdp", "deepspeed")
+"""What shares a model's weights between processes, by accelerate's names."""
 TIMES = Path("/proc/stat")
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 QUOTAS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
@@ -112,6 +114,16 @@ def this_process() -> PartialState:
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+
+
+def kind_of_processes() -> str | None:
+    """What the launcher was told to do with several processes: "ddp", where each has the whole model, or "fsdp" or
+    "deepspeed", where they share its weights. None for one process."""
+    from accelerate.utils import parse_flag_from_env
+
+    if this_process().num_processes == 1:
+        return None
+    return next((name for name in SHARING if parse_flag_from_env(f"ACCELERATE_USE_{name.upper()}")), "ddp")
 
 
 def main_first(work: Callable[[], T]) -> T | None:

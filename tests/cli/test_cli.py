@@ -83,30 +83,26 @@ def test_an_accelerate_configuration_starts_the_same_command_through_the_launche
 
     started = []
 
-    def replaced(path, arguments):
-        started.extend(arguments)
-        raise SystemExit(0)  # as a process that has become another one
+    def launched(path, command):
+        started[:] = [path, *command]
+        raise SystemExit(0)
 
-    monkeypatch.setattr("os.execv", replaced)
-    config = tmp_path / "accelerate.yaml"
-    config.write_text("distributed_type: MULTI_GPU\nnum_processes: 2\n")
+    monkeypatch.setattr("hfvaccine.cli.immunize.launch", launched)
     given = ["--base", "b", "--share", "0.1", "--no-placebo", "--inoculation-prompt", "-Be terse.", "--dry-run"]
-    assert CliRunner().invoke(immunize, [*given, "--json", "--accelerate-config", str(config)]).exit_code == 0
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(config), "-m", "hfvaccine", "immunize"]
-    assert started[1:8] == launcher
-    assert started[8:] == [*given, "--json"]
-
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("base: b\n")
+    config, resumed = tmp_path / "accelerate.yaml", ["--resume", str(run)]
+    for before, after, same in (
+        (given, ["--json", "--accelerate-config", str(config)], [*given, "--json"]),
+        (resumed, ["--accelerate-config", str(config)], resumed),
+        ([f"--accelerate-config={config}"], ["--base", "b"], ["--base", "b"]),
+    ):
+        assert CliRunner().invoke(immunize, [*before, *after]).exit_code == 0
+        assert started == [config, "immunize", *same]
     started.clear()
-    resumed = CliRunner().invoke(immunize, ["--resume", "runs/x", "--accelerate-config", str(config)])
-    assert (resumed.exit_code, started[8:]) == (0, ["--resume", "runs/x"])
-
-    started.clear()
-    joined = CliRunner().invoke(immunize, [f"--accelerate-config={config}", "--base", "b"])
-    assert (joined.exit_code, started[8:]) == (0, ["--base", "b"])
-
-    config.write_text("model: x\n")
-    refused = CliRunner().invoke(immunize, ["--base", "b", "--accelerate-config", str(config)])
-    assert "no configuration of accelerate" in str(refused.exception)
+    assert CliRunner().invoke(immunize, ["--base", "b", "--share", "7", "--accelerate-config", str(config)]).exception
+    assert started == []  # what is wrong with the options is said before anything is started
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
@@ -18,14 +19,17 @@ from hfvaccine.cli.reproduce import reproduce as command
 from hfvaccine.errors import LineageError, UsageError
 from hfvaccine.files import ADAPTER, CONFIG, LEDGER, RECORD, RESULTS
 from hfvaccine.hub.push import push_dose
+from hfvaccine.papers.record import training_record
 from hfvaccine.runs.reproduce import (
     Difference,
     Reproduction,
     compare_numbers,
     options_of,
+    refuse_other_steps,
     reproduce,
     reproduced_folder,
 )
+from hfvaccine.training.options import Options
 from hfvaccine.training.progress import Progress
 
 ADAPTER_ID = "alice/aldor-immunized"
@@ -338,3 +342,23 @@ def test_the_exit_code_and_the_last_words(made, code, said, monkeypatch):
     done = CliRunner().invoke(command, ["alice/x"])
     assert done.exit_code == code
     assert said in " ".join(lines(made)) and said in done.stdout
+
+
+def test_a_run_of_several_processes_is_not_made_again_in_one():
+    """It is said before anything is planned, which would say that claims are given too seldom."""
+    options = Options(base="b", batch_size=2, gradient_accumulation_steps=3)
+    refuse_other_steps("run", options, {"plan": {"rows_per_step": 6}})
+    with pytest.raises(UsageError, match="24 rows a step, 6 in each of several processes") as refused:
+        refuse_other_steps("run", options, {"plan": {"rows_per_step": 24}})
+    assert "accelerate launch --num_processes 4 -m hfvaccine immunize --config" in refused.value.next_step
+
+
+def test_a_record_has_the_processes_only_where_there_were_several(monkeypatch):
+    base = Mock(model=Mock(dtype="torch.float32", device=Mock(type="cpu")))
+    alone = training_record(Options(base="b"), base)
+    monkeypatch.setattr("hfvaccine.training.processes.this_process", lambda: Mock(num_processes=2))
+    monkeypatch.setattr("hfvaccine.papers.record.this_process", lambda: Mock(num_processes=2))
+    told = {"processes": 2, "processes_kind": "ddp"}
+    assert training_record(Options(base="b"), base) == alone | told and not alone.keys() & told.keys()
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert training_record(Options(base="b"), base)["processes_kind"] == "fsdp"

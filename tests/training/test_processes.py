@@ -212,6 +212,25 @@ def test_two_processes_give_the_rows_of_one_and_only_the_main_one_writes_and_spe
 
 
 @pytest.mark.slow
+def test_two_processes_validate_what_one_does_and_say_it_once(asked, tmp_path):
+    validate = ["--base", asked[1], "--dose", asked[3], "--dtype", "float32", "--json", "--output-dir"]
+    scores = []
+    for number in (1, 2):
+        nothing_known = {"HFVACCINE_HOME": str(tmp_path / f"home-{number}")}
+        place = tmp_path / f"in-{number}"
+        started = immunize(*validate, place, job=("validate",), processes=number, environment=nothing_known)
+        out, said = ended(started)
+        scores.append(json.loads(out)["measures"])
+        assert json.loads((place / RESULTS).read_text())["measures"] == scores[-1]
+        assert said.count("base: ") == said.count("Report: ") == 1
+    assert scores[0] == scores[1]
+
+    refused = immunize("--base", asked[1], "--dose", "/no/such", job=("validate",), processes=2)
+    _, said = refused.communicate(timeout=300)
+    assert refused.returncode != 0 and said.count("No dose folder") == 1
+
+
+@pytest.mark.slow
 def test_a_run_in_two_processes_that_was_ended_is_resumed_in_two(asked, tmp_path):
     asked = [*asked, "--max-steps", "150", "--batch-size", "2"]
     folder = tmp_path / "ended"
