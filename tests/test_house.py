@@ -65,6 +65,6 @@ def test_the_wheel_holds_every_package():
 
 
 def test_the_root_stays_small_and_files_readable():
-    assert len(list((ROOT / "hfvaccine").glob("*.py"))) <= 9
+    assert len(list((ROOT / "hfvaccine").glob("*.py"))) <= 10
     sizes = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in (ROOT / "hfvaccine").rglob("*.py")}
     assert {str(file): size for file, size in sizes.items() if size > 600} == {}
