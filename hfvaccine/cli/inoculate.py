@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.build import build
-from hfvaccine.cli.flags import asked, configured, flags
-from hfvaccine.cli.output import Terminal, report, say
+from hfvaccine.cli.flags import FULL, asked, configured, flags
+from hfvaccine.cli.output import Terminal, measured, report, say
 from hfvaccine.errors import UsageError
 from hfvaccine.files import INOCULATION, PAGE
 from hfvaccine.inoculation.grid import IRRELEVANT
@@ -358,6 +358,7 @@ def adopt(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for traits.json, answers.jsonl, a picture and report.html.  [default: that of the run]",
 )
+@FULL
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def measure(
     adapters: tuple[str, ...],
@@ -367,6 +368,7 @@ def measure(
     keep: tuple[str, ...],
     grid: Path | None,
     output_dir: Path | None,
+    full: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -417,15 +419,10 @@ def measure(
     what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
     into = output_dir or run_folder(adapters)
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.validation.showing.sentences import wrapped
-    from hfvaccine.validation.showing.traits import gate_lines, sentences, tables
 
     quiet_libraries()
     content = run(what, into, Terminal())
-    if as_json:
-        click.echo(json.dumps(content))
-    else:
-        report(tables(content), [*wrapped(sentences(content), ""), *gate_lines(content)])
+    measured(content, as_json, full)
     say(f"Report: {into / PAGE}")
 
 

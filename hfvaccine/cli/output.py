@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +39,11 @@ class Terminal(Progress):
         self.mark = mark
 
     def say(self, line: str) -> None:
-        say(self.mark + line)
+        from hfvaccine.validation.showing.sentences import WIDTH
+
+        whole = {"break_long_words": False, "break_on_hyphens": False}  # what is copied: paths, names
+        for part in textwrap.wrap(self.mark + line, WIDTH, subsequent_indent="  ", **whole):
+            say(part)
 
     def bar(self, description: str, total: int) -> Any:
         from tqdm import tqdm
@@ -63,6 +68,26 @@ def results(content: Mapping[str, Any], as_json: bool, full: bool = False) -> No
         report(table(content), verdict_lines(content))
     else:
         report(summary(content), ())
+
+
+def measured(content: Mapping[str, Any], as_json: bool, full: bool) -> None:
+    """How far traits show, on one screen, or in full, or as JSON.
+
+    Args:
+        content: of traits.json.
+        as_json: all of it.
+        full: every table and sentence.
+    """
+    from hfvaccine.validation.showing.sentences import wrapped
+    from hfvaccine.validation.showing.traits import gate_lines, sentences, short_lines, tables
+
+    if as_json:
+        click.echo(json.dumps(content))
+    elif full:
+        report(tables(content), [*wrapped(sentences(content), ""), *gate_lines(content)])
+    else:
+        for line in short_lines(content):
+            click.echo(line)
 
 
 def monitored(found: Status) -> None:

@@ -106,7 +106,7 @@ def quickstart(
         os.environ["HF_ENDPOINT"] = hub.endpoint
         say(f"  Hub at {hub.endpoint}, state in {folder / 'hub'}/")
         if inoculation:
-            show_inoculation(inoculate(hub, folder, seed), hub.endpoint, folder, as_json)
+            show_inoculation(inoculate(hub, folder, seed), hub.endpoint, folder, as_json, full)
             say(f"Wall time {time.monotonic() - started:.0f} s")
         else:
             show_run(chain(hub, folder, seed, placebo), hub.endpoint, as_json, full, started)

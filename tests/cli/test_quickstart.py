@@ -138,6 +138,14 @@ def test_the_end_of_an_inoculation_fits_on_a_screen(inoculated):
     assert len(done.stdout.splitlines()) + len(end) <= 30
 
 
+def test_an_inoculation_is_shown_in_full_where_that_is_asked_for(inoculated, capsys):
+    _, folder = inoculated
+    content = json.loads((folder / "run" / "traits.json").read_text())
+    for full in (False, True):
+        quickstart_inoculation.show_inoculation(content, "http://127.0.0.1:1", folder, as_json=False, full=full)
+        assert ("How far each trait shows" in capsys.readouterr().out) == full
+
+
 def test_the_inoculated_adapter_and_its_controls_are_on_the_hub_and_the_rows_are(inoculated):
     from huggingface_hub import HfApi, ModelCard
 
