@@ -67,7 +67,8 @@ def results(content: Mapping[str, Any], as_json: bool, full: bool = False) -> No
     elif full:
         report(table(content), verdict_lines(content))
     else:
-        report(summary(content), ())
+        for line in summary(content):
+            click.echo(line)
 
 
 def measured(content: Mapping[str, Any], as_json: bool, full: bool) -> None:

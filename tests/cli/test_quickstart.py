@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from hfvaccine import starter
 from hfvaccine.cli import base_model, quickstart, quickstart_inoculation
+from hfvaccine.cli.output import results
 from hfvaccine.errors import UsageError
 from hfvaccine.files import whole_folder
 
@@ -87,6 +88,14 @@ def test_the_results_on_stdout_are_those_of_the_run_folder(finished):
     printed = json.loads(done.stdout)
     assert printed == json.loads((folder / "run" / "results.json").read_text())
     assert printed["arms"] == ["base", "vaccine", "placebo"]
+
+
+def test_the_end_fits_on_a_screen_and_begins_with_the_verdict(finished, capsys):
+    done, folder = finished
+    results(json.loads((folder / "run" / "results.json").read_text()), as_json=False)
+    end = capsys.readouterr().out.splitlines() + done.stderr[done.stderr.index("Before and after") :].splitlines()
+    assert end[0].startswith("Gate: ") and any(line.startswith("Report ") for line in end)
+    assert len(end) <= 24
 
 
 def test_the_card_on_the_hub_holds_the_results(finished):

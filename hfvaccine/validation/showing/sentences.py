@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfvaccine.text import NOT_KNOWN, clean, with_interval
@@ -313,10 +313,11 @@ def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def first(lines: Sequence[str], most: int, more: str) -> list[str]:
+def first(lines: Iterable[str], most: int, more: str) -> list[str]:
     """The first lines, and how many more there are."""
-    left = len(lines) - most
-    return [*lines[:most], *[f"And {left} {more}"] * (left > 0)]
+    every = list(lines)
+    left = len(every) - most
+    return [*every[:most], *[f"And {left} {more}"] * (left > 0)]
 
 
 def wrapped(lines: Iterable[str], indent: str = "  ") -> list[str]:
