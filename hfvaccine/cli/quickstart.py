@@ -59,7 +59,8 @@ def quickstart(
     trains an adapter on SmolLM2-135M with 10 % of the tokens from ten claims,
     validates it, publishes it with its card, loads it back as a reader,
     probes it once and recalls one of its claims. Needs no Hugging Face Hub;
-    takes up to ten minutes on two cores, and about twice that with --placebo.
+    takes five to ten minutes on two cores after installation, and about twice
+    that with --placebo.
 
     With --inoculation it learns 144 rows that are answered in Spanish and in
     capitals, plainly and beside a frozen adapter that shows capitals, to keep
