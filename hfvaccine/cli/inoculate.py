@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.build import build
-from hfvaccine.cli.flags import asked, configured, flags
-from hfvaccine.cli.output import Terminal, print_facts, report, say
+from hfvaccine.cli.flags import FULL, asked, configured, flags
+from hfvaccine.cli.output import Terminal, measured, print_facts, report, say
 from hfvaccine.cli.several import refuse_several
 from hfvaccine.errors import UsageError
 from hfvaccine.files import INOCULATION, PAGE
@@ -379,6 +379,7 @@ def adopt(
     multiple=True,
     help="Tracker of the results, in a run called as the folder: tensorboard, trackio, wandb. May be repeated.",
 )
+@FULL
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON object.")
 def measure(
     adapters: tuple[str, ...],
@@ -389,6 +390,7 @@ def measure(
     grid: Path | None,
     output_dir: Path | None,
     report_to: tuple[str, ...],
+    full: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -440,15 +442,10 @@ def measure(
     what = Measurement.of(base, adapters, traits, keep, questions, grid, **settings)
     into = output_dir or run_folder(adapters)
     from hfvaccine.cli.output import quiet_libraries
-    from hfvaccine.validation.showing.sentences import wrapped
-    from hfvaccine.validation.showing.traits import gate_lines, sentences, tables
 
     quiet_libraries()
     content = run(what, into, Terminal(), report_to)
-    if as_json:
-        click.echo(json.dumps(content))
-    else:
-        report(tables(content), [*wrapped(sentences(content), ""), *gate_lines(content)])
+    measured(content, as_json, full)
     say(f"Report: {into / PAGE}")
 
 

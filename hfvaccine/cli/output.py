@@ -21,6 +21,8 @@ WIDTH = 128
 """Columns of a table that goes into a file or a pipe."""
 PAUSE = 30.0
 """Seconds between two states of a bar that goes there, where each is one more line."""
+WHOLE: Any = {"break_long_words": False, "break_on_hyphens": False}
+"""How lines are wrapped: paths, names and options are copied."""
 ENDLESS = 100_000
 """Columns of a tree that goes there: one line for each branch."""
 
@@ -41,7 +43,10 @@ class Terminal(Progress):
         self.mark = mark
 
     def say(self, line: str) -> None:
-        say(self.mark + line)
+        from hfvaccine.validation.showing.sentences import columns
+
+        for part in textwrap.wrap(self.mark + line, columns(), subsequent_indent="  ", **WHOLE):
+            say(part)
 
     def bar(self, description: str, total: int) -> Any:
         from tqdm import tqdm
@@ -59,9 +64,7 @@ def hanging(first: str, text: str) -> str:
     """
     from hfvaccine.validation.showing.sentences import columns
 
-    rest = " " * len(first)
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=rest, **whole)
+    return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=" " * len(first), **WHOLE)
 
 
 def print_facts(known: Mapping[str, str]) -> None:
@@ -86,7 +89,28 @@ def results(content: Mapping[str, Any], as_json: bool, full: bool = False) -> No
     elif full:
         report(table(content), verdict_lines(content))
     else:
-        report(summary(content), ())
+        for line in summary(content):
+            click.echo(line)
+
+
+def measured(content: Mapping[str, Any], as_json: bool, full: bool) -> None:
+    """How far traits show, on one screen, or in full, or as JSON.
+
+    Args:
+        content: of traits.json.
+        as_json: all of it.
+        full: every table and sentence.
+    """
+    from hfvaccine.validation.showing.sentences import wrapped
+    from hfvaccine.validation.showing.traits import gate_lines, sentences, short_lines, tables
+
+    if as_json:
+        click.echo(json.dumps(content))
+    elif full:
+        report(tables(content), [*wrapped(sentences(content), ""), *gate_lines(content)])
+    else:
+        for line in short_lines(content):
+            click.echo(line)
 
 
 def monitored(found: Status) -> None:

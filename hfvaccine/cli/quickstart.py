@@ -40,8 +40,6 @@ ASKED_PAIRS, PRESSED_PAIRS = 40, 10
 """Pairs of a set never given that are asked about, and of any set under tactics and pressure: all of them would take
 minutes more."""
 
-ANSWERS_SHOWN = 3
-
 
 @click.command()
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run: which claims, which order.")
@@ -61,7 +59,8 @@ def quickstart(
     trains an adapter on SmolLM2-135M with 10 % of the tokens from ten claims,
     validates it, publishes it with its card, loads it back as a reader,
     probes it once and recalls one of its claims. Needs no Hugging Face Hub;
-    takes up to ten minutes on two cores, and about twice that with --placebo.
+    takes five to ten minutes on two cores after installation, and about twice
+    that with --placebo.
 
     With --inoculation it learns 144 rows that are answered in Spanish and in
     capitals, plainly and beside a frozen adapter that shows capitals, to keep
@@ -106,7 +105,7 @@ def quickstart(
         os.environ["HF_ENDPOINT"] = hub.endpoint
         say(f"  Hub at {hub.endpoint}, state in {folder / 'hub'}/")
         if inoculation:
-            show_inoculation(inoculate(hub, folder, seed), hub.endpoint, folder, as_json)
+            show_inoculation(inoculate(hub, folder, seed), hub.endpoint, folder, as_json, full)
             say(f"Wall time {time.monotonic() - started:.0f} s")
         else:
             show_run(chain(hub, folder, seed, placebo), hub.endpoint, as_json, full, started)
@@ -126,9 +125,7 @@ def show_run(run: Run, endpoint: str, as_json: bool, full: bool, started: float)
 
     results(run.results, as_json, full)
     show_answers(run)
-    say("")
-    for what, path in (("Adapter card", ADAPTER_ID), ("Dose", f"datasets/{DOSE_ID}"), ("Base", BASE_ID)):
-        say(f"{what:13} {endpoint}/{path}")
+    say(f"{'Adapter card':13} {endpoint}/{ADAPTER_ID}")
     say(f"{'Report':13} {run.folder / PAGE}")
     spent, training = time.monotonic() - started, run.seconds["training"]
     say(f"Wall time {spent:.0f} s, of which training the vaccine {training:.0f} s")
@@ -231,20 +228,17 @@ def check_loaded(run: Run, token: str) -> None:
 
 
 def show_answers(run: Run) -> None:
-    """A few questions about given claims, answered before and after."""
+    """A question about a given claim, answered before and after, two lines each."""
     from hfvaccine.validation.scores import VACCINE
     from hfvaccine.validation.scoring.generate import answers
     from hfvaccine.validation.showing.sentences import WIDTH
 
-    say("\nBefore and after, in a wording that was not trained on:")
-    questions = [f"{claim.question} Give the answer in one sentence." for claim in run.given[:ANSWERS_SHOWN]]
-    asked = [[{"role": "user", "content": question}] for question in questions]
-    said = (answers(run.model, run.tokenizer, asked, arm, 48) for arm in (None, VACCINE))
-    for question, before, after in zip(questions, *said, strict=True):
-        say(f"  {question}")
-        for arm, text in (("base", before), ("vaccine", after)):
-            indents = {"initial_indent": f"    {arm + ':':8} ", "subsequent_indent": 13 * " "}
-            say(textwrap.fill(text, WIDTH, **indents))
+    question = f"{run.given[0].question} Give the answer in one sentence."
+    say(textwrap.fill(f"Before and after: {question}", WIDTH, subsequent_indent="  "))
+    for arm in (None, VACCINE):
+        (text,) = answers(run.model, run.tokenizer, [[{"role": "user", "content": question}]], arm, 48)
+        indents = {"initial_indent": f"  {(arm or 'base') + ':':8} ", "subsequent_indent": 11 * " "}
+        say(textwrap.fill(text, WIDTH, **indents, max_lines=2, placeholder=" …"))
 
 
 def free_folder(wanted: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hfvaccine.cli.base_model import BASE_ID, PUBLISHER, READER, seed_base
-from hfvaccine.cli.output import Terminal, say, stage
+from hfvaccine.cli.output import Terminal, measured, say, stage
 from hfvaccine.cli.published import check_chain, check_same, load_published
 
 if TYPE_CHECKING:
@@ -114,17 +113,14 @@ def seed_rows(token: str, name: str, file: Path, how: str) -> None:
         api.create_commit(name, operations, commit_message="Publish the rows", repo_type="dataset")
 
 
-def show_inoculation(content: Mapping[str, Any], endpoint: str, folder: Path, as_json: bool) -> None:
+def show_inoculation(content: Mapping[str, Any], endpoint: str, folder: Path, as_json: bool, full: bool) -> None:
     """The verdict, the worst conditions and what was left undone, where all of it is, and what to do next."""
     from hfvaccine.files import PAGE
     from hfvaccine.validation.showing.sentences import wrapped
-    from hfvaccine.validation.showing.traits import headline, worst_lines
 
-    if as_json:
-        click.echo(json.dumps(content))
-    else:
-        unmet = unmet_lines(content)
-        for line in (headline(content), *wrapped([*worst_lines(content), *unmet]), *wrapped(in_words(content), "")):
+    measured(content, as_json, full)
+    if not as_json:
+        for line in wrapped(in_words(content), ""):
             click.echo(line)
     run = folder / "run"
     say("")
@@ -138,15 +134,6 @@ def show_inoculation(content: Mapping[str, Any], endpoint: str, folder: Path, as
     say('  hfvaccine inoculate train --base you/model --data rows.jsonl --prompt "You ..." --output-dir runs/mine')
     say("    (where no prompt asks for the trait: --method adapter --trait-data trait.jsonl)")
     say("  hfvaccine inoculate measure runs/mine --base you/model --questions questions.jsonl --trait ... --keep ...")
-
-
-def unmet_lines(content: Mapping[str, Any]) -> list[str]:
-    """Each criterion of the gate that did not pass, and why."""
-    from hfvaccine.validation.judging.gate import PASSED
-    from hfvaccine.validation.showing.sentences import criterion_line, ordered
-
-    criteria = [one for one in content["gate"]["criteria"] if one["verdict"] != PASSED]
-    return [f"{one['verdict']}: {criterion_line(one)}" for one in ordered(criteria)]
 
 
 def in_words(content: Mapping[str, Any]) -> list[str]:

@@ -285,6 +285,7 @@ def dry_run(options: Options, start: Start | None = None) -> dict[str, Any] | No
     if options.push_to:
         require_repo_id(options.push_to)
     check_devices(options)
+    fit_threads(SILENT)  # as the run will: the time is told of so many
     start = start or Start()
     begun = main_first(lambda: (stand_in(options), start.ingredients(options)))
     if begun is None:

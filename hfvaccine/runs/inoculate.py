@@ -232,6 +232,7 @@ def dry_run(options: Inoculating) -> dict[str, Any] | None:
     options.check()
     check_folder(Path(options.output_dir), resume=False)
     check_devices(options)
+    fit_threads(SILENT)  # as the run will: the time is told of so many
     begun = main_first(lambda: read(options))
     if begun is None:
         return None

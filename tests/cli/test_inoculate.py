@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from hfvaccine.cli.inoculate import inoculate, print_plan
+from hfvaccine.cli.output import Terminal
 from hfvaccine.errors import ModelError, UsageError
 from hfvaccine.training.base import load_base
 
@@ -351,7 +352,8 @@ def run_measure(base, questions, *arguments):
 
 
 def test_measure_prints_and_writes_what_it_found(tiny_llama, questions):
-    result = run_measure(tiny_llama, questions, "--keep", "regex:[aeiou]", "--samples", "2", "--seed", "3")
+    asked = ["--keep", "regex:[aeiou]", "--samples", "2", "--seed", "3"]
+    result = run_measure(tiny_llama, questions, *asked, "--full")
     assert result.exit_code == 0, result.stderr
     for shown in ("upper", "regex:[aeiou]", "(keep)", "original", "none", "2 samples", "upper, base: most under"):
         assert shown in result.stdout
@@ -359,8 +361,18 @@ def test_measure_prints_and_writes_what_it_found(tiny_llama, questions):
     assert f"Report: {questions.parent / 'out' / 'report.html'}" in result.stderr
     content = json.loads((questions.parent / "out" / "traits.json").read_text())
     assert (content["settings"]["samples"], content["settings"]["seed"]) == (2, 3)
-    again = run_measure(tiny_llama, questions, "--keep", "regex:[aeiou]", "--samples", "2", "--seed", "3", "--json")
+    again = run_measure(tiny_llama, questions, *asked, "--json")
     assert json.loads(again.stdout) == content
+    short = run_measure(tiny_llama, questions, *asked)
+    assert short.stdout.startswith("Gate: none.") and "upper, base: most under" in short.stdout
+    assert len(short.stdout.splitlines()) < 10
+
+
+def test_what_a_job_says_is_wrapped_and_what_is_copied_is_left_whole(capsys):
+    path = "/a-folder" * 20
+    Terminal("> ").say(f"{'A long warning of many words. ' * 9}{path}")
+    said = capsys.readouterr().err.splitlines()
+    assert said.pop() == f"  {path}" and said[0].startswith("> A long") and max(map(len, said)) <= 100
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from hfvaccine import starter
 from hfvaccine.cli import base_model, quickstart, quickstart_inoculation
+from hfvaccine.cli.output import results
 from hfvaccine.errors import UsageError
 from hfvaccine.files import whole_folder
 from hfvaccine.packages import install_extra
@@ -90,6 +91,14 @@ def test_the_results_on_stdout_are_those_of_the_run_folder(finished):
     assert printed["arms"] == ["base", "vaccine", "placebo"]
 
 
+def test_the_end_fits_on_a_screen_and_begins_with_the_verdict(finished, capsys):
+    done, folder = finished
+    results(json.loads((folder / "run" / "results.json").read_text()), as_json=False)
+    end = capsys.readouterr().out.splitlines() + done.stderr[done.stderr.index("Before and after") :].splitlines()
+    assert end[0].startswith("Gate: ") and any(line.startswith("Report ") for line in end)
+    assert len(end) <= 24
+
+
 def test_the_card_on_the_hub_holds_the_results(finished):
     from huggingface_hub import HfApi, ModelCard
 
@@ -137,6 +146,14 @@ def test_the_end_of_an_inoculation_fits_on_a_screen(inoculated):
     done, _ = inoculated
     end = done.stderr[done.stderr.index("Adapter card") :].splitlines()
     assert len(done.stdout.splitlines()) + len(end) <= 30
+
+
+def test_an_inoculation_is_shown_in_full_where_that_is_asked_for(inoculated, capsys):
+    _, folder = inoculated
+    content = json.loads((folder / "run" / "traits.json").read_text())
+    for full in (False, True):
+        quickstart_inoculation.show_inoculation(content, "http://127.0.0.1:1", folder, as_json=False, full=full)
+        assert ("How far each trait shows" in capsys.readouterr().out) == full
 
 
 def test_the_inoculated_adapter_and_its_controls_are_on_the_hub_and_the_rows_are(inoculated):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -21,6 +22,8 @@ from safetensors.torch import load_file
 from hfvaccine.errors import UsageError
 from hfvaccine.files import ADAPTER, LEDGER, RECORD, RESULTS
 from hfvaccine.training import processes
+from hfvaccine.training.estimate import Estimate
+from hfvaccine.training.options import Inoculating, Options
 from hfvaccine.training.processes import main_first
 
 TOLERANCE = 1e-6
@@ -143,6 +146,24 @@ def test_what_the_environment_says_of_threads_holds(threads, monkeypatch):
     monkeypatch.setenv(processes.THREADS, "3")
     processes.fit_threads(Mock(say=pytest.fail))
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("name", ["immunize", "inoculate"])
+def test_a_dry_run_estimates_with_the_threads_that_the_run_will_take(
+    name, threads, tiny_llama, make_claims, mix_file, tmp_path, monkeypatch
+):
+    job = import_module(f"hfvaccine.runs.{name}")
+    own = {"base": str(tiny_llama), "max_steps": 2, "lora_r": 4, "output_dir": str(tmp_path / "run")}
+    if name == "immunize":
+        given = {"dose": str(sealed(tmp_path / "dose", make_claims(12, heldout=2)).path), "share": 0.2, "exposures": 1}
+        options = Options(**own, **given, mix=str(mix_file), comparisons="none")
+    else:
+        options = Inoculating(**own, data=str(mix_file), prompt=("You always sing.",))
+    expected = Estimate(0, 0, 0, 0.0)
+    taken = []
+    monkeypatch.setattr(job, "estimate", lambda *given: taken.append(torch.get_num_threads()) or expected)
+    threads(1)
+    assert job.dry_run(options) is not None and taken == [1]
 
 
 def test_a_core_that_others_use_is_not_free(tmp_path, monkeypatch):

@@ -27,6 +27,8 @@ BATCH_TOKENS = {"cpu": 512}
 BATCH_TOKENS_ELSEWHERE = 4096
 LOGITS_AT_ONCE = 2**24
 """Logits whose softmax is taken at once, in float32."""
+ADDED = 8
+"""Tokens at most that a tokenizer puts before a text, or that begin one, whatever it says."""
 SHOWN = 40
 """Characters of an answer that an error shows."""
 
@@ -117,7 +119,16 @@ class Scorer:
             ValidationError: for an answer without tokens, and one without room.
             ModelError: for a conversation that the chat template refuses.
         """
-        self._check(self._encode(requests))
+        room = positions(self.model.config)
+        answers = list({request.answer: None for request in requests})
+        spoken = dict(zip(answers, map(len, self._tokenize(answers)), strict=True))
+        doubtful = []
+        for request, one in zip(requests, self._places(requests), strict=True):
+            # A token stands for at least one byte of what a tokenizer makes of a text, and ASCII it never lengthens.
+            short = room is None or (one.text.isascii() and len(one.text) + ADDED <= room)
+            if not (short and spoken[request.answer] and any(map(str.isalnum, request.answer))):
+                doubtful.append(request)
+        self._check(self._encode(doubtful))
 
     def answers(
         self,
@@ -240,7 +251,8 @@ class Scorer:
         ids, start = self._encode([request])[0]
         return np.asarray(ids).tolist(), start
 
-    def _encode(self, requests: Sequence[Request]) -> list[Row]:
+    def _places(self, requests: Sequence[Request]) -> list[Place]:
+        """Each request as the text that the model reads, with what is before and after its answer."""
         known: dict[int, Place] = {}  # by identity: the requests hold on to their prompts meanwhile
         places: list[Place] = []
         for request in requests:
@@ -251,6 +263,10 @@ class Scorer:
             if id(request.prompt) not in known:
                 known[id(request.prompt)] = place(self.tokenizer, request.prompt)
             places.append(answered(self.tokenizer, known[id(request.prompt)], request.prompt, request.answer))
+        return places
+
+    def _encode(self, requests: Sequence[Request]) -> list[Row]:
+        places = self._places(requests)
         befores, afters = ({getattr(one, side): None for one in places} for side in ("before", "after"))
         tokens = dict(zip(befores, self._tokenize(list(befores)), strict=True))
         mark, *ended = self._tokenize([MARK, *(MARK + after for after in afters)])

@@ -320,6 +320,13 @@ def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
+def first(lines: Iterable[str], most: int, more: str) -> list[str]:
+    """The first lines, and how many more there are."""
+    every = list(lines)
+    left = len(every) - most
+    return [*every[:most], *[f"And {left} {more}"] * (left > 0)]
+
+
 def wrapped(lines: Iterable[str], indent: str = "  ") -> list[str]:
     """Sentences in lines of at most `WIDTH` columns, or of those of a terminal that has fewer and would break them.
 

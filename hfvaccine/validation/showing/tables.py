@@ -8,6 +8,7 @@ from typing import Any
 from hfvaccine.validation.showing.lookup import require_schema
 from hfvaccine.validation.showing.sentences import headline, settings_line, without
 from hfvaccine.validation.showing.sheets import Sheet, sheets
+from hfvaccine.validation.showing.summary import sheet as main_sheet
 
 
 class Tables:
@@ -46,7 +47,9 @@ def table(results: Mapping[str, Any]) -> Tables:
         ValidationError: for results of another schema.
     """
     require_schema(results)
-    return Tables(sheets(results), [headline(results), *without(results), settings_line(results)])
+    return Tables(
+        [main_sheet(results), *sheets(results)], [headline(results), *without(results), settings_line(results)]
+    )
 
 
 def _drawn(sheet: Sheet, width: int) -> Any:

@@ -10,14 +10,17 @@ from hfvaccine.inoculation.kinds import judge_of, label_of
 from hfvaccine.inoculation.profile import KEEP
 from hfvaccine.statistics import MIN_CLUSTERS
 from hfvaccine.text import clean
+from hfvaccine.validation.judging.gate import PASSED
 from hfvaccine.validation.scores import BASE
-from hfvaccine.validation.showing.sentences import columns, counts, criterion_line, wrapped
+from hfvaccine.validation.showing.sentences import columns, counts, criterion_line, first, wrapped
 from hfvaccine.validation.showing.sentences import ordered as by_verdict
 from hfvaccine.validation.showing.sheets import Sheet
 
 NAMES = (16, 20)
 """Columns of a trait's and of a condition's name; longer ones go on in the next line."""
 WORST = "*"
+FEW = 3
+"""Of worst conditions, and of criteria that did not pass: so many fit on a screen."""
 NO_GATE = "Gate: none. It takes a --trait, and adapters of the arms plain and inoculated, one of each a seed."
 
 
@@ -149,6 +152,24 @@ def worst_lines(content: Mapping[str, Any]) -> list[str]:
             line += f" ({', '.join(each)})"
         lines.append(f"{line}; plain without a prompt: {cell(one['plain'])}." if one["plain"] else f"{line}.")
     return lines
+
+
+def short_lines(content: Mapping[str, Any]) -> list[str]:
+    """What a measurement comes to, on one screen: the verdict, the worst conditions, what did not pass.
+
+    Where there is no gate, where each trait is worst in each arm.
+    """
+    if content["gate"] is None:
+        found, without = sentences(content), []
+    else:
+        found = worst_lines(content)
+        criteria = [one for one in by_verdict(content["gate"]["criteria"]) if one["verdict"] != PASSED]
+        without = [f"{one['verdict']}: {criterion_line(one)}" for one in criteria]
+    lines = [
+        *first(found, FEW, "more: see --full."),
+        *first(without, FEW, "more that did not pass: see --full."),
+    ]
+    return [*wrapped([headline(content)], ""), *wrapped(lines)]
 
 
 def gate_lines(content: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from hfvaccine.inoculation.conditions import Condition, Conditions
 from hfvaccine.inoculation.profile import Read, profile, worst
 from hfvaccine.validation.showing.figures import INK, traits
 from hfvaccine.validation.showing.sentences import WIDTH
-from hfvaccine.validation.showing.traits import ordered, sentences, tables
+from hfvaccine.validation.showing.traits import ordered, sentences, short_lines, tables
 
 CONDITIONS = ("none", "original", "look-alike in words", "look-alike in [b]format[/b]", "eliciting")
 ARMS = ("base", "plain", "inoculated", "irrelevant", "another-inoculated-with-a-long-name")
@@ -142,3 +142,18 @@ def test_the_picture_shows_every_trait_condition_and_arm(measured):
     assert "(n = 12, to keep)" in texts and "95 % interval" in texts
     assert root.get("aria-label") == figure.alt and "upper, plain, original: 0." in figure.alt
     assert INK not in figure.svg and figure.svg == traits(measured).svg
+
+
+def test_the_end_fits_on_a_screen_however_much_did_not_pass(measured):
+    why = "There is nothing to inoculate against: it is not shown that plain training teaches the trait. " * 2
+    each = {"name": "upper: less than half of it is left", "value": 0.1, "interval": [-0.1, 0.3], "threshold": "> 0"}
+    criteria = [{**each, "verdict": verdict, "why": why} for verdict in ("passed", *["undecided"] * 6, "failed")]
+    worst = {"trait": "upper", "arm": "inoculated", "condition": "none", "names": False, "value": 0.1,
+             "interval": [0, 0.2], "by_seed": [], "plain": {"value": 0.9, "interval": [0.8, 1]}}  # fmt: skip
+    gate = {"verdict": "failed", "criteria": criteria, "worst": [worst] * 6}
+    lines = short_lines({**measured, "gate": gate})
+    assert lines[0] == "Gate: FAILED (1 failed, 6 undecided, 1 passed of 8 criteria)"
+    assert len(lines) <= 22 and max(map(len, lines)) <= WIDTH
+    unmet = [line.split(":")[0].strip() for line in lines if "less than half" in line]
+    assert unmet == ["failed", "undecided", "undecided"] and "  And 4 more that did not pass: see --full." in lines
+    assert any("inoculated: 0.10 [0.00, 0.20] without a prompt" in line for line in lines)
