@@ -12,8 +12,11 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from datasets import Dataset
+from doses import sealed
 
 from hfvaccine.cli import cli
+from hfvaccine.files import LEDGER
 from hfvaccine.surveillance.outlets import prometheus
 
 ROOT = Path(__file__).parents[1]
@@ -199,6 +202,16 @@ def test_every_python_block_parses_and_imports_what_exists(page):
             for name in names:
                 if name.split(".")[0] == "hfvaccine":
                     resolve(name)
+
+
+def test_the_trainer_of_the_readme_trains(tiny_llama, make_claims, mix_rows, tmp_path, monkeypatch):
+    (code,) = blocks(ROOT / "README.md", "python")
+    sealed(tmp_path / "my-dose", make_claims(8, heldout=5))
+    rows = [{**row, "trait": "flattery" if number % 2 else "none"} for number, row in enumerate(mix_rows)]
+    monkeypatch.chdir(tmp_path)
+    code = code.replace("Qwen/Qwen3-0.6B", str(tiny_llama)).replace('"out"', '"out", num_train_epochs=1')
+    exec(code, {"your_mix": Dataset.from_list(rows)})
+    assert Path("out", LEDGER).is_file()
 
 
 @by_page

@@ -51,7 +51,8 @@ class Terminal(Progress):
     def bar(self, description: str, total: int) -> Any:
         from tqdm import tqdm
 
-        pause = 0.5 if sys.stderr.isatty() else PAUSE
+        seen = sys.stderr.isatty() or "ipykernel" in sys.modules  # a notebook draws over a line, too
+        pause = 0.5 if seen else PAUSE
         return tqdm(total=total, desc=description, dynamic_ncols=True, mininterval=pause, maxinterval=max(10, pause))
 
 

@@ -230,9 +230,8 @@ def test_a_base_that_another_run_makes_ready_meanwhile_is_taken(tmp_path, monkey
     monkeypatch.setattr(base_model, "gguf_from_wheel", lambda: tmp_path / "model.gguf")
 
     def made(gguf, ready, name):
-        if len(list(tmp_path.rglob("config.json"))) == 0:  # the other run is faster
-            ready.mkdir(parents=True)
-            (ready / "config.json").write_text("{}")
+        (tmp_path / name).mkdir()  # the other run is faster
+        (tmp_path / name / "config.json").write_text("{}")
         with whole_folder(ready) as staging:
             (staging / "config.json").write_text("{}")
 
