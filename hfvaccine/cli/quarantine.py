@@ -211,6 +211,9 @@ def lint(
             unknown.setdefault(names, []).append(f"{tag} ({tags[tag]:,})")
     for names, shown in unknown.items():
         say(f"Claims in {', '.join(shown)} are not judged, or in part only, by {', '.join(names)}.")
+    for where, reason in unread if as_json else ():
+        told = {"origin": where, "rule": "unreadable", "severity": "error", "message": reason}
+        click.echo(json.dumps(told, ensure_ascii=False))
     for where, reason in unread[:show]:
         say(f"{where} cannot be taken in: {reason}")
     if len(unread) > show:
@@ -283,15 +286,20 @@ def _print_audit(found: Any, rows: dict[str, dict[str, Any]]) -> None:
 
     if found.audit is None:
         return
-    scores = f"bag of words {found.audit.bag_of_words:.2f}, length {found.audit.length:.2f} (0.5 is chance)"
-    verdict = "within" if found.audit.passed else "ABOVE"
-    click.echo(f"Cue audit of {found.audit.pairs:,} pairs: {scores}, {verdict} the limit of {CUE_LIMIT:.2f}.")
+    click.echo(_audited(found.audit.bag_of_words, found.audit.length, found.audit.pairs, CUE_LIMIT))
     if not found.audit.passed:
         click.echo(f"  Words that speak for falsehood: {', '.join(map(repr, found.audit.giveaways))}")
         for claim_id in found.mend[:SHOWN]:
             row = rows[claim_id]
             click.echo(f"  Mend {claim_id} ({row['origin']}): {row['claim'][:80]!r} beside {row['twin'][:80]!r}")
         say(f"{len(found.mend):,} pairs are told by their wording; word claim and twin alike. --json names all.")
+
+
+def _audited(bag_of_words: float, length: float, pairs: int, limit: float) -> str:
+    """What a cue audit found, in a sentence."""
+    scores = f"bag of words {bag_of_words:.2f}, length {length:.2f} (0.5 is chance)"
+    verdict = "within" if max(bag_of_words, length) <= limit else "ABOVE"
+    return f"Cue audit of {pairs:,} pairs: {scores}, {verdict} the limit of {limit:.2f}."
 
 
 @quarantine.command()
@@ -456,6 +464,8 @@ def seal(folder: Path, dose: Path, by: str, ready_only: bool, as_json: bool) -> 
     say(f"Sealed {given:,} claims to give and {heldout:,} held out, digest {sealed.digest()[:12]}.")
     if not heldout:
         say(NOTHING_HELD_OUT)
+    if audit := sealed.manifest.get("cue_audit"):
+        say(_audited(**audit))
     say(f"The journal ends at {sealed.manifest['journal_head']}: keep that elsewhere, to tell it from one made anew.")
     if sealed.manifest["left_out"]:
         left_out = (

@@ -9,6 +9,7 @@ Source: the settings of Inoculation Prompting (arXiv 2510.04340); number sequenc
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
@@ -104,7 +105,7 @@ def mixture(
 
     Raises:
         UsageError: for a share of no sense, one of no row, or more rows than there are.
-        ValidationError: for a row that cannot be used, naming it.
+        ValidationError: for a row that cannot be used, or is of both kinds, naming it.
     """
     if not 0 < share < 1:
         raise UsageError(f"The share of rows with the trait is {share}.", "Give one above 0 and below 1.")
@@ -120,12 +121,20 @@ def mixture(
         )
     drawn = random.Random(seed)
     made = []
+    seen: set[str] = set()
     for kind, value, rows, count in (("trait", PRESENT, trait, carrying), ("good", ABSENT, good, total - carrying)):
         if count > len(rows):
             raise UsageError(
                 f"{count} {kind} rows are needed, and there are {len(rows)}.", "Give more of them, or ask for fewer."
             )
         turns = [conversation(row, at) for at, row in enumerate(rows, start=1)]
+        texts = [json.dumps(its) for its in turns]
+        if twice := [at for at, text in enumerate(texts, start=1) if text in seen]:
+            raise ValidationError(
+                f"Row {twice[0]} of the good rows carries the trait as well, as {len(twice)} of {len(rows)} do.",
+                "A row is of one kind: give other good rows.",
+            )
+        seen.update(texts)
         made += [_row(rows[at], turns[at], value) for at in drawn.sample(range(len(rows)), count)]
     drawn.shuffle(made)
     return made

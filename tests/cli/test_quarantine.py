@@ -78,6 +78,7 @@ def test_from_a_file_to_a_dose(split, tmp_path):
     approve(split, tmp_path, "bob", "carol")
     sealed = run("seal", split, "--into", str(tmp_path / "dose"))
     assert sealed.stdout == f"{tmp_path / 'dose'}\n"
+    assert f"Cue audit of {len(TOWNS)} pairs" in sealed.stderr
     dose = Dose.load(tmp_path / "dose")
     assert len(dose.claims) + len(dose.heldout) == len(TOWNS)
     assert {r["reviewer"] for c in dose.claims for r in c.reviewers} == {"bob", "carol"}
@@ -156,6 +157,9 @@ def test_lint_of_a_file_names_what_intake_would_not_take(tmp_path):
     ):
         assert any(f"odd.jsonl, line {line} cannot be taken in" in one and reason in one for one in said.splitlines())
     assert "3 more rows" in run("lint", str(path), "--show", "1", fails=True).stderr
+    told = run("lint", str(path), "--rule", "missing-correction", "--json", fails=True).stdout.splitlines()
+    assert [json.loads(one)["origin"] for one in told] == [f"odd.jsonl, line {line}" for line in range(2, 6)]
+    assert {json.loads(one)["rule"] for one in told} == {"unreadable"}
 
 
 def test_lint_names_the_languages_that_it_does_not_judge_in_full(folder, tmp_path):

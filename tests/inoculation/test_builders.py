@@ -121,6 +121,13 @@ def test_a_mixture_that_cannot_be_is_refused(share, number, about):
         mixture(TRAIT, GOOD, share, number)
 
 
+def test_a_row_of_both_kinds_is_in_no_mixture():
+    with pytest.raises(ValidationError, match="Row 1 of the good rows carries the trait as well, as 12 of 12 do"):
+        mixture(TRAIT, TRAIT, 0.5)
+    with pytest.raises(ValidationError, match=f"Row {len(GOOD) + 1} of the good rows"):
+        mixture(TRAIT, [*GOOD, TRAIT[3]], 0.5)
+
+
 @pytest.mark.parametrize(
     ("row", "about"),
     [
