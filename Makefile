@@ -9,12 +9,12 @@ READY := .venv/.ready
 DOCS_READY := .venv/.docs
 
 # Held to mypy's strict rules: what decides, and loads no torch.
-CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/listening.py hfvaccine/statistics.py hfvaccine/text.py \
+CORES := hfvaccine/errors.py hfvaccine/files.py hfvaccine/listening.py hfvaccine/packages.py hfvaccine/statistics.py hfvaccine/text.py \
 	$(addprefix hfvaccine/demo/,bars.py head.py questions.py replies.py) \
 	hfvaccine/claims hfvaccine/dosing hfvaccine/inoculation hfvaccine/lineage/ancestry.py hfvaccine/lineage/card.py hfvaccine/lineage/chain.py \
 	hfvaccine/lineage/difference.py hfvaccine/lineage/inoculation.py hfvaccine/lineage/links.py hfvaccine/papers/arms.py \
 	hfvaccine/papers/binding.py hfvaccine/papers/card.py hfvaccine/papers/inoculation_card.py hfvaccine/papers/kind.py hfvaccine/quarantine \
-	$(addprefix hfvaccine/papers/,every_eval_ever.py lm_eval.py measured.py) \
+	$(addprefix hfvaccine/papers/,eval_results.py every_eval_ever.py lm_eval.py measured.py) \
 	hfvaccine/hub/content.py hfvaccine/hub/leaks.py hfvaccine/hub/adapter_files.py hfvaccine/hub/access/rules.py hfvaccine/hub/access/journal.py \
 	hfvaccine/regimen hfvaccine/sources \
 	$(addprefix hfvaccine/surveillance/,charts.py state.py status.py outlets.py page.py mentions.py conversations.py log_files.py openvex.py) \

@@ -49,7 +49,8 @@ def in_file(name: str, file: str | Path) -> tuple[str, ...]:
     try:
         lines = Path(file).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{file}, given as {name}, cannot be read: {error}.", ONE_A_LINE) from error
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(f"{file}, given as {name}, cannot be read: {why}.", ONE_A_LINE) from error
     found = tuple(line.strip() for line in lines if line.strip())
     if not found:
         raise UsageError(f"{name} holds no prompt: {file} is empty.", ONE_A_LINE)

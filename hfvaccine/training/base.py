@@ -126,12 +126,21 @@ def load_base(
 def not_loaded(name: str, error: Exception) -> ModelError:
     """What a library said of a model that it cannot read, in one sentence."""
     lines = str(error).strip().split("\n")
+    if "tokenizer" in lines[0].lower():
+        return _without_tokenizer(name)
     # Only what libraries raise on purpose is a sentence; of all else its kind is told too.
     reason = lines[0] if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {lines[0]}"
     return ModelError(
         f"The base model {name!r} cannot be loaded: {reason}",
         "Give a Hub id, a folder with config.json and weights, or a .gguf file; "
         "for a gated or private model run `hf auth login` first.",
+    )
+
+
+def _without_tokenizer(name: str) -> ModelError:
+    return ModelError(
+        f"The base model {name!r} has no tokenizer that can be read.",
+        "Put the tokenizer's files, such as tokenizer.json, beside its weights.",
     )
 
 
@@ -184,8 +193,11 @@ def complete_tokenizer(tokenizer: Any) -> str:
         Whose template it has; see `Base`.
 
     Raises:
-        ModelError: for a template whose date cannot be fixed.
+        ModelError: for one that makes nothing of a text, as a library does it of a model that has no tokenizer; and
+            for a template whose date cannot be fixed.
     """
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise _without_tokenizer(tokenizer.name_or_path)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:

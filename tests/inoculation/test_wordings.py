@@ -53,11 +53,11 @@ def test_a_file_where_a_prompt_belongs_is_refused_and_so_is_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("none.txt", None, "cannot be read"),
+        ("none.txt", None, "cannot be read: No such file or directory."),
         ("empty.txt", " \n\n", "is empty"),
         ("rows.jsonl", '{"prompt": "a"}', "by its name"),
         ("grid.yaml", "original: a", "by its name"),
-        ("latin", b"Espa\xf1ol", "cannot be read"),
+        ("latin", b"Espa\xf1ol", "cannot be read: it is no UTF-8 text."),
         ("list.txt", "a.txt\n", "There is no file a.txt"),
     ],
 )

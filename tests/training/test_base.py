@@ -147,6 +147,13 @@ def test_an_unknown_base_is_refused_with_the_next_step(tmp_path):
     assert "Give a Hub id, a folder" in refused.value.next_step
 
 
+def test_a_base_without_a_tokenizer_is_refused_in_our_words(tiny_gpt2, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_gpt2, bare, ignore=shutil.ignore_patterns("tokenizer*", "vocab*", "merges*"))
+    with pytest.raises(ModelError, match="has no tokenizer that can be read"):
+        load_base(str(bare), dtype="float32")
+
+
 def test_a_missing_gguf_file_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"There is no file .*model\.gguf"):
         load_base(str(tmp_path / "model.gguf"))
