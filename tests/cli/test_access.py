@@ -204,6 +204,7 @@ def test_help_has_examples(command):
 
 def test_the_group_shows_how_rules_are_written():
     shown = CliRunner().invoke(access, ["--help"]).stdout
+    shown = " ".join(shown.split())
     assert 'when: {email: "*@example.org", "I will not redistribute these claims": true}' in shown
 
 

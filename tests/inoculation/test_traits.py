@@ -93,7 +93,7 @@ def test_a_language_that_is_none_is_refused(lingua, text, said):
 
 def test_a_missing_detector_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "lingua", None)
-    with pytest.raises(UsageError, match=r"hfvaccine\[language\]"):
+    with pytest.raises(UsageError, match=r"install .*lingua"):
         parse_trait("language:es")
 
 

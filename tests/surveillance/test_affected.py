@@ -120,7 +120,7 @@ def test_a_booster_of_what_was_never_given_the_claim_is_not_affected(recalled, i
     [
         (lambda run: (run / LEDGER).write_bytes(b"PAR1"), "not the file that"),
         (lambda run: (run / LEDGER).unlink(), f"has no {LEDGER}"),
-        (lambda run: (run / RECORD).write_text("{}"), "schema version None"),
+        (lambda run: (run / RECORD).write_text("{}"), "schema version is None"),
         (lambda run: bound(run, {**json.loads((run / RECORD).read_text()), "plan": {"fingerprint": "0"}}), "its plan"),
         (lambda run: bound(run, {**json.loads((run / RECORD).read_text()), "dose": None}), "malformed"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -340,5 +341,7 @@ def wrapped(lines: Iterable[str], indent: str = "  ") -> list[str]:
 
 
 def columns() -> int:
-    """Of a line: `WIDTH`, or those of the terminal where it has fewer."""
+    """Of a line: `WIDTH`, or those of the terminal, where there is one and it has fewer."""
+    if not (sys.stdout.isatty() or sys.stderr.isatty()):
+        return WIDTH
     return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
