@@ -19,6 +19,9 @@ from hfvaccine.sources.license import licenses_in, licenses_of
 SCHEMA_VERSION = 3
 READ = (2, SCHEMA_VERSION)
 """Schema versions that can be read; claims of 2 have no variants."""
+UNNAMED = "unnamed dose"
+"""The name of one whose policy names none."""
+
 MANIFEST = "manifest.json"
 POLICY = "governance/policy.yaml"
 JOURNAL = "governance/journal.jsonl"
@@ -119,7 +122,7 @@ class Dose:
 
     @property
     def name(self) -> str:
-        return str(self.policy.get("name", "unnamed dose"))
+        return str(self.policy.get("name", UNNAMED))
 
     @property
     def licenses(self) -> tuple[str, ...]:

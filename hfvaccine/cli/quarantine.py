@@ -452,6 +452,7 @@ def seal(folder: Path, dose: Path, by: str, ready_only: bool, as_json: bool) -> 
       hfvaccine quarantine seal my-claims --into my-dose --by ada
       hfvaccine quarantine seal my-claims --into my-dose --by ada --ready-only
     """
+    from hfvaccine.claims.dose import UNNAMED
     from hfvaccine.quarantine.seal import OBJECTIONS, seal_quarantine
     from hfvaccine.quarantine.store import Quarantine
 
@@ -464,6 +465,8 @@ def seal(folder: Path, dose: Path, by: str, ready_only: bool, as_json: bool) -> 
     say(f"Sealed {given:,} claims to give and {heldout:,} held out, digest {sealed.digest()[:12]}.")
     if not heldout:
         say(NOTHING_HELD_OUT)
+    if sealed.name == UNNAMED:
+        say(f"Its card calls it {UNNAMED!r}: give it a name in policy.yaml, and seal it again.")
     if audit := sealed.manifest.get("cue_audit"):
         say(_audited(**audit))
     say(f"The journal ends at {sealed.manifest['journal_head']}: keep that elsewhere, to tell it from one made anew.")

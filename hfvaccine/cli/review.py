@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hfvaccine.quarantine.checks.lint import LintFinding
     from hfvaccine.quarantine.store import Quarantine
 
+KEYS = ("a", "approve", "r", "reject", "s", "skip", "q", "quit")
 SHOWN = ("claim", "correction", "twin", "question")
 FACTS = ("verdict", "domain", "tactic", "harm", "license", "language", "submitted_by", "origin")
 
@@ -86,9 +87,7 @@ def _one_by_one(
         click.secho(f"\n{number} of {len(rows)}  {row['claim_id']}", bold=True)
         for line in _lines(row, found.get(row["claim_id"], ())):
             click.echo(line)
-        key = click.prompt(
-            "[a]pprove, [r]eject, [s]kip, [q]uit", type=click.Choice(["a", "r", "s", "q"]), show_choices=False
-        )
+        key = click.prompt("[a]pprove, [r]eject, [s]kip, [q]uit", type=click.Choice(KEYS), show_choices=False)[0]
         if key == "q":
             break
         if key == "s":

@@ -152,8 +152,8 @@ def _reviewed(given: Sequence[Claim], policy: Policy) -> State:
     if against:
         claim_id, found = against[0]
         return BROKEN, what, f"{len(against)} claims do not meet the policy, first {claim_id}: {found[1]}"
-    waived = f"it waives {' and '.join(policy.waives).replace('_', ' ')}" if policy.waives else ""
-    return OK, what, waived
+    waived = f", and waives {' and '.join(policy.waives).replace('_', ' ')}" if policy.waives else ""
+    return OK, what + waived, ""
 
 
 def _all_of(states: Sequence[State]) -> State:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from hfvaccine.claims.claim import TEXTS, is_blank
+from hfvaccine.claims.dose import UNNAMED
 from hfvaccine.quarantine.checks.lint import LintFinding
 from hfvaccine.quarantine.review import APPROVED, AWAITING, BEGUN, REJECTED
 from hfvaccine.quarantine.survey import Survey, Table, charts, held, tables
@@ -59,7 +60,7 @@ def render(
     source = resources.files("hfvaccine.quarantine").joinpath("page.html").read_text(encoding="utf-8")
     style = source.partition("<style>")[2].partition("</style>")[0]
     return page.get_template("page.html").render(
-        name=name or "unnamed dose",
+        name=name or UNNAMED,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
         survey=survey,
         sums=_sums(survey),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hfvaccine.claims.claim import RATED_HARMS, Claim, is_blank, is_day
+from hfvaccine.claims.dose import UNNAMED
 from hfvaccine.errors import DoseError
 from hfvaccine.files import read_yaml
 from hfvaccine.quarantine.checks.rules import RULES
@@ -95,7 +96,7 @@ class Policy:
         DoseError: naming the key, its value and what it may be.
     """
 
-    name: str = "unnamed dose"
+    name: str = UNNAMED
     contact: str = ""
     license: str = "other"
     repo_id: str | None = None

@@ -79,6 +79,7 @@ def test_from_a_file_to_a_dose(split, tmp_path):
     sealed = run("seal", split, "--into", str(tmp_path / "dose"))
     assert sealed.stdout == f"{tmp_path / 'dose'}\n"
     assert f"Cue audit of {len(TOWNS)} pairs" in sealed.stderr
+    assert "give it a name" not in sealed.stderr
     dose = Dose.load(tmp_path / "dose")
     assert len(dose.claims) + len(dose.heldout) == len(TOWNS)
     assert {r["reviewer"] for c in dose.claims for r in c.reviewers} == {"bob", "carol"}
@@ -87,6 +88,13 @@ def test_from_a_file_to_a_dose(split, tmp_path):
     assert Dose.load(tmp_path / "dose").manifest["journal_head"] in shown
     assert f"{len(TOWNS)} claims, 5 acts" not in run("verify", split).stdout
     assert f"{len(TOWNS)} claims, 6 acts" in run("verify", split).stdout
+
+
+def test_a_dose_without_a_name_is_told_of(split, tmp_path):
+    policy = Path(split) / "policy.yaml"
+    policy.write_text(policy.read_text().replace("name: towns\n", ""))
+    approve(split, tmp_path, "bob", "carol")
+    assert "give it a name in policy.yaml" in run("seal", split, "--into", str(tmp_path / "dose")).stderr
 
 
 def test_sealing_again_gives_the_same_bytes(split, tmp_path):
@@ -226,7 +234,7 @@ def test_a_side_that_is_empty_is_said_at_the_split_and_what_is_not_held_out_at_t
 
 
 def test_the_reviewer_at_the_terminal_decides_one_by_one(split, tmp_path):
-    answers = "a\nr\nThe source says otherwise.\ns\nq\n"
+    answers = "approve\nr\nThe source says otherwise.\ns\nq\n"
     result = run("review", split, by="bob", input=answers)
     assert "1 approve, 1 reject" in result.stderr
     shown = result.stdout

@@ -11,11 +11,16 @@ from hfvaccine.localhub.data.catalog import Repo
 from hfvaccine.localhub.refusal import Refusal
 from hfvaccine.localhub.routes.call import Call, answer, kind_of, route
 
+RUNNING = ("hardware", "sleepTimeSeconds", "secrets", "variables", "volumes")
+"""What a client says of how a new Space is to run."""
+
 
 def create(call: Call) -> Response:
     """A new repo with its first commit; 409 with its address when there is one."""
     body = call.json()
     kind, namespace, name = _named(call, body)
+    if kind == "space" and (asked := [key for key in RUNNING if body.get(key)]):
+        raise Refusal(501, f"No Space runs on this Hub: make it without {', '.join(asked)}.")
     files = {"README.md": _space_card(name, body.get("sdk"))} if kind == "space" else {}
     private = _wants_private(body, default=call.hub.accounts.makes_private(namespace))
     return _new(call, kind, namespace, name, private, files)

@@ -231,6 +231,8 @@ def reply_of(content: Any) -> Reply:
             raise ValueError("an error")
         choice = content["choices"][0]
         text = choice["message"]["content"]
+        if isinstance(text, list):  # of parts, as some servers give it
+            text = "".join(part["text"] for part in text if part["type"] == "text")
     except (AttributeError, KeyError, IndexError, TypeError) as error:
         raise ValueError("no chat completion") from error
     if not isinstance(text, str | None):

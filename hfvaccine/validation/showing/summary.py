@@ -56,9 +56,10 @@ def in_words(results: Mapping[str, Any]) -> list[str]:
     rates = {arm: [at.get((names[0], reading, PLAIN, one, arm)) for one in SIDES] for arm in arms}
     both = [f"{arm} {' and '.join(_percent(one) for one in pair if one)}" for arm, pair in rates.items() if all(pair)]
     if both:
-        told[f"{probe_label(names[0])} rejected and their true twins accepted"] = [*both, "FALSE to all 100 % and 0 %"]
+        what = f"{probe_label(names[0])} rejected and their true twins accepted"
+        told[what] = [*both, "FALSE said to all 100 % and 0 %"]
     title = f"How often a truth is held truer than a falsehood, {READINGS[reading]} (50 % is chance):"
-    return [title, *wrapped(f"{what}: {', '.join(its)}" for what, its in told.items())]
+    return [*wrapped([title], ""), *wrapped(f"{what}: {', '.join(its)}" for what, its in told.items())]
 
 
 def sheet(results: Mapping[str, Any]) -> Sheet:

@@ -67,6 +67,7 @@ def test_what_needs_a_running_space_is_not_offered(live, api):
         lambda: api.restart_space(repo_id),
         lambda: api.add_space_secret(repo_id, "key", "value"),
         lambda: api.delete_space_variable(repo_id, "key"),
+        lambda: api.create_repo("alice/hot", repo_type="space", space_sdk="static", space_hardware="cpu-basic"),
     ):
         with pytest.raises(HfHubHTTPError, match="No Space runs on this Hub") as refused:
             ask()

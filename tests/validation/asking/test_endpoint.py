@@ -198,6 +198,17 @@ def test_it_is_asked_where_the_hub_must_not_be(monkeypatch):
     assert ask(lambda prompt, body: "7")[0].text == "7"
 
 
+def test_a_reply_in_parts_is_one_text():
+    parts = [
+        {"type": "text", "text": "It is "},
+        {"type": "thought"},
+        {"type": "text", "text": "false."},
+    ]
+    assert reply_of({"choices": [{"message": {"content": parts}}]}) == Reply("It is false.")
+    with pytest.raises(ValueError, match="no chat completion"):
+        reply_of({"choices": [{"message": {"content": [{"type": "text"}]}}]})
+
+
 @pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": []}, {"content": [{"token": "7"}]}])
 def test_odd_probabilities_are_none(logprobs):
     content = {"choices": [{"message": {"content": None}, "logprobs": logprobs}]}

@@ -42,7 +42,7 @@ def test_the_verdict_comes_first_and_the_numbers_are_those_of_the_results(result
             assert its in row(lines, f"{name} ({one['pairs']} pairs): "), its
         rates = [at["specific", "verdict", "plain", one, arm]["value"] for one in ("rejection", "true_acceptance")]
         assert "{} {:.0%} and {:.0%}".format(arm, *rates).replace("%", " %") in said
-    assert "FALSE to all 100 % and 0 %" in said
+    assert "FALSE said to all 100 % and 0 %" in said
 
 
 def test_a_base_alone_is_shown_without_a_gate():
