@@ -231,14 +231,14 @@ def show_answers(run: Run) -> None:
     """A question about a given claim, answered before and after, two lines each."""
     from hfvaccine.validation.scores import VACCINE
     from hfvaccine.validation.scoring.generate import answers
-    from hfvaccine.validation.showing.sentences import WIDTH
+    from hfvaccine.validation.showing.sentences import columns
 
     question = f"{run.given[0].question} Give the answer in one sentence."
-    say(textwrap.fill(f"Before and after: {question}", WIDTH, subsequent_indent="  "))
+    Terminal().say(f"Before and after: {question}")
     for arm in (None, VACCINE):
         (text,) = answers(run.model, run.tokenizer, [[{"role": "user", "content": question}]], arm, 48)
         indents = {"initial_indent": f"  {(arm or 'base') + ':':8} ", "subsequent_indent": 11 * " "}
-        say(textwrap.fill(text, WIDTH, **indents, max_lines=2, placeholder=" …"))
+        say(textwrap.fill(text, columns(), **indents, max_lines=2, placeholder=" …"))
 
 
 def free_folder(wanted: Path) -> Path:

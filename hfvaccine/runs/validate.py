@@ -125,8 +125,7 @@ def written(study: Study, options: Validation, record: Mapping[str, Any] | None,
         return study.results()
     results = study.write(options.output_dir)
     study.draw(options.output_dir, results, record)
-    if options.report_to:
-        Trackers(options.report_to, options.output_dir.resolve(), progress.say).report(Told.of_results(results))
+    Trackers(options.report_to, options.output_dir.resolve(), progress.say).report(Told.of_results(results))
     return results
 
 
